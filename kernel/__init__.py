@@ -1,0 +1,96 @@
+"""What runs: the kernel with its queue, plugins and configuration, on top of the registry."""
+
+from aetherra.kernel.actions import ActionStatistics
+from aetherra.kernel.config import Config, KernelConfig, LaneConfig, LanesConfig
+from aetherra.kernel.context import PluginContext
+from aetherra.kernel.dlq import DeadLetter
+from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.errors import (
+    ActionCancelledError,
+    ActionExpiredError,
+    ActionQueueFullError,
+    ConfigError,
+    DataFileError,
+    HostRunningError,
+    KernelNotRunningError,
+    LetterNotFoundError,
+    PluginDefinitionError,
+    PluginLoadError,
+    PluginNotFoundError,
+    PrivilegeError,
+    Reject,
+    RetryLater,
+    StepTimeoutError,
+)
+from aetherra.kernel.handle import ActionHandle
+from aetherra.kernel.hookspecs import PHASES, CyclePhase, CycleStep, MetricSample, hookimpl
+from aetherra.kernel.kernel import Kernel
+from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.messages import (
+    CycleReport,
+    GetHealth,
+    GetStatistics,
+    GetStatus,
+    Health,
+    HostStatus,
+    KernelStatistics,
+    Maintain,
+    StepDone,
+)
+from aetherra.kernel.plugin import Plugin, Settings, every, handler
+from aetherra.kernel.spec import API_VERSION
+from aetherra.kernel.swap import Candidate, Swapper
+from aetherra.kernel.watchdog import LoopBlocked
+
+__all__ = [
+    "API_VERSION",
+    "PHASES",
+    "ActionCancelledError",
+    "ActionEnvelope",
+    "ActionExpiredError",
+    "ActionHandle",
+    "ActionPriority",
+    "ActionQueueFullError",
+    "ActionStatistics",
+    "Candidate",
+    "Config",
+    "ConfigError",
+    "CyclePhase",
+    "CycleReport",
+    "CycleStep",
+    "DataFileError",
+    "DeadLetter",
+    "GetHealth",
+    "GetStatistics",
+    "GetStatus",
+    "Health",
+    "HostRunningError",
+    "HostStatus",
+    "Kernel",
+    "KernelConfig",
+    "KernelNotRunningError",
+    "KernelStatistics",
+    "LaneConfig",
+    "LanesConfig",
+    "LetterNotFoundError",
+    "LoopBlocked",
+    "Maintain",
+    "MetricSample",
+    "Plugin",
+    "PluginContext",
+    "PluginDefinitionError",
+    "PluginInfo",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "PrivilegeError",
+    "Reject",
+    "RetryLater",
+    "RetryPolicy",
+    "Settings",
+    "StepDone",
+    "StepTimeoutError",
+    "Swapper",
+    "every",
+    "handler",
+    "hookimpl",
+]

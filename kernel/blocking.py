@@ -1,0 +1,132 @@
+"""The kernel for hosts that are not async: the same calls, on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from aetherra.kernel.config import Config
+from aetherra.kernel.dlq import DeadLetter
+from aetherra.kernel.envelope import ActionPriority, RetryPolicy
+from aetherra.kernel.handle import ActionHandle, ActionStatus
+from aetherra.kernel.kernel import Kernel
+from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.messages import Health, KernelStatistics
+from aetherra.kernel.plugin import Plugin, Settings
+from aetherra.registry import Message, Request, ServiceInfo
+
+T = TypeVar("T")
+ReplyT = TypeVar("ReplyT")
+
+
+class BlockingKernel:
+    """A running kernel, called from any thread; each call waits in the calling thread. Errors are the kernel's."""
+
+    def __init__(self, portal: BlockingPortal, kernel: Kernel) -> None:
+        self._portal = portal
+        self._kernel = kernel
+
+    def _run(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        return self._portal.call(partial(function, *args, **kwargs))
+
+    def _ask(self, function: Callable[[], T]) -> T:
+        return self._portal.call(function)
+
+    def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
+        """Call and wait; see ``Kernel.call``."""
+        reply: ReplyT = self._run(self._kernel.call, request, timeout=timeout)
+        return reply
+
+    def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Call by name and wait; see ``Kernel.call_tag``."""
+        return self._run(self._kernel.call_tag, tag, body, timeout=timeout)
+
+    def publish(self, event: Message) -> int:
+        """Publish; see ``Kernel.publish``."""
+        return self._run(self._kernel.publish, event)
+
+    def submit(
+        self,
+        request: Request[ReplyT],
+        *,
+        priority: ActionPriority = ActionPriority.MEDIUM,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> BlockingHandle[ReplyT]:
+        """Submit; see ``Kernel.submit``."""
+        handle = self._run(
+            self._kernel.submit, request, priority=priority, deadline=deadline, timeout=timeout, retry=retry
+        )
+        return BlockingHandle(self._portal, handle)
+
+    def get_dlq_items(self, limit: int = 100, **only: Any) -> list[DeadLetter]:
+        """Return dead letters; see ``Kernel.get_dlq_items``."""
+        return self._run(self._kernel.get_dlq_items, limit, **only)
+
+    def redrive(self, trace_id: str) -> BlockingHandle[Any]:
+        """Submit a dead letter's action again; see ``Kernel.redrive``."""
+        return BlockingHandle(self._portal, self._run(self._kernel.redrive, trace_id))
+
+    def add_plugin(
+        self, plugin_type: type[Plugin[Any]], *, settings: Mapping[str, Any] | Settings | None = None
+    ) -> PluginInfo:
+        """Bring up a plugin class; see ``Kernel.add_plugin``."""
+        return self._run(self._kernel.add_plugin, plugin_type, settings=settings)
+
+    def remove_plugin(self, name: str) -> None:
+        """Stop a plugin; see ``Kernel.remove_plugin``."""
+        self._run(self._kernel.remove_plugin, name)
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return a snapshot of each plugin."""
+        return self._ask(self._kernel.plugins)
+
+    def get_service_info(self, name: str) -> ServiceInfo | None:
+        """Return a snapshot of one service."""
+        return self._portal.call(self._kernel.registry.get_service_info, name)
+
+    def statistics(self) -> KernelStatistics:
+        """Return a snapshot of all that is counted."""
+        return self._ask(self._kernel.statistics)
+
+    def health(self) -> Health:
+        """Return how the host is."""
+        return self._ask(self._kernel.health)
+
+
+class BlockingHandle(Generic[ReplyT]):
+    """An accepted action; see ``ActionHandle``."""
+
+    def __init__(self, portal: BlockingPortal, handle: ActionHandle[ReplyT]) -> None:
+        self._portal = portal
+        self._handle = handle
+
+    @property
+    def trace_id(self) -> str:
+        """The action's name."""
+        return self._handle.trace_id
+
+    @property
+    def status(self) -> ActionStatus:
+        """Where the action is."""
+        return self._handle.status
+
+    def wait(self) -> ReplyT:
+        """Wait for the reply; raises what dead-lettered the action."""
+        return self._portal.call(self._handle.wait)
+
+    def cancel(self) -> bool:
+        """End the action before its time; ``False`` if it had ended already."""
+        return self._portal.call(self._handle.cancel)
+
+
+@contextmanager
+def run_blocking(config: Config | None, backend: str) -> Iterator[BlockingKernel]:
+    """Run a kernel in a thread of its own; ``Kernel.blocking`` is the public name."""
+    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(Kernel(config)) as kernel:
+        yield BlockingKernel(portal, kernel)

@@ -1,0 +1,254 @@
+"""The configuration: one JSON file, read into frozen structs that know their path in it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+
+from aetherra.kernel.errors import ConfigError
+
+Profile = Literal["dev", "test", "standard", "prod"]
+Durability = Literal["none", "process", "power"]
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+OUR_KEYS = ("profile", "kernel", "plugins")
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class LaneConfig(_Section, frozen=True, kw_only=True):
+    """One lane: actions that may wait in it, and its share of turns."""
+
+    capacity: int = 1000
+    weight: int = 1
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1 or self.weight < 1:
+            raise ValueError(f"expected capacity and weight of at least 1, got {self.capacity} and {self.weight}")
+
+
+class LanesConfig(_Section, frozen=True, kw_only=True):
+    """The three lanes."""
+
+    high: LaneConfig = LaneConfig(weight=5)
+    normal: LaneConfig = LaneConfig(weight=3)
+    background: LaneConfig = LaneConfig(weight=1)
+
+
+class KernelConfig(_Section, frozen=True, kw_only=True):
+    """The kernel's own settings; durations are seconds.
+
+    Attributes:
+        data_dir: Where state lives, relative to the hosted project; ``None`` keeps everything in memory.
+        control_socket: Whether other processes may call over ``control.sock`` in the data directory.
+        discover: Whether plugins of installed packages are found by their entry points.
+        durability: What an accepted action survives: nothing, the death of the process, or a power cut.
+        workers: Actions that run at a time.
+        default_timeout: For calls and attempts that name none.
+        import_timeout: For importing a plugin's code.
+        start_timeout: For a plugin's ``start()``, ``self_test()``, ``hand_over()`` and ``take_over()``, each.
+        stop_timeout: For a plugin's ``stop()``, for the calls in its hands, and for giving back what it took, each.
+        shutdown_timeout: For the whole host's stop.
+        block_threshold: How long the event loop may stand still before the watchdog names who holds it.
+        lanes: The action queue.
+    """
+
+    data_dir: str | None = ".aetherra"
+    control_socket: bool = True
+    discover: bool = True
+    durability: Durability = "process"
+    workers: int = 8
+    default_timeout: float = 30.0
+    import_timeout: float = 15.0
+    start_timeout: float = 10.0
+    stop_timeout: float = 5.0
+    shutdown_timeout: float = 10.0
+    block_threshold: float = 1.0
+    lanes: LanesConfig = LanesConfig()
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"expected workers of at least 1, got {self.workers}")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not value > 0:
+                raise ValueError(f"expected {name} of more than 0 seconds, got {value:g}")
+
+
+class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of one plugin; ``settings`` is the plugin's own part."""
+
+    enabled: bool = True
+    source: str | None = None
+    grants: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration.
+
+    Attributes:
+        profile: ``dev``, ``test``, ``standard`` or ``prod``.
+        kernel: The kernel's settings.
+        plugins: By name; installed plugins that are not named here run with their defaults.
+        root: The hosted project; ``data_dir`` is relative to it.
+        path: The file this was read from, which plugin sources are relative to; ``None`` if there is none.
+    """
+
+    profile: Profile = "standard"
+    kernel: KernelConfig = KernelConfig()
+    plugins: dict[str, PluginConfig] = {}
+    root: Path = Path()
+    path: Path | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, *, root: str | Path | None = None, profile: str | None = None) -> Config:
+        """Read a file.
+
+        Args:
+            path: The JSON file.
+            root: The hosted project; default is the file's folder.
+            profile: Overrides the file's, as ``AETHERRA_PROFILE`` does for the command line.
+
+        Raises:
+            ConfigError: It cannot be read, is no JSON, or a key or value is wrong; names the file, the path
+                in it, and what was expected.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(str(file), f"cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+        return cls.parse(_load_json(text, str(file)), where=str(file), path=file, root=root, profile=profile)
+
+    @classmethod
+    def parse(
+        cls,
+        document: Any,
+        *,
+        where: str = "config",
+        path: Path | None = None,
+        root: str | Path | None = None,
+        profile: str | None = None,
+    ) -> Config:
+        """Check a configuration given as builtins; see ``load``."""
+        raw = convert(document, _File, where)
+        plugins = {name: _plugin_config(name, body, where) for name, body in raw.plugins.items()}
+        chosen = convert(profile, Profile, "AETHERRA_PROFILE") if profile else raw.profile
+        folder = Path(root) if root is not None else (path.parent if path is not None else Path())
+        return cls(profile=chosen, kernel=raw.kernel, plugins=plugins, root=folder.absolute(), path=path)
+
+    @classmethod
+    def in_memory(cls) -> Config:
+        """A configuration with no plugins and nothing on disk: what ``Kernel()`` alone runs with."""
+        return cls(kernel=KernelConfig(data_dir=None, discover=False, durability="none"), root=Path().absolute())
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where state lives, if anywhere."""
+        return None if self.kernel.data_dir is None else self.root / self.kernel.data_dir
+
+    def plugin_source(self, name: str) -> str | None:
+        """Return the ``source`` of a plugin as an absolute path, with its ``:Class`` if it names one."""
+        source = self.plugins[name].source if name in self.plugins else None
+        if source is None:
+            return None
+        return str((self.path.parent if self.path is not None else self.root).absolute() / source)
+
+    def plugin_settings(self, name: str, settings_type: type[StructT]) -> StructT:
+        """Read a plugin's own part.
+
+        Raises:
+            ConfigError: A key or a value is wrong; names file, path, and what was expected.
+        """
+        body = self.plugins[name].settings if name in self.plugins else {}
+        return cast("StructT", convert(body, settings_type, str(self.path or "config"), f"plugins.{name}"))
+
+
+class _File(_Section, frozen=True, kw_only=True):
+    """The file as it is written."""
+
+    profile: Profile = "standard"
+    kernel: KernelConfig = KernelConfig()
+    plugins: dict[str, dict[str, Any]] = {}
+
+
+class _Reserved(_Section, frozen=True, kw_only=True):
+    enabled: bool = True
+    source: str | None = None
+    grants: tuple[str, ...] = ()
+
+
+def _plugin_config(name: str, body: dict[str, Any], where: str) -> PluginConfig:
+    reserved = {key: value for key, value in body.items() if key in _Reserved.__struct_fields__}
+    settings = {key: value for key, value in body.items() if key not in reserved}
+    checked = convert(reserved, _Reserved, where, f"plugins.{name}")
+    return PluginConfig(enabled=checked.enabled, source=checked.source, grants=checked.grants, settings=settings)
+
+
+def convert(document: Any, wanted: Any, where: str, below: str = "") -> Any:
+    """Check builtins against a type.
+
+    Raises:
+        ConfigError: With ``where``, the path from the top of the document, and the nearest key to an unknown one.
+    """
+    try:
+        return msgspec.convert(document, wanted)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
+        found = re.search(r" - at `\$(.*)`$", text)
+        inner = found.group(1) if found else ""
+        problem = text[: found.start()] if found else text
+        prefix = f".{below}" if below else ""
+        raise ConfigError(where, f"`${prefix}{inner}`: {_with_hint(problem, wanted, inner)}") from exc
+
+
+def _with_hint(problem: str, wanted: Any, inner: str) -> str:
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
+    if unknown is None:
+        return problem[:1].lower() + problem[1:]
+    section: Any = wanted
+    for part in filter(None, inner.split(".")):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+        section = fields.get(part)
+        if not (isinstance(section, type) and issubclass(section, msgspec.Struct)):
+            return f"unknown key {unknown.group(1)!r}"
+    known = [field.encode_name for field in msgspec.structs.fields(section)]
+    near = difflib.get_close_matches(unknown.group(1), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'no keys'}"
+    return f"unknown key {unknown.group(1)!r}; {hint}"
+
+
+def _load_json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as exc:
+        place = (
+            f"line {exc.lineno} column {exc.colno}: {exc.msg}" if isinstance(exc, json.JSONDecodeError) else str(exc)
+        )
+        raise ConfigError(where, f"is not JSON: {place}") from exc
+
+
+def schema(plugins: dict[str, type[msgspec.Struct]]) -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file for these plugins' settings."""
+    types = [_File, _Reserved, *plugins.values()]
+    (file, reserved, *settings), components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    del file, reserved
+    document = components.pop("_File")
+    common = components.pop("_Reserved")["properties"]
+    sections: dict[str, Any] = {}
+    for name, ref in zip(plugins, settings, strict=True):
+        section = dict(components[ref["$ref"].rsplit("/", 1)[1]])
+        section["properties"] = {**common, **section.get("properties", {})}
+        sections[name] = section
+    other = {"type": "object", "properties": common}
+    document["properties"]["plugins"] = {"type": "object", "properties": sections, "additionalProperties": other}
+    document["title"] = "Aetherra configuration"
+    document["description"] = "One file, one rule: a plugin's settings stand under its name."
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "$defs": components}

@@ -1,0 +1,160 @@
+"""The context: a plugin's way to the host. What it takes here is given back when its generation ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import anyio
+
+from aetherra.kernel.envelope import ActionPriority, RetryPolicy
+from aetherra.kernel.errors import PrivilegeError
+from aetherra.kernel.handle import ActionHandle
+from aetherra.kernel.host import HookCaller, Host
+from aetherra.registry import Clock, Identity, Message, Overflow, Request, ServiceRegistry, ServiceStatus
+
+if TYPE_CHECKING:
+    from aetherra.kernel.generation import Generation
+
+T = TypeVar("T")
+ReplyT = TypeVar("ReplyT")
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+class PluginContext:
+    """Lent to one generation of one plugin.
+
+    Attributes:
+        name: The plugin's.
+        identity: The plugin and its generation, as callers and logs name it.
+        log: Its logger, ``aetherra.plugins.<name>``.
+        clock: The host's; ask it rather than ``time``, and tests need not wait.
+        registry: The directory of services.
+        hooks: To ask all plugins something, as in ``ctx.hooks.call("collect_metrics")``.
+        root: The hosted project's folder.
+    """
+
+    def __init__(self, host: Host, generation: Generation, identity: Identity, grants: frozenset[str]) -> None:
+        self._host = host
+        self._generation = generation
+        self._grants = grants
+        self.name = identity.name
+        self.identity = identity
+        self.log = logging.getLogger(f"aetherra.plugins.{identity.name}")
+        self.clock: Clock = host.clock
+        self.registry: ServiceRegistry = host.registry
+        self.hooks: HookCaller = host.hooks
+        self.root: Path = host.config.root
+
+    @property
+    def data_dir(self) -> Path | None:
+        """A folder of the plugin's own in the data directory, made on first use; ``None`` if all is in memory."""
+        base = self._host.config.data_dir
+        if base is None:
+            return None
+        folder = base / self.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    # Messages
+
+    async def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
+        """Call the handler of a request; see ``Bus.call`` for errors. Cancelled, it cancels the handler."""
+        return await self._host.bus.call(request, timeout=timeout)
+
+    async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Call by name, builtins in and builtins out; see ``Bus.call_tag``."""
+        return await self._host.bus.call_tag(tag, body, timeout=timeout)
+
+    async def publish(self, event: Message) -> int:
+        """Publish an event; see ``Bus.publish``."""
+        return await self._host.bus.publish(event)
+
+    async def submit(
+        self,
+        request: Request[ReplyT],
+        *,
+        priority: ActionPriority = ActionPriority.MEDIUM,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ActionHandle[ReplyT]:
+        """Submit a request as an action; see ``Kernel.submit``."""
+        return self._host.actions.submit(request, priority=priority, deadline=deadline, timeout=timeout, retry=retry)
+
+    @overload
+    def subscribe(
+        self,
+        what: type[MessageT],
+        function: Callable[[MessageT], Awaitable[Message | None]],
+        *,
+        capacity: int = ...,
+        overflow: Overflow = ...,
+    ) -> None: ...
+    @overload
+    def subscribe(
+        self,
+        what: str,
+        function: Callable[[Message], Awaitable[Message | None]],
+        *,
+        capacity: int = ...,
+        overflow: Overflow = ...,
+    ) -> None: ...
+    def subscribe(
+        self,
+        what: Any,
+        function: Callable[[Any], Awaitable[Message | None]],
+        *,
+        capacity: int = 1000,
+        overflow: Overflow = "drop_oldest",
+    ) -> None:
+        """Hear events of a class, a tag or a pattern, one at a time, from when the plugin serves until it ends."""
+        self._generation.listen(what, function, capacity=capacity, overflow=overflow)
+
+    # Work and resources
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Run a task for as long as the plugin lives. One that raises is logged and makes the plugin degraded."""
+        self._generation.start_soon(function, *args)
+
+    def every(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool = False) -> None:
+        """Run ``function`` again and again while the plugin serves, as ``@every`` does."""
+        self._generation.repeat(interval, function, at_start=at_start)
+
+    def forward(self, events: AsyncIterator[Message]) -> None:
+        """Publish what an async iterator yields, from when the plugin serves until it ends."""
+        self._generation.forward(events)
+
+    async def enter(self, manager: AbstractAsyncContextManager[T] | AbstractContextManager[T]) -> T:
+        """Enter a context manager now; it is left when the plugin ends, in reverse order, after its tasks."""
+        return await self._generation.resources.enter(manager)
+
+    def defer(self, callback: Callable[[], object]) -> None:
+        """Call a plain function when the plugin ends, in its turn among what was entered."""
+        self._generation.resources.defer(callback)
+
+    async def run_sync(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a plain function in a worker thread and wait for it, also when cancelled: a thread cannot be stopped.
+
+        A long one can ask ``anyio.from_thread.check_cancelled()`` now and then.
+        """
+        return await anyio.to_thread.run_sync(function, *args)
+
+    # Standing
+
+    def set_status(self, status: ServiceStatus, reason: str = "") -> None:
+        """Say how the plugin's service is."""
+        self._generation.set_status(status, reason)
+
+    def privilege(self, name: str) -> Any:
+        """Return a part of the host that only some plugins may touch.
+
+        Raises:
+            PrivilegeError: The configuration does not grant it.
+        """
+        if name not in self._grants or name not in self._host.privileges:
+            raise PrivilegeError(self.name, name)
+        return self._host.privileges[name]()

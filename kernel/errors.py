@@ -1,0 +1,160 @@
+"""The errors of the kernel, and the signals that a handler may raise to steer its action."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from aetherra.registry import AetherraError
+
+Phase = Literal["finding", "importing", "configuring", "starting", "testing", "swapping"]
+
+
+class ConfigError(AetherraError, ValueError):
+    """The configuration cannot be used; the text names the file, the path in it, and what was expected."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+class HostRunningError(AetherraError, RuntimeError):
+    """Another host holds the data directory."""
+
+    def __init__(self, data_dir: str, pid: int) -> None:
+        super().__init__(data_dir, pid)
+        self.data_dir, self.pid = data_dir, pid
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" if self.pid else "another process"
+        return f"{who} already runs a host over {self.data_dir}; stop it first, or name another data_dir"
+
+
+class PluginLoadError(AetherraError, RuntimeError):
+    """A plugin could not be brought up; ``__cause__`` is what it raised."""
+
+    def __init__(self, plugin: str, phase: Phase, problem: str) -> None:
+        super().__init__(plugin, phase, problem)
+        self.plugin, self.phase, self.problem = plugin, phase, problem
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} failed while {self.phase}: {self.problem}"
+
+
+class PluginDefinitionError(AetherraError, TypeError):
+    """A plugin class cannot be used as it is written; the text says what to change."""
+
+
+class PluginNotFoundError(AetherraError, LookupError):
+    """There is no plugin of that name here."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(name, tuple(known))
+        self.name, self.known = name, tuple(known)
+
+    def __str__(self) -> str:
+        return f"there is no plugin {self.name!r} here; there are: {', '.join(self.known) or 'none'}"
+
+
+class PrivilegeError(AetherraError, PermissionError):
+    """A plugin asked for something that only the host's configuration can grant it."""
+
+    def __init__(self, plugin: str, privilege: str) -> None:
+        super().__init__(plugin, privilege)
+        self.plugin, self.privilege = plugin, privilege
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.plugin!r} asks for {self.privilege!r}; grant it with "
+            f'"plugins": {{"{self.plugin}": {{"grants": ["{self.privilege}"]}}}} in the configuration'
+        )
+
+
+class StepTimeoutError(AetherraError, TimeoutError):
+    """A step of a plugin's life overran its deadline; ``stack`` says where it was waiting."""
+
+    def __init__(self, plugin: str, step: str, timeout: float, stack: str) -> None:
+        super().__init__(plugin, step, timeout, stack)
+        self.plugin, self.step, self.timeout, self.stack = plugin, step, timeout, stack
+
+    def __str__(self) -> str:
+        return (
+            f"plugin {self.plugin!r} was not done with {self.step} after {self.timeout:g} s; it waits at\n{self.stack}"
+        )
+
+
+class KernelNotRunningError(AetherraError, RuntimeError):
+    """The kernel was used outside its ``async with`` block."""
+
+    def __str__(self) -> str:
+        return "the kernel is not running: use it inside 'async with Kernel(...) as kernel:'"
+
+
+class ActionQueueFullError(AetherraError, RuntimeError):
+    """A lane has no room; the action was refused, counted and dead-lettered."""
+
+    def __init__(self, lane: str, capacity: int, trace_id: str) -> None:
+        super().__init__(lane, capacity, trace_id)
+        self.lane, self.capacity, self.trace_id = lane, capacity, trace_id
+
+    def __str__(self) -> str:
+        return f"the {self.lane} lane is full ({self.capacity} actions); {self.trace_id} went to the dead letter queue"
+
+
+class ActionExpiredError(AetherraError, TimeoutError):
+    """An action's deadline passed before it could be done."""
+
+    def __init__(self, trace_id: str, action_type: str) -> None:
+        super().__init__(trace_id, action_type)
+        self.trace_id, self.action_type = trace_id, action_type
+
+    def __str__(self) -> str:
+        return f"action {self.trace_id} ({self.action_type!r}) passed its deadline"
+
+
+class ActionCancelledError(AetherraError, RuntimeError):
+    """An action was cancelled through its handle, or by the host's stop, before it was done."""
+
+    def __init__(self, trace_id: str, action_type: str, why: str) -> None:
+        super().__init__(trace_id, action_type, why)
+        self.trace_id, self.action_type, self.why = trace_id, action_type, why
+
+    def __str__(self) -> str:
+        return f"action {self.trace_id} ({self.action_type!r}) was not done: {self.why}"
+
+
+class LetterNotFoundError(AetherraError, LookupError):
+    """The dead letter queue holds no letter with this trace id."""
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(trace_id)
+        self.trace_id = trace_id
+
+    def __str__(self) -> str:
+        return f"the dead letter queue holds nothing with trace id {self.trace_id!r}; see 'aetherra dlq list'"
+
+
+class DataFileError(AetherraError, OSError):
+    """A file of the data directory cannot be written or read."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class RetryLater(Exception):  # noqa: N818  # a handler's verdict, no error
+    """Raise it in a handler to have its action tried again after ``seconds``, if its policy and deadline allow."""
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        super().__init__(seconds, reason)
+        self.seconds, self.reason = seconds, reason
+
+
+class Reject(Exception):  # noqa: N818  # a handler's verdict, no error
+    """Raise it in a handler to dead-letter its action at once: trying again would not help."""

@@ -1,0 +1,61 @@
+"""The hooks that any plugin may implement: synchronous, many listeners, called by pluggy's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+import pluggy
+
+from aetherra.kernel.dlq import DeadLetter
+from aetherra.registry import HealthReport, Request
+
+PROJECT = "aetherra"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Mark a plugin's method as the implementation of the hook of that name."""
+
+CyclePhase = Literal["collect", "correct", "analyse", "propose", "discover", "classify", "judge", "plan"]
+PHASES: tuple[CyclePhase, ...] = (
+    "collect", "correct", "analyse", "propose", "discover", "classify", "judge", "plan",
+)  # fmt: skip
+"""One maintenance cycle, in order."""
+
+
+class MetricSample(msgspec.Struct, frozen=True):
+    """One reading: ``value`` in ``unit``, or ``None`` with the reason why nobody knows."""
+
+    name: str
+    value: float | None
+    unit: str
+    reason: str = ""
+
+
+class CycleStep(msgspec.Struct, frozen=True):
+    """A request that is a plugin's part in one phase of a maintenance cycle."""
+
+    phase: CyclePhase
+    request: Request[Any]
+
+
+class Hooks:
+    """What the host asks of all plugins. An implementation that raises is logged and left out; the others are asked."""
+
+    @hookspec
+    def collect_metrics(self) -> Iterable[MetricSample]:
+        """Return what the plugin measures of itself, now; called every few seconds, so it must be quick."""
+        raise AssertionError("a specification is not called")
+
+    @hookspec
+    def health(self) -> HealthReport | None:
+        """Return how the plugin is, if it knows better than its service status tells."""
+
+    @hookspec
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Hear of an action that was dead-lettered."""
+
+    @hookspec
+    def cycle_steps(self) -> Iterable[CycleStep]:
+        """Return the plugin's parts in a maintenance cycle."""
+        raise AssertionError("a specification is not called")

@@ -1,0 +1,363 @@
+"""The kernel: puts the parts together, starts them in order, and takes them down again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import anyio
+from anyio import AsyncContextManagerMixin
+
+from aetherra.kernel.actions import ActionQueue
+from aetherra.kernel.config import Config
+from aetherra.kernel.datadir import DataDir
+from aetherra.kernel.dlq import DeadLetter, DeadLetterQueue
+from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.errors import KernelNotRunningError
+from aetherra.kernel.handle import ActionHandle
+from aetherra.kernel.host import HookCaller, Host
+from aetherra.kernel.journal import Accepted, Journal
+from aetherra.kernel.manager import PluginInfo, PluginManager
+from aetherra.kernel.messages import Health, KernelStatistics
+from aetherra.kernel.plugin import Plugin, Settings
+from aetherra.kernel.service import KernelService
+from aetherra.kernel.sources import ClassSource
+from aetherra.kernel.swap import Swapper
+from aetherra.kernel.watchdog import Watchdog
+from aetherra.registry import Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
+
+if TYPE_CHECKING:
+    from aetherra.kernel.blocking import BlockingKernel
+
+log = logging.getLogger("aetherra.kernel")
+ReplyT = TypeVar("ReplyT")
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+class Kernel(AsyncContextManagerMixin):
+    """A plugin host, for as long as its ``async with`` block lasts, on asyncio or trio.
+
+    ``Kernel()`` alone has no plugins and writes nothing to disk. Leaving the block stops everything, also when its body
+    was cancelled or raised: no new work, actions in hand finished, plugins stopped in reverse, all bounded by
+    ``shutdown_timeout``.
+
+    Args:
+        config: As from ``Config.load``.
+        clock: Where the host's time comes from; tests inject ``FakeClock``.
+
+    Raises:
+        HostRunningError: On entering: another process holds the data directory.
+        DataFileError: On entering: the data directory cannot be used.
+    """
+
+    def __init__(self, config: Config | None = None, *, clock: Clock | None = None) -> None:
+        self.config = config or Config.in_memory()
+        limits = self.config.kernel
+        self.bus = Bus(clock=clock, default_timeout=limits.default_timeout)
+        self.registry = ServiceRegistry(self.bus)
+        self._hooks = HookCaller()
+        self._watchdog = Watchdog(self.bus, threshold=limits.block_threshold)
+        self._parts: _Parts | None = None
+
+    @classmethod
+    def blocking(
+        cls, config: Config | None = None, *, backend: str = "asyncio"
+    ) -> AbstractContextManager[BlockingKernel]:
+        """The same for hosts that are not async: a kernel on an event loop in a thread of its own."""
+        from aetherra.kernel.blocking import run_blocking  # noqa: PLC0415  # it builds on this class
+
+        return run_blocking(config, backend)
+
+    # Life
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._parts is not None:
+            raise RuntimeError("this kernel is running already; make another one")
+        data_dir = None if self.config.data_dir is None else DataDir(self.config.data_dir).acquire()
+        failure: BaseException | None = None
+        try:
+            life = _Life()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._run, data_dir, life)
+                try:
+                    await life.started.wait()
+                    if life.failure is not None:
+                        raise life.failure
+                    yield self
+                except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
+                    failure = exc
+                finally:
+                    life.starting.cancel()
+                    life.stop.set()
+                    with anyio.CancelScope(shield=True):
+                        await life.ended.wait()
+        finally:
+            self._parts = None
+            if data_dir is not None:
+                data_dir.release()
+        if failure is not None:
+            raise failure
+
+    async def _run(self, data_dir: DataDir | None, life: _Life) -> None:
+        """Hold all of the kernel's tasks, out of reach of a cancelled body, until told to stop."""
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._hold(data_dir, life)
+        except Exception as exc:
+            if life.started.is_set():
+                raise
+            life.failure = exc
+        finally:
+            life.started.set()
+            life.ended.set()
+
+    async def _hold(self, data_dir: DataDir | None, life: _Life) -> None:
+        dlq = DeadLetterQueue(None if data_dir is None else data_dir.path / "kernel_dlq.jsonl")
+        journal, unfinished = self._open_journal(data_dir)
+        async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+            stack.callback(dlq.close)
+            if journal is not None:
+                stack.callback(journal.close)
+            actions = ActionQueue(
+                self.bus,
+                dlq,
+                lanes=self.config.kernel.lanes,
+                workers=self.config.kernel.workers,
+                journal=journal,
+                on_dead_letter=self._tell_dead_letter,
+            )
+            privileges: dict[str, Callable[[], object]] = {}
+            host = Host(
+                config=self.config,
+                registry=self.registry,
+                actions=actions,
+                hooks=self._hooks,
+                group=group,
+                privileges=privileges,
+            )
+            plugins = PluginManager(host)
+            privileges["kernel:swap"] = lambda: Swapper(host, plugins)
+            service = KernelService(
+                config=self.config,
+                registry=self.registry,
+                actions=actions,
+                hooks=self._hooks,
+                plugins=plugins,
+                watchdog=self._watchdog,
+            )
+            self._parts = _Parts(actions, plugins, service)
+            group.start_soon(self._watchdog.run)
+            service.register()
+            stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
+            async with actions.running(lambda: stop_by.remaining() / 2):
+                with life.starting:
+                    await plugins.start_all()
+                    for record, attempts in unfinished:
+                        actions.resume(record, attempts)
+                await self._serve(data_dir, life)
+            with self.bus.clock.move_on_after(stop_by.remaining()) as stopping:
+                await plugins.stop_all()
+            if stopping.cancelled_caught:
+                log.error("the host's stop took longer than %g s", self.config.kernel.shutdown_timeout)
+            group.cancel_scope.cancel()
+
+    def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, list[tuple[Accepted, int]]]:
+        durability = self.config.kernel.durability
+        if data_dir is None or durability == "none":
+            return None, []
+        journal = Journal(data_dir.path / "kernel_journal.jsonl", sync=durability == "power")
+        unfinished = journal.open()
+        if unfinished:
+            log.info("%d actions of the last run were not finished; they are taken up again", len(unfinished))
+        if journal.unreadable:
+            log.error("%d lines of the journal are no records; they are kept beside it", journal.unreadable)
+        return journal, unfinished
+
+    async def _serve(self, data_dir: DataDir | None, life: _Life) -> None:
+        async with AsyncExitStack() as stack:
+            if life.starting.cancel_called:
+                return
+            if data_dir is not None and self.config.kernel.control_socket:
+                await stack.enter_async_context(serve(self.bus, data_dir.socket))
+            life.started.set()
+            await life.stop.wait()
+
+    def _tell_dead_letter(self, letter: DeadLetter) -> None:
+        for _ in self._hooks.call("dead_letter", letter=letter):
+            pass
+
+    def _running(self) -> _Parts:
+        if self._parts is None:
+            raise KernelNotRunningError
+        return self._parts
+
+    # Messages
+
+    async def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
+        """Call the one handler of a request's tag and return its reply.
+
+        Cancelled, it cancels the handler. ``timeout`` in seconds; ``None`` means ``default_timeout``.
+
+        Raises:
+            NoHandlerError: Nothing answers this tag.
+            CallTimeoutError: No reply in time; the handler was cancelled.
+            HandlerError: The handler raised; ``__cause__`` is what.
+        """
+        self._running()
+        return await self.bus.call(request, timeout=timeout)
+
+    async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Call by name, builtins in and builtins out.
+
+        Raises:
+            MessageValidationError: ``body`` does not fit the request; the text holds the path of the field.
+            AetherraError: As ``call``.
+        """
+        self._running()
+        return await self.bus.call_tag(tag, body, timeout=timeout)
+
+    async def publish(self, event: Message) -> int:
+        """Publish an event and return how many subscribers' mailboxes kept it."""
+        self._running()
+        return await self.bus.publish(event)
+
+    @overload
+    def subscribe(
+        self, what: type[MessageT], *, capacity: int = ..., overflow: Overflow = ...
+    ) -> Subscription[MessageT]: ...
+    @overload
+    def subscribe(self, what: str, *, capacity: int = ..., overflow: Overflow = ...) -> Subscription[Message]: ...
+    def subscribe(self, what: Any, *, capacity: int = 1000, overflow: Overflow = "drop_oldest") -> Subscription[Any]:
+        """Hear events: ``with kernel.subscribe(Hello) as events: async for event in events: ...``."""
+        self._running()
+        return self.bus.subscribe(what, capacity=capacity, overflow=overflow)
+
+    # Actions
+
+    async def submit(
+        self,
+        request: Request[ReplyT],
+        *,
+        priority: ActionPriority = ActionPriority.MEDIUM,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> ActionHandle[ReplyT]:
+        """Have a request done through the queue; it is accepted, and journalled where there is a journal, on return.
+
+        Args:
+            request: What to do.
+            priority: How urgent it is.
+            deadline: Seconds from now after which it is not worth doing.
+            timeout: Seconds for one attempt; ``None`` means ``default_timeout``.
+            retry: How often to try; default three times with backoff.
+
+        Raises:
+            ActionQueueFullError: Its lane has no room; the refusal is counted and dead-lettered.
+            ActionExpiredError: The deadline is not in the future; dead-lettered.
+            DataFileError: The journal cannot be written; the action was not accepted.
+        """
+        return self._running().actions.submit(
+            request, priority=priority, deadline=deadline, timeout=timeout, retry=retry
+        )
+
+    async def submit_action(self, envelope: ActionEnvelope) -> ActionHandle[Any]:
+        """Have a ready envelope done; see ``submit``."""
+        return self._running().actions.submit_envelope(envelope)
+
+    async def get_dlq_items(
+        self, limit: int = 100, *, reason: str | None = None, action_type: str | None = None, since: float | None = None
+    ) -> list[DeadLetter]:
+        """Return dead letters that fit all that is given, newest first; ``since`` is a Unix time."""
+        dlq = self._running().actions.dlq
+
+        def read() -> list[DeadLetter]:
+            return dlq.items(limit=limit, reason=reason, action_type=action_type, since=since)
+
+        return await anyio.to_thread.run_sync(read)
+
+    async def redrive(self, trace_id: str) -> ActionHandle[Any]:
+        """Submit a dead letter's action again, as a new one with all its attempts.
+
+        Raises:
+            LetterNotFoundError: There is no such letter.
+            NoHandlerError: Nothing answers its tag today; the letter stays.
+            MessageValidationError: Today's request has other fields; the letter stays.
+        """
+        return await self._running().actions.redrive(trace_id)
+
+    # Plugins
+
+    async def add_plugin(
+        self, plugin_type: type[Plugin[Any]], *, settings: Mapping[str, Any] | Settings | None = None
+    ) -> PluginInfo:
+        """Bring up a plugin class; it serves when this returns.
+
+        Args:
+            plugin_type: The class.
+            settings: Its settings; default is what the configuration says under its name.
+
+        Raises:
+            PluginLoadError: It could not be brought up, or the name is taken; nothing of it is left.
+        """
+        return await self._running().plugins.add(ClassSource.of_class(plugin_type), plugin_type.name, settings)
+
+    async def remove_plugin(self, name: str) -> None:
+        """Stop a plugin and forget it; those that require it are stopped first.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+        """
+        await self._running().plugins.remove(name)
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return a snapshot of each plugin, failed ones too, by name."""
+        return self._running().plugins.plugins()
+
+    # Insight
+
+    def statistics(self) -> KernelStatistics:
+        """Return a snapshot of all that is counted."""
+        return self._running().service.statistics()
+
+    def health(self) -> Health:
+        """Return how the host is, folded and by part."""
+        return self._running().service.health()
+
+
+class _Parts:
+    """What exists only while the kernel runs."""
+
+    def __init__(self, actions: ActionQueue, plugins: PluginManager, service: KernelService) -> None:
+        self.actions = actions
+        self.plugins = plugins
+        self.service = service
+
+
+class _Life:
+    """How the body and the kernel's own task tell each other where they are."""
+
+    def __init__(self) -> None:
+        self.starting = anyio.CancelScope()
+        self.started = anyio.Event()
+        self.stop = anyio.Event()
+        self.ended = anyio.Event()
+        self.failure: BaseException | None = None
+
+
+class _Deadline:
+    """What is left of the time for stopping, from when it is first asked."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._at: float | None = None
+
+    def remaining(self) -> float:
+        now = self._clock.monotonic()
+        if self._at is None:
+            self._at = now + self._seconds
+        return max(0.0, self._at - now)

@@ -1,0 +1,181 @@
+"""What a running kernel answers: requests under ``kernel.*``, for plugins, the command line and other processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aetherra.kernel.actions import ActionStatistics
+from aetherra.kernel.dlq import DeadLetter
+from aetherra.kernel.hookspecs import CyclePhase
+from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.watchdog import LoopStatistics
+from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo
+
+
+class KernelStatistics(Message, tag="kernel.statistics_reply"):
+    """A snapshot of everything the kernel counts.
+
+    Attributes:
+        uptime: Seconds since the start.
+        bus: Calls and events.
+        actions: The action queue and the dead letter queue.
+        loop: The event loop.
+        plugins: How many plugins are in which state.
+    """
+
+    uptime: float
+    bus: BusStatistics
+    actions: ActionStatistics
+    loop: LoopStatistics
+    plugins: dict[str, int]
+
+
+class GetStatistics(Request[KernelStatistics], tag="kernel.statistics"):
+    """Ask for what the kernel counts."""
+
+
+class Health(Message, tag="kernel.health_reply"):
+    """How the host is: all of it, and each part."""
+
+    overall: HealthReport
+    parts: tuple[HealthReport, ...]
+
+
+class GetHealth(Request[Health], tag="kernel.health"):
+    """Ask how the host is."""
+
+
+class HostStatus(Message, tag="kernel.status_reply"):
+    """Who this host is and how it does, in brief."""
+
+    pid: int
+    profile: str
+    root: str
+    data_dir: str | None
+    uptime: float
+    backend: str
+    python: str
+    health: HealthReport
+    services: int
+    plugins: dict[str, int]
+    actions_running: int
+    actions_waiting: int
+    actions_done: int
+    dead_letters: int
+    calls: int
+    call_errors: int
+    loop_lag: float
+    blocked_by: dict[str, int]
+
+
+class GetStatus(Request[HostStatus], tag="kernel.status"):
+    """Ask for a brief status."""
+
+
+class ServiceList(Message, tag="kernel.services_reply"):
+    """The services there are."""
+
+    services: tuple[ServiceInfo, ...]
+
+
+class ListServices(Request[ServiceList], tag="kernel.services"):
+    """Ask which services there are."""
+
+
+class PluginList(Message, tag="kernel.plugins_reply"):
+    """The plugins there are."""
+
+    plugins: tuple[PluginInfo, ...]
+
+
+class ListPlugins(Request[PluginList], tag="kernel.plugins"):
+    """Ask which plugins there are, failed ones too."""
+
+
+class PluginRemoved(Message, tag="kernel.plugin_removed"):
+    """A plugin was stopped and forgotten."""
+
+    plugin: str
+
+
+class RemovePlugin(Request[PluginRemoved], tag="kernel.remove_plugin"):
+    """Stop a plugin and forget it until the next start."""
+
+    plugin: str
+
+
+class GetActions(Request[ActionStatistics], tag="kernel.actions"):
+    """Ask how the action queue is."""
+
+
+class DeadLetters(Message, tag="kernel.dlq_reply"):
+    """Dead letters, newest first."""
+
+    letters: tuple[DeadLetter, ...]
+
+
+class ListDeadLetters(Request[DeadLetters], tag="kernel.dlq"):
+    """Ask for dead letters that fit all that is given."""
+
+    limit: int = 100
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    trace_id: str | None = None
+
+
+class Redriven(Message, tag="kernel.dlq_redriven"):
+    """A dead letter's action was submitted again, under a new trace id."""
+
+    trace_id: str
+    new_trace_id: str
+
+
+class RedriveDeadLetter(Request[Redriven], tag="kernel.dlq_redrive"):
+    """Submit a dead letter's action again."""
+
+    trace_id: str
+
+
+class Purged(Message, tag="kernel.dlq_purged"):
+    """Dead letters were deleted."""
+
+    removed: int
+
+
+class PurgeDeadLetters(Request[Purged], tag="kernel.dlq_purge"):
+    """Delete dead letters: these, or all of them."""
+
+    trace_ids: tuple[str, ...] | None = None
+
+
+class StepDone(Message, tag="kernel.maintenance_step"):
+    """A step of a maintenance cycle ended, well or with an error."""
+
+    phase: CyclePhase
+    plugin: str
+    tag: str
+    seconds: float
+    error: str = ""
+
+
+class CycleReport(Message, tag="kernel.maintenance_report"):
+    """One maintenance cycle.
+
+    Attributes:
+        seconds: How long it took.
+        steps: What was done, in order.
+        idle_phases: Phases in which no plugin has a part.
+        findings: The fields of all steps' replies, under their own names.
+    """
+
+    seconds: float
+    steps: tuple[StepDone, ...]
+    idle_phases: tuple[CyclePhase, ...]
+    findings: dict[str, Any]
+
+
+class Maintain(Request[CycleReport], tag="kernel.maintain"):
+    """Run one maintenance cycle over the host and its project; each step has ``step_timeout`` seconds."""
+
+    step_timeout: float = 600.0

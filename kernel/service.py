@@ -1,0 +1,152 @@
+"""The kernel as a service: answers ``kernel.*`` by asking its parts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from aetherra.kernel import messages as m
+from aetherra.kernel.actions import ActionQueue, ActionStatistics
+from aetherra.kernel.config import Config
+from aetherra.kernel.host import HookCaller
+from aetherra.kernel.maintenance import run_cycle
+from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.watchdog import Watchdog
+from aetherra.registry import HOST, HealthReport, Request, Route, ServiceRegistry, fold_health
+
+SERVICE_NAME = "kernel"
+
+
+class KernelService:
+    """Handlers of the kernel's own requests."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        registry: ServiceRegistry,
+        actions: ActionQueue,
+        hooks: HookCaller,
+        plugins: PluginManager,
+        watchdog: Watchdog,
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        self._actions = actions
+        self._hooks = hooks
+        self._plugins = plugins
+        self._watchdog = watchdog
+        self._begun = registry.bus.clock.monotonic()
+
+    def register(self) -> None:
+        """Answer from now on."""
+        handlers: list[tuple[type[Request[Any]], Callable[[Any], Awaitable[Any]]]] = [
+            (m.GetStatistics, self._on_statistics),
+            (m.GetHealth, self._on_health),
+            (m.GetStatus, self._on_status),
+            (m.ListServices, self._on_services),
+            (m.ListPlugins, self._on_plugins),
+            (m.RemovePlugin, self._on_remove_plugin),
+            (m.GetActions, self._on_actions),
+            (m.ListDeadLetters, self._on_dead_letters),
+            (m.RedriveDeadLetter, self._on_redrive),
+            (m.PurgeDeadLetters, self._on_purge),
+            (m.Maintain, self._on_maintain),
+        ]
+        routes = [Route(request_type, answer, HOST) for request_type, answer in handlers]
+        self._registry.bus.add_routes(routes)
+        self._registry.register(SERVICE_NAME, tags=[route.tag for route in routes])
+
+    def statistics(self) -> m.KernelStatistics:
+        """Return a snapshot of all that is counted."""
+        return m.KernelStatistics(
+            uptime=self._registry.bus.clock.monotonic() - self._begun,
+            bus=self._registry.bus.statistics(),
+            actions=self._actions.statistics(),
+            loop=self._watchdog.statistics(),
+            plugins=dict(Counter(info.state for info in self._plugins.plugins())),
+        )
+
+    def health(self) -> m.Health:
+        """Fold the services' statuses, and what plugins say by the ``health`` hook in their place."""
+        reports = {
+            info.plugin if info.name == SERVICE_NAME else info.name: HealthReport(
+                info.name, info.status, None, (info.reason,) if info.reason else ()
+            )
+            for info in self._registry.list()
+        }
+        for _, report in self._hooks.call("health"):
+            reports[report.component] = report
+        parts = tuple(reports[name] for name in sorted(reports))
+        return m.Health(fold_health("host", parts), parts)
+
+    async def _on_statistics(self, _: m.GetStatistics) -> m.KernelStatistics:
+        return self.statistics()
+
+    async def _on_health(self, _: m.GetHealth) -> m.Health:
+        return self.health()
+
+    async def _on_status(self, _: m.GetStatus) -> m.HostStatus:
+        numbers = self.statistics()
+        data_dir = self._config.data_dir
+        return m.HostStatus(
+            pid=os.getpid(),
+            profile=self._config.profile,
+            root=str(self._config.root),
+            data_dir=None if data_dir is None else str(data_dir),
+            uptime=numbers.uptime,
+            backend=anyio.get_cancelled_exc_class().__module__.partition(".")[0],
+            python=platform.python_version(),
+            health=self.health().overall,
+            services=len(self._registry.list()),
+            plugins=numbers.plugins,
+            actions_running=numbers.actions.running,
+            actions_waiting=numbers.actions.waiting + sum(lane.depth for lane in numbers.actions.lanes.values()),
+            actions_done=numbers.actions.done,
+            dead_letters=numbers.actions.dlq.depth,
+            calls=numbers.bus.calls,
+            call_errors=numbers.bus.call_errors,
+            loop_lag=numbers.loop.lag,
+            blocked_by=numbers.loop.blocked,
+        )
+
+    async def _on_services(self, _: m.ListServices) -> m.ServiceList:
+        return m.ServiceList(tuple(self._registry.list()))
+
+    async def _on_plugins(self, _: m.ListPlugins) -> m.PluginList:
+        return m.PluginList(tuple(self._plugins.plugins()))
+
+    async def _on_remove_plugin(self, request: m.RemovePlugin) -> m.PluginRemoved:
+        await self._plugins.remove(request.plugin)
+        return m.PluginRemoved(request.plugin)
+
+    async def _on_actions(self, _: m.GetActions) -> ActionStatistics:
+        return self._actions.statistics()
+
+    async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
+        if request.trace_id is not None:
+            return m.DeadLetters((await anyio.to_thread.run_sync(self._actions.dlq.find, request.trace_id),))
+
+        def read() -> m.DeadLetters:
+            letters = self._actions.dlq.items(
+                limit=request.limit, reason=request.reason, action_type=request.action_type, since=request.since
+            )
+            return m.DeadLetters(tuple(letters))
+
+        return await anyio.to_thread.run_sync(read)
+
+    async def _on_redrive(self, request: m.RedriveDeadLetter) -> m.Redriven:
+        handle = await self._actions.redrive(request.trace_id)
+        return m.Redriven(request.trace_id, handle.trace_id)
+
+    async def _on_purge(self, request: m.PurgeDeadLetters) -> m.Purged:
+        chosen = None if request.trace_ids is None else set(request.trace_ids)
+        return m.Purged(self._actions.dlq.remove(chosen))
+
+    async def _on_maintain(self, request: m.Maintain) -> m.CycleReport:
+        return await run_cycle(self._registry.bus, self._hooks, step_timeout=request.step_timeout)

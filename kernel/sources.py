@@ -1,0 +1,221 @@
+"""Where a plugin's code comes from: a file or folder, an entry point, or a class that the host has in hand."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import msgspec
+
+from aetherra.kernel.code import CodeGeneration
+from aetherra.kernel.errors import PluginDefinitionError
+from aetherra.kernel.plugin import Plugin
+
+ENTRY_POINT_GROUP = "aetherra.plugins"
+OWN_DISTRIBUTION = "aetherra"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A plugin class, and the code generation it came in; ``None`` where the interpreter's own import brought it."""
+
+    plugin_type: type[Plugin[Any]]
+    code: CodeGeneration | None
+
+    def unload(self) -> None:
+        """Forget its modules."""
+        if self.code is not None:
+            self.code.unload()
+
+
+class Source(Protocol):
+    """Where the code of a plugin comes from."""
+
+    trusted: bool
+    """Whether the host's owner put it in place by hand, so that it has the privileges it asks for."""
+
+    def load(self, generation: int) -> Loaded:
+        """Load the code as it is now. Runs it: call this in a worker thread.
+
+        Raises:
+            BaseException: What the code raised.
+        """
+        ...
+
+    def watched(self) -> Path | None:
+        """The file, or the folder of the package, whose change means new code; ``None`` if there is none."""
+        ...
+
+    def __str__(self) -> str: ...
+
+
+class FileSource:
+    """A Python file, or a folder with an ``__init__.py``, as ``path`` or ``path:Class``."""
+
+    trusted = False
+
+    def __init__(self, name: str, location: str) -> None:
+        self.name = name
+        path, colon, wanted = location.rpartition(":")
+        self.path = Path(path) if colon and path else Path(location)
+        self.wanted = wanted if colon and path else None
+
+    def __str__(self) -> str:
+        return str(self.path) + (f":{self.wanted}" if self.wanted else "")
+
+    def load(self, generation: int) -> Loaded:
+        """Load the file or package as a generation of its own."""
+        entry = self.path / "__init__.py" if self.path.is_dir() else self.path
+        if not entry.is_file():
+            raise FileNotFoundError(f"no plugin at {self.path}: expected a .py file or a folder with an __init__.py")
+        own_name = (entry.parent.name if entry.name == "__init__.py" else entry.stem).replace(".", "_")
+        code = CodeGeneration(self.name, generation, entry, own_name)
+        module = code.load()
+        try:
+            return Loaded(plugin_class(module, self.wanted), code)
+        except BaseException:
+            code.unload()
+            raise
+
+    def watched(self) -> Path | None:
+        """The file or folder."""
+        return self.path
+
+
+class ClassSource:
+    """A class that the interpreter imported: by an entry point, or in the host's own code.
+
+    The first generation is that class; later ones are loaded afresh from its package's files.
+    """
+
+    def __init__(self, name: str, *, module: str, attribute: str, where: str, trusted: bool) -> None:
+        self.name = name
+        self.module = module
+        self.attribute = attribute
+        self.where = where
+        self.trusted = trusted
+        self._given: type[Plugin[Any]] | None = None
+
+    @classmethod
+    def of_entry_point(cls, entry_point: importlib.metadata.EntryPoint) -> ClassSource:
+        """Take an installed package's offer."""
+        distribution = entry_point.dist.name if entry_point.dist is not None else "?"
+        return cls(
+            entry_point.name,
+            module=entry_point.module,
+            attribute=entry_point.attr,
+            where=f"entry point of {distribution}",
+            trusted=distribution == OWN_DISTRIBUTION,
+        )
+
+    @classmethod
+    def of_class(cls, plugin_type: type[Plugin[Any]]) -> ClassSource:
+        """Take a class from the host."""
+        source = cls(
+            plugin_type.name,
+            module=plugin_type.__module__,
+            attribute=plugin_type.__qualname__,
+            where="the host's own code",
+            trusted=True,
+        )
+        source._given = plugin_type
+        return source
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.attribute} ({self.where})"
+
+    def load(self, generation: int) -> Loaded:
+        """Import the class, or for a later generation load its package anew."""
+        if generation == 1 and self._given is not None:
+            return Loaded(self._given, None)
+        if generation == 1:
+            return Loaded(_attribute(importlib.import_module(self.module), self.attribute), None)
+        own_name, entry, inner = self._package()
+        code = CodeGeneration(self.name, generation, entry, own_name)
+        module = code.load()
+        try:
+            if inner:
+                module = importlib.import_module(f"{code.root_name}.{inner}")
+            return Loaded(_attribute(module, self.attribute), code)
+        except BaseException:
+            code.unload()
+            raise
+
+    def _package(self) -> tuple[str, Path, str]:
+        """The package to load, its ``__init__.py`` or single file, and the entry module's name inside it."""
+        spec = importlib.util.find_spec(self.module) if self.module != "__main__" else None
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py") or "<locals>" in self.attribute:
+            raise PluginDefinitionError(
+                f"{self} cannot be loaded anew: it is not the class of a module in a file that can be imported"
+            )
+        parent = self.module.rpartition(".")[0]
+        if spec.submodule_search_locations is None and parent:
+            package = importlib.util.find_spec(parent)
+            if package is not None and package.origin is not None:
+                return parent, Path(package.origin), self.module[len(parent) + 1 :]
+        return self.module, Path(spec.origin), ""
+
+    def watched(self) -> Path | None:
+        """The module's file, or its package's folder."""
+        try:
+            _, entry, _ = self._package()
+        except (PluginDefinitionError, ImportError, ValueError):
+            return None
+        return entry.parent if entry.name == "__init__.py" else entry
+
+
+def installed_plugins() -> Iterator[ClassSource]:
+    """Yield what installed packages offer under the entry point group, first found first; nothing is imported yet."""
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        yield ClassSource.of_entry_point(entry_point)
+
+
+def plugin_class(module: ModuleType, wanted: str | None) -> type[Plugin[Any]]:
+    """Return the plugin class that a module defines: the one of that name, or the only one.
+
+    Raises:
+        PluginDefinitionError: There is none, or several and none is named.
+    """
+    if wanted is not None:
+        return _attribute(module, wanted)
+    own = module.__name__.partition(".")[0]
+    classes = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Plugin)
+        and value is not Plugin
+        and value.__module__.partition(".")[0].partition(":")[0] == own
+    }
+    leaves = sorted(
+        (cls for cls in classes if not any(other is not cls and issubclass(other, cls) for other in classes)),
+        key=lambda cls: cls.__qualname__,
+    )
+    if len(leaves) == 1:
+        return leaves[0]
+    names = ", ".join(cls.__qualname__ for cls in leaves)
+    raise PluginDefinitionError(
+        f"{module.__file__} defines {f'several plugins ({names})' if leaves else 'no subclass of Plugin'}; "
+        f"expected one" + (', or name it: "source": "file.py:Class"' if leaves else "")
+    )
+
+
+def _attribute(module: ModuleType, attribute: str) -> type[Plugin[Any]]:
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, Plugin)):
+        raise PluginDefinitionError(f"{attribute!r} of {module.__name__!r} is {found!r}; expected a subclass of Plugin")
+    return found
+
+
+def module_owner(module_name: str) -> str | None:
+    """Return which plugin's code a module belongs to, by its generation name; ``None`` if it is none's."""
+    module = sys.modules.get(module_name)
+    loader = getattr(getattr(module, "__spec__", None), "loader", None)
+    generation = getattr(loader, "generation", None)
+    return generation.plugin if isinstance(generation, CodeGeneration) else None

@@ -1,0 +1,116 @@
+"""The privilege to swap generations: the steps that hot swap is made of, each safe to leave undone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from aetherra.kernel.generation import Generation
+from aetherra.kernel.host import Host
+from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.sources import Loaded
+from aetherra.kernel.spec import PluginSpec
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A generation that is loaded and started, and that nothing is routed to."""
+
+    loaded: Loaded
+    spec: PluginSpec
+    generation: Generation
+
+
+class Swapper:
+    """What the plugin with the privilege ``kernel:swap`` may do to others: prepare, quiesce, hand over, promote.
+
+    Whoever uses it decides when to go on and when to go back; until ``promote`` nothing about the generation that
+    serves has changed, but that its calls may be parked inside ``quiesced``.
+    """
+
+    def __init__(self, host: Host, plugins: PluginManager) -> None:
+        self._host = host
+        self._plugins = plugins
+
+    def watched(self) -> dict[str, Path]:
+        """Return each plugin's file, or the folder of its package, where it has one."""
+        paths = {entry.name: entry.source.watched() for entry in self._plugins.entries()}
+        return {name: path for name, path in paths.items() if path is not None}
+
+    def current(self, plugin: str) -> Loaded | None:
+        """Return the code that serves; ``None`` if none does.
+
+        Raises:
+            PluginNotFoundError: There is no such plugin.
+        """
+        entry = self._plugins.entry(plugin)
+        return entry.loaded if entry.generation is not None else None
+
+    async def load(self, plugin: str) -> Loaded:
+        """Load a plugin's code as it is on disk, in a worker thread.
+
+        Raises:
+            PluginNotFoundError: There is no such plugin.
+            PluginLoadError: The code raised, or took too long.
+        """
+        entry = self._plugins.entry(plugin)
+        return await self._plugins.load_code(entry, entry.source)
+
+    async def prepare(self, plugin: str, loaded: Loaded) -> Candidate:
+        """Make a generation of loaded code and start it apart.
+
+        Raises:
+            PluginLoadError: It could not be configured or started; nothing of it is left but the loaded code.
+        """
+        entry = self._plugins.entry(plugin)
+        spec = self._plugins.read_spec(entry, loaded)
+        return Candidate(loaded, spec, await self._plugins.make_generation(entry, spec))
+
+    async def discard(self, candidate: Candidate) -> None:
+        """Stop a candidate that will not serve."""
+        with anyio.CancelScope(shield=True):
+            await candidate.generation.stop()
+
+    @asynccontextmanager
+    async def quiesced(self, plugin: str, *, timeout: float) -> AsyncIterator[Generation | None]:
+        """Hold new calls and events of a plugin back and let those in hand finish; let them go on at the end.
+
+        Yields the generation that serves, ``None`` if none does. Calls held back go to whoever serves afterwards.
+
+        Raises:
+            TimeoutError: Calls in hand were not finished in time; everything goes on as before.
+        """
+        generation = self._plugins.entry(plugin).generation
+        if generation is None:
+            yield None
+            return
+        with self._host.bus.parked(generation.spec.tags):
+            try:
+                with self._host.clock.move_on_after(timeout) as scope:
+                    await generation.quiesce()
+                if scope.cancelled_caught:
+                    raise TimeoutError(f"its calls in hand were not finished after {timeout:g} s")
+                yield generation
+            finally:
+                if self._plugins.entry(plugin).generation is generation:
+                    generation.resume()
+
+    def promote(self, plugin: str, candidate: Candidate) -> Generation | None:
+        """Let a candidate take over, in one step without a wait, and return the generation to stop.
+
+        Raises:
+            RouteConflictError: Another plugin answers one of its tags.
+            ServiceConflictError: Another plugin provides its service. In both cases nothing has changed.
+        """
+        entry = self._plugins.entry(plugin)
+        old = entry.generation
+        if entry.lease is not None:
+            entry.lease.release()
+            entry.lease = None
+        candidate.generation.serve(replaces=old)
+        entry.spec, entry.loaded = candidate.spec, candidate.loaded
+        self._plugins.settle(entry, candidate.generation)
+        return old

@@ -1,0 +1,173 @@
+"""The errors of the registry, and the one test that tells a fault from a signal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aetherra.registry.identity import Identity
+
+
+class AetherraError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class MessageDefinitionError(AetherraError, TypeError):
+    """A message class, or a handler's signature, cannot be used as it is written."""
+
+
+class MessageValidationError(AetherraError, ValueError):
+    """A message body does not fit its type; the text holds the path of the field."""
+
+    def __init__(self, tag: str, problem: str) -> None:
+        super().__init__(tag, problem)
+        self.tag, self.problem = tag, problem
+
+    def __str__(self) -> str:
+        return f"{self.tag!r}: {self.problem}"
+
+
+class ServiceNotFoundError(AetherraError, LookupError):
+    """No service of that name is registered."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(name, tuple(known))
+        self.name, self.known = name, tuple(known)
+
+    def __str__(self) -> str:
+        return f"no service named {self.name!r} is registered; {_nearest('services', self.known)}"
+
+
+class NoHandlerError(AetherraError, LookupError):
+    """Nothing answers this tag; ``nearest`` are the tags that look most like it."""
+
+    def __init__(self, tag: str, nearest: Sequence[str] = (), reason: str = "") -> None:
+        super().__init__(tag, tuple(nearest), reason)
+        self.tag, self.nearest, self.reason = tag, tuple(nearest), reason
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"nothing answers {self.tag!r}{why}; {_nearest('tags', self.nearest)}"
+
+
+class RouteConflictError(AetherraError, ValueError):
+    """A second handler was offered for a tag that has one."""
+
+    def __init__(self, tag: str, holder: str, newcomer: str) -> None:
+        super().__init__(tag, holder, newcomer)
+        self.tag, self.holder, self.newcomer = tag, holder, newcomer
+
+    def __str__(self) -> str:
+        return f"{self.newcomer} offers a handler for {self.tag!r}, which {self.holder} already answers"
+
+
+class ServiceConflictError(AetherraError, ValueError):
+    """A second provider was offered for a service name that is held."""
+
+    def __init__(self, name: str, holder: str, newcomer: str) -> None:
+        super().__init__(name, holder, newcomer)
+        self.name, self.holder, self.newcomer = name, holder, newcomer
+
+    def __str__(self) -> str:
+        return f"{self.newcomer} wants to provide service {self.name!r}, which {self.holder} already provides"
+
+
+class CallTimeoutError(AetherraError, TimeoutError):
+    """A call had no reply within its timeout; its handler was cancelled."""
+
+    def __init__(self, tag: str, timeout: float, state: str) -> None:
+        super().__init__(tag, timeout, state)
+        self.tag, self.timeout, self.state = tag, timeout, state
+
+    def __str__(self) -> str:
+        return f"no reply to {self.tag!r} within {self.timeout:g} s: {self.state}"
+
+
+class ServiceStoppedError(AetherraError, RuntimeError):
+    """The plugin that was answering was stopped before it had replied."""
+
+    def __init__(self, tag: str, provider: str) -> None:
+        super().__init__(tag, provider)
+        self.tag, self.provider = tag, provider
+
+    def __str__(self) -> str:
+        return f"{self.provider} was stopped while it answered {self.tag!r}"
+
+
+class ParkingFullError(AetherraError, RuntimeError):
+    """A plugin is being swapped and as many calls wait for it as may."""
+
+    def __init__(self, tag: str, limit: int) -> None:
+        super().__init__(tag, limit)
+        self.tag, self.limit = tag, limit
+
+    def __str__(self) -> str:
+        return f"{self.tag!r} is being swapped and {self.limit} calls already wait for it; try again shortly"
+
+
+class HandlerError(AetherraError, RuntimeError):
+    """A handler raised; ``__cause__`` is what it raised (a text of it from another process)."""
+
+    def __init__(self, plugin: str, generation: int, tag: str, cause: str) -> None:
+        super().__init__(plugin, generation, tag, cause)
+        self.plugin, self.generation, self.tag, self.cause = plugin, generation, tag, cause
+
+    @classmethod
+    def of(cls, provider: Identity, tag: str, fault: BaseException) -> HandlerError:
+        """Build the error for ``fault`` as raised by ``provider``; raise it ``from fault``."""
+        return cls(provider.name, provider.generation, tag, f"{type(fault).__name__}: {fault}")
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} (generation {self.generation}) failed on {self.tag!r}: {self.cause}"
+
+
+class ReplyTypeError(AetherraError, TypeError):
+    """A handler returned something other than its request's reply."""
+
+    def __init__(self, plugin: str, tag: str, wanted: str, got: str) -> None:
+        super().__init__(plugin, tag, wanted, got)
+        self.plugin, self.tag, self.wanted, self.got = plugin, tag, wanted, got
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} answered {self.tag!r} with {self.got}, expected {self.wanted}"
+
+
+class ProtocolError(AetherraError, ConnectionError):
+    """The other end of a control socket said something that is not the protocol."""
+
+
+class RemoteError(AetherraError, RuntimeError):
+    """An error of another process that has no class here; ``kind`` is its class name there."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+def _nearest(noun: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"there are no {noun} like it"
+    return f"nearest {noun}: {', '.join(repr(name) for name in names)}"
+
+
+def is_signal(exc: BaseException) -> bool:
+    """Whether ``exc`` is a cancellation or a wish to end the process, which nobody may swallow.
+
+    ``SystemExit`` is none: a plugin that calls ``sys.exit()`` has failed, and the host goes on.
+    """
+    if isinstance(exc, BaseExceptionGroup):
+        return any(is_signal(leaf) for leaf in exc.exceptions)
+    if isinstance(exc, (Exception, SystemExit)):  # spares most faults the question which event loop this is
+        return False
+    try:
+        cancelled = anyio.get_cancelled_exc_class()
+    except anyio.NoEventLoopError:  # in a worker thread, which no cancellation reaches
+        return isinstance(exc, (KeyboardInterrupt, GeneratorExit))
+    return isinstance(exc, (cancelled, KeyboardInterrupt, GeneratorExit))

@@ -1,0 +1,215 @@
+"""The service registry: which services there are, who provides them, and how they are."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import anyio
+import msgspec
+
+from aetherra.registry.bus import Bus
+from aetherra.registry.errors import CallTimeoutError, ServiceConflictError, ServiceNotFoundError
+from aetherra.registry.health import HealthReport, ServiceStatus, fold_health
+from aetherra.registry.identity import HOST, Identity
+from aetherra.registry.messages import Message
+
+
+class ServiceRegistered(Message, tag="service.registered"):
+    """A service is there, or a new generation of its plugin took it over."""
+
+    service: str
+    plugin: str
+    generation: int
+    tags: tuple[str, ...]
+
+
+class ServiceStatusChanged(Message, tag="service.status_changed"):
+    """A service went from one status to another."""
+
+    service: str
+    old: ServiceStatus
+    new: ServiceStatus
+    reason: str = ""
+
+
+class ServiceUnregistered(Message, tag="service.unregistered"):
+    """A service is gone."""
+
+    service: str
+    plugin: str
+    generation: int
+
+
+class ServiceInfo(msgspec.Struct, frozen=True):
+    """A snapshot of one service.
+
+    Attributes:
+        name: What it is found by.
+        status: Its state now; ``reason`` says why if it is not healthy.
+        plugin: Who provides it, ``"host"`` for the kernel's own.
+        generation: Which loaded version of that plugin does.
+        version: The provider's own version text.
+        tags: The requests it answers.
+        since: Unix time of its registration.
+        calls: Calls its tags have had from this generation.
+        errors: How many of them raised.
+    """
+
+    name: str
+    status: ServiceStatus
+    reason: str
+    plugin: str
+    generation: int
+    version: str
+    tags: tuple[str, ...]
+    since: float
+    calls: int
+    errors: int
+
+
+class Lease:
+    """A service lent to its provider, until it is released or the provider's generation ends."""
+
+    def __init__(
+        self, registry: ServiceRegistry, name: str, provider: Identity, version: str, tags: tuple[str, ...]
+    ) -> None:
+        self.name = name
+        self.provider = provider
+        self.version = version
+        self.tags = tags
+        self.status = ServiceStatus.STARTING
+        self.reason = ""
+        self.since = registry.bus.clock.time()
+        self._registry = registry
+
+    def set_status(self, status: ServiceStatus, reason: str = "") -> None:
+        """Say how the service is; nothing happens once the lease is released or taken over."""
+        self._registry.change(self, status, reason)
+
+    def release(self) -> None:
+        """Give the service back; twice does no harm."""
+        self._registry.end(self)
+
+
+class ServiceRegistry:
+    """The directory of services, on a bus that carries their messages and the registry's own events."""
+
+    def __init__(self, bus: Bus | None = None) -> None:
+        self.bus = bus or Bus()
+        self._leases: dict[str, Lease] = {}
+        self._changed = anyio.Event()
+
+    def register(
+        self,
+        name: str,
+        *,
+        provider: Identity = HOST,
+        version: str = "0",
+        tags: Iterable[str] = (),
+        status: ServiceStatus = ServiceStatus.HEALTHY,
+        replaces: Lease | None = None,
+    ) -> Lease:
+        """Provide a service under a name, until the returned lease is released.
+
+        Args:
+            name: What it is found by.
+            provider: Who provides it.
+            version: The provider's own version text.
+            tags: The requests it answers.
+            status: Its state from the start.
+            replaces: The lease of an older generation, which ends in the same step.
+
+        Raises:
+            ServiceConflictError: Another provider holds the name.
+        """
+        holder = self._leases.get(name)
+        if holder is not None and holder is not replaces:
+            raise ServiceConflictError(name, str(holder.provider), str(provider))
+        lease = Lease(self, name, provider, version, tuple(sorted(tags)))
+        lease.status = status
+        self._leases[name] = lease
+        self._tell(ServiceRegistered(name, provider.name, provider.generation, lease.tags))
+        return lease
+
+    def unregister(self, name: str) -> None:
+        """Take a service away, whoever holds its lease.
+
+        Raises:
+            ServiceNotFoundError: There is none of that name.
+        """
+        self.end(self._lease(name))
+
+    def get_service_info(self, name: str) -> ServiceInfo | None:
+        """Return a snapshot of one service, or ``None`` if there is none of that name."""
+        lease = self._leases.get(name)
+        return None if lease is None else self._info(lease)
+
+    def list(self) -> list[ServiceInfo]:
+        """Return a snapshot of each service, by name."""
+        return [self._info(self._leases[name]) for name in sorted(self._leases)]
+
+    async def wait_for(
+        self, name: str, *, status: ServiceStatus = ServiceStatus.HEALTHY, timeout: float | None = None
+    ) -> ServiceInfo:
+        """Wait until a service is there with this status, and return it.
+
+        Raises:
+            CallTimeoutError: It was not within ``timeout`` seconds (default: the bus's); says what it was instead.
+        """
+        seconds = self.bus.default_timeout if timeout is None else timeout
+        with self.bus.clock.move_on_after(seconds):
+            while (info := self.get_service_info(name)) is None or info.status is not status:
+                await self._changed.wait()
+            return info
+        info = self.get_service_info(name)
+        state = "there is no such service" if info is None else f"it is {info.status}"
+        raise CallTimeoutError(name, seconds, f"{state}, waited for {status}")
+
+    def health(self, component: str = "services") -> HealthReport:
+        """Fold the statuses of all services into one report."""
+        return fold_health(
+            component,
+            (
+                HealthReport(lease.name, lease.status, None, (lease.reason,) if lease.reason else ())
+                for lease in self._leases.values()
+            ),
+        )
+
+    def change(self, lease: Lease, status: ServiceStatus, reason: str) -> None:
+        """Set a lease's status; see ``Lease.set_status``."""
+        if self._leases.get(lease.name) is lease and (lease.status, lease.reason) != (status, reason):
+            old, lease.status, lease.reason = lease.status, status, reason
+            self._tell(ServiceStatusChanged(lease.name, old, status, reason))
+
+    def end(self, lease: Lease) -> None:
+        """End a lease; see ``Lease.release``."""
+        if self._leases.get(lease.name) is lease:
+            del self._leases[lease.name]
+            self._tell(ServiceUnregistered(lease.name, lease.provider.name, lease.provider.generation))
+
+    def _lease(self, name: str) -> Lease:
+        try:
+            return self._leases[name]
+        except KeyError:
+            raise ServiceNotFoundError(name, difflib.get_close_matches(name, self._leases, n=3)) from None
+
+    def _tell(self, event: Message) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+        self.bus.publish_nowait(event)
+
+    def _info(self, lease: Lease) -> ServiceInfo:
+        routes = [route for route in self.bus.routes() if route.provider == lease.provider and route.tag in lease.tags]
+        return ServiceInfo(
+            name=lease.name,
+            status=lease.status,
+            reason=lease.reason,
+            plugin=lease.provider.name,
+            generation=lease.provider.generation,
+            version=lease.version,
+            tags=lease.tags,
+            since=lease.since,
+            calls=sum(route.calls for route in routes),
+            errors=sum(route.errors for route in routes),
+        )
