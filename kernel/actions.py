@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -212,7 +212,7 @@ class ActionQueue:
     # Life
 
     @asynccontextmanager
-    async def running(self, stop_timeout: Callable[[], float]) -> AsyncIterator[None]:
+    async def running(self, stop_timeout: Callable[[], float]) -> AsyncGenerator[None]:
         """Work while the body runs; then let what runs finish, for as long as ``stop_timeout`` says."""
         async with anyio.create_task_group() as self._group:
             for _ in range(self._workers):

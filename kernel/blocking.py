@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -126,7 +126,7 @@ class BlockingHandle(Generic[ReplyT]):
 
 
 @contextmanager
-def run_blocking(config: Config | None, backend: str) -> Iterator[BlockingKernel]:
+def run_blocking(config: Config | None, backend: str) -> Generator[BlockingKernel]:
     """Run a kernel in a thread of its own; ``Kernel.blocking`` is the public name."""
     with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(Kernel(config)) as kernel:
         yield BlockingKernel(portal, kernel)

@@ -183,7 +183,7 @@ def plugin_class(module: ModuleType, wanted: str | None) -> type[Plugin[Any]]:
     if wanted is not None:
         return _attribute(module, wanted)
     own = module.__name__.partition(".")[0]
-    classes = {
+    classes: set[type[Plugin[Any]]] = {
         value
         for value in vars(module).values()
         if isinstance(value, type)
@@ -210,7 +210,8 @@ def _attribute(module: ModuleType, attribute: str) -> type[Plugin[Any]]:
         found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, Plugin)):
         raise PluginDefinitionError(f"{attribute!r} of {module.__name__!r} is {found!r}; expected a subclass of Plugin")
-    return found
+    plugin_type: type[Plugin[Any]] = found
+    return plugin_type
 
 
 def module_owner(module_name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Swapper:
             await candidate.generation.stop()
 
     @asynccontextmanager
-    async def quiesced(self, plugin: str, *, timeout: float) -> AsyncIterator[Generation | None]:
+    async def quiesced(self, plugin: str, *, timeout: float) -> AsyncGenerator[Generation | None]:
         """Hold new calls and events of a plugin back and let those in hand finish; let them go on at the end.
 
         Yields the generation that serves, ``None`` if none does. Calls held back go to whoever serves afterwards.

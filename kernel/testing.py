@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from typing import Any
@@ -49,7 +49,7 @@ class FakeClock:
         await event.wait()
 
     @contextmanager
-    def move_on_after(self, seconds: float) -> Iterator[anyio.CancelScope]:
+    def move_on_after(self, seconds: float) -> Generator[anyio.CancelScope]:
         """Cancel the body once the clock was advanced by ``seconds``."""
         with anyio.CancelScope() as scope:
             entry = self._at(seconds, scope)
@@ -88,7 +88,7 @@ async def run_plugin(
     settings: Mapping[str, Any] | Settings | None = None,
     *,
     clock: FakeClock | None = None,
-) -> AsyncIterator[Kernel]:
+) -> AsyncGenerator[Kernel]:
     """Host one plugin in memory, on a fake clock, for the length of a test.
 
     Raises:

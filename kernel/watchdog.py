@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 from aetherra.kernel.plugin import Plugin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -224,7 +224,7 @@ class Bus:
                     self._gone[route.tag] = reason
 
     @contextmanager
-    def parked(self, tags: Iterable[str]) -> Iterator[None]:
+    def parked(self, tags: Iterable[str]) -> Generator[None]:
         """Hold new calls to these tags back, each within its own timeout, until the body is left."""
         names = list(tags)
         parking = _Parking()

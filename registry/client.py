@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -80,7 +80,7 @@ class RemoteHost:
             raise CallTimeoutError(tag, timeout, f"host process {self.pid} said nothing")
 
     @asynccontextmanager
-    async def listen(self, pattern: str) -> AsyncIterator[AsyncIterator[RemoteEvent]]:
+    async def listen(self, pattern: str) -> AsyncGenerator[AsyncIterator[RemoteEvent]]:
         """Hear events whose tag matches ``pattern``, from when the block is entered until it is left."""
         async with self._inbox() as (call_id, inbox):
             await self._connection.send(Listen(call_id, pattern))
@@ -95,7 +95,7 @@ class RemoteHost:
                 yield RemoteEvent(frame.tag, msgspec.json.decode(frame.body), frame.dropped)
 
     @asynccontextmanager
-    async def _inbox(self) -> AsyncIterator[tuple[int, _Inbox]]:
+    async def _inbox(self) -> AsyncGenerator[tuple[int, _Inbox]]:
         if self._ended is not None:
             raise self._ended
         call_id, inbox = next(self._ids), _Inbox()
@@ -172,7 +172,7 @@ class _Inbox:
 
 
 @asynccontextmanager
-async def connect(path: str | Path, *, name: str = "python") -> AsyncIterator[RemoteHost]:
+async def connect(path: str | Path, *, name: str = "python") -> AsyncGenerator[RemoteHost]:
     """Connect to the host whose control socket is at ``path`` (``.aetherra/control.sock`` of its project).
 
     Raises:

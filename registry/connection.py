@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Connection:
 
 
 @contextmanager
-def short_socket_path(path: Path) -> Iterator[str]:
+def short_socket_path(path: Path) -> Generator[str]:
     """Lend a name for a socket that fits the operating system's 100-odd bytes, however deep its folder is.
 
     On Linux the folder is opened and named by its descriptor, which is closed again at the end.

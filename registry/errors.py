@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -163,7 +163,7 @@ def is_signal(exc: BaseException) -> bool:
     ``SystemExit`` is none: a plugin that calls ``sys.exit()`` has failed, and the host goes on.
     """
     if isinstance(exc, BaseExceptionGroup):
-        return any(is_signal(leaf) for leaf in exc.exceptions)
+        return any(is_signal(leaf) for leaf in cast("BaseExceptionGroup[BaseException]", exc).exceptions)
     if isinstance(exc, (Exception, SystemExit)):  # spares most faults the question which event loop this is
         return False
     try:

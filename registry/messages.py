@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterable
 from typing import Any, ForwardRef, Generic, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
 
 import msgspec
@@ -70,7 +71,7 @@ def tag_of(message_type: type[Message]) -> str:
         MessageDefinitionError: The class names no tag, or is no message.
     """
     config = getattr(message_type, "__struct_config__", None)
-    if config is None or not issubclass(message_type, Message):
+    if config is None or not issubclass(message_type, Message):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise MessageDefinitionError(f"{message_type!r} is no message: subclass Message or Request")
     if not config.tag:
         raise MessageDefinitionError(
@@ -121,8 +122,9 @@ def from_builtins(body: Any, message_type: type[MessageT]) -> MessageT:
     """
     tag = tag_of(message_type)
     if isinstance(body, dict):
+        keys = {str(key) for key in cast("Iterable[object]", body)}
         fields = {field.encode_name for field in msgspec.structs.fields(message_type)}
-        unknown = sorted(str(key) for key in body if key not in fields and key != TAG_FIELD)
+        unknown = sorted(keys - fields - {TAG_FIELD})
         if unknown:
             raise MessageValidationError(
                 tag, f"unknown field {unknown[0]!r} - at `$`; expected {', '.join(sorted(fields)) or 'no fields'}"
@@ -135,7 +137,7 @@ def from_builtins(body: Any, message_type: type[MessageT]) -> MessageT:
 
 def to_builtins(message: Message | None, *, tagged: bool = False) -> Any:
     """Encode a message to builtins; ``tagged`` keeps the tag, for a reader that must tell several types apart."""
-    body = msgspec.to_builtins(message)
+    body: Any = msgspec.to_builtins(message)
     if not tagged and isinstance(body, dict):
         cast("dict[str, Any]", body).pop(TAG_FIELD, None)
     return body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ GREETING_TIMEOUT = 5.0
 
 
 @asynccontextmanager
-async def serve(bus: Bus, path: Path, *, name: str = "aetherra") -> AsyncIterator[None]:
+async def serve(bus: Bus, path: Path, *, name: str = "aetherra") -> AsyncGenerator[None]:
     """Answer clients on a Unix socket at ``path``, mode 0600, while the body runs.
 
     A socket file that a killed host left there is replaced; make sure first that no living host holds it.

@@ -1,0 +1,74 @@
+"""What hot swap says and answers: the requests under ``hmr.*`` and its events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from aetherra.hmr.errors import SwapCode
+from aetherra.registry import Message, Request
+
+
+class Swapped(Message, tag="hmr.swapped"):
+    """A candidate took over: the reply to ``Reload`` and ``Rollback``, and an event for all.
+
+    Attributes:
+        plugin: Which.
+        old_generation: What served before; 0 if nothing did.
+        generation: What serves now.
+        seconds: From the request, or the change on disk, to the new routes.
+        how: ``reload`` for code from disk, ``rollback`` for code from memory.
+        changed: Files whose content is new.
+    """
+
+    plugin: str
+    old_generation: int
+    generation: int
+    seconds: float
+    how: Literal["reload", "rollback"]
+    changed: tuple[str, ...] = ()
+
+
+class SwapFailed(Message, tag="hmr.swap_failed"):
+    """A swap did not happen, and what served serves on."""
+
+    plugin: str
+    code: SwapCode
+    problem: str
+
+
+class Reload(Request[Swapped], tag="hmr.reload"):
+    """Load a plugin's code from disk and swap it in; raises ``SwapError`` inside ``HandlerError``."""
+
+    plugin: str
+
+
+class Rollback(Request[Swapped], tag="hmr.rollback"):
+    """Go back to the code that served before, from memory, whatever the disk says."""
+
+    plugin: str
+
+
+class SwapRecord(msgspec.Struct, frozen=True):
+    """One attempt, as ``hmr.status`` lists it."""
+
+    ts: float
+    plugin: str
+    how: Literal["reload", "rollback"]
+    outcome: Literal["swapped", "failed"]
+    generation: int
+    seconds: float
+    problem: str = ""
+
+
+class HmrStatus(Message, tag="hmr.status_reply"):
+    """What is watched, and the last swaps, newest last."""
+
+    watching: bool
+    watched: dict[str, str]
+    swaps: tuple[SwapRecord, ...]
+
+
+class GetHmrStatus(Request[HmrStatus], tag="hmr.status"):
+    """Ask what is watched and what was swapped."""
