@@ -1,1 +1,18 @@
+"""The command line, ``aetherra``: one file a group of commands, loaded when it is used."""
 
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 misused."""
+    try:
+        from aetherra.kernel.cli.app import run_cli  # noqa: PLC0415  # its libraries are an extra
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("click", "rich"):
+            raise
+        sys.exit(f"aetherra: the command line needs {exc.name!r}: pip install 'aetherra[cli]'")
+    sys.exit(run_cli())

@@ -1,0 +1,83 @@
+"""The ``aetherra`` command: finds each group's file, and turns errors into a line and an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from aetherra.kernel.errors import ConfigError
+from aetherra.registry import AetherraError, HandlerError
+
+COMMANDS = {
+    "run": ("run", "Host the plugins over the project at PATH."),
+    "status": ("inspect", "How the running host is."),
+    "services": ("inspect", "The running host's services."),
+    "plugins": ("inspect", "The running host's plugins."),
+    "actions": ("inspect", "The running host's action queue."),
+    "call": ("talk", "Call a service of the running host."),
+    "listen": ("talk", "Print the running host's events as they pass."),
+    "plugin": ("plugin", "Make a plugin, or reload, roll back, remove or describe one."),
+    "dlq": ("dlq", "The dead letter queue: list, show, redrive, purge."),
+    "scan": ("scan", "Scan a source tree once; needs no running host."),
+    "config": ("config", "Check, show or describe the configuration."),
+    "audit": ("audit", "Verify or read the audit ledger."),
+}
+"""Each command, the file that holds it, and a line of help, so that ``--help`` loads none of them."""
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"aetherra.kernel.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aetherra")
+def cli() -> None:
+    """A plugin host that keeps itself healthy.
+
+    Exit status: 0 done, 1 failed, 2 misused.
+    """
+
+
+def run_cli(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    try:
+        result: Any = cli.main(arguments, prog_name="aetherra", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("aetherra: stopped", err=True)
+        return 1
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except ConfigError as exc:
+        click.echo(f"aetherra: {exc}", err=True)
+        return 2
+    except HandlerError as exc:
+        click.echo(f"aetherra: {exc.cause}", err=True)
+        return 1
+    except AetherraError as exc:
+        click.echo(f"aetherra: {exc}", err=True)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away, as 'head' does: nobody is there to be told
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,106 @@
+"""``aetherra status``, ``services``, ``plugins`` and ``actions``: what the running host says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aetherra.kernel.cli.output import print_json, print_table, seconds
+from aetherra.kernel.cli.project import ask, host_options, json_option
+
+
+@click.command()
+@host_options
+@json_option
+def status(path: Path, config_file: Path | None, as_json: bool) -> None:
+    """How the running host is."""
+    host = ask(path, config_file, "kernel.status")
+    if as_json:
+        print_json(host)
+        return
+    health = host["health"]
+    score = "unknown" if health["score"] is None else f"{health['score']:.2f}"
+    plugins = ", ".join(f"{count} {state}" for state, count in sorted(host["plugins"].items())) or "none"
+    rows: list[tuple[str, object]] = [
+        ("health", f"{health['status']}, {score}"),
+        *(("", reason) for reason in health["reasons"]),
+        ("project", host["root"]),
+        ("process", f"{host['pid']}, {host['backend']}, Python {host['python']}, profile {host['profile']}"),
+        ("up", seconds(host["uptime"])),
+        ("plugins", plugins),
+        ("services", host["services"]),
+        ("calls", f"{host['calls']}, {host['call_errors']} failed"),
+        (
+            "actions",
+            f"{host['actions_running']} running, {host['actions_waiting']} waiting, {host['actions_done']} done",
+        ),
+        ("dead letters", host["dead_letters"]),
+        ("loop lag", seconds(host["loop_lag"])),
+        *(("", f"blocked {count} times by {who or 'unknown'}") for who, count in host["blocked_by"].items()),
+    ]
+    print_table("Aetherra host", ("what", "is"), rows)
+
+
+@click.command()
+@host_options
+@json_option
+def services(path: Path, config_file: Path | None, as_json: bool) -> None:
+    """The running host's services."""
+    listed = ask(path, config_file, "kernel.services")["services"]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [
+        (
+            s["name"],
+            s["status"],
+            s["plugin"],
+            s["generation"],
+            s["calls"],
+            s["errors"],
+            " ".join(s["tags"]),
+            s["reason"],
+        )
+        for s in listed
+    ]
+    columns = ("service", "status", "plugin", "generation", "calls", "errors", "tags", "reason")
+    print_table("Services", columns, rows)
+
+
+@click.command()
+@host_options
+@json_option
+def plugins(path: Path, config_file: Path | None, as_json: bool) -> None:
+    """The running host's plugins, failed ones too."""
+    listed = ask(path, config_file, "kernel.plugins")["plugins"]
+    if as_json:
+        print_json(listed)
+        return
+    rows = [(p["name"], p["state"], p["generation"], p["version"], p["source"], p["reason"]) for p in listed]
+    print_table("Plugins", ("plugin", "state", "generation", "version", "source", "reason"), rows)
+
+
+@click.command()
+@host_options
+@json_option
+def actions(path: Path, config_file: Path | None, as_json: bool) -> None:
+    """The running host's action queue."""
+    queue = ask(path, config_file, "kernel.actions")
+    if as_json:
+        print_json(queue)
+        return
+    lanes = [(name, s["depth"], s["capacity"], s["weight"], s["refused"]) for name, s in queue["lanes"].items()]
+    print_table("Lanes", ("lane", "depth", "capacity", "weight", "refused"), lanes)
+    dead = ", ".join(f"{count} {reason}" for reason, count in sorted(queue["dead"].items())) or "none"
+    totals: list[tuple[str, object]] = [
+        ("running", f"{queue['running']} of {queue['workers']} workers"),
+        ("between attempts", queue["waiting"]),
+        ("oldest", seconds(queue["oldest_age"])),
+        ("accepted", queue["accepted"]),
+        ("done", queue["done"]),
+        ("retried", queue["retried"]),
+        ("dead since the start", dead),
+        ("dead letters held", queue["dlq"]["depth"]),
+    ]
+    print_table("Actions", ("what", "is"), totals)

@@ -1,0 +1,54 @@
+"""How commands print: JSON for programs, tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def print_json(document: Any) -> None:
+    """Print a document, indented on a terminal."""
+    click.echo(json.dumps(document, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a title: drawn on a terminal, aligned by blanks elsewhere, so that ``awk`` can read them."""
+    cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
+        for row in [[column.upper() for column in columns], *cells]:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415  # 40 ms, for terminals only
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console().print(table)
+
+
+_STYLES = {"healthy": "green", "serving": "green", "degraded": "yellow", "failed": "red", "quarantined": "red"}
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration with a unit that fits."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.1f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def number(value: float | None) -> str:
+    """Write a figure with four digits that count."""
+    return "unknown" if value is None else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"

@@ -1,0 +1,169 @@
+"""``aetherra plugin``: make one, and change those of the running host."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+import click
+
+from aetherra.kernel.cli.output import print_json, seconds
+from aetherra.kernel.cli.project import ask, host_options, json_option
+
+
+@click.group()
+def plugin() -> None:
+    """Make a plugin, or reload, roll back, remove or describe one of the running host."""
+
+
+@plugin.command()
+@click.argument("name")
+@click.option("--at", type=click.Path(path_type=Path), help="The new project's folder; default is NAME here.")
+def new(name: str, at: Path | None) -> None:
+    """Write a plugin project NAME: the plugin, its test, and a pyproject.toml that offers it to hosts."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise click.UsageError(f"a plugin's name is snake_case and no keyword, got {name!r}")
+    folder = at or Path(name)
+    words = {"name": name, "class_name": "".join(part.capitalize() for part in name.split("_"))}
+    files = {path.format(**words): Template(text).substitute(words) for path, text in _FILES.items()}
+    taken = next((folder / path for path in files if (folder / path).exists()), None)
+    if taken is not None:
+        raise click.ClickException(f"{taken} is there already; nothing was written")
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+        click.echo(f"wrote {folder / path}")
+    click.echo(f"next: pip install -e '{folder}[dev]' && pytest {folder}, then 'aetherra run --watch' and edit it")
+
+
+@plugin.command()
+@click.argument("name")
+@host_options
+def reload(name: str, path: Path, config_file: Path | None) -> None:
+    """Swap in a plugin's code from disk; what serves stays if the new code is not fit."""
+    _swap("hmr.reload", name, path, config_file)
+
+
+@plugin.command()
+@click.argument("name")
+@host_options
+def rollback(name: str, path: Path, config_file: Path | None) -> None:
+    """Go back to the code that served before, from memory."""
+    _swap("hmr.rollback", name, path, config_file)
+
+
+@plugin.command()
+@click.argument("name")
+@host_options
+def remove(name: str, path: Path, config_file: Path | None) -> None:
+    """Stop a plugin and forget it until the host's next start."""
+    ask(path, config_file, "kernel.remove_plugin", {"plugin": name}, timeout=60.0)
+    click.echo(f"{name} was stopped and removed")
+
+
+@plugin.command()
+@click.argument("name")
+@host_options
+@json_option
+def info(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Describe one plugin: state, generation, source, tags, faults, and why it failed."""
+    listed = ask(path, config_file, "kernel.plugins")["plugins"]
+    found = next((described for described in listed if described["name"] == name), None)
+    if found is None:
+        names = ", ".join(described["name"] for described in listed) or "none"
+        raise click.ClickException(f"there is no plugin {name!r} here; there are: {names}")
+    if as_json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        text = ", ".join(value) if isinstance(value, list) else value
+        if text not in ("", None):
+            click.echo(f"{key:11} {text}")
+
+
+def _swap(tag: str, name: str, path: Path, config_file: Path | None) -> None:
+    done = ask(path, config_file, tag, {"plugin": name}, timeout=90.0)
+    changed = f" ({', '.join(Path(file).name for file in done['changed'])} changed)" if done["changed"] else ""
+    click.echo(
+        f"{name}: generation {done['old_generation']} -> {done['generation']} in {seconds(done['seconds'])}{changed}"
+    )
+
+
+_FILES = {
+    "pyproject.toml": """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "aetherra-$name"
+version = "0.1.0"
+description = "The $name plugin for Aetherra hosts."
+requires-python = ">=3.11"
+dependencies = ["aetherra"]
+
+[project.optional-dependencies]
+dev = ["pytest"]
+
+[project.entry-points."aetherra.plugins"]
+$name = "aetherra_$name.plugin:$class_name"
+
+[tool.setuptools]
+packages = ["aetherra_$name"]
+
+[tool.pytest.ini_options]
+anyio_mode = "auto"
+""",
+    "aetherra_{name}/__init__.py": '"""The $name plugin."""\n',
+    "aetherra_{name}/messages.py": '''\
+"""What $name says: the only file that other plugins import."""
+
+from aetherra.plugins import Message, Request
+
+
+class Greeting(Message, tag="$name.greeting"):
+    """The reply to ``Greet``."""
+
+    text: str
+
+
+class Greet(Request[Greeting], tag="$name.greet"):
+    """Ask for a greeting."""
+
+    name: str
+''',
+    "aetherra_{name}/plugin.py": '''\
+"""$class_name: greets, in the words of its settings."""
+
+from aetherra.plugins import Plugin, Settings, handler
+
+from aetherra_$name.messages import Greet, Greeting
+
+
+class ${class_name}Settings(Settings):
+    greeting: str = "Hello"
+
+
+class $class_name(Plugin[${class_name}Settings]):
+    name = "$name"
+    requires = ("aetherra-api>=1,<2",)
+
+    @handler
+    async def greet(self, request: Greet) -> Greeting:
+        return Greeting(text=f"{self.settings.greeting}, {request.name}")
+''',
+    "tests/test_{name}.py": '''\
+"""The $name plugin, alone and in a host."""
+
+from aetherra.kernel.testing import run_plugin
+from aetherra_$name.messages import Greet, Greeting
+from aetherra_$name.plugin import $class_name
+
+
+async def test_it_greets_in_a_host() -> None:
+    async with run_plugin($class_name, {"greeting": "Hi"}) as kernel:
+        assert await kernel.call(Greet(name="Ada")) == Greeting(text="Hi, Ada")
+''',
+}

@@ -1,0 +1,100 @@
+"""Which project a command is about: its configuration, and the host that may be running over it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import click
+
+from aetherra.kernel.config import OUR_KEYS, Config
+from aetherra.kernel.datadir import SOCKET_NAME
+from aetherra.kernel.errors import ConfigError
+from aetherra.registry import NoHostError, RemoteHost, connect
+
+T = TypeVar("T")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+PROJECT = click.Path(exists=True, file_okay=False, path_type=Path)
+"""A project's folder, as an argument or option."""
+
+
+def config_option(function: FunctionT) -> FunctionT:
+    """Add ``--config``."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="The configuration; default is config.json in the project, if it is one of ours.",
+    )(function)
+
+
+def host_options(function: FunctionT) -> FunctionT:
+    """Add the options that find a running host."""
+    path = click.option("--path", type=PROJECT, default=".", help="The project it runs over; default is this folder.")
+    return path(config_option(function))
+
+
+def json_option(function: FunctionT) -> FunctionT:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(function)
+
+
+def load_config(path: Path, config_file: Path | None) -> Config:
+    """Read the configuration that goes with a project; without one, the defaults.
+
+    A ``config.json`` that names none of our sections belongs to somebody else and is left alone, which is said.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    profile = os.environ.get("AETHERRA_PROFILE") or None
+    if config_file is not None:
+        return Config.load(config_file, root=path, profile=profile)
+    beside = path / "config.json"
+    if not beside.is_file():
+        return Config.parse({}, root=path, profile=profile)
+    if _is_ours(beside):
+        return Config.load(beside, root=path, profile=profile)
+    click.echo(
+        f"aetherra: {beside} has none of {', '.join(OUR_KEYS)} and is not read; name one with --config", err=True
+    )
+    return Config.parse({}, root=path, profile=profile)
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True  # loading it says what is wrong
+    return isinstance(document, dict) and (not document or bool(set(OUR_KEYS) & set(document)))
+
+
+def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHost], Awaitable[T]]) -> T:
+    """Have a conversation with the host that runs over a project.
+
+    Raises:
+        NoHostError: None does.
+        ConfigError: The host keeps nothing on disk, so there is no socket to find.
+    """
+    data_dir = load_config(path, config_file).data_dir
+    if data_dir is None:
+        raise ConfigError(str(config_file or path), "`$.kernel.data_dir` is null: such a host has no control socket")
+
+    async def converse() -> T:
+        async with connect(data_dir / SOCKET_NAME, name="aetherra command line") as host:
+            return await conversation(host)
+
+    try:
+        return anyio.run(converse)
+    except NoHostError as exc:
+        raise NoHostError(f"{exc.path}; start one with 'aetherra run {path}'") from exc
+
+
+def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:
+    """Call one tag of the running host; see ``talk``."""
+    return talk(path, config_file, lambda host: host.call_tag(tag, body, timeout=timeout))

@@ -1,0 +1,92 @@
+"""The report of one maintenance cycle: its documented keys, and how it reads on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aetherra.kernel.cli.output import number, print_table, seconds
+from aetherra.registry.messages import TAG_FIELD
+
+KEYS: dict[str, Any] = {
+    "health_score": None,
+    "metrics": {},
+    "trends": [],
+    "proposals": [],
+    "files_found": 0,
+    "files_indexed": 0,
+    "files_refused": [],
+    "findings": [],
+}
+"""What a report always has; the value is what it says where no plugin that knows better runs."""
+
+
+def build(path: Path, services: list[dict[str, Any]], cycle: dict[str, Any]) -> dict[str, Any]:
+    """Make the report out of the cycle's findings; a key that no plugin filled is named in ``unfilled``."""
+    found = cycle["findings"]
+    steps = [{key: value for key, value in step.items() if key != TAG_FIELD} for step in cycle["steps"]]
+    return {
+        "path": str(path),
+        **KEYS,
+        **found,
+        "services": services,
+        "steps": steps,
+        "idle_phases": cycle["idle_phases"],
+        "errors": [step for step in steps if step["error"]],
+        "unfilled": sorted(key for key in KEYS if key not in found),
+        "seconds": cycle["seconds"],
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a report for people."""
+    score = report["health_score"]
+    click.echo(f"{report['path']}: one maintenance cycle in {seconds(report['seconds'])}")
+    click.echo(f"health score {'unknown' if score is None else f'{score:.2f}'} (0 useless, 1 well)")
+    for reason in report.get("health_reasons", [])[:3]:
+        click.echo(f"  {reason}")
+    click.echo()
+    print_table("Steps", ("phase", "plugin", "took", "error"), [
+        (step["phase"], step["plugin"], seconds(step["seconds"]), step["error"]) for step in report["steps"]
+    ])  # fmt: skip
+    if report["idle_phases"]:
+        click.echo(f"no plugin has a part in: {', '.join(report['idle_phases'])}")
+    click.echo()
+    print_table("Services", ("service", "status", "generation", "reason"), [
+        (service["name"], service["status"], service["generation"], service["reason"]) for service in report["services"]
+    ])  # fmt: skip
+    click.echo()
+    metrics = report["metrics"].items()
+    print_table("Metrics", ("metric", "value", "unit"), [
+        (name, number(metric["value"]), metric["unit"]) for name, metric in metrics
+    ])  # fmt: skip
+    click.echo()
+    _show_files(report)
+
+
+def _show_files(report: dict[str, Any]) -> None:
+    refused = report["files_refused"]
+    click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {len(refused)} refused")
+    for name, count in sorted(report.get("kinds", {}).items(), key=lambda item: -item[1]):
+        click.echo(f"  {count:6} {name}")
+    if refused:
+        print_table(
+            "Refused", ("file", "reason", "detail"), [(r["path"], r["reason"], r["detail"]) for r in refused[:20]]
+        )
+        _say_more(refused, 20)
+    threats = [finding for finding in report["findings"] if finding["severity"] == "threat"]
+    click.echo(f"{len(report['findings'])} findings, {len(threats)} of them threats")
+    for threat in threats[:20]:
+        click.echo(f"  {threat['path']}:{threat['line']}: {threat['message']}")
+    _say_more(threats, 20)
+    moving = [trend for trend in report["trends"] if trend["direction"] in ("improving", "degrading")]
+    click.echo(f"{len(report['trends'])} metrics with a history, {len(moving)} with a trend")
+    for trend in moving:
+        click.echo(f"  {trend['name']}: {trend['direction']}: {trend['reason']}")
+
+
+def _say_more(rows: list[Any], shown: int) -> None:
+    if len(rows) > shown:
+        click.echo(f"  and {len(rows) - shown} more; --json lists them all")

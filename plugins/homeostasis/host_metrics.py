@@ -1,0 +1,55 @@
+"""What the kernel's counters say as metrics: a pure function of two snapshots and the time between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aetherra.plugins import KernelStatistics
+from aetherra.plugins.homeostasis.sensors import Reading
+
+
+def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
+    """Yield the readings of one snapshot; rates and ratios cover the time since ``before``.
+
+    A ratio of nothing is unknown, not 0: no call is no proof that calls succeed.
+    """
+    yield Reading("loop.lag", now.loop.lag, "s")
+    yield Reading("loop.lag_max", now.loop.lag_max, "s")
+    actions = now.actions
+    for name, lane in actions.lanes.items():
+        yield Reading(f"queue.{name}.depth", float(lane.depth), "actions")
+    yield Reading("queue.depth_ratio", max(lane.depth / lane.capacity for lane in actions.lanes.values()), "ratio")
+    yield Reading("queue.oldest_age", actions.oldest_age or 0.0, "s")
+    yield Reading("actions.running", float(actions.running), "actions")
+    yield Reading("dlq.depth", float(actions.dlq.depth), "actions")
+    yield Reading("plugins.failed", float(now.plugins.get("failed", 0)), "plugins")
+    yield from _since(now, before)
+
+
+def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
+    names = (
+        ("actions.failed_ratio", "ratio"),
+        ("calls.error_ratio", "ratio"),
+        ("calls.rate", "1/s"),
+        ("events.rate", "1/s"),
+        ("bus.dropped", "1/s"),
+    )
+    seconds = 0.0 if before is None else now.uptime - before.uptime
+    if before is None or seconds <= 0:
+        for name, unit in names:
+            yield Reading(name, None, unit, "needs two readings")
+        return
+    dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
+    ended = dead + now.actions.done - before.actions.done
+    calls = now.bus.calls - before.bus.calls
+    yield _ratio("actions.failed_ratio", dead, ended, "no action ended since the last reading")
+    yield _ratio(
+        "calls.error_ratio", now.bus.call_errors - before.bus.call_errors, calls, "no call since the last reading"
+    )
+    yield Reading("calls.rate", calls / seconds, "1/s")
+    yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
+    yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")
+
+
+def _ratio(name: str, part: int, whole: int, nothing: str) -> Reading:
+    return Reading(name, part / whole, "ratio") if whole else Reading(name, None, "ratio", nothing)

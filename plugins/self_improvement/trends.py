@@ -1,0 +1,257 @@
+"""Whether a metric really moves: owns the trend test of one series and what its outcome is called.
+
+The test is Mann and Kendall's (Mann, Econometrica 13, 1945; Kendall, Rank Correlation Methods, 1975), which counts how
+many pairs of points rise and how many fall. Neighbouring measurements resemble each other, and the plain test takes
+that for a trend: 48 % false trends on noise with autocorrelation 0.8. Four steps bring that to about 7 %:
+
+1. The variance of the count is stretched as Hamed and Rao (J. Hydrology 204, 1998) do for autocorrelated series.
+2. They sum the significant empirical autocorrelations; at 60 points that still leaves 27 % false trends, for these are
+   biased towards zero. So one figure is estimated, lag 1 of the linearly detrended *ranks*, and all other lags follow
+   from it as in a first-order autoregression, the simplification of Yue and Wang (Water Resources Management 18, 2004).
+3. That figure is freed of its small-sample bias: a fitted line leaves ``E[r] = rho - (2 + 4 rho) / n``, so
+   ``rho = (n r + 2) / (n - 4)`` (van Giersbergen 2005, as used by Hamed, J. Hydrology 368, 2009).
+4. The outcome is held against Student's t with two degrees of freedom less than the effective sample size, as the
+   variance is itself an estimate from so few independent points. This step is ours; the figures below are its reason.
+
+Detrending the ranks, not the values, keeps the whole test blind to any rising transformation, so that a smooth curve
+(a leak that speeds up) is as visible as a line. Measured in 1000 series each, false trends in percent at
+autocorrelation 0, 0.5, 0.8, 0.9, 0.95: 3, 5, 7, 9, 11 for 60 points; 1, 5, 10, 14, 18 for 20 points.
+
+Lags count points, not seconds: the series should be sampled about evenly. A single step from one constant to another is
+one event, and no evidence of a trend; half a period of something that swings is a trend, as nothing here knows better.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter, mul
+from statistics import median
+from typing import Literal, get_args
+
+import msgspec
+
+from aetherra.plugins.self_improvement.directions import Direction
+
+__all__ = ["MINIMUM_POINTS", "Movement", "Trend", "Verdict", "trend"]
+
+Movement = Literal["rising", "falling", "flat", "unknown"]
+Verdict = Literal["improving", "degrading", "stable", "unknown"]
+
+MINIMUM_POINTS = 8
+"""Fewer points than this have no trend: even 8 that rise without exception are only just significant."""
+
+_LARGEST = 300
+"""Points looked at; more are thinned. Work and memory are bounded by the pairs of this many, 44,850."""
+
+_LONGEST_MEMORY = 0.98
+"""Highest autocorrelation assumed: at 1 the series is a random walk and the stretching of the variance has no end."""
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """What the points of one metric do, and how sure that is.
+
+    Attributes:
+        direction: The movement, judged by which way is good.
+        movement: Which way the values go, judged by nobody.
+        slope_per_hour: Theil-Sen slope, in the metric's unit per hour; None where it is unknown.
+        p_value: Chance that a series without a trend looks like this or more so; None where it is unknown.
+        points: Points at different times.
+        effective_n: Independent points these are worth, at most 300; None where it is unknown.
+        mean: Mean of all values; None without points.
+        last: The latest value; None without points.
+        first_timestamp: Seconds since the epoch; None without points.
+        last_timestamp: Seconds since the epoch; None without points.
+        reason: One sentence why.
+    """
+
+    direction: Verdict
+    movement: Movement
+    slope_per_hour: float | None
+    p_value: float | None
+    points: int
+    effective_n: float | None
+    mean: float | None
+    last: float | None
+    first_timestamp: float | None
+    last_timestamp: float | None
+    reason: str
+
+
+def trend(
+    points: Sequence[tuple[float, float]],
+    *,
+    good: Direction,
+    target: float | None = None,
+    minimum_effect: float = 0.05,
+    alpha: float = 0.05,
+) -> Trend:
+    """Test whether the values rise or fall over time.
+
+    A trend is called when two things hold: chance explains it with a probability below ``alpha``, and the change over
+    the whole span is at least ``minimum_effect`` of the median magnitude of the values (of the mean, where that is 0).
+    Points may come in any order; those of one time count as one, with the mean of their values. More than 300 are
+    thinned to the medians of 300 equal runs of neighbours, so that the work stays bounded and single outliers go.
+
+    Args:
+        points: Pairs of time (seconds since the epoch) and value.
+        good: Which way the metric should move. With ``near``, moving towards ``target`` is improving.
+        target: The wanted value, read only with ``near``.
+        minimum_effect: Smallest relative change worth a word, 0.05 for 5 %.
+        alpha: Highest probability of chance.
+
+    Returns:
+        The trend. ``unknown`` when there are fewer than 8 points, and as direction when something moves and nobody
+        said which way is good.
+
+    Raises:
+        ValueError: A time or value is NaN or infinite, or an argument is out of its range.
+    """
+    if good not in get_args(Direction):
+        raise ValueError(f"expected good to be one of {get_args(Direction)}, got {good!r}")
+    if not 0 < alpha < 1 or not minimum_effect >= 0:
+        raise ValueError(f"expected 0 < alpha < 1 and minimum_effect >= 0, got {alpha!r} and {minimum_effect!r}")
+    for time, value in points:
+        if not (math.isfinite(time) and math.isfinite(value)):
+            raise ValueError(f"expected finite times and values, got value {value!r} at time {time!r}")
+    series = _one_value_a_time(points)
+    values = [value for _, value in series]
+    n = len(series)
+    movement: Movement = "unknown"
+    direction: Verdict = "unknown"
+    reason = f"needs at least {MINIMUM_POINTS} points at different times, has {n}"
+    slope = p_value = effective_n = None
+    if n >= MINIMUM_POINTS:
+        slope, p_value, effective_n = _test(_thinned(series))
+        change = slope * (series[-1][0] - series[0][0])
+        level = median(map(abs, values)) or sum(map(abs, values)) / n
+        movement, finding = _movement(change, level, p_value, minimum_effect=minimum_effect, alpha=alpha)
+        direction, judgement = _verdict(movement, values, good, target)
+        reason = finding + judgement
+    return Trend(
+        direction=direction,
+        movement=movement,
+        slope_per_hour=None if slope is None else slope * 3600,
+        p_value=p_value,
+        points=n,
+        effective_n=effective_n,
+        mean=sum(values) / n if n else None,
+        last=values[-1] if n else None,
+        first_timestamp=series[0][0] if n else None,
+        last_timestamp=series[-1][0] if n else None,
+        reason=reason,
+    )
+
+
+def _movement(
+    change: float, level: float, p_value: float, *, minimum_effect: float, alpha: float
+) -> tuple[Movement, str]:
+    chance = f"p = {p_value:.2g}" if p_value >= 0.001 else "p < 0.001"
+    if p_value >= alpha:
+        return "flat", f"no trend that chance does not explain ({chance})"
+    if change == 0 or abs(change) < minimum_effect * level:
+        return "flat", f"it moves by {abs(change) / level:.1%}, less than the {minimum_effect:.1%} that count"
+    movement: Movement = "rising" if change > 0 else "falling"
+    return movement, f"{movement} by {abs(change) / level:.0%} ({chance})"
+
+
+def _verdict(movement: Movement, values: list[float], good: Direction, target: float | None) -> tuple[Verdict, str]:
+    if movement == "flat":
+        return "stable", ""
+    if good == "near":
+        if target is None:
+            return "unknown", ", and it should stay near a target that nobody named"
+        half = len(values) // 2
+        before, after = (abs(median(part) - target) for part in (values[:half], values[half:]))
+        return (
+            ("improving", f", towards its target {target:g}")
+            if after < before
+            else (
+                "degrading",
+                f", away from its target {target:g}",
+            )
+        )
+    if good == "unknown":
+        return "unknown", ", and nobody said which way is good"
+    better = "more" if good == "up" else "less"
+    return "improving" if (movement == "rising") == (good == "up") else "degrading", f", and {better} is better"
+
+
+def _one_value_a_time(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Sort by time, with the mean value of each."""
+    series: list[tuple[float, float]] = []
+    for time, group in groupby(sorted(points), key=itemgetter(0)):
+        values = [value for _, value in group]
+        series.append((time, sum(values) / len(values)))
+    return series
+
+
+def _thinned(series: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    n = len(series)
+    if n <= _LARGEST:
+        return series
+    edges = [i * n // _LARGEST for i in range(_LARGEST + 1)]
+    runs = [series[a:b] for a, b in pairwise(edges)]
+    return [(median(time for time, _ in run), median(value for _, value in run)) for run in runs]
+
+
+def _test(series: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Return the Theil-Sen slope per second, the probability of chance and the effective sample size."""
+    n = len(series)
+    slopes = sorted((y - b) / (x - a) for i, (x, y) in enumerate(series) for a, b in series[:i])
+    slope = median(slopes)
+    score = (len(slopes) - bisect_right(slopes, 0.0)) - bisect_left(slopes, 0.0)
+    ranks, ties = _ranks([value for _, value in series])
+    variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
+    if variance == 0:  # all values are equal
+        return 0.0, 1.0, float(n)
+    rho = _memory(ranks)
+    stretch = 1.0 + 2 * sum((n - k) * (n - k - 1) * (n - k - 2) * rho**k for k in range(1, n - 2)) / (
+        n * (n - 1) * (n - 2)
+    )
+    effective_n = n / stretch
+    z = max(abs(score) - 1, 0) / math.sqrt(variance * stretch)
+    return slope, _two_sided_p(z, max(1, int(effective_n - 2))), effective_n
+
+
+def _ranks(values: list[float]) -> tuple[list[float], list[int]]:
+    """Rank from 0, ties sharing their mean rank, and count how many tie each time."""
+    ranks, ties, below = [0.0] * len(values), list[int](), 0
+    order = sorted(range(len(values)), key=values.__getitem__)
+    for _, group in groupby(order, key=values.__getitem__):
+        same = list(group)
+        for i in same:
+            ranks[i] = below + (len(same) - 1) / 2
+        below += len(same)
+        ties.append(len(same))
+    return ranks, ties
+
+
+def _memory(ranks: list[float]) -> float:
+    """Estimate the lag-1 autocorrelation that is left beside a straight line, between 0 and 0.98."""
+    n = len(ranks)
+    middle = (n - 1) / 2
+    steps = [i - middle for i in range(n)]
+    line = sum(map(mul, steps, ranks)) / sum(map(mul, steps, steps))
+    rest = [rank - middle - line * step for rank, step in zip(ranks, steps, strict=True)]
+    power = sum(map(mul, rest, rest))
+    if power < 1e-9 * n:  # the ranks are a line: nothing is left to be correlated
+        return 0.0
+    raw: float = sum(map(mul, rest, rest[1:])) / power
+    return min(max((n * raw + 2) / (n - 4), 0.0), _LONGEST_MEMORY)
+
+
+def _two_sided_p(t: float, freedom: int) -> float:
+    """Return the chance that Student's t lies beyond +-t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term: float = cosine if odd else 1.0
+    total = 0.0
+    for k in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= cosine * cosine * (k - 1) / k
+    inside = math.sin(angle) * total
+    if odd:
+        inside = 2 / math.pi * (angle + inside)
+    return max(0.0, 1.0 - inside)

@@ -1,0 +1,232 @@
+"""The self-incorporation plugin: scans in a worker thread, one tree at a time, and answers from the index."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.from_thread
+
+from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, Settings, handler, hookimpl
+from aetherra.plugins.self_incorporation.index import CodeIndex
+from aetherra.plugins.self_incorporation.messages import (
+    Classify,
+    GetFile,
+    GetSelfIncorporationStatus,
+    IndexedFile,
+    Judged,
+    Kinds,
+    Scan,
+    Scanned,
+    ScanProgress,
+    SecurityEval,
+    SelfIncorporationStatus,
+)
+from aetherra.plugins.self_incorporation.report import Progress, Risk, ScanReport
+from aetherra.plugins.self_incorporation.scanner import Limits, Scanner, name_of_root
+
+T = TypeVar("T")
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two progress events at least."""
+
+
+class SelfIncorporationSettings(Settings):
+    """Settings of self-incorporation.
+
+    Attributes:
+        roots: Trees to scan, relative to the project.
+        scan_at_start: Whether the roots are scanned as soon as the plugin serves.
+        scan_interval: Seconds between two scans of the roots; unchanged files are not read again.
+        max_source_bytes: Larger Python files are refused.
+        max_file_bytes: Larger files of other kinds are refused.
+    """
+
+    roots: tuple[str, ...] = (".",)
+    scan_at_start: bool = True
+    scan_interval: float = 900.0
+    max_source_bytes: int = 5_000_000
+    max_file_bytes: int = 64_000_000
+
+
+class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
+    """Knows the code of the project; it does not run any of it."""
+
+    name = "self_incorporation"
+    service = "self_incorporation"
+    version = "1"
+
+    def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
+        super().__init__(settings)
+        self._turn = anyio.Lock()
+        self._stop_scan = threading.Event()
+        self._scanning = ""
+        self._scans = 0
+        self._failed = 0
+        self._problem = ""
+
+    async def start(self, ctx: PluginContext) -> None:
+        """Open the index, and scan the roots now and then."""
+        folder = ctx.data_dir
+        location = ":memory:" if folder is None else folder / "index.sqlite3"
+        self._index = await ctx.enter(await ctx.run_sync(CodeIndex, location))
+        if self._index.set_aside is not None:
+            ctx.log.error(
+                "the index could not be read; it was moved to %s and is built anew", self._index.set_aside.path
+            )
+        limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
+        self._scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
+        ctx.every(self.settings.scan_interval, self._scan_roots, at_start=self.settings.scan_at_start)
+
+    async def stop(self) -> None:
+        """Have a scan end at its next file."""
+        self._stop_scan.set()
+
+    @handler
+    async def scan(self, request: Scan) -> Scanned:
+        """Scan one tree; a cancelled call ends the scan at its next file, and what was read stays in the index."""
+        return await self._scan(self._root(request.path))
+
+    @handler
+    async def classify(self, _: Classify) -> Kinds:
+        """Count the kinds of the first root."""
+        counted = await self._in_turn(lambda: self._index.kinds(self._key(None)))
+        return Kinds({str(kind): count for kind, count in counted.items()})
+
+    @handler
+    async def judge(self, _: SecurityEval) -> Judged:
+        """Tell the risks of the first root."""
+        root = self._key(None)
+        severities = await self._in_turn(lambda: self._index.severities(root))
+        riskiest = await self._in_turn(lambda: self._index.riskiest(root))
+        return Judged(
+            {str(severity): count for severity, count in severities.items()},
+            tuple(Risk(record.path, record.risk, record.factors) for record in riskiest),
+        )
+
+    @handler
+    async def tell_file(self, request: GetFile) -> IndexedFile:
+        """Tell what is known of one file of the first root."""
+        record = await self._in_turn(lambda: self._index.file(self._key(None), request.path))
+        if record is None:
+            raise LookupError(f"the index holds no file {request.path!r}; paths are relative to {self._key(None)}")
+        return IndexedFile(
+            path=record.path,
+            sha256=record.sha256,
+            size=record.stamp.size,
+            kind=str(record.kind),
+            confidence=record.confidence,
+            features=tuple(record.features),
+            risk=record.risk,
+            factors=tuple(factor.code for factor in record.factors),
+            capabilities=tuple(record.capabilities),
+            imports=tuple(record.imports),
+            entry_points=tuple(record.entry_points),
+            lines=record.lines,
+        )
+
+    @handler
+    async def report(self, _: GetSelfIncorporationStatus) -> SelfIncorporationStatus:
+        """Say what was done, also in the middle of a scan: then the index is as of its last batch."""
+        held = await self.ctx.run_sync(self._index.statistics)
+        aside = self._index.set_aside
+        return SelfIncorporationStatus(
+            scanning=self._scanning,
+            scans=self._scans,
+            failed_scans=self._failed,
+            last_problem=self._problem,
+            files=held.files,
+            refusals=held.refusals,
+            findings=held.findings,
+            set_aside="" if aside is None else str(aside.path),
+        )
+
+    @hookimpl
+    def cycle_steps(self) -> Iterable[CycleStep]:
+        """Scan, then tell the kinds and the risks."""
+        return [
+            CycleStep("discover", Scan()),
+            CycleStep("classify", Classify()),
+            CycleStep("judge", SecurityEval()),
+        ]
+
+    @hookimpl
+    def collect_metrics(self) -> Iterable[MetricSample]:
+        """Count scans."""
+        return [
+            MetricSample("scans", float(self._scans), "scans"),
+            MetricSample("failed_scans", float(self._failed), "scans"),
+        ]
+
+    async def _scan_roots(self) -> None:
+        for root in self.settings.roots:
+            await self._scan(self._root(root))
+
+    def _root(self, path: str | None) -> Path:
+        return self.ctx.root / (self.settings.roots[0] if path is None else path)
+
+    def _key(self, path: str | None) -> str:
+        return name_of_root(self._root(path))
+
+    async def _in_turn(self, function: Callable[[], T]) -> T:
+        """The index takes one caller at a time."""
+        async with self._turn:
+            return await self.ctx.run_sync(function)
+
+    async def _scan(self, root: Path) -> Scanned:
+        async with self._turn:
+            self._scanning = str(root)
+            try:
+                report = await self.ctx.run_sync(self._scan_in_thread, root)
+            except Exception as exc:
+                self._failed += 1
+                self._problem = str(exc)
+                raise
+            finally:
+                self._scanning = ""
+        self._scans += 1
+        scanned = _told(report)
+        await self.ctx.publish(scanned)
+        return scanned
+
+    def _scan_in_thread(self, root: Path) -> ScanReport:
+        told = 0.0
+
+        def progress(now: Progress) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_INTERVAL:
+                told = time.monotonic()
+                event = ScanProgress(f"scanning {root.name or root}", now.files_done, now.files_found)
+                anyio.from_thread.run(self.ctx.publish, event)
+
+        def should_stop() -> bool:
+            try:
+                anyio.from_thread.check_cancelled()
+            except BaseException:  # noqa: BLE001  # the backend's own cancellation, turned into an orderly end
+                return True
+            return self._stop_scan.is_set()
+
+        return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop)
+
+
+def _told(report: ScanReport) -> Scanned:
+    return Scanned(
+        root=report.root,
+        files_found=report.files_found,
+        files_indexed=report.files_indexed,
+        files_refused=report.files_refused,
+        files_new=report.files_new,
+        files_changed=report.files_changed,
+        files_unchanged=report.files_unchanged,
+        files_removed=report.files_removed,
+        files_read=report.files_read,
+        folders_excluded=report.folders_excluded,
+        folders_refused=report.folders_refused,
+        kinds=report.kinds,
+        findings=report.findings,
+        risks=report.risks,
+        seconds=report.seconds,
+    )
