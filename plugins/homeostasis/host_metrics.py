@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from aetherra.plugins import KernelStatistics
 from aetherra.plugins.homeostasis.sensors import Reading
 
+MINIMUM_EVENTS = 20
+"""Fewer calls or actions than this say nothing about the share of them that fails."""
+
 
 def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
     """Yield the readings of one snapshot; rates and ratios cover the time since ``before``.
 
-    A ratio of nothing is unknown, not 0: no call is no proof that calls succeed.
+    A ratio of few events is unknown, not 0: no call is no proof that calls succeed.
     """
     yield Reading("loop.lag", now.loop.lag, "s")
     yield Reading("loop.lag_max", now.loop.lag_max, "s")
@@ -42,14 +45,14 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
     ended = dead + now.actions.done - before.actions.done
     calls = now.bus.calls - before.bus.calls
-    yield _ratio("actions.failed_ratio", dead, ended, "no action ended since the last reading")
-    yield _ratio(
-        "calls.error_ratio", now.bus.call_errors - before.bus.call_errors, calls, "no call since the last reading"
-    )
+    yield _ratio("actions.failed_ratio", dead, ended, "actions ended")
+    yield _ratio("calls.error_ratio", now.bus.call_errors - before.bus.call_errors, calls, "calls")
     yield Reading("calls.rate", calls / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")
 
 
-def _ratio(name: str, part: int, whole: int, nothing: str) -> Reading:
-    return Reading(name, part / whole, "ratio") if whole else Reading(name, None, "ratio", nothing)
+def _ratio(name: str, part: int, whole: int, events: str) -> Reading:
+    if whole >= MINIMUM_EVENTS:
+        return Reading(name, part / whole, "ratio")
+    return Reading(name, None, "ratio", f"{whole} {events} since the last reading; needs {MINIMUM_EVENTS}")

@@ -30,6 +30,9 @@ from aetherra.plugins.homeostasis.messages import (
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.self_improvement.messages import RecordMetric
 
+RECEIVER = "self_improvement_engine"
+"""The service that takes the metrics."""
+
 
 class HomeostasisSettings(Settings):
     """Settings of homeostasis; durations are seconds.
@@ -66,6 +69,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._sensors = await ctx.enter(ProcessSensors(ctx.root))
         ctx.every(self.settings.interval, self._measure, at_start=True)
         ctx.every(self.settings.forward_interval, self._forward)
+        ctx.start_soon(self._forward_first)
 
     @handler
     async def collect(self, _: Collect) -> Measured:
@@ -127,15 +131,22 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             name = plugin.partition("@")[0]
             yield from (_checked(name, sample) for sample in samples)
 
+    async def _forward_first(self) -> None:
+        """Forward as soon as there is somebody to forward to; plugins come up in no order of ours."""
+        try:
+            await self.ctx.registry.wait_for(RECEIVER, timeout=self.settings.forward_interval)
+        except AetherraError:
+            return
+        await self._forward()
+
     async def _forward(self) -> None:
         """Give the last readings that have a value to self-improvement, and count what it took."""
-        if self._last is None:
-            return
-        for name, metric in self._last.metrics.items():
+        measured = self._last or await self._measure()
+        for name, metric in measured.metrics.items():
             if metric.value is None:
                 continue
             try:
-                await self.ctx.call(RecordMetric(name, metric.value, metric.unit, self._last.ts), timeout=5.0)
+                await self.ctx.call(RecordMetric(name, metric.value, metric.unit, measured.ts), timeout=5.0)
             except AetherraError as exc:
                 self._refused += 1
                 if str(exc) != self._problem:

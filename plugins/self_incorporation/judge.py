@@ -28,6 +28,7 @@ from aetherra.plugins.self_incorporation.rules import (
     DOWNLOADERS,
     EXECUTORS,
     INDICATORS,
+    PICKLERS,
     SENDERS,
     SHELL_DROPPER,
     SHELL_PROGRAM,
@@ -183,14 +184,22 @@ class _Evidence:
             self._executed(call, scope)
         elif capability == "process":
             self._started(call, name, scope)
-        elif name in UNPICKLERS and Origin.DOWNLOADED in self._origin(call.args, scope):
-            self._sign("unpickle-of-downloaded", line)
+        elif name in UNPICKLERS:
+            self._unpickled(call, scope)
         elif name in SENDERS:
             self._sent(call, scope)
         elif capability == "native_code" and name.rpartition(".")[2] in _INJECTORS:
             self._sign("shellcode", line)
         else:
             self._touched(call, name, scope)
+
+    def _unpickled(self, call: ast.Call, scope: Scope) -> None:
+        """What is pickled in the same breath is a live object's copy, wherever the object came from."""
+        argument = call.args[0] if call.args else None
+        pickler = self.names.resolve(argument.func) if isinstance(argument, ast.Call) else None
+        copied = pickler is not None and pickler.name in PICKLERS
+        if not copied and Origin.DOWNLOADED in self._origin(call.args, scope):
+            self._sign("unpickle-of-downloaded", call.lineno)
 
     def _origin(self, expressions: list[ast.expr], scope: Scope) -> Origin:
         found = Origin.NOWHERE

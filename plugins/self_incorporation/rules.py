@@ -19,6 +19,7 @@ __all__ = [
     "DOWNLOADERS",
     "EXECUTORS",
     "INDICATORS",
+    "PICKLERS",
     "RECEIVERS",
     "RULES_VERSION",
     "SANITIZERS",
@@ -31,7 +32,7 @@ __all__ = [
     "capability_of",
 ]
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 
 CAPABILITY_WEIGHTS: dict[Capability, float] = {
     "network": 0.05,
@@ -106,6 +107,7 @@ UNPICKLERS = frozenset(
     [f"{module}.loads" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle", "jsonpickle")]
     + ["pickle.load", "pickle.Unpickler", "dill.load", "yaml.unsafe_load", "jsonpickle.decode"]
 )
+PICKLERS = frozenset(f"{module}.dumps" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle"))
 # What these return says nothing any more of where their arguments came from.
 SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
 

@@ -268,6 +268,7 @@ class TestGoodCode:
             "import os, requests\nrequests.post('https://x.example', data=os.environ.get('TOKEN'))",
             "import os, subprocess\nsubprocess.run(['make'], env={**os.environ, 'A': 'b'})",
             "import pickle\nwith open('cache', 'rb') as f:\n    pickle.load(f)",
+            "import pickle, requests\nr = requests.get('https://x.example')\npickle.loads(pickle.dumps(r))",
             "import marshal\ndef load(f):\n    return marshal.load(f)\nexec(load(open('x.pyc', 'rb')))",
             "exec(compile(open('script.py').read(), 'script.py', 'exec'), {})",
             "import re, requests\npattern = re.compile(requests.get('https://x.example').text)",

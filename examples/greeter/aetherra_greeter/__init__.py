@@ -1,0 +1,1 @@
+"""A plugin that greets, and remembers how often."""
