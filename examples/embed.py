@@ -23,9 +23,9 @@ class Sums(Plugin):
 async def main() -> None:
     async with Kernel() as kernel:
         await kernel.add_plugin(Sums)
-        reply = await kernel.call(Add([1, 2, 3]), timeout=1.0)
-        handle = await kernel.submit(Add([4, 5]), priority=ActionPriority.HIGH, deadline=30.0)
-        raw = await kernel.call_tag("sums.add", {"numbers": [6]})
+        reply = await kernel.call(Add([1.0, 2.0, 3.0]), timeout=1.0)
+        handle = await kernel.submit(Add([4.0, 5.0]), priority=ActionPriority.HIGH, deadline=30.0)
+        raw = await kernel.call_tag("sums.add", {"numbers": [6.0]})
         print(reply.value, (await handle.wait()).value, raw, kernel.health().overall.status)
 
 

@@ -16,7 +16,8 @@ class SwapError(AetherraError, RuntimeError):
 
     def __init__(self, plugin: str, code: SwapCode, problem: str) -> None:
         super().__init__(plugin, code, problem)
-        self.plugin, self.code, self.problem = plugin, code, problem
+        self.plugin, self.problem = plugin, problem
+        self.code: SwapCode = code
 
     def __str__(self) -> str:
         return f"{self.code}: {self.problem}; {self.plugin!r} is as it was"

@@ -9,6 +9,9 @@ import msgspec
 from aetherra.hmr.errors import SwapCode
 from aetherra.registry import Message, Request
 
+How = Literal["reload", "rollback"]
+"""By code from disk, or by code from memory."""
+
 
 class Swapped(Message, tag="hmr.swapped"):
     """A candidate took over: the reply to ``Reload`` and ``Rollback``, and an event for all.
@@ -17,8 +20,8 @@ class Swapped(Message, tag="hmr.swapped"):
         plugin: Which.
         old_generation: What served before; 0 if nothing did.
         generation: What serves now.
-        seconds: From the request, or the change on disk, to the new routes.
-        how: ``reload`` for code from disk, ``rollback`` for code from memory.
+        seconds: From when its turn came to the new routes, loading and waiting for calls in hand included.
+        how: By code from disk, or from memory.
         changed: Files whose content is new.
     """
 
@@ -26,7 +29,7 @@ class Swapped(Message, tag="hmr.swapped"):
     old_generation: int
     generation: int
     seconds: float
-    how: Literal["reload", "rollback"]
+    how: How
     changed: tuple[str, ...] = ()
 
 
@@ -55,7 +58,7 @@ class SwapRecord(msgspec.Struct, frozen=True):
 
     ts: float
     plugin: str
-    how: Literal["reload", "rollback"]
+    how: How
     outcome: Literal["swapped", "failed"]
     generation: int
     seconds: float

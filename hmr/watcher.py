@@ -1,86 +1,85 @@
-"""The watcher: tells when the content of watched files has changed, and comes to rest."""
+"""The watcher: tells which files and folders have changed, from when its block is entered until it is left."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio import AsyncContextManagerMixin
+from anyio.abc import TaskStatus
 from watchfiles import Change, awatch
 
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
-QUIET_SEC = 0.02
-"""How long a file must stay as it is before it counts as wholly written."""
+BATCHES = 1000
+"""Batches that may wait to be looked at; the rest wait in watchfiles."""
 
 
-class Watcher:
-    """Watches plugins' files; a new set needs a new watcher."""
+class Watcher(AsyncContextManagerMixin):
+    """Watches the places that plugins' code comes from; other places need another watcher.
 
-    def __init__(self) -> None:
+    A file is watched by its folder, as editors replace files. A package is watched with all that is below it, and by
+    the folder above it, as a checkout replaces folders. What is not there yet is watched by the nearest folder that is.
+
+    The block is entered when the watch is on: what happens from then on is told. It is left at once, where watchfiles
+    alone would take seconds to notice a cancellation.
+
+    Args:
+        places: Files, and folders of packages.
+    """
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        places = list(places)
+        self._packages = {place for place in places if place.is_dir()}
+        self._folders = {_nearest_folder(place.parent) for place in places}
+        self._landmarks = {landmark for place in places for landmark in (place, *place.parents)}
         self._stop = anyio.Event()
+        self._send, self._receive = anyio.create_memory_object_stream[set[Path]](BATCHES)
 
-    def stop(self) -> None:
-        """End ``changes`` at once; cancelling it alone would take watchfiles seconds."""
-        self._stop.set()
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        async with self._send, self._receive, anyio.create_task_group() as group:
+            try:
+                for folders, recursive in ((self._folders, False), (self._packages, True)):
+                    if folders:
+                        await group.start(self._follow, folders, recursive)
+                yield self
+            finally:
+                self._stop.set()
+                group.cancel_scope.cancel()
 
-    async def changes(self, watched: Iterable[Path]) -> AsyncIterator[set[Path]]:
-        """Yield sets of Python files that were written, made or removed, until stopped.
+    async def _follow(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
+        changes = awatch(*folders, watch_filter=self._matters, step=STEP_MS, stop_event=self._stop, recursive=recursive)
+        async with aclosing(changes):
+            task_status.started()  # nobody hears of it before the next line waits, and then the watch is on
+            try:
+                async for batch in changes:
+                    await self._send.send({Path(path) for _, path in batch})
+            except FileNotFoundError:  # a folder went away just now
+                await self._send.send(set(folders))
 
-        A file is watched by its folder, as editors replace files; a folder with all that is below it.
-        """
-        paths = list(watched)
-        flat = {path.parent for path in paths if not path.is_dir()}
-        deep = {path for path in paths if path.is_dir()}
-        send, receive = anyio.create_memory_object_stream[set[Path]](1000)
-        async with anyio.create_task_group() as group, receive:
-            for folders, recursive in ((flat, False), (deep, True)):
-                if folders:
-                    group.start_soon(self._follow, folders, recursive, send.clone())
-            send.close()
-            async for change in receive:
-                yield change
-            group.cancel_scope.cancel()
+    def _matters(self, _: Change, path: str) -> bool:
+        return path.endswith(".py") or Path(path) in self._landmarks
 
-    async def _follow(self, folders: set[Path], recursive: bool, send: MemoryObjectSendStream[set[Path]]) -> None:
-        async with send:
-            async for batch in awatch(
-                *folders, watch_filter=_is_python, step=STEP_MS, stop_event=self._stop, recursive=recursive
-            ):
-                await send.send({Path(path) for _, path in batch})
+    async def changed(self) -> set[Path]:
+        """Return what was written, made or removed since the last call, waiting for something if need be."""
+        found = set(await self._receive.receive())
+        while self._receive.statistics().current_buffer_used:
+            found |= self._receive.receive_nowait()
+        return found
 
+    def wake(self) -> None:
+        """Have ``changed`` return, though perhaps with nothing."""
+        if not self._receive.statistics().current_buffer_used:
+            self._send.send_nowait(set())
 
-def _is_python(_: Change, path: str) -> bool:
-    return path.endswith(".py")
-
-
-def python_files(path: Path) -> list[Path]:
-    """Return the Python files that ``path`` stands for: itself, or those below it."""
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def fingerprints(files: Iterable[Path]) -> dict[Path, str]:
-    """Return a hash of each file's content; one that is not there has none."""
-    found: dict[Path, str] = {}
-    for file in files:
-        try:
-            found[file] = hashlib.sha256(file.read_bytes()).hexdigest()
-        except OSError:
-            continue
-    return found
+    def outdated_by(self, changed: set[Path]) -> bool:
+        """Whether a folder on the way to a place came or went: the system may be watching one that is gone."""
+        return any(path.suffix != ".py" for path in changed & self._landmarks)
 
 
-async def settled_fingerprints(files: Iterable[Path], quiet: float = QUIET_SEC) -> dict[Path, str]:
-    """Return the hashes once they have been the same for ``quiet`` seconds, or as they are after 2 s of writing."""
-    names = list(files)
-    before = fingerprints(names)
-    with anyio.move_on_after(2.0):
-        while True:
-            await anyio.sleep(quiet)
-            now = fingerprints(names)
-            if now == before:
-                break
-            before = now
-    return before
+def _nearest_folder(folder: Path) -> Path:
+    return next((candidate for candidate in (folder, *folder.parents) if candidate.is_dir()), folder)

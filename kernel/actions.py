@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -22,7 +23,7 @@ from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.journal import Accepted, Journal
 from aetherra.kernel.lanes import Lanes, LaneStatistics
 from aetherra.kernel.retry import next_attempt
-from aetherra.registry import Bus, Message, NoHandlerError, Request
+from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request
 from aetherra.registry.messages import from_builtins
 
 log = logging.getLogger("aetherra.kernel.actions")
@@ -61,13 +62,18 @@ class ActionStatistics(Message, tag="kernel.actions_reply"):
 class _Action:
     """An accepted action on its way."""
 
-    __slots__ = ("attempts", "cancelled", "deadline", "envelope", "handle", "scope")
+    __slots__ = ("attempts", "cancelled", "deadline", "envelope", "handle", "resumed", "scope", "since")
 
-    def __init__(self, envelope: ActionEnvelope, deadline: float | None, cancel: Callable[[_Action], bool]) -> None:
+    def __init__(
+        self, envelope: ActionEnvelope, clock: Clock, cancel: Callable[[_Action], bool], *, resumed: bool = False
+    ) -> None:
+        now, age = clock.monotonic(), clock.time() - envelope.enqueued
         self.envelope = envelope
-        self.deadline = deadline
+        self.since = now - max(0.0, age)
+        self.deadline = None if envelope.deadline is None else now + envelope.deadline - clock.time()
         self.attempts = 0
-        self.cancelled = ""
+        self.resumed = resumed
+        self.cancelled = False
         self.scope: anyio.CancelScope | None = None
         self.handle: ActionHandle[Any] = ActionHandle(envelope, lambda: cancel(self))
 
@@ -108,6 +114,7 @@ class ActionQueue:
         self._running = self._accepted = self._done = self._retried = 0
         self._dead = Counter[str]()
         self._group: TaskGroup | None = None
+        self._stopping = False
         self._idle: anyio.Event | None = None
 
     # Admission
@@ -133,7 +140,9 @@ class ActionQueue:
         Raises:
             ActionQueueFullError: Its lane has no room; the refusal is counted and dead-lettered.
             ActionExpiredError: The deadline is not in the future; dead-lettered.
+            ActionCancelledError: The host stops; dead-lettered.
             DataFileError: The journal cannot be written; the action was not accepted.
+            MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
         now = self._clock.time()
         envelope = ActionEnvelope(
@@ -147,31 +156,45 @@ class ActionQueue:
         return self.submit_envelope(envelope)
 
     def submit_envelope(self, envelope: ActionEnvelope) -> ActionHandle[Any]:
-        """Accept a ready envelope; see ``submit``."""
-        now = self._clock.time()
+        """Accept a ready envelope; see ``submit``. One whose action is not finished yet gets the handle it has."""
+        if envelope.trace_id in self._open:
+            return self._open[envelope.trace_id].handle
         if not envelope.enqueued:
-            envelope = msgspec.structs.replace(envelope, enqueued=now)
-        remaining = None if envelope.deadline is None else envelope.deadline - now
-        if remaining is not None and remaining <= 0:
-            error = ActionExpiredError(envelope.trace_id, envelope.action_type)
-            self._bury(envelope, "expired", 0, error)
-            raise error
-        action = _Action(envelope, None if remaining is None else self._clock.monotonic() + remaining, self._cancel)
-        lane = envelope.priority.lane
-        if not self._lanes.has_room(lane, self._waiting[lane]):
-            self._lanes.refuse(lane)
-            full = ActionQueueFullError(lane, self._lanes.capacity(lane), envelope.trace_id)
-            self._bury(envelope, "queue_full", 0, full)
-            raise full
+            envelope = msgspec.structs.replace(envelope, enqueued=self._clock.time())
+        refusal = self._refusal(envelope)
+        if refusal is not None:
+            if isinstance(refusal.error, ActionQueueFullError):
+                self._lanes.refuse(refusal.error.lane)
+            self._bury(envelope, refusal.reason, 0, refusal.error)
+            raise refusal.error
         if self._journal is not None:
             self._journal.accepted(envelope)
-        self._open[envelope.trace_id] = action
-        self._accepted += 1
-        self._lanes.put(lane, envelope.priority, action)
+        action = _Action(envelope, self._clock, self._cancel)
+        self._take_in(action)
         return action.handle
 
+    def _refusal(self, envelope: ActionEnvelope) -> Dead | None:
+        """Return why an action cannot be accepted now, if it cannot."""
+        lane, trace_id = envelope.priority.lane, envelope.trace_id
+        if self._stopping:
+            return Dead(self._cancellation(envelope, "the host is stopping"), "shutdown")
+        if envelope.deadline is not None and envelope.deadline <= self._clock.time():
+            return Dead(ActionExpiredError(trace_id, envelope.action_type), "expired")
+        if not self._lanes.has_room(lane, self._waiting[lane]):
+            return Dead(ActionQueueFullError(lane, self._lanes.capacity(lane), trace_id), "queue_full")
+        return None
+
+    def _take_in(self, action: _Action) -> None:
+        self._open[action.envelope.trace_id] = action
+        self._accepted += 1
+        self._lanes.put(action.envelope.priority.lane, action.envelope.priority, action)
+
     def resume(self, record: Accepted, attempts: int) -> None:
-        """Take up an action from the journal of an earlier run; one that nobody can read any more is dead-lettered."""
+        """Take up an action from the journal of an earlier run, with the attempts it has left.
+
+        One that nobody can read any more is dead-lettered, and so is one whose attempts are used up: each was under way
+        when a host died, and might kill this one, too.
+        """
         try:
             envelope = self._envelope_of(record)
         except (NoHandlerError, ValueError) as exc:
@@ -189,14 +212,14 @@ class ActionQueue:
                 message=str(exc),
             )
             self._keep(letter)
-            self._note_finished(record.trace_id)
             return
-        remaining = None if envelope.deadline is None else envelope.deadline - self._clock.time()
-        action = _Action(envelope, None if remaining is None else self._clock.monotonic() + remaining, self._cancel)
+        if attempts >= envelope.retry.max_attempts:
+            error = self._cancellation(envelope, f"the host died during attempt {attempts} of {attempts}")
+            self._keep(DeadLetter.of(envelope, "failed", ts=self._clock.time(), attempts=attempts, error=error))
+            return
+        action = _Action(envelope, self._clock, self._cancel, resumed=True)
         action.attempts = action.handle.attempts = attempts
-        self._open[envelope.trace_id] = action
-        self._accepted += 1
-        self._lanes.put(envelope.priority.lane, envelope.priority, action)
+        self._take_in(action)
 
     def _envelope_of(self, record: Accepted) -> ActionEnvelope:
         return ActionEnvelope(
@@ -226,30 +249,30 @@ class ActionQueue:
         self._group = None
 
     async def _stop(self, timeout: float) -> None:
-        for action in self._lanes.drain():
-            self._end_unfinished(action)
+        self._stopping = True
+        self._lanes.clear()
+        for action in list(self._open.values()):
+            if action.handle.status != "running":
+                self._end_unfinished(action)
         with self._clock.move_on_after(timeout):
             while self._running:
                 self._idle = anyio.Event()
                 await self._idle.wait()
         for action in list(self._open.values()):
-            if action.scope is not None:
-                log.warning("action %s (%r) was still running", action.envelope.trace_id, action.envelope.action_type)
+            log.warning("action %s (%r) was still running", action.envelope.trace_id, action.envelope.action_type)
             self._end_unfinished(action)
 
     def _end_unfinished(self, action: _Action) -> None:
         """The host stops: the journal keeps it for the next start, or, without one, the dead letter queue does."""
         envelope = action.envelope
-        if self._open.pop(envelope.trace_id, None) is None:
-            return
-        action.cancelled = "the host stopped"
         if action.scope is not None:
             action.scope.cancel()
-        where = "it is in the journal for the next start" if self._journal is not None else "it is dead-lettered"
-        error = ActionCancelledError(envelope.trace_id, envelope.action_type, f"the host stopped; {where}")
         if self._journal is None:
-            self._bury(envelope, "shutdown", action.attempts, error)
-        action.handle.settle(error=error)
+            self._die(action, "shutdown", self._cancellation(envelope, "the host stopped; it is dead-lettered"))
+            return
+        self._remove(action)
+        why = "the host stopped; it is in the journal for the next start"
+        action.handle.settle(error=self._cancellation(envelope, why))
 
     # Work
 
@@ -272,46 +295,53 @@ class ActionQueue:
         action.attempts += 1
         action.handle.attempts = action.attempts
         action.handle.status = "running"
-        self._note_attempt(action)
-        timeout = envelope.timeout if remaining is None else min(envelope.timeout, remaining)
+        if action.resumed:
+            self._note_attempts(action)
         outcome: Outcome | None = None
-        with anyio.CancelScope() as scope:
-            action.scope = scope
-            outcome = await attempt(self._bus, envelope, timeout)
+        with anyio.CancelScope() as action.scope:
+            outcome = await attempt(self._bus, envelope, min(envelope.timeout, remaining))
         action.scope = None
-        if outcome is None:
-            self._ended_by_itself(action)
-        else:
-            self._conclude(action, outcome)
+        if envelope.trace_id in self._open:
+            self._conclude(action, outcome, last=remaining <= envelope.timeout)
 
-    def _conclude(self, action: _Action, outcome: Outcome) -> None:
-        if action.envelope.trace_id not in self._open:  # the host's stop has ended it
-            return
+    def _conclude(self, action: _Action, outcome: Outcome | None, *, last: bool) -> None:
+        """Act upon an attempt's outcome; ``last`` says that its timeout was all the time that the action had."""
         match outcome:
             case Done(reply=reply):
                 self._done += 1
-                self._finish(action)
+                self._remove(action)
+                self._note_finished(action.envelope.trace_id)
                 action.handle.settle(reply)
             case Dead(error=error, reason=reason):
                 self._die(action, reason, error)
-            case Retry(error=error, reason=reason, asked=asked):
-                remaining = self._remaining(action)
-                wait = next_attempt(action.envelope.retry, action.attempts, remaining, random.random, asked)
-                if remaining is not None and remaining <= 0:
-                    self._die(action, "expired", error)
+            case Retry(error=error, reason=reason, asked=asked) if not action.cancelled:
+                wait = next_attempt(
+                    action.envelope.retry, action.attempts, self._remaining(action), random.random, asked
+                )
+                if self._is_expired(action) or (last and reason == "timeout"):
+                    self._expire(action, error)
                 elif wait is None or self._group is None:
                     self._die(action, reason, error)
                 else:
-                    self._retried += 1
-                    action.handle.status = "waiting"
-                    self._group.start_soon(self._put_back_after, action, wait)
+                    self._note_attempts(action)
+                    self._wait_for_retry(action, wait, self._group)
+            case _:
+                self._die_of_cancellation(action)
 
-    async def _put_back_after(self, action: _Action, wait: float) -> None:
+    def _wait_for_retry(self, action: _Action, wait: float, group: TaskGroup) -> None:
+        if self._stopping:
+            self._end_unfinished(action)
+            return
+        self._retried += 1
+        action.handle.status = "waiting"
+        action.scope = anyio.CancelScope()
+        self._waiting[action.envelope.priority.lane] += 1
+        group.start_soon(self._put_back_after, action, wait, action.scope)
+
+    async def _put_back_after(self, action: _Action, wait: float, scope: anyio.CancelScope) -> None:
         lane = action.envelope.priority.lane
-        self._waiting[lane] += 1
         try:
-            with anyio.CancelScope() as scope:
-                action.scope = scope
+            with scope:
                 await self._clock.sleep(wait)
         finally:
             action.scope = None
@@ -322,62 +352,77 @@ class ActionQueue:
 
     def _ended_by_itself(self, action: _Action) -> bool:
         """Whether the action has ended, was cancelled or is past its deadline; sees it to its end if so."""
-        envelope = action.envelope
-        if envelope.trace_id not in self._open:
+        if action.envelope.trace_id not in self._open:
             return True
         if action.cancelled:
-            error = ActionCancelledError(envelope.trace_id, envelope.action_type, action.cancelled)
-            self._die(action, "cancelled", error)
+            self._die_of_cancellation(action)
             return True
-        remaining = self._remaining(action)
-        if remaining is not None and remaining <= 0:
-            self._die(action, "expired", ActionExpiredError(envelope.trace_id, envelope.action_type))
+        if self._is_expired(action):
+            self._expire(action)
             return True
         return False
 
-    def _remaining(self, action: _Action) -> float | None:
-        return None if action.deadline is None else action.deadline - self._clock.monotonic()
+    def _remaining(self, action: _Action) -> float:
+        return math.inf if action.deadline is None else action.deadline - self._clock.monotonic()
+
+    def _is_expired(self, action: _Action) -> bool:
+        return self._remaining(action) <= 0
 
     def _cancel(self, action: _Action) -> bool:
         if action.envelope.trace_id not in self._open or action.cancelled:
             return False
-        action.cancelled = "it was cancelled"
-        if action.scope is not None:
+        action.cancelled = True
+        if action.handle.status == "running" and action.scope is not None:
             action.scope.cancel()
-        elif action.handle.status == "queued":
-            self._ended_by_itself(action)
+        else:
+            self._die_of_cancellation(action)
         return True
+
+    @staticmethod
+    def _cancellation(envelope: ActionEnvelope, why: str) -> ActionCancelledError:
+        return ActionCancelledError(envelope.trace_id, envelope.action_type, why)
 
     # Ends
 
-    def _finish(self, action: _Action) -> None:
-        del self._open[action.envelope.trace_id]
-        self._note_finished(action.envelope.trace_id)
+    def _remove(self, action: _Action) -> None:
+        envelope = action.envelope
+        del self._open[envelope.trace_id]
+        if action.handle.status == "queued":
+            self._lanes.discard(envelope.priority.lane, action)
+        elif action.handle.status == "waiting" and action.scope is not None:
+            action.scope.cancel()
 
     def _die(self, action: _Action, reason: Reason, error: Exception) -> None:
-        self._bury(action.envelope, reason, action.attempts, error)
-        self._finish(action)
+        self._remove(action)
         action.handle.settle(error=error)
+        self._bury(action.envelope, reason, action.attempts, error)
+
+    def _die_of_cancellation(self, action: _Action) -> None:
+        self._die(action, "cancelled", self._cancellation(action.envelope, "it was cancelled"))
+
+    def _expire(self, action: _Action, cause: Exception | None = None) -> None:
+        error = ActionExpiredError(action.envelope.trace_id, action.envelope.action_type)
+        error.__cause__ = cause
+        self._die(action, "expired", error)
 
     def _bury(self, envelope: ActionEnvelope, reason: Reason, attempts: int, error: Exception) -> None:
         self._keep(DeadLetter.of(envelope, reason, ts=self._clock.time(), attempts=attempts, error=error))
 
     def _keep(self, letter: DeadLetter) -> None:
         self._dead[letter.reason] += 1
-        self.dlq.add(letter)
+        for trace_id in self.dlq.add(letter):
+            self._note_finished(trace_id)
         log.warning(
             "action %s (%r) is dead: %s: %s", letter.trace_id, letter.action_type, letter.reason, letter.message
         )
         if self._tell is not None:
             self._tell(letter)
 
-    def _note_attempt(self, action: _Action) -> None:
-        if self._journal is not None and action.attempts > 1:
-            self._journal_safely(lambda journal: journal.attempted(action.envelope.trace_id, action.attempts))
+    def _note_attempts(self, action: _Action) -> None:
+        self._journal_safely(lambda journal: journal.attempted(action.envelope.trace_id, action.attempts))
 
     def _note_finished(self, trace_id: str) -> None:
-        if self._journal is not None:
-            self._journal_safely(lambda journal: journal.finished(trace_id))
+        self._journal_safely(lambda journal: journal.finished(trace_id))
 
     def _journal_safely(self, write: Callable[[Journal], None]) -> None:
         """An end that cannot be written means the action may run once more after a crash: at least once."""
@@ -397,26 +442,30 @@ class ActionQueue:
             NoHandlerError: Nothing answers its tag today; the letter stays.
             MessageValidationError: Today's request has other fields; the letter stays.
             ActionQueueFullError: No room; the letter stays.
+            ActionCancelledError: The host stops; the letter stays.
         """
-        letter = await anyio.to_thread.run_sync(self.dlq.find, trace_id)
+        letter = self.dlq.find(trace_id)
         request = from_builtins(letter.params, self._bus.request_type(letter.action_type))
-        if not self._lanes.has_room(letter.priority.lane, self._waiting[letter.priority.lane]):
-            raise ActionQueueFullError(
-                letter.priority.lane, self._lanes.capacity(letter.priority.lane), letter.trace_id
-            )
-        handle = self.submit(request, priority=letter.priority, timeout=letter.timeout, retry=letter.retry)
-        self.dlq.remove({trace_id})
+        envelope = ActionEnvelope(request, priority=letter.priority, timeout=letter.timeout, retry=letter.retry)
+        refusal = self._refusal(envelope)
+        if refusal is not None:
+            raise refusal.error
+        handle = self.submit_envelope(envelope)
+        try:
+            self.dlq.remove({trace_id})
+        except DataFileError as exc:
+            log.error("the letter of %s, which is on its way again, cannot be removed: %s", trace_id, exc)  # noqa: TRY400
         return handle
 
     def statistics(self) -> ActionStatistics:
         """Return a snapshot."""
-        now = self._clock.time()
+        now = self._clock.monotonic()
         return ActionStatistics(
             lanes=self._lanes.statistics(),
             workers=self._workers,
             running=self._running,
             waiting=self._waiting.total(),
-            oldest_age=max((max(0.0, now - a.envelope.enqueued) for a in self._open.values()), default=None),
+            oldest_age=max((now - action.since for action in self._open.values()), default=None),
             accepted=self._accepted,
             done=self._done,
             retried=self._retried,

@@ -38,8 +38,7 @@ class BlockingKernel:
 
     def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
         """Call and wait; see ``Kernel.call``."""
-        reply: ReplyT = self._run(self._kernel.call, request, timeout=timeout)
-        return reply
+        return self._portal.call(partial(self._kernel.call, request, timeout=timeout))
 
     def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Call by name and wait; see ``Kernel.call_tag``."""
@@ -59,10 +58,10 @@ class BlockingKernel:
         retry: RetryPolicy | None = None,
     ) -> BlockingHandle[ReplyT]:
         """Submit; see ``Kernel.submit``."""
-        handle = self._run(
+        submit = partial(
             self._kernel.submit, request, priority=priority, deadline=deadline, timeout=timeout, retry=retry
         )
-        return BlockingHandle(self._portal, handle)
+        return BlockingHandle(self._portal, self._portal.call(submit))
 
     def get_dlq_items(self, limit: int = 100, **only: Any) -> list[DeadLetter]:
         """Return dead letters; see ``Kernel.get_dlq_items``."""

@@ -1,8 +1,8 @@
 """One loaded generation of a plugin's code: its modules under names of their own, over one snapshot of the source.
 
 ``thermostat`` becomes ``thermostat@2`` with ``thermostat@2.messages`` below it, so that two generations live side by
-side. Imports of the plugin's own modules, absolute ones too, lead to its own generation; all others are ordinary.
-No bytecode is written or read.
+side. Imports of the plugin's own modules, absolute ones too, lead to its own generation; all others are ordinary. Only
+``importlib.import_module("thermostat.messages")`` knows nothing of generations. No bytecode is written or read.
 """
 
 from __future__ import annotations
@@ -37,13 +37,18 @@ class CodeGeneration:
         self.plugin = plugin
         self.entry = entry
         self.sources: dict[str, _Source] = {}
+        self._unloaded = False
         self._real_import = builtins.__import__
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
         self.root_name = _free_name(f"{own_name}@{number}")
-        if entry.name == "__init__.py":
-            self._snapshot_package(self.root_name, entry.parent)
-        else:
-            self._snapshot_file(self.root_name, entry)
+        try:
+            if entry.name == "__init__.py":
+                self._snapshot_package(self.root_name, entry.parent)
+            else:
+                self._snapshot_file(self.root_name, entry)
+        except OSError:
+            self.unload()
+            raise
 
     def _snapshot_file(self, name: str, path: Path, *, package: Path | None = None) -> None:
         self.sources[name] = _Source(self, name, path, path.read_bytes(), package)
@@ -78,12 +83,20 @@ class CodeGeneration:
             raise
 
     def unload(self) -> None:
-        """Forget the modules, so that they can be freed once nobody uses them."""
+        """Forget the modules, so that they can be freed once nobody uses them. Twice does no harm."""
         with _lock:
+            if self._unloaded:
+                return
+            self._unloaded = True
             _taken.discard(self.root_name)
             for name in self.sources:
                 _finder.sources.pop(name, None)
-                sys.modules.pop(name, None)
+            for name in list(sys.modules):
+                if name == self.root_name or name.startswith((f"{self.root_name}.", f"{self.root_name}:")):
+                    del sys.modules[name]
+        parent, _, leaf = self.root_name.rpartition(".")
+        if parent in sys.modules:
+            vars(sys.modules[parent]).pop(leaf, None)
 
     def _import(
         self,
@@ -93,14 +106,27 @@ class CodeGeneration:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        if level == 0:
-            own = self._own(name)
-            if own is not None and (fromlist or "." not in self.own_name):
-                return self._real_import(own, globals, locals, fromlist or (), 0)
-        return self._real_import(name, globals, locals, fromlist or (), level)
+        own = self._own(name) if level == 0 else None
+        module = self._real_import(own or name, globals, locals, fromlist or (), level)
+        outer = self.own_name.rpartition(".")[0]
+        if outer and not fromlist and level == 0 and name.partition(".")[0] == outer.partition(".")[0]:
+            return self._seen_from_inside(outer)
+        return module
+
+    def _seen_from_inside(self, outer: str) -> ModuleType:
+        """What ``import acme.thermostat.messages`` gives: ``acme``, but that its ``thermostat`` is our own."""
+        inner_name, inner = self.own_name, sys.modules[self.root_name]
+        while True:
+            view = _View(outer)
+            setattr(view, inner_name.rpartition(".")[2], inner)
+            if "." not in outer:
+                return view
+            inner_name, inner, outer = outer, view, outer.rpartition(".")[0]
 
     def _own(self, name: str) -> str | None:
         """The generation's name for an absolute one, if it is the plugin's own: a module, or a file beside it."""
+        if self.entry.name != "__init__.py" and name.partition(".")[0] in sys.stdlib_module_names:
+            return None
         if name == self.own_name or name.startswith(self.own_name + "."):
             return self.root_name + name[len(self.own_name) :]
         return self._sibling(name)
@@ -110,8 +136,6 @@ class CodeGeneration:
         if self.entry.name == "__init__.py" or "." in self.own_name:
             return None
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names:
-            return None
         own_top = f"{self.root_name}:{top}"
         if own_top not in self.sources:
             beside = self.entry.parent / f"{top}.py"
@@ -123,8 +147,16 @@ class CodeGeneration:
             else:
                 return None
             with _lock:
-                _finder.sources.update(self.sources)
+                if not self._unloaded:
+                    _finder.sources.update(self.sources)
         return f"{self.root_name}:{name}"
+
+
+class _View(ModuleType):
+    """An ordinary package, with something of its own put before what is there."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 class _Source(importlib.abc.InspectLoader):

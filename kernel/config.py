@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Never, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -14,23 +16,81 @@ from aetherra.kernel.errors import ConfigError
 
 Profile = Literal["dev", "test", "standard", "prod"]
 Durability = Literal["none", "process", "power"]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
+"""A duration: more than nothing, and a year at most, so that no wait is for ever."""
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 OUR_KEYS = ("profile", "kernel", "plugins")
 
 
+def convert(document: Any, wanted: Any, where: str, below: str = "") -> Any:
+    """Check builtins against a type.
+
+    Raises:
+        ConfigError: With ``where``, the path from the top of the document, and the nearest key to an unknown one.
+    """
+    try:
+        return msgspec.convert(document, wanted)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
+        found = re.search(r" - at (`key` in )?`\$(.*)`$", text)
+        key, inner = (found.group(1) or "", found.group(2)) if found else ("", "")
+        problem = text[: found.start()] if found else text
+        prefix = f".{below}" if below else ""
+        raise ConfigError(where, f"{key}`${prefix}{inner}`: {_with_hint(problem, _type_at(wanted, inner))}") from exc
+
+
+def _with_hint(problem: str, wanted: Any) -> str:
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
+    if unknown is not None:
+        known = [field.encode_name for section in _sections(wanted) for field in msgspec.structs.fields(section)]
+        near = difflib.get_close_matches(unknown.group(1), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'no keys'}"
+        return f"unknown key {unknown.group(1)!r}; {hint}"
+    problem = problem[:1].lower() + problem[1:]
+    choices = ", ".join(repr(choice) for leaf in _leaves(wanted) for choice in _choices(leaf))
+    return f"{problem}; expected one of {choices}" if problem.startswith("invalid enum value") and choices else problem
+
+
+def _type_at(wanted: Any, path: str) -> Any:
+    """Return what a type says of a place in it, or ``None`` where that cannot be told."""
+    for step in filter(None, path.split(".")):
+        name = step.partition("[")[0]
+        fields = [field for section in _sections(wanted) for field in msgspec.structs.fields(section)]
+        wanted = next((field.type for field in fields if field.encode_name == name), wanted if not name else None)
+    return wanted
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the plain types in an annotation such as ``list[Zone] | None``."""
+    parts = () if get_origin(annotation) is Literal else get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _leaves(part)
+
+
+def _sections(annotation: Any) -> Iterator[type[msgspec.Struct]]:
+    return (leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, msgspec.Struct))
+
+
+def _choices(leaf: Any) -> tuple[Any, ...]:
+    if isinstance(leaf, type) and issubclass(leaf, enum.Enum):
+        return tuple(member.value for member in leaf)
+    return get_args(leaf)
+
+
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+    def __post_init__(self) -> None:
+        """Hold what a host builds in code to the bounds that a file is held to."""
+        for field in msgspec.structs.fields(self):
+            convert(getattr(self, field.name), field.type, type(self).__name__, field.name)
 
 
 class LaneConfig(_Section, frozen=True, kw_only=True):
     """One lane: actions that may wait in it, and its share of turns."""
 
-    capacity: int = 1000
-    weight: int = 1
-
-    def __post_init__(self) -> None:
-        if self.capacity < 1 or self.weight < 1:
-            raise ValueError(f"expected capacity and weight of at least 1, got {self.capacity} and {self.weight}")
+    capacity: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
 
 class LanesConfig(_Section, frozen=True, kw_only=True):
@@ -59,26 +119,18 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
         lanes: The action queue.
     """
 
-    data_dir: str | None = ".aetherra"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] | None = ".aetherra"
     control_socket: bool = True
     discover: bool = True
     durability: Durability = "process"
-    workers: int = 8
-    default_timeout: float = 30.0
-    import_timeout: float = 15.0
-    start_timeout: float = 10.0
-    stop_timeout: float = 5.0
-    shutdown_timeout: float = 10.0
-    block_threshold: float = 1.0
+    workers: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    default_timeout: Seconds = 30.0
+    import_timeout: Seconds = 15.0
+    start_timeout: Seconds = 10.0
+    stop_timeout: Seconds = 5.0
+    shutdown_timeout: Seconds = 10.0
+    block_threshold: Seconds = 1.0
     lanes: LanesConfig = LanesConfig()
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"expected workers of at least 1, got {self.workers}")
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, float) and not value > 0:
-                raise ValueError(f"expected {name} of more than 0 seconds, got {value:g}")
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +228,7 @@ class _File(_Section, frozen=True, kw_only=True):
 
     profile: Profile = "standard"
     kernel: KernelConfig = KernelConfig()
-    plugins: dict[str, dict[str, Any]] = {}
+    plugins: dict[str, Any] = {}
 
 
 class _Reserved(_Section, frozen=True, kw_only=True):
@@ -185,70 +237,50 @@ class _Reserved(_Section, frozen=True, kw_only=True):
     grants: tuple[str, ...] = ()
 
 
-def _plugin_config(name: str, body: dict[str, Any], where: str) -> PluginConfig:
+def _plugin_config(name: str, section: Any, where: str) -> PluginConfig:
+    body: dict[str, Any] = convert(section, dict[str, Any], where, f"plugins.{name}")
     reserved = {key: value for key, value in body.items() if key in _Reserved.__struct_fields__}
     settings = {key: value for key, value in body.items() if key not in reserved}
     checked = convert(reserved, _Reserved, where, f"plugins.{name}")
     return PluginConfig(enabled=checked.enabled, source=checked.source, grants=checked.grants, settings=settings)
 
 
-def convert(document: Any, wanted: Any, where: str, below: str = "") -> Any:
-    """Check builtins against a type.
-
-    Raises:
-        ConfigError: With ``where``, the path from the top of the document, and the nearest key to an unknown one.
-    """
-    try:
-        return msgspec.convert(document, wanted)
-    except msgspec.ValidationError as exc:
-        text = str(exc)
-        found = re.search(r" - at `\$(.*)`$", text)
-        inner = found.group(1) if found else ""
-        problem = text[: found.start()] if found else text
-        prefix = f".{below}" if below else ""
-        raise ConfigError(where, f"`${prefix}{inner}`: {_with_hint(problem, wanted, inner)}") from exc
-
-
-def _with_hint(problem: str, wanted: Any, inner: str) -> str:
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
-    if unknown is None:
-        return problem[:1].lower() + problem[1:]
-    section: Any = wanted
-    for part in filter(None, inner.split(".")):
-        fields = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
-        section = fields.get(part)
-        if not (isinstance(section, type) and issubclass(section, msgspec.Struct)):
-            return f"unknown key {unknown.group(1)!r}"
-    known = [field.encode_name for field in msgspec.structs.fields(section)]
-    near = difflib.get_close_matches(unknown.group(1), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'no keys'}"
-    return f"unknown key {unknown.group(1)!r}; {hint}"
-
-
 def _load_json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as exc:
-        place = (
-            f"line {exc.lineno} column {exc.colno}: {exc.msg}" if isinstance(exc, json.JSONDecodeError) else str(exc)
-        )
-        raise ConfigError(where, f"is not JSON: {place}") from exc
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_twins)
+    except json.JSONDecodeError as exc:
+        raise ConfigError(where, f"is not JSON: line {exc.lineno} column {exc.colno}: {exc.msg}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(where, f"is not JSON that can be used: {exc}") from exc
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no number there")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return found
 
 
 def schema(plugins: dict[str, type[msgspec.Struct]]) -> dict[str, Any]:
     """Return the JSON Schema of a configuration file for these plugins' settings."""
-    types = [_File, _Reserved, *plugins.values()]
-    (file, reserved, *settings), components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
-    del file, reserved
-    document = components.pop("_File")
-    common = components.pop("_Reserved")["properties"]
+    prefix = "#/$defs/"
+    refs, components = msgspec.json.schema_components(
+        [_File, _Reserved, *plugins.values()], ref_template=prefix + "{name}"
+    )
+    document, reserved, *settings = (dict(components[ref["$ref"].removeprefix(prefix)]) for ref in refs)
+    for ref in refs[:2]:
+        del components[ref["$ref"].removeprefix(prefix)]
     sections: dict[str, Any] = {}
-    for name, ref in zip(plugins, settings, strict=True):
-        section = dict(components[ref["$ref"].rsplit("/", 1)[1]])
-        section["properties"] = {**common, **section.get("properties", {})}
-        sections[name] = section
-    other = {"type": "object", "properties": common}
-    document["properties"]["plugins"] = {"type": "object", "properties": sections, "additionalProperties": other}
+    for name, shape in zip(plugins, settings, strict=True):
+        sections[name] = {**shape, "properties": {**reserved["properties"], **shape.get("properties", {})}}
+    other = {"type": "object", "properties": reserved["properties"]}
+    plugins_schema = {"type": "object", "properties": sections, "additionalProperties": other, "default": {}}
+    document["properties"] = {**document["properties"], "plugins": plugins_schema}
     document["title"] = "Aetherra configuration"
     document["description"] = "One file, one rule: a plugin's settings stand under its name."
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "$defs": components}

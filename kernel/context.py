@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import anyio
 
@@ -14,14 +14,36 @@ from aetherra.kernel.envelope import ActionPriority, RetryPolicy
 from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
+from aetherra.kernel.resources import ResourceOwner
 from aetherra.registry import Clock, Identity, Message, Overflow, Request, ServiceRegistry, ServiceStatus
-
-if TYPE_CHECKING:
-    from aetherra.kernel.generation import Generation
 
 T = TypeVar("T")
 ReplyT = TypeVar("ReplyT")
 MessageT = TypeVar("MessageT", bound=Message)
+
+
+class Life(Protocol):
+    """What a context asks of the generation that it is lent to."""
+
+    resources: ResourceOwner
+    threads: anyio.CapacityLimiter
+
+    def listen(
+        self, what: Any, function: Callable[[Any], Awaitable[Message | None]], *, capacity: int, overflow: Overflow
+    ) -> None:
+        """Hear events, one at a time, while serving."""
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Run a task that ends with the generation."""
+
+    def repeat(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool) -> None:
+        """Run a function every so many seconds while serving."""
+
+    def forward(self, events: AsyncIterator[Message]) -> None:
+        """Publish what an iterator yields, while serving."""
+
+    def set_status(self, status: ServiceStatus, reason: str = "") -> None:
+        """Say how the service is."""
 
 
 class PluginContext:
@@ -37,7 +59,7 @@ class PluginContext:
         root: The hosted project's folder.
     """
 
-    def __init__(self, host: Host, generation: Generation, identity: Identity, grants: frozenset[str]) -> None:
+    def __init__(self, host: Host, generation: Life, identity: Identity, grants: frozenset[str]) -> None:
         self._host = host
         self._generation = generation
         self._grants = grants
@@ -141,12 +163,12 @@ class PluginContext:
 
         A long one can ask ``anyio.from_thread.check_cancelled()`` now and then.
         """
-        return await anyio.to_thread.run_sync(function, *args)
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._generation.threads)
 
     # Standing
 
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
-        """Say how the plugin's service is."""
+        """Say how the plugin's service is; said in ``start()``, it counts from when the plugin serves."""
         self._generation.set_status(status, reason)
 
     def privilege(self, name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from aetherra.kernel.errors import DataFileError, HostRunningError
 
@@ -23,7 +23,7 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.socket = path / SOCKET_NAME
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     def acquire(self) -> Self:
         """Create the folder if need be, for this user alone, and hold it.
@@ -37,32 +37,33 @@ class DataDir:
             ignore = self.path / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", encoding="utf-8")
-            lock = (self.path / LOCK_NAME).open("a+", encoding="utf-8")
-        except OSError as exc:
-            raise DataFileError(str(self.path), f"cannot keep state here: {exc.strerror or exc}") from exc
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            lock.seek(0)
-            holder = lock.read().strip()
-            lock.close()
+            self._lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        except BlockingIOError as exc:
+            holder = os.pread(self._lock, 20, 0) if self._lock is not None else b""
+            self._close()
             raise HostRunningError(str(self.path), int(holder) if holder.isdigit() else 0) from exc
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
+        except OSError as exc:
+            self._close()
+            raise DataFileError(str(self.path), f"cannot keep state here: {exc.strerror or exc}") from exc
         return self
 
     def release(self) -> None:
         """Let another host have it; twice does no harm."""
         if self._lock is not None:
-            self._lock.truncate(0)
-            self._lock.close()
+            os.ftruncate(self._lock, 0)
+            self._close()
+
+    def _close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
             self._lock = None
 
 
 class AppendFile:
-    """A file that lines are appended to, each in one write, so that a crash tears at most the last.
+    """A file that lines are appended to: each is there whole or not at all, and a crash tears at most the last.
 
     Args:
         path: The file; it is created for this user alone.
@@ -79,23 +80,47 @@ class AppendFile:
         """Write a line; its newline is added, and one before it if an earlier write was torn.
 
         Raises:
-            DataFileError: The disk is full, the file is read-only, ...; nothing may be assumed written.
+            DataFileError: The disk is full, the file is read-only, ...; the line is not in the file.
         """
         try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-                size = os.fstat(self._descriptor).st_size
-                self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+            descriptor = self._open()
             data = (b"\n" if self._torn else b"") + line + b"\n"
-            self._torn = os.write(self._descriptor, data) != len(data)
-            if self._torn:
-                raise DataFileError(str(self.path), "only a part of a line could be written")
+            written = os.write(descriptor, data)
+            if written < len(data):
+                self._take_back(descriptor, written)
+                raise DataFileError(str(self.path), "only a part of a line could be written; is the disk full?")
             if self._sync:
-                os.fsync(self._descriptor)
+                self._flush(descriptor, written)
+            self._torn = False
+        except DataFileError:
+            raise
         except OSError as exc:
-            if isinstance(exc, DataFileError):
-                raise
             raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}") from exc
+
+    def _open(self) -> int:
+        if self._descriptor is not None and not os.fstat(self._descriptor).st_nlink:
+            self.close()  # somebody deleted the file: what is written there would be lost
+        if self._descriptor is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(self.path, flags, 0o600)
+            size = os.fstat(self._descriptor).st_size
+            self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+            if self._sync:
+                _sync_folder(self.path.parent)
+        return self._descriptor
+
+    def _flush(self, descriptor: int, written: int) -> None:
+        try:
+            os.fsync(descriptor)
+        except OSError:
+            self._take_back(descriptor, written)
+            raise
+
+    def _take_back(self, descriptor: int, written: int) -> None:
+        try:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        except OSError:
+            self._torn = True
 
     def replace(self, lines: list[bytes]) -> None:
         """Put these lines in the file's place in one step: readers see the old content or the new.
@@ -111,20 +136,35 @@ class AppendFile:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
+            _sync_folder(self.path.parent)
         except OSError as exc:
             raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}") from exc
 
     def lines(self) -> list[bytes]:
-        """Return the lines that are there, without newlines; none if there is no file yet."""
+        """Return the lines that are there, without newlines, byte for byte; none if there is no file yet.
+
+        Raises:
+            DataFileError: It cannot be read.
+        """
         try:
-            return self.path.read_bytes().splitlines()
+            lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as exc:
             raise DataFileError(str(self.path), f"cannot read: {exc.strerror or exc}") from exc
+        return lines if lines[-1] else lines[:-1]
 
     def close(self) -> None:
         """Close the file; the next append opens it again."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new or renamed file survive a power cut: its name is the folder's content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

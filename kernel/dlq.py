@@ -13,14 +13,15 @@ import msgspec
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
-from aetherra.registry import HandlerError
+from aetherra.registry import HandlerError, Message
+from aetherra.registry.messages import TAG_FIELD
 
 log = logging.getLogger("aetherra.kernel.dlq")
 Reason = Literal[
     "queue_full", "expired", "timeout", "failed", "rejected", "invalid", "no_handler", "cancelled", "shutdown"
 ]
 IN_MEMORY = 1000
-"""Letters that a kernel without a data directory keeps; the oldest go first, counted in ``dropped``."""
+"""Letters kept where there is no disk, or none that takes them; the oldest go first, counted in ``dropped``."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -47,28 +48,33 @@ class DeadLetter(msgspec.Struct, frozen=True):
     ) -> DeadLetter:
         """Write the letter for an envelope that ended with ``error``."""
         cause = error.__cause__ if isinstance(error, HandlerError) and error.__cause__ is not None else error
-        params = msgspec.to_builtins(envelope.request)
-        params.pop("$tag", None)
         return cls(
             ts=ts,
             reason=reason,
             trace_id=envelope.trace_id,
             action_type=envelope.action_type,
-            params=params,
+            params=_params_of(envelope.request),
             priority=envelope.priority,
             attempts=attempts,
             timeout=envelope.timeout,
             retry=envelope.retry,
             error_type=type(cause).__name__ if cause is not None else "",
-            message=str(error) if error is not None else "",
-            traceback="".join(traceback.format_exception(cause)) if cause is not None and cause.__traceback__ else "",
+            message=_as_text(str(error)) if error is not None else "",
+            traceback=_as_text("".join(traceback.format_exception(cause))) if cause and cause.__traceback__ else "",
             plugin=error.plugin if isinstance(error, HandlerError) else "",
             generation=error.generation if isinstance(error, HandlerError) else 0,
         )
 
 
 class DlqStatistics(msgspec.Struct, frozen=True):
-    """A snapshot: letters held, letters that could not be written to disk yet, lines that are no letters."""
+    """A snapshot of the dead letter queue.
+
+    Attributes:
+        depth: Letters held.
+        unwritten: Those of them that the disk did not take yet.
+        unreadable: Lines of the file that are no letters.
+        dropped: Letters that memory had no room for.
+    """
 
     depth: int
     unwritten: int
@@ -79,8 +85,10 @@ class DlqStatistics(msgspec.Struct, frozen=True):
 class DeadLetterQueue:
     """Letters in a JSONL file, or in memory where there is no data directory.
 
-    A letter that the disk refuses is kept in memory, said loudly, and written with the next one that goes through.
-    A line that is no letter is counted, never removed and never in the way.
+    A letter that the disk refuses is kept in memory, said loudly, and written with the next one that goes through, or
+    when the queue is closed. A line that is no letter is counted, never removed and never in the way.
+
+    Letters are added and removed on the event loop; ``items`` and ``find`` may run in a worker thread meanwhile.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -93,23 +101,26 @@ class DeadLetterQueue:
         if self._file is not None:
             self._depth = len(self._read())
 
-    def add(self, letter: DeadLetter) -> None:
-        """Keep a letter."""
+    def add(self, letter: DeadLetter) -> list[str]:
+        """Keep a letter; return the trace ids of those that are safe where they are to stay by this call."""
         self._depth += 1
-        if self._file is None:
-            self._memory.append(letter)
-            if len(self._memory) > IN_MEMORY:
-                self._memory.popleft()
-                self._depth -= 1
-                self._dropped += 1
-            return
-        self._unwritten.append(letter)
+        waiting = self._memory if self._file is None else self._unwritten
+        waiting.append(letter)
+        if len(waiting) > IN_MEMORY:
+            waiting.popleft()
+            self._depth -= 1
+            self._dropped += 1
+        return [letter.trace_id] if self._file is None else self._write(self._file)
+
+    def _write(self, file: AppendFile) -> list[str]:
+        written: list[str] = []
         try:
             while self._unwritten:
-                self._file.append(msgspec.json.encode(self._unwritten[0]))
-                self._unwritten.popleft()
+                file.append(msgspec.json.encode(self._unwritten[0]))
+                written.append(self._unwritten.popleft().trace_id)
         except DataFileError as exc:
             log.error("%d dead letters wait in memory: %s", len(self._unwritten), exc)  # noqa: TRY400  # no traceback needed
+        return written
 
     def items(
         self, *, limit: int = 100, reason: str | None = None, action_type: str | None = None, since: float | None = None
@@ -136,29 +147,31 @@ class DeadLetterQueue:
         raise LetterNotFoundError(trace_id)
 
     def remove(self, trace_ids: set[str] | None = None) -> int:
-        """Take letters out, or all of them, and return how many; lines that are no letters stay."""
-        before = self._depth
-        if self._file is None:
-            kept = [letter for letter in self._memory if trace_ids is not None and letter.trace_id not in trace_ids]
-            self._memory = deque(kept)
-            self._depth = len(kept)
-        else:
-            lines = self._file.lines()
-            kept_lines = [line for line in lines if not self._goes(line, trace_ids)]
-            self._file.replace(kept_lines)
-            self._unwritten = deque(
-                letter for letter in self._unwritten if trace_ids is not None and letter.trace_id not in trace_ids
-            )
-            self._depth = len(self._all())
-        return before - self._depth
+        """Take letters out, or all of them, and return how many; lines that are no letters stay.
 
-    @staticmethod
-    def _goes(line: bytes, trace_ids: set[str] | None) -> bool:
-        letter = _read_letter(line)
-        return letter is not None and (trace_ids is None or letter.trace_id in trace_ids)
+        Raises:
+            DataFileError: The file cannot be rewritten; all letters stay.
+        """
+        removed = 0
+        if self._file is not None:
+            lines = self._file.lines()
+            kept = [line for line in lines if not _goes(line, trace_ids)]
+            removed = len(lines) - len(kept)
+            if removed:
+                self._file.replace(kept)
+        for letters in (self._memory, self._unwritten):
+            staying = [letter for letter in letters if trace_ids is not None and letter.trace_id not in trace_ids]
+            removed += len(letters) - len(staying)
+            letters.clear()
+            letters.extend(staying)
+        self._depth -= removed
+        return removed
 
     def _all(self) -> list[DeadLetter]:
-        return [*self._read(), *self._unwritten] if self._file is not None else list(self._memory)
+        unwritten = list(self._unwritten)  # first: one that is written meanwhile is then seen, not missed
+        letters = self._read() if self._file is not None else list(self._memory)
+        seen = {letter.trace_id for letter in letters} if unwritten else set[str]()
+        return [*letters, *(letter for letter in unwritten if letter.trace_id not in seen)]
 
     def _read(self) -> list[DeadLetter]:
         if self._file is None:
@@ -172,13 +185,36 @@ class DeadLetterQueue:
         return DlqStatistics(self._depth, len(self._unwritten), self._unreadable, self._dropped)
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, or say what is lost; close the file."""
         if self._file is not None:
+            self._write(self._file)
+            for letter in self._unwritten:
+                log.critical("a dead letter is lost: %s", msgspec.json.encode(letter).decode())
             self._file.close()
 
 
 def _read_letter(line: bytes) -> DeadLetter | None:
     try:
         return msgspec.json.decode(line, type=DeadLetter)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _goes(line: bytes, trace_ids: set[str] | None) -> bool:
+    letter = _read_letter(line)
+    return letter is not None and (trace_ids is None or letter.trace_id in trace_ids)
+
+
+def _params_of(request: Message) -> Any:
+    """Return a request's fields as JSON can hold them; what it cannot is there as text, for people to read."""
+    try:
+        params = msgspec.json.decode(msgspec.json.encode(request, enc_hook=repr))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {"unreadable": _as_text(repr(request))}
+    params.pop(TAG_FIELD, None)
+    return params
+
+
+def _as_text(text: str) -> str:
+    """Return a text that UTF-8 can hold: a file name in an error may bring half a character along."""
+    return text.encode("utf-8", "backslashreplace").decode()

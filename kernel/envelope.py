@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 from itertools import count
 from typing import Any
@@ -52,10 +53,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_backoff_sec: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.backoff_sec < 0 or self.max_backoff_sec < self.backoff_sec:
+        if self.max_attempts < 1 or not 0 <= self.backoff_sec <= self.max_backoff_sec < math.inf:
             raise ValueError(
-                f"expected max_attempts >= 1 and 0 <= backoff_sec <= max_backoff_sec, got {self.max_attempts}, "
-                f"{self.backoff_sec} and {self.max_backoff_sec}"
+                f"expected max_attempts >= 1 and 0 <= backoff_sec <= max_backoff_sec, all finite, got "
+                f"{self.max_attempts}, {self.backoff_sec} and {self.max_backoff_sec}"
             )
 
 
@@ -88,5 +89,9 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not isinstance(self.request, Message):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise TypeError(f"expected a request, got {type(self.request).__name__!r}")
-        if not self.timeout > 0:
-            raise ValueError(f"expected a timeout of more than 0 seconds, got {self.timeout!r}")
+        if not isinstance(self.priority, ActionPriority):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(f"expected an ActionPriority, got {self.priority!r}")
+        if not 0 < self.timeout < math.inf:
+            raise ValueError(f"expected a finite timeout of more than 0 seconds, got {self.timeout!r}")
+        if self.deadline is not None and not math.isfinite(self.deadline):
+            raise ValueError(f"expected a finite deadline, or None for none, got {self.deadline!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -63,7 +64,7 @@ class PrivilegeError(AetherraError, PermissionError):
     """A plugin asked for something that only the host's configuration can grant it."""
 
     def __init__(self, plugin: str, privilege: str) -> None:
-        super().__init__(plugin, privilege)
+        Exception.__init__(self, plugin, privilege)
         self.plugin, self.privilege = plugin, privilege
 
     def __str__(self) -> str:
@@ -77,7 +78,7 @@ class StepTimeoutError(AetherraError, TimeoutError):
     """A step of a plugin's life overran its deadline; ``stack`` says where it was waiting."""
 
     def __init__(self, plugin: str, step: str, timeout: float, stack: str) -> None:
-        super().__init__(plugin, step, timeout, stack)
+        Exception.__init__(self, plugin, step, timeout, stack)
         self.plugin, self.step, self.timeout, self.stack = plugin, step, timeout, stack
 
     def __str__(self) -> str:
@@ -108,7 +109,7 @@ class ActionExpiredError(AetherraError, TimeoutError):
     """An action's deadline passed before it could be done."""
 
     def __init__(self, trace_id: str, action_type: str) -> None:
-        super().__init__(trace_id, action_type)
+        Exception.__init__(self, trace_id, action_type)
         self.trace_id, self.action_type = trace_id, action_type
 
     def __str__(self) -> str:
@@ -141,7 +142,7 @@ class DataFileError(AetherraError, OSError):
     """A file of the data directory cannot be written or read."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
+        Exception.__init__(self, path, problem)
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
@@ -152,6 +153,8 @@ class RetryLater(Exception):  # noqa: N818  # a handler's verdict, no error
     """Raise it in a handler to have its action tried again after ``seconds``, if its policy and deadline allow."""
 
     def __init__(self, seconds: float, reason: str = "") -> None:
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"expected a finite number of seconds from 0 on, got {seconds!r}")
         super().__init__(seconds, reason)
         self.seconds, self.reason = seconds, reason
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -13,7 +15,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from aetherra.kernel.context import PluginContext
 from aetherra.kernel.errors import StepTimeoutError
 from aetherra.kernel.host import Host
-from aetherra.kernel.loops import Loop
+from aetherra.kernel.loops import Loop, Relay
 from aetherra.kernel.plugin import HandlerMark, Plugin
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.spec import HandlerSpec, PluginSpec
@@ -24,6 +26,8 @@ from aetherra.registry.errors import is_signal
 log = logging.getLogger("aetherra.kernel.generation")
 CANCEL_GRACE = 1.0
 """Seconds that a cancelled step has to end before it is left behind, named."""
+THREADS = 40
+"""Worker threads that one generation may have at a time, so that one whose threads hang leaves the others theirs."""
 
 
 class Generation:
@@ -41,22 +45,27 @@ class Generation:
         self.faults = 0
         self.lease: Lease | None = None
         self.context = PluginContext(host, self, identity, grants)
-        self.resources = ResourceOwner(host.group)
+        self.resources = ResourceOwner(host.group, self._record_fault)
+        self.threads = anyio.CapacityLimiter(THREADS)
         self._host = host
         self._limits = host.config.kernel
         self._group: TaskGroup | None = None
         self._gone = anyio.Event()
         self._serving = False
+        self._paused = False
         self._loops: list[Loop[Any]] = []
+        self._relays: list[Relay[Message]] = []
         self._subscriptions: list[Subscription[Any]] = []
-        self._tasks: dict[str, Coroutine[Any, Any, Any]] = {}
+        self._work: list[_Work] = []
+        self._said = (ServiceStatus.HEALTHY, "")
+        self._troubles: dict[str, str] = {}
         self.routes = [self._route(handler) for handler in spec.handlers if handler.is_request]
         for handler in spec.handlers:
             if not handler.is_request:
                 self._listen_by_mark(handler)
         for method, mark in spec.everies:
             interval = getattr(plugin.settings, mark.interval) if isinstance(mark.interval, str) else mark.interval
-            self.repeat(float(interval), getattr(plugin, method), at_start=mark.at_start)
+            self.repeat(interval, getattr(plugin, method), at_start=mark.at_start)
         plugin.bind(self.context)
 
     def __str__(self) -> str:
@@ -68,8 +77,9 @@ class Generation:
         """Run the plugin's ``start()`` in its own tasks; nothing reaches it yet.
 
         Raises:
+            PluginDefinitionError: Its hook implementations cannot be used.
             StepTimeoutError: It was not done in time; says where it waited.
-            Exception: What it raised, ``SystemExit`` included. Nothing of it is left in either case.
+            Exception: What it raised, ``SystemExit`` included. Nothing of it is left in any case.
         """
         self._host.hooks.check(self.plugin)
         await self._host.group.start(self._live)
@@ -96,11 +106,12 @@ class Generation:
 
     # Serving
 
-    def serve(self, replaces: Generation | None = None) -> None:
+    def serve(self, replaces: Generation | None = None, placeholder: Lease | None = None) -> None:
         """Take the routes, the events, the hooks and the service name, in one step without a wait.
 
         Args:
             replaces: The quiesced generation that has them now; its waiting events come along.
+            placeholder: A lease of the same plugin that stood in while none served.
 
         Raises:
             RouteConflictError: Another plugin answers one of its tags.
@@ -114,59 +125,117 @@ class Generation:
                 provider=self.identity,
                 version=self.plugin.version,
                 tags=self.spec.tags,
-                replaces=replaces.lease if replaces is not None else None,
+                status=self._status()[0],
+                replaces=replaces.lease if replaces is not None else placeholder,
             )
         except BaseException:
             self._host.bus.add_routes(old_routes, replacing=self.routes)
             raise
+        self.lease.set_status(*self._status())
         if replaces is not None:
-            replaces.detach()
             self._inherit_events(replaces)
-        self._host.hooks.register(self.plugin, f"{self.identity.name}@{self.identity.generation}")
         for subscription in self._subscriptions:
             subscription.attach()
+        if replaces is not None:
+            replaces.detach()
+        self._host.hooks.register(self.plugin, self.identity.name)
         self._serving = True
-        self.resume()
+        for loop in self._loops:
+            self._start_loop(loop)
 
     def _inherit_events(self, old: Generation) -> None:
-        heirs = {subscription.pattern: subscription for subscription in self._subscriptions}
-        for subscription in old._subscriptions:
-            heir = heirs.get(subscription.pattern)
-            while heir is not None and len(subscription.mailbox):
-                heir.mailbox.put_nowait(subscription.mailbox.get_nowait())
+        """Take over the mailboxes whose events both hear, with publishers that wait for room in them."""
+        for subscription in self._subscriptions:
+            former = next((late for late in old._subscriptions if late.pattern == subscription.pattern), None)
+            if former is None:
+                continue
+            old._subscriptions.remove(former)
+            self._host.bus.detach(former)
+            mailbox = former.mailbox
+            mailbox.capacity, mailbox.overflow = subscription.mailbox.capacity, subscription.mailbox.overflow
+            mailbox.dropped = 0  # the bus counted them when it detached the former
+            subscription.mailbox = mailbox
 
     def detach(self) -> None:
         """Let go of all that ``serve`` took; events that wait stay in their mailboxes."""
         self._serving = False
         self._host.hooks.unregister(self.plugin)
         self._host.bus.remove_routes(self.routes, reason=f"{self} was stopped")
+        for relay in self._relays:
+            for event in relay.take():
+                self._host.bus.publish_nowait(event)
         for subscription in self._subscriptions:
             subscription.close()
         if self.lease is not None:
             self.lease.release()
 
+    # Standing
+
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
-        """Say how the service is; nothing happens before it serves."""
+        """Say how the service is; said before it serves, it counts from when it does.
+
+        ``HEALTHY`` also says that earlier faults of tasks and events are over.
+        """
+        self._said = (status, reason)
+        if status is ServiceStatus.HEALTHY:
+            self._troubles.clear()
+        self._show_status()
+
+    def _status(self) -> tuple[ServiceStatus, str]:
+        if self._said[0] is ServiceStatus.HEALTHY and self._troubles:
+            return ServiceStatus.DEGRADED, next(reversed(self._troubles.values()))
+        return self._said
+
+    def _show_status(self) -> None:
         if self.lease is not None:
-            self.lease.set_status(status, reason)
+            self.lease.set_status(*self._status())
+
+    def _record_fault(self, what: str, fault: BaseException) -> None:
+        self.faults += 1
+        log.error("%s failed in %s", self, what, exc_info=fault)
+        self._troubles.pop(what, None)
+        self._troubles[what] = f"{what}: {fault!r}"
+        self._show_status()
+
+    async def _contained(self, what: str, begin: Callable[[], Awaitable[Any]]) -> None:
+        """Do something that the plugin does again and again: a fault degrades it until the next time goes well."""
+        try:
+            await begin()
+        except BaseException as exc:
+            if is_signal(exc):
+                raise
+            self._record_fault(what, exc)
+        else:
+            if self._troubles.pop(what, None) is not None:
+                self._show_status()
 
     # Quiesce
 
-    async def quiesce(self) -> None:
-        """Return when no call, event or repeated method is in hand; new ones wait. ``resume`` undoes it.
-
-        The caller parks the routes first, and bounds the wait.
-        """
-        for route in self.routes:
-            await route.wait_idle()
+    async def pause(self) -> None:
+        """Return when no event or repeated method is in hand; no new one is taken. ``resume`` undoes it."""
+        self._paused = True
+        for loop in self._loops:
+            loop.hold()
         for loop in self._loops:
             await loop.pause()
 
+    async def wait_idle(self) -> None:
+        """Return when no call is in hand; the caller sees to it that none comes."""
+        for route in self.routes:
+            await route.wait_idle()
+
     def resume(self) -> None:
-        """Run the loops, again if they were paused."""
+        """Take events again, and run the repeated methods."""
+        self._paused = False
         if self._serving:
             for loop in self._loops:
-                self.start_soon(loop.run)
+                loop.resume()
+
+    def in_hand(self) -> list[str]:
+        """Return what is in hand now, each with where it waits as far as that is known."""
+        acts = [f"{loop.name}, at\n{loop.stack()}" for loop in self._loops if loop.acting]
+        calls = {route.tag: route.statistics().in_hand for route in self.routes}
+        return acts + [f"{count} of {tag!r}" for tag, count in calls.items() if count]
 
     async def hand_over(self) -> msgspec.Struct | None:
         """Return the plugin's state; raises what it raises."""
@@ -190,11 +259,13 @@ class Generation:
         self.detach()
         if self._group is None:
             return
-        with self._host.clock.move_on_after(self._limits.stop_timeout):
-            await self.quiesce()
-        abandoned = sum(route.abandon() for route in self.routes)
-        if abandoned:
-            log.warning("%s still had %d calls in hand; they were cancelled", self, abandoned)
+        with self._host.clock.move_on_after(self._limits.stop_timeout) as finishing:
+            await self.pause()
+            await self.wait_idle()
+        if finishing.cancelled_caught:
+            log.warning("%s still had this in hand, which is cancelled: %s", self, "; ".join(self.in_hand()))
+        for route in self.routes:
+            route.abandon()
         try:
             await self._step("stop()", self.plugin.stop, self._limits.stop_timeout)
         except StepTimeoutError as exc:
@@ -206,42 +277,51 @@ class Generation:
         await self._end()
 
     async def _end(self) -> None:
+        """Cancel the tasks, wait for them, leave the resources; what takes too long is named and left behind."""
         if self._group is not None:
             self._group.cancel_scope.cancel()
         with self._host.clock.move_on_after(self._limits.stop_timeout):
             await self._gone.wait()
-        for name, coroutine in self._tasks.items():
-            log.error("%s: task %s does not end; it waits at\n%s", self, name, coroutine_stack(coroutine))
-        fault: BaseException | None = None
-        with self._host.clock.move_on_after(self._limits.stop_timeout) as leaving:
-            fault = await self.resources.close()
-        if leaving.cancelled_caught:
-            log.error("%s: what it entered was not left after %g s", self, self._limits.stop_timeout)
-            self.resources.abort()
-        elif fault is not None:
-            log.error("%s: leaving what it entered raised", self, exc_info=fault)
+        for work in self._work:
+            log.error("%s: %s was cancelled and does not end; it waits at\n%s", self, work.name, work.stack())
+        with self._host.clock.move_on_after(self._limits.stop_timeout):
+            await self.resources.close()
+            return
+        limit, stack = self._limits.stop_timeout, self.resources.stack()
+        log.error("%s: what it entered was not left after %g s; it waits at\n%s", self, limit, stack)
+        with self._host.clock.move_on_after(CANCEL_GRACE):
+            await self.resources.close(hurry=True)
+        self.resources.abort()
+
+    def stack(self) -> str:
+        """Return where all that runs of this generation waits, as text."""
+        waiting = [f"{work.name}:\n{work.stack()}" for work in self._work]
+        if leaving := self.resources.stack():
+            waiting.append(f"what it entered:\n{leaving}")
+        return "\n".join(waiting) or "  (nothing of it runs)"
 
     # What the plugin's context asks for
 
     def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run a task in this generation's group."""
+        self._start_task(_name(function), partial(function, *args))
+
+    def _start_task(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         if self._group is None:
             raise RuntimeError(f"{self} is not running: it can start no task")
-        name = getattr(function, "__qualname__", repr(function))
-        self._group.start_soon(self._task, name, function, *args)
+        self._group.start_soon(self._task, _Work(f"task {name}", begin))
 
-    async def _task(self, name: str, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        coroutine = function(*args)
-        key = f"{name} #{id(coroutine):x}"
-        self._tasks[key] = coroutine
+    async def _task(self, work: _Work) -> None:
+        await self._perform(work)
+        if work.fault is not None:
+            self._record_fault(work.name, work.fault)
+
+    async def _perform(self, work: _Work) -> None:
+        self._work.append(work)
         try:
-            await coroutine
-        except BaseException as exc:
-            if is_signal(exc):
-                raise
-            self._record_fault(f"task {name}", exc)
+            await work.run()
         finally:
-            del self._tasks[key]
+            self._work.remove(work)
 
     def listen(
         self, what: Any, function: Callable[[Any], Awaitable[Message | None]], *, capacity: int, overflow: Overflow
@@ -249,70 +329,72 @@ class Generation:
         """Hear events, one at a time, while serving."""
         subscription = self._host.bus.subscribe(what, capacity=capacity, overflow=overflow, attach=False)
         self._subscriptions.append(subscription)
+        name = f"hearing {subscription.pattern!r}"
+
+        async def hear(event: Message) -> None:
+            answer = await function(event)
+            if answer is not None:
+                await self._host.bus.publish(answer)
 
         async def act(event: Message) -> None:
-            try:
-                answer = await function(event)
-                if answer is not None:
-                    await self._host.bus.publish(answer)
-            except BaseException as exc:
-                if is_signal(exc):
-                    raise
-                self._record_fault(f"hearing {subscription.pattern!r}", exc)
+            await self._contained(name, lambda: hear(event))
 
-        self._add_loop(Loop(subscription.__anext__, act))
         if self._serving:
             subscription.attach()
+        self._add_loop(Loop(name, lambda: anext(subscription), act))
+
+    def repeat(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool) -> None:
+        """Run ``function`` every ``interval`` seconds while serving."""
+        name = f"repeating {_name(function)}"
+        if not interval > 0:
+            raise ValueError(f"{name}: expected an interval of more than 0 seconds, got {interval!r}")
+        due: float | None = None
+
+        async def wait() -> None:
+            nonlocal due
+            now = self._host.clock.monotonic()
+            if due is None:
+                due = now + (0.0 if at_start else interval)
+            await self._host.clock.sleep(max(0.0, due - now))
+
+        async def act(_: None) -> None:
+            nonlocal due
+            due = self._host.clock.monotonic() + interval
+            await self._contained(name, function)
+
+        self._add_loop(Loop(name, wait, act))
+
+    def forward(self, events: AsyncIterator[Message]) -> None:
+        """Publish what an iterator yields, while serving; what was drawn from it before a stop is published, too."""
+        relay = Relay(events)
+        self._relays.append(relay)
+        name = f"forwarding {_name(events)}"
+        drawing = False
+
+        async def wait() -> Message:
+            nonlocal drawing
+            if not drawing:
+                drawing = True
+                self._start_task(name, relay.draw)
+            return await anext(relay)
+
+        async def publish(event: Message) -> None:
+            await self._host.bus.publish(event)
+
+        async def act(event: Message) -> None:
+            await self._contained(name, lambda: publish(event))
+
+        self._add_loop(Loop(name, wait, act))
 
     def _add_loop(self, loop: Loop[Any]) -> None:
         self._loops.append(loop)
         if self._serving:
-            self.start_soon(loop.run)
+            self._start_loop(loop)
 
-    def repeat(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool) -> None:
-        """Run ``function`` every ``interval`` seconds while serving."""
-        name = getattr(function, "__qualname__", repr(function))
-        due = self._host.clock.monotonic() + (0.0 if at_start else interval)
-        failing = False
-
-        async def wait() -> None:
-            await self._host.clock.sleep(max(0.0, due - self._host.clock.monotonic()))
-
-        async def act(_: None) -> None:
-            nonlocal due, failing
-            due = self._host.clock.monotonic() + interval
-            try:
-                await function()
-            except BaseException as exc:
-                if is_signal(exc):
-                    raise
-                failing = True
-                self._record_fault(f"repeating {name}", exc)
-            else:
-                if failing:
-                    failing = False
-                    self.set_status(ServiceStatus.HEALTHY)
-
-        self._add_loop(Loop(wait, act))
-
-    def forward(self, events: AsyncIterator[Message]) -> None:
-        """Publish what an iterator yields, while serving."""
-
-        async def act(event: Message) -> None:
-            await self._host.bus.publish(event)
-
-        async def wait() -> Message:
-            try:
-                return await events.__anext__()
-            except StopAsyncIteration:
-                raise anyio.EndOfStream from None
-
-        self._add_loop(Loop(wait, act))
-
-    def _record_fault(self, what: str, fault: BaseException) -> None:
-        self.faults += 1
-        log.error("%s failed in %s", self, what, exc_info=fault)
-        self.set_status(ServiceStatus.DEGRADED, f"{what}: {fault!r}")
+    def _start_loop(self, loop: Loop[Any]) -> None:
+        if not self._paused:
+            loop.resume()
+        self._start_task(loop.name, loop.run)
 
     # Handlers
 
@@ -325,24 +407,25 @@ class Generation:
         self.listen(spec.message_type, self._answer(spec.method, mark), capacity=mark.capacity, overflow=mark.overflow)
 
     def _answer(self, method: str, mark: HandlerMark) -> Callable[[Any], Awaitable[Message | None]]:
-        function = getattr(self.plugin, method)
+        function: Callable[[Message], Any] = getattr(self.plugin, method)
 
         async def answer(message: Message) -> Message | None:
             if mark.blocking:
-                reply = await anyio.to_thread.run_sync(function, message, abandon_on_cancel=True)
-            else:
-                reply = function(message)
-                if isinstance(reply, Awaitable):
-                    reply = await reply
-            return reply  # type: ignore[no-any-return]  # the route checks it
+                return cast(
+                    "Message | None",
+                    await anyio.to_thread.run_sync(function, message, abandon_on_cancel=True, limiter=self.threads),
+                )
+            reply = function(message)
+            return cast("Message | None", await reply if inspect.isawaitable(reply) else reply)
 
         if mark.timeout is None:
             return answer
+        timeout = mark.timeout
 
         async def bounded(message: Message) -> Message | None:
-            with self._host.clock.move_on_after(mark.timeout or 0.0):
+            with self._host.clock.move_on_after(timeout):
                 return await answer(message)
-            raise TimeoutError(f"handler {method!r} took longer than its {mark.timeout:g} s")
+            raise TimeoutError(f"handler {method!r} took longer than its {timeout:g} s")
 
         return bounded
 
@@ -352,32 +435,33 @@ class Generation:
         """Run a step of the plugin's life in its own task, under a deadline that cannot be ignored."""
         if self._group is None:
             raise RuntimeError(f"{self} is not running: it cannot {name}")
-        step = _Step(begin)
-        self._group.start_soon(step.run)
+        work = _Work(name, begin)
+        self._group.start_soon(self._perform, work)
         try:
             with self._host.clock.move_on_after(timeout):
-                await step.done.wait()
-                return step.outcome()
-            stack = step.stack()
-            step.scope.cancel()
-            with anyio.move_on_after(CANCEL_GRACE):
-                await step.done.wait()
+                await work.done.wait()
+                return work.outcome()
+            stack = work.stack()
+            work.scope.cancel()
+            with self._host.clock.move_on_after(CANCEL_GRACE):
+                await work.done.wait()
         except BaseException:
-            step.scope.cancel()
+            work.scope.cancel()
             raise
         raise StepTimeoutError(self.identity.name, name, timeout, stack)
 
 
-class _Step:
+class _Work:
     """One coroutine of a plugin, run in a task, its outcome kept."""
 
-    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    def __init__(self, name: str, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self.name = name
         self.done = anyio.Event()
         self.scope = anyio.CancelScope()
+        self.fault: BaseException | None = None
         self._begin = begin
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._value: Any = None
-        self._fault: BaseException | None = None
 
     async def run(self) -> None:
         try:
@@ -386,9 +470,9 @@ class _Step:
                 self._value = await self._coroutine
         except BaseException as exc:
             if is_signal(exc):
-                self._fault = RuntimeError("it was cancelled")
+                self.fault = RuntimeError("it was cancelled")
                 raise
-            self._fault = exc
+            self.fault = exc
         finally:
             self.done.set()
 
@@ -396,6 +480,10 @@ class _Step:
         return coroutine_stack(self._coroutine)
 
     def outcome(self) -> Any:
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
         return self._value
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "__qualname__", None) or repr(thing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,11 +13,20 @@ from anyio.abc import TaskGroup
 from aetherra.kernel.actions import ActionQueue
 from aetherra.kernel.config import Config
 from aetherra.kernel.errors import PluginDefinitionError
-from aetherra.kernel.hookspecs import PROJECT, Hooks
-from aetherra.registry import Clock, ServiceRegistry
+from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample
+from aetherra.registry import Clock, HealthReport, ServiceRegistry
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.hooks")
+
+
+_RESULTS: dict[str, tuple[type, bool]] = {
+    "collect_metrics": (MetricSample, True),
+    "cycle_steps": (CycleStep, True),
+    "dead_letter": (type(None), False),
+    "health": (HealthReport, False),
+}
+"""What an implementation of each hook returns, and whether it returns many of them."""
 
 
 class HookCaller:
@@ -25,24 +35,23 @@ class HookCaller:
     def __init__(self) -> None:
         self._pm = pluggy.PluginManager(PROJECT)
         self._pm.add_hookspecs(Hooks)
+        self._listeners: dict[int, _Listener] = {}
 
     def register(self, plugin: object, name: str) -> None:
         """Let a plugin's hook implementations be called.
 
         Raises:
-            PluginDefinitionError: One is a wrapper or a coroutine, or its arguments are not the hook's.
+            PluginDefinitionError: One is a wrapper or a coroutine, is of no hook there is, or its arguments are not
+                the hook's.
         """
+        listener = _Listener(plugin)
         try:
-            self._pm.register(plugin, name)
+            self._pm.register(listener, name)
         except (pluggy.PluginValidationError, ValueError) as exc:
-            if self._pm.is_registered(plugin):
-                self._pm.unregister(plugin)
+            if self._pm.is_registered(listener):
+                self._pm.unregister(listener)
             raise PluginDefinitionError(f"its hook implementations cannot be used: {exc}") from exc
-        for hook in self._pm.get_hookcallers(plugin) or ():
-            for implementation in hook.get_hookimpls():
-                if implementation.plugin is plugin and (implementation.wrapper or implementation.hookwrapper):
-                    self._pm.unregister(plugin)
-                    raise PluginDefinitionError(f"hook implementation {hook.name!r} is a wrapper; expected a plain one")
+        self._listeners[id(plugin)] = listener
 
     def check(self, plugin: object) -> None:
         """Raise what ``register`` would, and leave nothing registered."""
@@ -51,21 +60,57 @@ class HookCaller:
 
     def unregister(self, plugin: object) -> None:
         """Call a plugin's implementations no more; one that is not registered does no harm."""
-        if self._pm.is_registered(plugin):
-            self._pm.unregister(plugin)
+        listener = self._listeners.pop(id(plugin), None)
+        if listener is not None:
+            self._pm.unregister(listener)
 
     def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
-        """Call each implementation and yield its plugin's name and what it returned, unless that is ``None``."""
+        """Call each implementation and yield its plugin's name and what it returned, unless that is ``None``.
+
+        One that raises, or returns what is not the hook's to return, is logged and left out.
+        """
         for implementation in reversed(getattr(self._pm.hook, hook).get_hookimpls()):
             try:
                 result = implementation.function(*(arguments[name] for name in implementation.argnames))
+                if result is not None:
+                    result = _checked(hook, result)
             except BaseException as exc:
                 if is_signal(exc):
                     raise
-                log.exception("plugin %r raised in hook %r, which goes on without it", implementation.plugin_name, hook)
+                log.exception("plugin %r failed in hook %r, which goes on without it", implementation.plugin_name, hook)
                 continue
             if result is not None:
                 yield implementation.plugin_name, result
+
+
+class _Listener:
+    """What pluggy sees of a plugin: its hook implementations, and nothing else that it is or does."""
+
+    def __init__(self, plugin: object) -> None:
+        for name in dir(type(plugin)):
+            member = inspect.getattr_static(plugin, name)
+            options = getattr(getattr(member, "__func__", member), f"{PROJECT}_impl", None)
+            if options is None:
+                continue
+            hook = options["specname"] or name
+            function = getattr(plugin, name)
+            if options["wrapper"] or options["hookwrapper"]:
+                raise PluginDefinitionError(f"hook implementation {name!r} is a wrapper; expected a plain one")
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                raise PluginDefinitionError(f"hook implementation {name!r} is async; expected a plain function")
+            if hook not in _RESULTS:
+                raise PluginDefinitionError(f"there is no hook {hook!r}; expected one of {', '.join(_RESULTS)}")
+            setattr(self, name, function)
+
+
+def _checked(hook: str, result: Any) -> Any:
+    """Draw a hook's result, which may be a generator, and check it, while its plugin is still known to be at fault."""
+    wanted, many = _RESULTS[hook]
+    results: tuple[Any, ...] = tuple(result) if many else (result,)
+    for each in results:
+        if not isinstance(each, wanted):
+            raise TypeError(f"expected {wanted.__name__}, got {type(each).__name__}")
+    return results if many else result
 
 
 class Host:

@@ -9,6 +9,8 @@ import msgspec
 
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.registry import MessageValidationError
+from aetherra.registry.messages import TAG_FIELD
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
@@ -25,7 +27,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
 
 
 class Attempted(msgspec.Struct, frozen=True, tag="attempted", tag_field="op"):
-    """An attempt was begun: ``attempts`` counts it."""
+    """An open action has had so many attempts."""
 
     trace_id: str
     attempts: int
@@ -40,8 +42,12 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="op"):
 _decoder: msgspec.json.Decoder[Accepted | Attempted | Finished] = msgspec.json.Decoder(Accepted | Attempted | Finished)
 
 
+STALE = 10_000
+"""Records that nobody needs any more and that may pile up before the file is rewritten without them."""
+
+
 class Journal:
-    """Records in a JSONL file, rewritten with what is open when it is opened.
+    """Records in a JSONL file, which is rewritten with what is open at the start and whenever much of it is stale.
 
     Args:
         path: The file.
@@ -50,11 +56,14 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, sync: bool) -> None:
-        self._file = AppendFile(path, sync=sync)
         self.unreadable = 0
+        self._file = AppendFile(path, sync=sync)
+        self._open: dict[str, bytes] = {}
+        self._attempts: dict[str, int] = {}
+        self._stale = 0
 
     def open(self) -> list[tuple[Accepted, int]]:
-        """Return what was accepted and not finished, oldest first, each with its attempts; forget the rest.
+        """Return what was accepted and not finished, oldest first, each with the attempts it has had; forget the rest.
 
         Lines that are no records, as a crash leaves one at the end, are set aside in a file beside it.
 
@@ -62,69 +71,101 @@ class Journal:
             DataFileError: The file cannot be read or rewritten; nothing is lost.
         """
         pending: dict[str, Accepted] = {}
-        attempts: dict[str, int] = {}
         alien: list[bytes] = []
         written = self._file.lines()
-        for line in written:
+        for line in filter(None, written):
             try:
                 record = _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 alien.append(line)
                 continue
             match record:
                 case Accepted():
                     pending[record.trace_id] = record
+                    self._open[record.trace_id] = line
                 case Attempted():
-                    attempts[record.trace_id] = record.attempts
+                    self._attempts[record.trace_id] = record.attempts
                 case Finished():
+                    self._forget(record.trace_id)
                     pending.pop(record.trace_id, None)
         self.unreadable = len(alien)
-        if alien:
-            aside = AppendFile(self._file.path.with_suffix(".unreadable"))
-            for line in alien:
-                aside.append(line)
-            aside.close()
-        open_actions = [(record, attempts.get(record.trace_id, 0)) for record in pending.values()]
-        lines: list[bytes] = []
-        for record, begun in open_actions:
-            lines.append(msgspec.json.encode(record))
-            if begun:
-                lines.append(msgspec.json.encode(Attempted(record.trace_id, begun)))
-        if written != lines:
-            self._file.replace(lines)
-        return open_actions
+        self._set_aside(alien)
+        self._attempts = {trace_id: count for trace_id, count in self._attempts.items() if trace_id in pending}
+        if written != self._lines():
+            self._rewrite()
+        return [(record, self._attempts.get(record.trace_id, 0)) for record in pending.values()]
 
     def accepted(self, envelope: ActionEnvelope) -> None:
         """Record an acceptance; it is kept once this returns.
 
         Raises:
-            DataFileError: It could not be written: the action must not be accepted.
+            MessageValidationError: The request holds something that JSON cannot; the action must not be accepted.
+            DataFileError: It could not be written; the action must not be accepted.
         """
-        params = msgspec.to_builtins(envelope.request)
-        params.pop("$tag", None)
-        self._write(
-            Accepted(
-                envelope.trace_id,
-                envelope.action_type,
-                params,
-                envelope.priority,
-                envelope.timeout,
-                envelope.deadline,
-                envelope.retry,
-                envelope.enqueued,
+        try:
+            params = msgspec.to_builtins(envelope.request, str_keys=True)
+            params.pop(TAG_FIELD, None)
+            line = msgspec.json.encode(
+                Accepted(
+                    envelope.trace_id,
+                    envelope.action_type,
+                    params,
+                    envelope.priority,
+                    envelope.timeout,
+                    envelope.deadline,
+                    envelope.retry,
+                    envelope.enqueued,
+                )
             )
-        )
+        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+            raise MessageValidationError(envelope.action_type, f"cannot be kept in the journal: {exc}") from exc
+        self._file.append(line)
+        self._open[envelope.trace_id] = line
 
     def attempted(self, trace_id: str, attempts: int) -> None:
-        """Record that an attempt begins."""
-        self._write(Attempted(trace_id, attempts))
+        """Record how many attempts an open action has had.
+
+        Raises:
+            DataFileError: It could not be written; a crash would forget them.
+        """
+        self._file.append(msgspec.json.encode(Attempted(trace_id, attempts)))
+        self._stale += trace_id in self._attempts
+        self._attempts[trace_id] = attempts
 
     def finished(self, trace_id: str) -> None:
-        """Record that an action was done or dead-lettered."""
-        self._write(Finished(trace_id))
+        """Record that an action was done or dead-lettered; one that is not open needs no record.
 
-    def _write(self, record: Accepted | Attempted | Finished) -> None:
-        self._file.append(msgspec.json.encode(record))
+        Raises:
+            DataFileError: It could not be written; after a crash the action would run again.
+        """
+        if trace_id not in self._open:
+            return
+        self._file.append(msgspec.json.encode(Finished(trace_id)))
+        self._forget(trace_id)
+        if self._stale > STALE:
+            self._rewrite()
+
+    def _forget(self, trace_id: str) -> None:
+        self._open.pop(trace_id, None)
+        self._stale += 2 + (self._attempts.pop(trace_id, None) is not None)
+
+    def _lines(self) -> list[bytes]:
+        lines: list[bytes] = []
+        for trace_id, line in self._open.items():
+            lines.append(line)
+            if trace_id in self._attempts:
+                lines.append(msgspec.json.encode(Attempted(trace_id, self._attempts[trace_id])))
+        return lines
+
+    def _rewrite(self) -> None:
+        self._stale = 0
+        self._file.replace(self._lines())
+
+    def _set_aside(self, alien: list[bytes]) -> None:
+        aside = AppendFile(self._file.path.with_suffix(".unreadable"))
+        for line in alien:
+            aside.append(line)
+        aside.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import anyio
 from anyio import AsyncContextManagerMixin
+from anyio.abc import TaskGroup
 
 from aetherra.kernel.actions import ActionQueue
 from aetherra.kernel.config import Config
@@ -16,16 +17,18 @@ from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.dlq import DeadLetter, DeadLetterQueue
 from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import KernelNotRunningError
+from aetherra.kernel.generation import CANCEL_GRACE
 from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.journal import Accepted, Journal
 from aetherra.kernel.manager import PluginInfo, PluginManager
 from aetherra.kernel.messages import Health, KernelStatistics
 from aetherra.kernel.plugin import Plugin, Settings
+from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.service import KernelService
 from aetherra.kernel.sources import ClassSource
 from aetherra.kernel.swap import Swapper
-from aetherra.kernel.watchdog import Watchdog
+from aetherra.kernel.watchdog import Watchdog, stuck_in_plugins
 from aetherra.registry import Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 class Kernel(AsyncContextManagerMixin):
-    """A plugin host, for as long as its ``async with`` block lasts, on asyncio or trio.
+    """A plugin host, for as long as its ``async with`` block lasts, on asyncio or trio; each runs once.
 
     ``Kernel()`` alone has no plugins and writes nothing to disk. Leaving the block stops everything, also when its body
     was cancelled or raised: no new work, actions in hand finished, plugins stopped in reverse, all bounded by
@@ -60,6 +63,7 @@ class Kernel(AsyncContextManagerMixin):
         self._hooks = HookCaller()
         self._watchdog = Watchdog(self.bus, threshold=limits.block_threshold)
         self._parts: _Parts | None = None
+        self._entered = False
 
     @classmethod
     def blocking(
@@ -74,8 +78,9 @@ class Kernel(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._parts is not None:
-            raise RuntimeError("this kernel is running already; make another one")
+        if self._entered:
+            raise RuntimeError("a kernel runs once; make another one")
+        self._entered = True
         data_dir = None if self.config.data_dir is None else DataDir(self.config.data_dir).acquire()
         failure: BaseException | None = None
         try:
@@ -87,19 +92,29 @@ class Kernel(AsyncContextManagerMixin):
                     if life.failure is not None:
                         raise life.failure
                     yield self
-                except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
+                except (anyio.get_cancelled_exc_class(), GeneratorExit):
+                    raise
+                except BaseException as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
                     failure = exc
                 finally:
-                    life.starting.cancel()
-                    life.stop.set()
                     with anyio.CancelScope(shield=True):
-                        await life.ended.wait()
+                        await self._end(life)
         finally:
             self._parts = None
             if data_dir is not None:
                 data_dir.release()
         if failure is not None:
             raise failure
+
+    async def _end(self, life: _Life) -> None:
+        """Have the kernel's own task stop; whose code it still waits for after that time is named."""
+        life.starting.cancel()
+        life.stop.set()
+        with self.bus.clock.move_on_after(self.config.kernel.shutdown_timeout + CANCEL_GRACE):
+            await life.ended.wait()
+            return
+        log.critical("the host cannot end, as this ignores its cancellation: %s", stuck_in_plugins())
+        await life.ended.wait()
 
     async def _run(self, data_dir: DataDir | None, life: _Life) -> None:
         """Hold all of the kernel's tasks, out of reach of a cancelled body, until told to stop."""
@@ -117,52 +132,71 @@ class Kernel(AsyncContextManagerMixin):
     async def _hold(self, data_dir: DataDir | None, life: _Life) -> None:
         dlq = DeadLetterQueue(None if data_dir is None else data_dir.path / "kernel_dlq.jsonl")
         journal, unfinished = self._open_journal(data_dir)
-        async with AsyncExitStack() as stack, anyio.create_task_group() as group:
-            stack.callback(dlq.close)
+        stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
+        with ExitStack() as files:
+            files.callback(dlq.close)
             if journal is not None:
-                stack.callback(journal.close)
-            actions = ActionQueue(
-                self.bus,
-                dlq,
-                lanes=self.config.kernel.lanes,
-                workers=self.config.kernel.workers,
-                journal=journal,
-                on_dead_letter=self._tell_dead_letter,
-            )
-            privileges: dict[str, Callable[[], object]] = {}
-            host = Host(
-                config=self.config,
-                registry=self.registry,
-                actions=actions,
-                hooks=self._hooks,
-                group=group,
-                privileges=privileges,
-            )
-            plugins = PluginManager(host)
-            privileges["kernel:swap"] = lambda: Swapper(host, plugins)
-            service = KernelService(
-                config=self.config,
-                registry=self.registry,
-                actions=actions,
-                hooks=self._hooks,
-                plugins=plugins,
-                watchdog=self._watchdog,
-            )
-            self._parts = _Parts(actions, plugins, service)
-            group.start_soon(self._watchdog.run)
-            service.register()
-            stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
-            async with actions.running(lambda: stop_by.remaining() / 2):
-                with life.starting:
-                    await plugins.start_all()
-                    for record, attempts in unfinished:
-                        actions.resume(record, attempts)
-                await self._serve(data_dir, life)
-            with self.bus.clock.move_on_after(stop_by.remaining()) as stopping:
-                await plugins.stop_all()
-            if stopping.cancelled_caught:
-                log.error("the host's stop took longer than %g s", self.config.kernel.shutdown_timeout)
-            group.cancel_scope.cancel()
+                files.callback(journal.close)
+            async with anyio.create_task_group() as group:
+                self._parts = parts = self._assemble(group, dlq, journal)
+                # Each in a task of its own, so that one that a plugin's code holds up can be left behind.
+                queue, control = ResourceOwner(group, _report), ResourceOwner(group, _report)
+                group.start_soon(self._watchdog.run)
+                with parts.service.serving():
+                    try:
+                        with life.starting:
+                            await queue.enter(parts.actions.running(lambda: stop_by.remaining() / 2))
+                            await parts.plugins.start_all()
+                            for record, attempts in unfinished:
+                                parts.actions.resume(record, attempts)
+                            if data_dir is not None and self.config.kernel.control_socket:
+                                await control.enter(serve(self.bus, data_dir.socket))
+                            life.started.set()
+                        if life.started.is_set():
+                            await life.stop.wait()
+                    except Exception as exc:  # noqa: BLE001  # the body raises it, once all is stopped
+                        life.failure = exc
+                    await self._leave("the control socket", control, stop_by.remaining() / 4)
+                    await self._leave("the action queue", queue, stop_by.remaining() * 3 / 4)
+                    await parts.plugins.stop_all(stop_by.remaining())
+                group.cancel_scope.cancel()
+
+    def _assemble(self, group: TaskGroup, dlq: DeadLetterQueue, journal: Journal | None) -> _Parts:
+        actions = ActionQueue(
+            self.bus,
+            dlq,
+            lanes=self.config.kernel.lanes,
+            workers=self.config.kernel.workers,
+            journal=journal,
+            on_dead_letter=self._tell_dead_letter,
+        )
+        privileges: dict[str, Callable[[], object]] = {}
+        host = Host(
+            config=self.config,
+            registry=self.registry,
+            actions=actions,
+            hooks=self._hooks,
+            group=group,
+            privileges=privileges,
+        )
+        plugins = PluginManager(host)
+        privileges["kernel:swap"] = lambda: Swapper(host, plugins)
+        service = KernelService(
+            config=self.config,
+            registry=self.registry,
+            actions=actions,
+            hooks=self._hooks,
+            plugins=plugins,
+            watchdog=self._watchdog,
+        )
+        return _Parts(actions, plugins, service)
+
+    async def _leave(self, what: str, owner: ResourceOwner, seconds: float) -> None:
+        with self.bus.clock.move_on_after(seconds):
+            await owner.close()
+            return
+        log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, stuck_in_plugins())
+        owner.abort()
 
     def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, list[tuple[Accepted, int]]]:
         durability = self.config.kernel.durability
@@ -175,15 +209,6 @@ class Kernel(AsyncContextManagerMixin):
         if journal.unreadable:
             log.error("%d lines of the journal are no records; they are kept beside it", journal.unreadable)
         return journal, unfinished
-
-    async def _serve(self, data_dir: DataDir | None, life: _Life) -> None:
-        async with AsyncExitStack() as stack:
-            if life.starting.cancel_called:
-                return
-            if data_dir is not None and self.config.kernel.control_socket:
-                await stack.enter_async_context(serve(self.bus, data_dir.socket))
-            life.started.set()
-            await life.stop.wait()
 
     def _tell_dead_letter(self, letter: DeadLetter) -> None:
         for _ in self._hooks.call("dead_letter", letter=letter):
@@ -326,6 +351,10 @@ class Kernel(AsyncContextManagerMixin):
     def health(self) -> Health:
         """Return how the host is, folded and by part."""
         return self._running().service.health()
+
+
+def _report(what: str, fault: BaseException) -> None:
+    log.error("%s failed", what, exc_info=fault)
 
 
 class _Parts:

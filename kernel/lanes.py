@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 T = TypeVar("T")
@@ -66,8 +67,18 @@ class Lanes(Generic[T]):
         if self._waiting:
             self._waiting.pop().set()
 
+    def discard(self, lane_name: str, item: T) -> None:
+        """Remove an item that need not wait any longer; one that is not there does no harm."""
+        heap = self._lanes[lane_name].heap
+        heap[:] = [entry for entry in heap if entry[2] is not item]
+        heapq.heapify(heap)
+
     async def get(self) -> T:
-        """Remove and return the next item, waiting for one if need be. A cancelled call takes none."""
+        """Remove and return the next item, waiting for one if need be. A cancelled call takes none.
+
+        Always lets other tasks run first, so that a reader of a lane that never empties holds up nobody.
+        """
+        await anyio.lowlevel.checkpoint()
         while not self:
             event = anyio.Event()
             self._waiting.append(event)
@@ -89,11 +100,10 @@ class Lanes(Generic[T]):
         chosen.credit -= sum(lane.weight for lane in ready)
         return heapq.heappop(chosen.heap)[2]
 
-    def drain(self) -> Iterator[T]:
-        """Remove and yield all that waits, most urgent lane first."""
+    def clear(self) -> None:
+        """Remove all that waits."""
         for lane in self._lanes.values():
-            while lane.heap:
-                yield heapq.heappop(lane.heap)[2]
+            lane.heap.clear()
 
     def capacity(self, lane_name: str) -> int:
         """How many items a lane may hold."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from aetherra.kernel.hookspecs import PHASES, CycleStep
@@ -10,13 +12,17 @@ from aetherra.kernel.messages import CycleReport, StepDone
 from aetherra.registry import AetherraError, Bus, tag_of
 from aetherra.registry.messages import to_builtins
 
+log = logging.getLogger("aetherra.kernel.maintenance")
+
 
 async def run_cycle(bus: Bus, hooks: HookCaller, *, step_timeout: float) -> CycleReport:
     """Run a cycle and report it; a step that fails is reported with its error, and the cycle goes on."""
     clock = bus.clock
     begun = clock.monotonic()
-    parts: list[tuple[str, CycleStep]] = [
-        (plugin.partition("@")[0], step) for plugin, steps in hooks.call("cycle_steps") for step in steps
+    parts = [
+        (plugin.partition("@")[0], step)
+        for plugin, steps in hooks.call("cycle_steps")
+        for step in _checked(plugin, steps)
     ]
     done: list[StepDone] = []
     findings: dict[str, Any] = {}
@@ -34,13 +40,26 @@ async def run_cycle(bus: Bus, hooks: HookCaller, *, step_timeout: float) -> Cycl
     )
 
 
+def _checked(plugin: str, steps: Iterable[CycleStep]) -> list[CycleStep]:
+    """Return a plugin's steps; none if they are not such, so that it holds up nobody's cycle."""
+    try:
+        found = list(steps)
+        for step in found:
+            tag_of(type(step.request))
+            PHASES.index(step.phase)
+    except Exception:
+        log.exception("plugin %r names cycle steps that are none; the cycle goes on without them", plugin)
+        return []
+    return found
+
+
 async def _run_step(bus: Bus, plugin: str, step: CycleStep, timeout: float, findings: dict[str, Any]) -> StepDone:
     tag, begun, error = tag_of(type(step.request)), bus.clock.monotonic(), ""
     try:
-        reply = to_builtins(await bus.call(step.request, timeout=timeout))
-    except AetherraError as exc:
+        reply: dict[str, Any] | None = to_builtins(await bus.call(step.request, timeout=timeout))
+    except (AetherraError, TypeError, ValueError) as exc:
         error = str(exc)
     else:
-        for name, value in reply.items() if isinstance(reply, dict) else ():
+        for name, value in (reply or {}).items():
             findings[f"{plugin}.{name}" if name in findings else name] = value
     return StepDone(step.phase, plugin, tag, bus.clock.monotonic() - begun, error)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import anyio
 import msgspec
 
 from aetherra.kernel.config import PluginConfig, convert
-from aetherra.kernel.errors import ConfigError, Phase, PluginDefinitionError, PluginLoadError, PluginNotFoundError
+from aetherra.kernel.errors import Phase, PluginDefinitionError, PluginLoadError, PluginNotFoundError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
 from aetherra.kernel.plugin import Settings
 from aetherra.kernel.sources import FileSource, Loaded, Source, installed_plugins
 from aetherra.kernel.spec import PluginSpec
-from aetherra.registry import Identity, Lease, ServiceStatus
+from aetherra.kernel.threads import Errand
+from aetherra.registry import AetherraError, Identity, Lease, ServiceStatus
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.manager")
@@ -65,12 +67,26 @@ class Entry:
         self.loaded: Loaded | None = None
         self.settings: Mapping[str, Any] | Settings | None = None
         self.lease: Lease | None = None
+        self.read = anyio.Event()
         self.settled = anyio.Event()
 
     def next_number(self) -> int:
         """Count the generation up; a number is never used twice."""
         self.last_number += 1
         return self.last_number
+
+    def fail(self, reason: str) -> None:
+        """Record that nothing serves, and why; nobody need wait for it."""
+        self.state, self.reason = "failed", reason
+        self.unload()
+        self.read.set()
+        self.settled.set()
+
+    def unload(self) -> None:
+        """Forget its modules."""
+        if self.loaded is not None:
+            self.loaded.unload()
+            self.loaded = None
 
     def info(self) -> PluginInfo:
         """Return a snapshot."""
@@ -95,33 +111,29 @@ class PluginManager:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._entries: dict[str, Entry] = {}
-        self._started: list[str] = []
+        self._stopping = False
 
     # The configured plugins
 
     async def start_all(self) -> None:
-        """Bring up what the configuration names and what is installed, each after what it requires.
+        """Bring up what the configuration names and what is installed, each after what it requires and no other.
 
         Never raises for a plugin's sake: one that cannot be brought up is ``failed``, with the reason.
         """
         entries = [self._declare(name, source) for name, source in self._configured().items()]
         async with anyio.create_task_group() as group:
             for entry in entries:
-                group.start_soon(self._contained, entry, self._import)
-        self._refuse_cycles(entries)
-        async with anyio.create_task_group() as group:
-            for entry in entries:
-                group.start_soon(self._contained, entry, self._start_after_needs)
+                group.start_soon(self._bring_up_contained, entry)
 
     def _configured(self) -> dict[str, Source]:
         config = self._host.config
         sources: dict[str, Source] = {}
-        if config.kernel.discover:
-            for found in installed_plugins():
-                if found.name in sources:
-                    log.error("two installed plugins are named %r: %s is left out", found.name, found)
-                elif self._of(found.name).enabled and self._of(found.name).source is None:
-                    sources[found.name] = found
+        for found in installed_plugins() if config.kernel.discover else ():
+            if not self._of(found.name).enabled or self._of(found.name).source is not None:
+                continue
+            first = sources.setdefault(found.name, found)
+            if first is not found:
+                log.error("two installed plugins are named %r: %s is taken, %s is left out", found.name, first, found)
         for name, plugin in config.plugins.items():
             location = config.plugin_source(name)
             if plugin.enabled and location is not None:
@@ -133,32 +145,23 @@ class PluginManager:
     def _of(self, name: str) -> PluginConfig:
         return self._host.config.plugins.get(name, PluginConfig())
 
-    async def _contained(self, entry: Entry, step: Callable[[Entry], Any]) -> None:
-        if entry.state == "failed":
-            return
+    async def _bring_up_contained(self, entry: Entry) -> None:
         try:
-            await step(entry)
+            await self._bring_up(entry)
         except PluginLoadError as exc:
-            self._fail(entry, exc)
+            entry.fail(str(exc))
+            self._announce_failure(entry, exc)
 
-    def _fail(self, entry: Entry, error: PluginLoadError) -> None:
-        entry.state, entry.reason = "failed", str(error)
-        entry.settled.set()
-        expected = isinstance(error.__cause__, (PluginDefinitionError, ConfigError, FileNotFoundError, PluginLoadError))
-        log.error("%s", error, exc_info=None if expected or error.__cause__ is None else error.__cause__)
+    def _announce_failure(self, entry: Entry, error: PluginLoadError) -> None:
+        """Log it, with the traceback where the text does not say it all, and show it as the service's status."""
+        cause = error.__cause__
+        expected = isinstance(cause, (AetherraError, FileNotFoundError))
+        log.error("%s", error, exc_info=None if expected else cause)
         service = entry.spec.service if entry.spec is not None else entry.name
         if self._host.registry.get_service_info(service) is None:
             provider = Identity("plugin", entry.name, entry.last_number)
             entry.lease = self._host.registry.register(service, provider=provider, status=ServiceStatus.FAILED)
             entry.lease.set_status(ServiceStatus.FAILED, str(error))
-
-    def _refuse_cycles(self, entries: Iterable[Entry]) -> None:
-        needs = {entry.name: entry.spec.needs for entry in entries if entry.spec is not None}
-        for entry in entries:
-            path = _cycle_through(entry.name, needs)
-            if path and entry.state != "failed":
-                problem = f"its requirements go in a circle: {' -> '.join(path)}"
-                self._fail(entry, PluginLoadError(entry.name, "finding", problem))
 
     # One plugin
 
@@ -173,13 +176,17 @@ class PluginManager:
         Raises:
             PluginLoadError: It could not be brought up, or the name is taken; ``__cause__`` is what it raised.
         """
+        held = self._entries.get(name)
         entry = self._declare(name, source)
         entry.settings = settings
         try:
-            await self._import(entry)
-            await self._start_after_needs(entry)
-        except BaseException:
-            del self._entries[name]
+            await self._bring_up(entry)
+        except BaseException as exc:
+            entry.fail(str(exc))
+            if self._entries.get(name) is entry:
+                del self._entries[name]
+                if held is not None and held.state == "failed":
+                    self._entries[name] = held
             raise
         return entry.info()
 
@@ -187,41 +194,51 @@ class PluginManager:
         held = self._entries.get(name)
         if held is not None and held.state not in ("failed", "stopped"):
             raise PluginLoadError(name, "finding", f"the name is taken by {held.source}; {source} is left out")
-        if held is not None and held.lease is not None:
-            held.lease.release()
         entry = Entry(name, source)
-        entry.last_number = held.last_number if held is not None else 0
+        if held is not None:
+            entry.last_number, entry.lease = held.last_number, held.lease
         self._entries[name] = entry
         return entry
 
-    async def _import(self, entry: Entry) -> None:
+    async def _bring_up(self, entry: Entry) -> None:
         entry.loaded = await self.load_code(entry, entry.source)
         entry.spec = self.read_spec(entry, entry.loaded)
+        entry.read.set()
+        await self._wait_for_needs(entry, entry.spec)
+        generation = await self.make_generation(entry, entry.spec)
+        try:
+            if self._stopping:
+                raise PluginDefinitionError("the host is stopping")
+            generation.serve(placeholder=entry.lease)
+        except BaseException as exc:
+            with anyio.CancelScope(shield=True):
+                await generation.stop()
+            if is_signal(exc):
+                raise
+            raise PluginLoadError(entry.name, "starting", _describe(exc)) from exc
+        self.settle(entry, generation)
 
     async def load_code(self, entry: Entry, source: Source) -> Loaded:
-        """Load a plugin's code as its next generation, in a worker thread; the plugin that serves is not touched.
+        """Load a plugin's code as its next generation, in a thread of its own; the plugin that serves is not touched.
 
         Raises:
-            PluginLoadError: The code raised, ``SystemExit`` included, or took longer than ``import_timeout``.
+            PluginLoadError: The code raised, ``SystemExit`` included, or took longer than ``import_timeout``; says
+                where it was. What such code still brings is thrown away.
         """
-        number = entry.last_number + 1
-        outcome: list[Loaded | BaseException] = []
-
-        def load() -> None:
-            try:
-                outcome.append(source.load(number))
-            except BaseException as exc:  # noqa: BLE001  # a plugin's import may raise anything, and must not end a thread
-                outcome.append(exc)
-
-        with self._host.clock.move_on_after(self._host.config.kernel.import_timeout) as scope:
-            await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
+        limit = self._host.config.kernel.import_timeout
+        errand = Errand(
+            partial(source.load, entry.last_number + 1), name=f"aetherra import {entry.name}", unwanted=Loaded.unload
+        )
+        with self._host.clock.move_on_after(limit) as scope:
+            await errand.wait()
         if scope.cancelled_caught:
-            limit = self._host.config.kernel.import_timeout
-            raise PluginLoadError(entry.name, "importing", f"its code from {source} still ran after {limit:g} s")
-        (result,) = outcome
-        if isinstance(result, BaseException):
-            raise PluginLoadError(entry.name, "importing", f"{_describe(result)} (from {source})") from result
-        return result
+            raise PluginLoadError(
+                entry.name, "importing", f"its code from {source} still ran after {limit:g} s, at\n{errand.stack()}"
+            )
+        try:
+            return errand.result()
+        except BaseException as exc:  # whatever its code raised in the thread is no signal to us
+            raise PluginLoadError(entry.name, "importing", f"{_describe(exc)} (from {source})") from exc
 
     def read_spec(self, entry: Entry, loaded: Loaded) -> PluginSpec:
         """Read what a plugin class declares.
@@ -238,9 +255,43 @@ class PluginManager:
         except BaseException as exc:
             if is_signal(exc):
                 raise
-            loaded.unload()
             raise PluginLoadError(entry.name, "configuring", _describe(exc)) from exc
         return spec
+
+    async def _wait_for_needs(self, entry: Entry, spec: PluginSpec) -> None:
+        """Wait until what a plugin requires serves, and for nothing else."""
+        circle = await self._circle(entry.name)
+        if circle:
+            problem = f"its requirements go in a circle: {' -> '.join(circle)}"
+            raise PluginLoadError(entry.name, "finding", "it requires itself" if len(circle) == 2 else problem)
+        for need in spec.needs:
+            needed = self._entries.get(need)
+            if needed is None:
+                raise PluginLoadError(entry.name, "starting", f"it requires plugin {need!r}, which is not there")
+            await needed.settled.wait()
+            if needed.state != "serving":
+                raise PluginLoadError(entry.name, "starting", f"it requires plugin {need!r}, which is {needed.state}")
+
+    async def _circle(self, name: str) -> list[str]:
+        """Return the names from ``name`` over its requirements back to itself, or nothing if there is no such way."""
+        came_from: dict[str, str] = {}
+        ahead = [name]
+        while ahead:
+            current = ahead.pop(0)
+            entry = self._entries.get(current)
+            if entry is None:
+                continue
+            await entry.read.wait()
+            for need in entry.spec.needs if entry.spec is not None else ():
+                if need == name:
+                    way = [current]
+                    while way[0] != name:
+                        way.insert(0, came_from[way[0]])
+                    return [*way, name]
+                if need not in came_from:
+                    came_from[need] = current
+                    ahead.append(need)
+        return []
 
     async def make_generation(self, entry: Entry, spec: PluginSpec) -> Generation:
         """Configure a plugin class and start it apart: nothing is routed to it yet.
@@ -249,12 +300,12 @@ class PluginManager:
             PluginLoadError: Its settings do not fit, or its ``__init__`` or ``start()`` raised or hung.
         """
         phase: Phase = "configuring"
+        identity = Identity("plugin", entry.name, entry.next_number())
         try:
             plugin = spec.plugin_type(self._settings(entry, spec))
             grants = frozenset(self._of(entry.name).grants)
             if entry.source.trusted:
                 grants |= frozenset(spec.plugin_type.privileges)
-            identity = Identity("plugin", entry.name, entry.next_number())
             generation = Generation(self._host, plugin, spec, identity, grants)
             phase = "starting"
             await generation.start()
@@ -269,34 +320,12 @@ class PluginManager:
             return self._host.config.plugin_settings(entry.name, spec.settings_type)
         return convert_settings(entry.name, entry.settings, spec.settings_type)
 
-    async def _start_after_needs(self, entry: Entry) -> None:
-        assert entry.spec is not None
-        for need in entry.spec.needs:
-            needed = self._entries.get(need)
-            if needed is None or needed is entry:
-                problem = (
-                    "it requires itself" if needed is entry else f"it requires plugin {need!r}, which is not there"
-                )
-                raise PluginLoadError(entry.name, "starting", problem)
-            await needed.settled.wait()
-            if needed.state != "serving":
-                raise PluginLoadError(entry.name, "starting", f"it requires plugin {need!r}, which is {needed.state}")
-        generation = await self.make_generation(entry, entry.spec)
-        try:
-            generation.serve()
-        except BaseException as exc:
-            with anyio.CancelScope(shield=True):
-                await generation.stop()
-            if is_signal(exc):
-                raise
-            raise PluginLoadError(entry.name, "starting", str(exc)) from exc
-        self.settle(entry, generation)
-        self._started.append(entry.name)
-
     def settle(self, entry: Entry, generation: Generation) -> None:
         """Record that a generation serves from now on."""
         entry.generation, entry.state, entry.reason = generation, "serving", ""
-        generation.set_status(ServiceStatus.HEALTHY)
+        if entry.lease is not None:
+            entry.lease.release()
+            entry.lease = None
         entry.settled.set()
 
     async def remove(self, name: str) -> None:
@@ -306,43 +335,53 @@ class PluginManager:
             PluginNotFoundError: There is none of that name.
         """
         entry = self.entry(name)
+        await entry.settled.wait()
         for other in list(self._entries.values()):
             if other.spec is not None and name in other.spec.needs and other.state == "serving":
                 await self.remove(other.name)
-        await self._stop(entry)
-        self._entries.pop(name, None)
+        with anyio.CancelScope(shield=True):
+            await self._stop(entry)
+        if self._entries.get(name) is entry:
+            del self._entries[name]
 
     async def _stop(self, entry: Entry) -> None:
         entry.state = "stopped"
         if entry.lease is not None:
             entry.lease.release()
-        if entry.generation is not None:
-            await entry.generation.stop()
-            entry.generation = None
-        if entry.loaded is not None:
-            entry.loaded.unload()
-        if entry.name in self._started:
-            self._started.remove(entry.name)
+        generation, entry.generation = entry.generation, None
+        try:
+            if generation is not None:
+                await generation.stop()
+        finally:
+            entry.unload()
 
-    async def stop_all(self) -> None:
-        """Stop all plugins, each before what it requires. Never raises; bounded by each one's ``stop_timeout``."""
-        stopped: dict[str, anyio.Event] = {name: anyio.Event() for name in self._started}
-        users = {
-            name: [u for u in self._started if (spec := self._entries[u].spec) is not None and name in spec.needs]
-            for name in self._started
-        }
+    async def stop_all(self, timeout: float) -> None:
+        """Stop all plugins, each before what it requires. Never raises; each is bounded by its ``stop_timeout``.
+
+        Those that are not stopped after ``timeout`` seconds are left as they are, named with where they wait.
+        """
+        self._stopping = True
+        serving = {entry.name: entry.generation for entry in self.entries() if entry.generation is not None}
+        stopped = {name: anyio.Event() for name in serving}
 
         async def stop(name: str) -> None:
-            try:
-                for user in users[name]:
+            for user, generation in serving.items():
+                if name in generation.spec.needs:
                     await stopped[user].wait()
-                await self._stop(self._entries[name])
-            finally:
-                stopped[name].set()
+            await self._stop(self._entries[name])
+            stopped[name].set()
 
         async with anyio.create_task_group() as group:
-            for name in reversed(list(self._started)):
+            for name in serving:
                 group.start_soon(stop, name)
+            with self._host.clock.move_on_after(timeout):
+                for event in stopped.values():
+                    await event.wait()
+                return
+            for name, event in stopped.items():
+                if not event.is_set():
+                    log.error("%s was not stopped in time; it waits at\n%s", serving[name], serving[name].stack())
+            group.cancel_scope.cancel()
 
     # Insight
 
@@ -389,34 +428,18 @@ class _Missing:
 
 
 def convert_settings(name: str, settings: Mapping[str, Any] | Settings, wanted: type[Settings]) -> Settings:
-    """Check settings that the host gave in code."""
+    """Check settings that the host gave in code; those of an older generation's class are read anew."""
     if isinstance(settings, wanted):
         return settings
-    checked: Settings = convert(settings, wanted, f"settings of plugin {name!r}")
+    given = msgspec.to_builtins(settings) if isinstance(settings, Settings) else settings
+    checked: Settings = convert(given, wanted, f"settings of plugin {name!r}")
     return checked
-
-
-def _cycle_through(name: str, needs: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Return the names from ``name`` back to itself, or nothing."""
-    path: list[str] = []
-
-    def walk(current: str, seen: set[str]) -> bool:
-        path.append(current)
-        for need in needs.get(current, ()):
-            if need == name or (need not in seen and walk(need, seen | {need})):
-                if need == name:
-                    path.append(name)
-                return True
-        path.pop()
-        return False
-
-    return path if walk(name, {name}) else []
 
 
 def _describe(fault: BaseException) -> str:
     if isinstance(fault, SyntaxError):
         return f"{fault.msg} ({fault.filename}, line {fault.lineno})"
     text = str(fault)
-    if isinstance(fault, (PluginDefinitionError, ConfigError, TimeoutError, FileNotFoundError)) and text:
+    if isinstance(fault, (AetherraError, TimeoutError, FileNotFoundError)) and text:
         return text
     return f"it called sys.exit({text})" if isinstance(fault, SystemExit) else repr(fault)

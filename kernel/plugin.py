@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, dataclass_transf
 
 import msgspec
 
+from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.registry import Overflow
 
 if TYPE_CHECKING:
@@ -83,10 +84,14 @@ def handler(
     Args:
         function: The method.
         blocking: For a plain function that computes or waits: run it in a worker thread.
-        timeout: Seconds at most for one request, whatever its caller allows.
+        timeout: Seconds at most for one message, whatever a request's caller allows.
         capacity: For events: how many may wait.
         overflow: For events: what happens to the next one when that many do.
     """
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"expected a timeout of more than 0 seconds, got {timeout!r}")
+    if capacity < 1:
+        raise ValueError(f"expected a capacity of at least 1, got {capacity!r}")
 
     def mark(marked: Any) -> Any:
         setattr(marked, HANDLER_ATTRIBUTE, HandlerMark(blocking, timeout, capacity, overflow))
@@ -178,7 +183,11 @@ class Plugin(Generic[SettingsT]):
 
 
 def settings_type(plugin_type: type[Plugin[Any]]) -> type[Settings]:
-    """Return the settings class that stands in ``Plugin[...]``, or ``Settings`` if none does."""
+    """Return the settings class that stands in ``Plugin[...]``, or ``Settings`` if none does.
+
+    Raises:
+        PluginDefinitionError: What stands there is something else.
+    """
     for base in plugin_type.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
             origin = getattr(generic, "__origin__", None)
@@ -186,4 +195,8 @@ def settings_type(plugin_type: type[Plugin[Any]]) -> type[Settings]:
                 (settings,) = generic.__args__
                 if isinstance(settings, type) and issubclass(settings, Settings):
                     return settings
+                if not isinstance(settings, TypeVar):
+                    raise PluginDefinitionError(
+                        f"{base.__qualname__} is a Plugin[{settings!r}]; expected a subclass of Settings"
+                    )
     return Settings

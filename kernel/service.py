@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -43,8 +44,9 @@ class KernelService:
         self._watchdog = watchdog
         self._begun = registry.bus.clock.monotonic()
 
-    def register(self) -> None:
-        """Answer from now on."""
+    @contextmanager
+    def serving(self) -> Generator[None]:
+        """Answer while the body runs."""
         handlers: list[tuple[type[Request[Any]], Callable[[Any], Awaitable[Any]]]] = [
             (m.GetStatistics, self._on_statistics),
             (m.GetHealth, self._on_health),
@@ -60,7 +62,12 @@ class KernelService:
         ]
         routes = [Route(request_type, answer, HOST) for request_type, answer in handlers]
         self._registry.bus.add_routes(routes)
-        self._registry.register(SERVICE_NAME, tags=[route.tag for route in routes])
+        lease = self._registry.register(SERVICE_NAME, tags=[route.tag for route in routes])
+        try:
+            yield
+        finally:
+            lease.release()
+            self._registry.bus.remove_routes(routes, reason="the host was stopped")
 
     def statistics(self) -> m.KernelStatistics:
         """Return a snapshot of all that is counted."""
@@ -73,15 +80,18 @@ class KernelService:
         )
 
     def health(self) -> m.Health:
-        """Fold the services' statuses, and what plugins say by the ``health`` hook in their place."""
+        """Fold the services' statuses, and what plugins say by the ``health`` hook in place of their own.
+
+        A plugin may also report on parts that are no service; for the service of another it cannot speak.
+        """
+        services = {info.name: info for info in self._registry.list()}
         reports = {
-            info.plugin if info.name == SERVICE_NAME else info.name: HealthReport(
-                info.name, info.status, None, (info.reason,) if info.reason else ()
-            )
-            for info in self._registry.list()
+            name: HealthReport(name, info.status, None, (info.reason,) if info.reason else ())
+            for name, info in services.items()
         }
-        for _, report in self._hooks.call("health"):
-            reports[report.component] = report
+        for plugin, report in self._hooks.call("health"):
+            if report.component not in services or services[report.component].plugin == plugin:
+                reports[report.component] = report
         parts = tuple(reports[name] for name in sorted(reports))
         return m.Health(fold_health("host", parts), parts)
 

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.plugin import Plugin
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 ENTRY_POINT_GROUP = "aetherra.plugins"
 OWN_DISTRIBUTION = "aetherra"
@@ -89,7 +92,7 @@ class FileSource:
 class ClassSource:
     """A class that the interpreter imported: by an entry point, or in the host's own code.
 
-    The first generation is that class; later ones are loaded afresh from its package's files.
+    The first load gives that class; later ones load its package's files afresh.
     """
 
     def __init__(self, name: str, *, module: str, attribute: str, where: str, trusted: bool) -> None:
@@ -99,15 +102,17 @@ class ClassSource:
         self.where = where
         self.trusted = trusted
         self._given: type[Plugin[Any]] | None = None
+        self._begun = False
 
     @classmethod
     def of_entry_point(cls, entry_point: importlib.metadata.EntryPoint) -> ClassSource:
-        """Take an installed package's offer."""
+        """Take an installed package's offer, which is looked at when it is loaded."""
         distribution = entry_point.dist.name if entry_point.dist is not None else "?"
+        module, _, attribute = entry_point.value.partition(":")
         return cls(
             entry_point.name,
-            module=entry_point.module,
-            attribute=entry_point.attr,
+            module=module.strip(),
+            attribute=attribute.strip(),
             where=f"entry point of {distribution}",
             trusted=distribution == OWN_DISTRIBUTION,
         )
@@ -129,10 +134,11 @@ class ClassSource:
         return f"{self.module}:{self.attribute} ({self.where})"
 
     def load(self, generation: int) -> Loaded:
-        """Import the class, or for a later generation load its package anew."""
-        if generation == 1 and self._given is not None:
-            return Loaded(self._given, None)
-        if generation == 1:
+        """Import the class, or any other time load its package anew."""
+        again, self._begun = self._begun, True
+        if not again:
+            if self._given is not None:
+                return Loaded(self._given, None)
             return Loaded(_attribute(importlib.import_module(self.module), self.attribute), None)
         own_name, entry, inner = self._package()
         code = CodeGeneration(self.name, generation, entry, own_name)
@@ -183,13 +189,10 @@ def plugin_class(module: ModuleType, wanted: str | None) -> type[Plugin[Any]]:
     if wanted is not None:
         return _attribute(module, wanted)
     own = module.__name__.partition(".")[0]
-    classes: set[type[Plugin[Any]]] = {
+    classes = {
         value
         for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Plugin)
-        and value is not Plugin
-        and value.__module__.partition(".")[0].partition(":")[0] == own
+        if _is_plugin(value) and value.__module__.partition(".")[0].partition(":")[0] == own
     }
     leaves = sorted(
         (cls for cls in classes if not any(other is not cls and issubclass(other, cls) for other in classes)),
@@ -204,14 +207,17 @@ def plugin_class(module: ModuleType, wanted: str | None) -> type[Plugin[Any]]:
     )
 
 
+def _is_plugin(value: object) -> TypeIs[type[Plugin[Any]]]:
+    return isinstance(value, type) and issubclass(value, Plugin) and value is not Plugin
+
+
 def _attribute(module: ModuleType, attribute: str) -> type[Plugin[Any]]:
-    found: Any = module
+    found: object = module
     for part in attribute.split("."):
         found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, Plugin)):
+    if not _is_plugin(found):
         raise PluginDefinitionError(f"{attribute!r} of {module.__name__!r} is {found!r}; expected a subclass of Plugin")
-    plugin_type: type[Plugin[Any]] = found
-    return plugin_type
+    return found
 
 
 def module_owner(module_name: str) -> str | None:

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
@@ -23,9 +23,23 @@ from aetherra.kernel.plugin import (
 from aetherra.registry import Message, Request, tag_of
 from aetherra.registry.messages import message_classes, reply_annotation
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 API_VERSION = "1.0"
 """The version of what plugins may rely on; the second number grows with additions, the first with breaks."""
 API_NAME = "aetherra-api"
+_ATTRIBUTES: dict[str, Any] = {
+    "name": str,
+    "service": str,
+    "version": str,
+    "requires": tuple[str, ...],
+    "privileges": tuple[str, ...],
+}
+
+
+def _is_request(message_type: type[Message]) -> TypeIs[type[Request[Any]]]:
+    return issubclass(message_type, Request)
 
 
 class HandlerSpec(msgspec.Struct, frozen=True):
@@ -39,7 +53,7 @@ class HandlerSpec(msgspec.Struct, frozen=True):
     @property
     def is_request(self) -> bool:
         """Whether it answers, rather than hears."""
-        return issubclass(self.message_type, Request)
+        return _is_request(self.message_type)
 
 
 class PluginSpec(msgspec.Struct, frozen=True):
@@ -61,6 +75,7 @@ class PluginSpec(msgspec.Struct, frozen=True):
         Raises:
             PluginDefinitionError: It cannot be used as it is; says where and what to change.
         """
+        _check_attributes(plugin_type)
         name = plugin_type.name
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise PluginDefinitionError(f"{plugin_type.__qualname__}.name is {name!r}; expected snake_case")
@@ -84,6 +99,18 @@ class PluginSpec(msgspec.Struct, frozen=True):
     def tags(self) -> tuple[str, ...]:
         """The requests it answers."""
         return tuple(tag_of(spec.message_type) for spec in self.handlers if spec.is_request)
+
+
+def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
+    for name, wanted in _ATTRIBUTES.items():
+        value: Any = getattr(plugin_type, name)
+        try:
+            msgspec.convert(value, wanted)
+        except msgspec.ValidationError:
+            expected = "a text" if wanted is str else "a tuple of texts"
+            raise PluginDefinitionError(
+                f"{plugin_type.__qualname__}.{name} is {value!r}; expected {expected}"
+            ) from None
 
 
 def _marked(plugin_type: type[Any], attribute: str) -> Iterator[tuple[str, Any, Any]]:
@@ -116,7 +143,7 @@ def _handlers(plugin_type: type[Plugin[Any]]) -> Iterator[HandlerSpec]:
             raise PluginDefinitionError(f"handlers {heard[tag]!r} and {name!r} of {where} both take {tag!r}")
         heard[tag] = name
         replies = message_classes(hints["return"]) if "return" in hints else ()
-        if issubclass(message_type, Request):
+        if _is_request(message_type):
             replies = message_classes(reply_annotation(message_type)) or replies
         yield HandlerSpec(name, message_type, replies, mark)
 
@@ -147,8 +174,11 @@ def _state_type(plugin_type: type[Plugin[Any]]) -> Any:
     function = plugin_type.take_over
     if function is Plugin.take_over:
         return None
-    parameter = list(inspect.signature(function).parameters)[1]
-    return _hints(function, plugin_type, f"{plugin_type.__qualname__}.take_over").get(parameter, Any)
+    where = f"{plugin_type.__qualname__}.take_over"
+    parameters = list(inspect.signature(function).parameters)[1:]
+    if len(parameters) != 1:
+        raise PluginDefinitionError(f"{where} takes {len(parameters)} parameters; expected the state")
+    return _hints(function, plugin_type, where).get(parameters[0], Any)
 
 
 def _check_requirements(plugin_type: type[Plugin[Any]]) -> tuple[str, ...]:

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
-from types import FrameType
+from collections.abc import Iterable
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
+
+_AWAITED_BY = ("cr_await", "ag_await", "gi_yieldfrom")
+_FRAME_OF = ("cr_frame", "ag_frame", "gi_frame")
+_DRIVEN: tuple[type, ...] = (AsyncGeneratorType, CoroutineType, GeneratorType)
+_OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+"""Awaitables of the interpreter that do not tell what they drive; the garbage collector does."""
+
+
+def coroutine_frames(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a suspended coroutine, outermost first, through all that it awaits."""
+    frames: list[FrameType] = []
+    while coroutine is not None:
+        frame = next((found for name in _FRAME_OF if (found := getattr(coroutine, name, None)) is not None), None)
+        if isinstance(frame, FrameType):
+            frames.append(frame)
+        coroutine = _awaited_by(coroutine)
+    return frames
+
+
+def _awaited_by(awaiting: Any) -> Any:
+    if type(awaiting).__name__ in _OPAQUE:
+        return next((inner for inner in gc.get_referents(awaiting) if type(inner) in _DRIVEN), None)
+    return next((inner for name in _AWAITED_BY if (inner := getattr(awaiting, name, None)) is not None), None)
 
 
 def coroutine_stack(coroutine: Any) -> str:
-    """Return where a coroutine is suspended, outermost frame first, through all that it awaits."""
-    lines: list[str] = []
-    while coroutine is not None:
-        frame = next((f for f in (getattr(coroutine, f"{kind}_frame", None) for kind in ("cr", "ag", "gi")) if f), None)
-        if isinstance(frame, FrameType):
-            lines += traceback.format_stack(frame, limit=1)
-        coroutine = next(
-            (
-                inner
-                for inner in (getattr(coroutine, name, None) for name in ("cr_await", "ag_await", "gi_yieldfrom"))
-                if inner is not None
-            ),
-            None,
-        )
-    return "".join(lines).rstrip() or "  (it had not begun)"
+    """Return where a coroutine is suspended, as text, outermost frame first."""
+    return _text(coroutine_frames(coroutine)) or "  (it had not begun)"
 
 
 def thread_stack(thread_id: int) -> tuple[list[FrameType], str]:
-    """Return a thread's frames, innermost first, and its stack as text, outermost first; empty if it is gone."""
-    frame = sys._current_frames().get(thread_id)  # documented, for debuggers like this one
-    if frame is None:
-        return [], ""
-    text = "".join(traceback.format_stack(frame)).rstrip()
+    """Return a thread's frames, innermost first, and its stack as text, outermost first; empty if it is gone.
+
+    The text leaves out the interpreter's import machinery.
+    """
+    frame = sys._current_frames().get(thread_id)  # pyright: ignore[reportPrivateUsage]  # documented, for debuggers
     frames: list[FrameType] = []
     while frame is not None:
         frames.append(frame)
         frame = frame.f_back
-    return frames, text
+    return frames, _text(frame for frame in reversed(frames) if not frame.f_code.co_filename.startswith("<frozen"))
+
+
+def _text(frames: Iterable[FrameType]) -> str:
+    return "".join(line for frame in frames for line in traceback.format_stack(frame, limit=1)).rstrip()

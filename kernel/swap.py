@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -83,19 +83,23 @@ class Swapper:
         Raises:
             TimeoutError: Calls in hand were not finished in time; everything goes on as before.
         """
-        generation = self._plugins.entry(plugin).generation
+        entry = self._plugins.entry(plugin)
+        generation = entry.generation
         if generation is None:
             yield None
             return
-        with self._host.bus.parked(generation.spec.tags):
+        with ExitStack() as parking:
             try:
                 with self._host.clock.move_on_after(timeout) as scope:
-                    await generation.quiesce()
+                    await generation.pause()  # first, as an event in hand may call the plugin itself
+                    parking.enter_context(self._host.bus.parked(generation.spec.tags))
+                    await generation.wait_idle()
                 if scope.cancelled_caught:
-                    raise TimeoutError(f"its calls in hand were not finished after {timeout:g} s")
+                    in_hand = "; ".join(generation.in_hand())
+                    raise TimeoutError(f"its calls in hand were not finished after {timeout:g} s: {in_hand}")
                 yield generation
             finally:
-                if self._plugins.entry(plugin).generation is generation:
+                if entry.generation is generation:
                     generation.resume()
 
     def promote(self, plugin: str, candidate: Candidate) -> Generation | None:
@@ -107,10 +111,7 @@ class Swapper:
         """
         entry = self._plugins.entry(plugin)
         old = entry.generation
-        if entry.lease is not None:
-            entry.lease.release()
-            entry.lease = None
-        candidate.generation.serve(replaces=old)
+        candidate.generation.serve(replaces=old, placeholder=entry.lease)
         entry.spec, entry.loaded = candidate.spec, candidate.loaded
         self._plugins.settle(entry, candidate.generation)
         return old

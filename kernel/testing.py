@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.plugin import Plugin, Settings
+
+
+TURNS = 30
+"""Turns of the event loop in which most tasks come to rest."""
 
 
 class FakeClock:
@@ -25,7 +29,7 @@ class FakeClock:
         self._now = 0.0
         self._offset = start
         self._sequence = count()
-        self._due: list[tuple[float, int, anyio.Event | anyio.CancelScope]] = []
+        self._due: dict[int, tuple[float, Callable[[], None]]] = {}
 
     def monotonic(self) -> float:
         """Seconds advanced so far."""
@@ -45,41 +49,55 @@ class FakeClock:
             await anyio.lowlevel.checkpoint()
             return
         event = anyio.Event()
-        self._at(seconds, event)
-        await event.wait()
+        with self._due_after(seconds, event.set):
+            await event.wait()
 
     @contextmanager
     def move_on_after(self, seconds: float) -> Generator[anyio.CancelScope]:
-        """Cancel the body once the clock was advanced by ``seconds``."""
+        """Cancel the body once the clock was advanced by ``seconds``; at its first checkpoint if that is no time."""
         with anyio.CancelScope() as scope:
-            entry = self._at(seconds, scope)
-            try:
+            if seconds <= 0:
+                scope.cancel()
+            with self._due_after(seconds, scope.cancel):
                 yield scope
-            finally:
-                if entry in self._due:
-                    self._due.remove(entry)
-                    heapq.heapify(self._due)
 
-    def _at(
-        self, seconds: float, thing: anyio.Event | anyio.CancelScope
-    ) -> tuple[float, int, anyio.Event | anyio.CancelScope]:
-        entry = (self._now + seconds, next(self._sequence), thing)
-        heapq.heappush(self._due, entry)
-        return entry
+    @contextmanager
+    def _due_after(self, seconds: float, action: Callable[[], None]) -> Generator[None]:
+        number = next(self._sequence)
+        self._due[number] = (self._now + max(0.0, seconds), action)
+        try:
+            yield
+        finally:
+            self._due.pop(number, None)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, stopping wherever something is due until all tasks have come to rest."""
+        """Let time pass, stopping wherever something is due until all tasks have come to rest.
+
+        Raises:
+            ValueError: ``seconds`` is less than 0; time goes forward only.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"expected seconds from 0 on, got {seconds!r}")
         until = self._now + seconds
-        await anyio.wait_all_tasks_blocked()
-        while self._due and self._due[0][0] <= until:
-            self._now, _, thing = heapq.heappop(self._due)
-            if isinstance(thing, anyio.CancelScope):
-                thing.cancel()
-            else:
-                thing.set()
-            await anyio.wait_all_tasks_blocked()
+        await _rest()
+        while self._due:
+            number = min(self._due, key=lambda due: (self._due[due][0], due))
+            when, action = self._due[number]
+            if when > until:
+                break
+            del self._due[number]
+            self._now = when
+            action()
+            await _rest()
         self._now = until
-        await anyio.wait_all_tasks_blocked()
+        await _rest()
+
+
+async def _rest() -> None:
+    """Return once all tasks wait; tries turns of the loop first, as asyncio's own way sleeps 0.1 s at a time."""
+    for _ in range(TURNS):
+        await anyio.lowlevel.checkpoint()
+    await anyio.wait_all_tasks_blocked()
 
 
 @asynccontextmanager

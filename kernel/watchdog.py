@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import anyio
 import msgspec
 
+from aetherra.kernel.generation import Generation
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import module_owner
-from aetherra.kernel.stacks import thread_stack
-from aetherra.registry import Bus, Message
+from aetherra.kernel.stacks import coroutine_frames, coroutine_stack, thread_stack
+from aetherra.registry import Bus, Identity, Message, Route
 
 log = logging.getLogger("aetherra.kernel.watchdog")
 BEAT = 0.25
-"""Seconds between two beats of the loop."""
+"""Seconds between two beats of the loop, if the threshold asks for none closer."""
+REMEMBERED = 60.0
+"""Seconds of lags that ``lag_max`` looks back on."""
 
 
 class LoopBlocked(Message, tag="kernel.loop_blocked"):
@@ -46,15 +52,17 @@ class LoopStatistics(msgspec.Struct, frozen=True):
 class Watchdog:
     """A beat on the event loop, and a thread that looks at the loop's stack when the beat stays away.
 
-    It uses real time, whatever clock the host has: a blocked loop is a fact of the machine.
+    It uses real time, whatever clock the host has: a blocked loop is a fact of the machine. It sees every block of
+    twice the threshold, and most that are shorter.
     """
 
     def __init__(self, bus: Bus, *, threshold: float) -> None:
         self._bus = bus
         self._threshold = threshold
+        self._interval = min(BEAT, threshold / 3)
         self._last_beat = time.monotonic()
         self._lag = 0.0
-        self._lags: list[float] = []
+        self._lags: deque[float] = deque(maxlen=math.ceil(REMEMBERED / self._interval))
         self._blocked: dict[str, int] = {}
         self._caught: tuple[str, str] | None = None
         self._loop_thread = 0
@@ -69,38 +77,44 @@ class Watchdog:
         try:
             while True:
                 begun = time.monotonic()
-                await anyio.sleep(BEAT)
-                self._beat(time.monotonic() - begun - BEAT)
+                await anyio.sleep(self._interval)
+                self._beat(time.monotonic() - begun - self._interval)
         finally:
             self._ended.set()
 
     def _beat(self, late: float) -> None:
         self._last_beat = time.monotonic()
         self._lag = max(0.0, late)
-        self._lags = [*self._lags[-239:], self._lag]
-        if self._caught is not None:
-            (plugin, stack), self._caught = self._caught, None
-            self._bus.publish_nowait(LoopBlocked(plugin, self._lag, stack))
+        self._lags.append(self._lag)
+        caught, self._caught = self._caught, None
+        if caught is None and self._lag > 2 * self._threshold:  # it held the interpreter, too: our thread saw nothing
+            caught = self._count("", "  (nobody could look)")
+        if caught is not None:
+            self._bus.publish_nowait(LoopBlocked(caught[0], self._lag, caught[1]))
 
     def _look(self) -> None:
-        while not self._ended.wait(BEAT):
-            if self._caught is None and time.monotonic() - self._last_beat > self._threshold + BEAT:
+        while not self._ended.wait(self._interval):
+            if self._caught is None and time.monotonic() - self._last_beat > self._threshold + self._interval:
                 frames, stack = thread_stack(self._loop_thread)
-                if not frames:
-                    continue
-                plugin = owner_of(frames)
-                self._blocked[plugin] = self._blocked.get(plugin, 0) + 1
-                self._caught = (plugin, stack)
-                who = f"plugin {plugin!r}" if plugin else "something that is no plugin's"
-                log.warning("%s blocks the event loop for more than %g s, at\n%s", who, self._threshold, stack)
+                if frames:
+                    self._caught = self._count(owner_of(frames), stack)
+
+    def _count(self, plugin: str, stack: str) -> tuple[str, str]:
+        self._blocked[plugin] = self._blocked.get(plugin, 0) + 1
+        who = f"plugin {plugin!r}" if plugin else "something that is no plugin's"
+        log.warning("%s blocks the event loop for more than %g s, at\n%s", who, self._threshold, stack)
+        return plugin, stack
 
     def statistics(self) -> LoopStatistics:
         """Return a snapshot."""
         return LoopStatistics(self._lag, max(self._lags, default=0.0), dict(self._blocked))
 
 
-def owner_of(frames: list[FrameType]) -> str:
-    """Return which plugin's code the innermost frames run, ``""`` if none's: by its module, or by its ``self``."""
+def owner_of(frames: Iterable[FrameType]) -> str:
+    """Return whose code runs, given frames innermost first: a plugin's name, or ``""`` if it is none's.
+
+    A frame tells by its module, by a ``self`` that is a plugin, or by the route or generation that called it.
+    """
     for frame in frames:
         owner = module_owner(str(frame.f_globals.get("__name__", "")))
         if owner is not None:
@@ -108,4 +122,19 @@ def owner_of(frames: list[FrameType]) -> str:
         first: Any = frame.f_locals.get("self")
         if isinstance(first, Plugin):
             return first.name
+        match first:
+            case Route(provider=Identity(kind="plugin", name=name)) | Generation(identity=Identity(name=name)):
+                return name
+            case _:
+                pass
     return ""
+
+
+def stuck_in_plugins() -> str:
+    """Return which tasks of this event loop wait in a plugin's code, and where, as text."""
+    found: list[str] = []
+    for task in anyio.get_running_tasks():
+        frames = coroutine_frames(task.coro)
+        if owner := owner_of(reversed(frames)):
+            found.append(f"plugin {owner!r}, at\n{coroutine_stack(task.coro)}")
+    return "\n".join(found) or "  (no plugin's code)"

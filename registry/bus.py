@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -110,7 +110,7 @@ class Bus:
         self.clock: Clock = clock or SystemClock()
         self.default_timeout = default_timeout
         self._routes: dict[str, Route] = {}
-        self._parked: dict[str, _Parking] = {}
+        self._parked: dict[str, list[_Parking]] = {}
         self._gone: dict[str, str] = {}
         self._subscriptions: list[Subscription[Message]] = []
         self._audiences: dict[str, tuple[Subscription[Message], ...]] = {}
@@ -136,11 +136,14 @@ class Bus:
             ReplyTypeError: The handler returned the wrong type.
             ServiceStoppedError: The plugin was stopped while it answered.
         """
-        tag = tag_of(type(request))
-        route, reply = await self._call(tag, request, timeout)
-        if route.request_type is type(request):
-            return cast("ReplyT", reply)
-        return cast("ReplyT", adapt(reply, message_classes(reply_annotation_of(type(request)))))
+        request_type = type(request)
+
+        def translate(route: Route, reply: Any) -> Any:
+            if route.request_type is request_type:
+                return reply
+            return adapt(reply, message_classes(reply_annotation_of(request_type)))
+
+        return cast("ReplyT", await self._call(tag_of(request_type), lambda _: request, translate, timeout))
 
     async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Call by name with builtins and return builtins, as from JSON.
@@ -151,20 +154,31 @@ class Bus:
             MessageValidationError: ``body`` does not fit the request; the text holds the path of the field.
             Exception: Whatever ``call`` raises.
         """
-        request = from_builtins({} if body is None else body, self.request_type(tag))
-        route, reply = await self._call(tag, request, timeout)
-        return to_builtins(reply, tagged=len(route.replies) > 1)
+        return await self._call(
+            tag,
+            lambda route: from_builtins({} if body is None else body, route.request_type),
+            lambda route, reply: to_builtins(reply, tagged=len(route.replies) > 1),
+            timeout,
+        )
 
-    async def _call(self, tag: str, request: Request[Any], timeout: float | None) -> tuple[Route, Any]:
+    async def _call(
+        self,
+        tag: str,
+        read: Callable[[Route], Request[Any]],
+        translate: Callable[[Route, Any], Any],
+        timeout: float | None,
+    ) -> Any:
+        """Make one call, counted; ``read`` and ``translate`` come between the caller's types and the route's."""
         seconds = self.default_timeout if timeout is None else timeout
         route: Route | None = None
         self._calls += 1
         try:
-            with self.clock.move_on_after(seconds) as scope:
-                while (parking := self._parked.get(tag)) is not None:
-                    await parking.wait(tag)
-                route = self._route(tag)
-                return route, await route.call(request, scope)
+            if seconds > 0:
+                with self.clock.move_on_after(seconds) as scope:
+                    while parkings := self._parked.get(tag):
+                        await parkings[-1].wait(tag)
+                    route = self._route(tag)
+                    return translate(route, await route.call(read(route), scope))
         except Exception:
             self._errors += 1
             raise
@@ -172,7 +186,11 @@ class Bus:
         if route is not None and route.stopped:
             raise ServiceStoppedError(tag, str(route.provider))
         self._timeouts += 1
-        state = "it is being swapped" if route is None else f"{route.provider} was still at work and is cancelled"
+        if route is not None:
+            route.errors += 1
+            state = f"{route.provider} was still at work and is cancelled"
+        else:
+            state = "it is being swapped" if seconds > 0 else "no time was left, it was not begun"
         raise CallTimeoutError(tag, seconds, state)
 
     def _route(self, tag: str) -> Route:
@@ -189,6 +207,10 @@ class Bus:
         """
         return self._route(tag).request_type
 
+    def route(self, tag: str) -> Route | None:
+        """Return the route of a tag, ``None`` if nothing answers it."""
+        return self._routes.get(tag)
+
     def routes(self) -> list[Route]:
         """Return the routes there are, by tag."""
         return [self._routes[tag] for tag in sorted(self._routes)]
@@ -198,19 +220,19 @@ class Bus:
 
         Args:
             routes: The new ones.
-            replacing: Routes to take away in the same step, as in a swap.
+            replacing: Routes to take away in the same step, as in a swap; one that answers no more is no matter.
 
         Raises:
             RouteConflictError: A tag is answered by a route that is not replaced.
         """
-        new, old = list(routes), {route.tag for route in replacing}
-        for index, route in enumerate(new):
-            holder = self._routes.get(route.tag) if route.tag not in old else None
-            holder = holder or next((other for other in new[:index] if other.tag == route.tag), None)
-            if holder is not None:
+        new, old = list(routes), list(replacing)
+        taken = {tag: route for tag, route in self._routes.items() if route not in old}
+        for route in new:
+            holder = taken.setdefault(route.tag, route)
+            if holder is not route:
                 raise RouteConflictError(route.tag, str(holder.provider), str(route.provider))
-        for tag in old:
-            self._routes.pop(tag, None)
+        for route in old:
+            self.remove_routes([route], reason=f"{route.provider} was replaced by one that does not")
         for route in new:
             self._gone.pop(route.tag, None)
             self._routes[route.tag] = route
@@ -225,16 +247,20 @@ class Bus:
 
     @contextmanager
     def parked(self, tags: Iterable[str]) -> Generator[None]:
-        """Hold new calls to these tags back, each within its own timeout, until the body is left."""
+        """Hold new calls to these tags back, each within its own timeout, until the body is left.
+
+        A tag that is parked twice waits for both.
+        """
         names = list(tags)
         parking = _Parking()
         for tag in names:
-            self._parked[tag] = parking
+            self._parked.setdefault(tag, []).append(parking)
         try:
             yield
         finally:
             for tag in names:
-                if self._parked.get(tag) is parking:
+                self._parked[tag].remove(parking)
+                if not self._parked[tag]:
                     del self._parked[tag]
             parking.release()
 
@@ -243,13 +269,22 @@ class Bus:
     async def publish(self, event: Message) -> int:
         """Put an event in the mailbox of each subscriber and return how many kept it.
 
-        Waits only for subscribers that asked to ``block`` their publishers; cancelled while it waits, those
-        before have the event and those after do not.
+        Waits only for subscribers that asked to ``block`` their publishers and are full, once all others have
+        the event; cancelled while it waits, the rest go without.
         """
         kept = 0
+        waiting: list[Mailbox[Message]] = []
         for subscription in self._audience(event):
-            kept += await subscription.mailbox.put(event)
+            mailbox = subscription.mailbox
+            if mailbox.overflow == "block" and mailbox.full:
+                waiting.append(mailbox)
+            else:
+                kept += mailbox.put_nowait(event)
         self._delivered += kept
+        for mailbox in waiting:
+            delivered = await mailbox.put(event)
+            self._delivered += delivered
+            kept += delivered
         return kept
 
     def publish_nowait(self, event: Message) -> int:

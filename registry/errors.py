@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -80,7 +82,8 @@ class CallTimeoutError(AetherraError, TimeoutError):
     """A call had no reply within its timeout; its handler was cancelled."""
 
     def __init__(self, tag: str, timeout: float, state: str) -> None:
-        super().__init__(tag, timeout, state)
+        super().__init__()
+        self.args = (tag, timeout, state)  # OSError's own constructor would take the third for a file name
         self.tag, self.timeout, self.state = tag, timeout, state
 
     def __str__(self) -> str:
@@ -119,7 +122,7 @@ class HandlerError(AetherraError, RuntimeError):
     @classmethod
     def of(cls, provider: Identity, tag: str, fault: BaseException) -> HandlerError:
         """Build the error for ``fault`` as raised by ``provider``; raise it ``from fault``."""
-        return cls(provider.name, provider.generation, tag, f"{type(fault).__name__}: {fault}")
+        return cls(provider.name, provider.generation, tag, _text(fault))
 
     def __str__(self) -> str:
         return f"plugin {self.plugin!r} (generation {self.generation}) failed on {self.tag!r}: {self.cause}"
@@ -157,17 +160,38 @@ def _nearest(noun: str, names: Sequence[str]) -> str:
     return f"nearest {noun}: {', '.join(repr(name) for name in names)}"
 
 
+def _text(fault: BaseException) -> str:
+    try:
+        text = str(fault)
+    except Exception:  # noqa: BLE001  # a fault that cannot even be told is still told of
+        text = "its text could not be made"
+    return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
+
+
 def is_signal(exc: BaseException) -> bool:
     """Whether ``exc`` is a cancellation or a wish to end the process, which nobody may swallow.
 
-    ``SystemExit`` is none: a plugin that calls ``sys.exit()`` has failed, and the host goes on.
+    ``SystemExit`` is none: a plugin that calls ``sys.exit()`` has failed, and the host goes on. Nor is a
+    ``CancelledError`` that nobody asked for, as from awaiting an ``asyncio`` future that another has cancelled.
+    A group is one if any leaf is.
     """
     if isinstance(exc, BaseExceptionGroup):
         return any(is_signal(leaf) for leaf in cast("BaseExceptionGroup[BaseException]", exc).exceptions)
     if isinstance(exc, (Exception, SystemExit)):  # spares most faults the question which event loop this is
         return False
+    if isinstance(exc, asyncio.CancelledError):
+        return _is_being_cancelled()
     try:
         cancelled = anyio.get_cancelled_exc_class()
     except anyio.NoEventLoopError:  # in a worker thread, which no cancellation reaches
         return isinstance(exc, (KeyboardInterrupt, GeneratorExit))
     return isinstance(exc, (cancelled, KeyboardInterrupt, GeneratorExit))
+
+
+def _is_being_cancelled() -> bool:
+    """Whether this ``asyncio`` task is, by a scope around it or by ``Task.cancel()``."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio here
+        return False
+    return task is not None and (task.cancelling() > 0 or anyio.current_effective_deadline() == -inf)

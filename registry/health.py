@@ -36,7 +36,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     Attributes:
         component: Its name.
         status: Its state.
-        score: 0 (useless) to 1 (well); ``None`` if nobody can tell, which is never read as well.
+        score: 0 (useless) to 1 (well); ``None`` if its owner gives none, and the status alone must do.
         reasons: What keeps it from 1, in words.
     """
 
@@ -51,12 +51,12 @@ def fold_health(component: str, reports: Iterable[HealthReport]) -> HealthReport
 
     The score is the mean of the average and the lowest one, so that a single failure among many shows.
     The status is degraded as soon as one part is not healthy, and failed when every part is. Nothing to fold is healthy
-    with no score: nobody measured it.
+    with no score: nobody measured it. A score outside 0 to 1 counts as the nearer end, one that is no number as 0.
     """
     parts = list(reports)
     if not parts:
         return HealthReport(component, ServiceStatus.HEALTHY)
-    scores = [SCORES[part.status] if part.score is None else part.score for part in parts]
+    scores = [SCORES[part.status] if part.score is None else min(max(0.0, part.score), 1.0) for part in parts]
     reasons = tuple(
         f"{part.component} is {part.status}" + (f": {'; '.join(part.reasons)}" if part.reasons else "")
         for part in parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 import anyio
 
@@ -24,6 +24,8 @@ class Mailbox(Generic[T]):
     def __init__(self, capacity: int, overflow: Overflow) -> None:
         if capacity < 1:
             raise ValueError(f"a mailbox needs a capacity of at least 1, got {capacity}")
+        if overflow not in get_args(Overflow):
+            raise ValueError(f"expected an overflow policy out of {', '.join(get_args(Overflow))}, got {overflow!r}")
         self.capacity = 1 if overflow == "latest" else capacity
         self.overflow: Overflow = overflow
         self.dropped = 0

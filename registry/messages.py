@@ -23,8 +23,8 @@ def _is_tagged(cls: type) -> bool:
     return config is not None and config.tag is not None
 
 
-def _check_tag(name: str, tag: str) -> None:
-    parts = tag.split(".")
+def _check_tag(name: str, tag: object) -> None:
+    parts = tag.split(".") if isinstance(tag, str) else [""]
     if not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
         raise MessageDefinitionError(
             f"message {name!r} has tag {tag!r}; expected words of letters, digits, '_' and '-' joined by dots, "
@@ -40,6 +40,8 @@ class MessageMeta(msgspec.StructMeta):
         mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, tag: str | None = None, **config: Any
     ) -> Any:
         """Create a message class; without ``tag`` it is a base for others and cannot be sent."""
+        if config.get("frozen") is False:
+            raise MessageDefinitionError(f"message {name!r} is not frozen; it is passed by reference, so it must be")
         if tag is not None:
             _check_tag(name, tag)
             config.update(tag=tag, tag_field=TAG_FIELD)
@@ -70,9 +72,9 @@ def tag_of(message_type: type[Message]) -> str:
     Raises:
         MessageDefinitionError: The class names no tag, or is no message.
     """
-    config = getattr(message_type, "__struct_config__", None)
-    if config is None or not issubclass(message_type, Message):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise MessageDefinitionError(f"{message_type!r} is no message: subclass Message or Request")
+    if not (isinstance(message_type, type) and issubclass(message_type, Message)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise MessageDefinitionError(f"{message_type!r} is no message class: subclass Message or Request")
+    config = message_type.__struct_config__
     if not config.tag:
         raise MessageDefinitionError(
             f'message {message_type.__qualname__!r} has no tag; write class {message_type.__name__}(..., tag="...")'
@@ -100,7 +102,7 @@ def _resolve(annotation: Any, module: str) -> Any:
     if isinstance(annotation, str):
         try:
             return eval(annotation, vars(sys.modules[module]))  # noqa: S307  # the author's own source text
-        except (NameError, KeyError):
+        except (NameError, AttributeError, KeyError):
             return Any
     return Any if isinstance(annotation, TypeVar) else annotation
 
@@ -129,8 +131,21 @@ def from_builtins(body: Any, message_type: type[MessageT]) -> MessageT:
             raise MessageValidationError(
                 tag, f"unknown field {unknown[0]!r} - at `$`; expected {', '.join(sorted(fields)) or 'no fields'}"
             )
+    return cast("MessageT", _convert(body, message_type, tag))
+
+
+def read_reply(request_type: type[Request[Any]], body: Any) -> Any:
+    """Decode builtins into what a request is answered with; fields that its class does not name are dropped.
+
+    Raises:
+        MessageValidationError: A field is missing or of the wrong type; the text holds its path.
+    """
+    return _convert(body, reply_annotation(request_type), tag_of(request_type))
+
+
+def _convert(body: Any, wanted: Any, tag: str) -> Any:
     try:
-        return msgspec.convert(body, message_type)
+        return msgspec.convert(body, wanted, str_keys=True)  # JSON has no other keys
     except msgspec.ValidationError as exc:
         raise MessageValidationError(tag, str(exc)) from exc
 
@@ -138,9 +153,9 @@ def from_builtins(body: Any, message_type: type[MessageT]) -> MessageT:
 def to_builtins(message: Message | None, *, tagged: bool = False) -> Any:
     """Encode a message to builtins; ``tagged`` keeps the tag, for a reader that must tell several types apart."""
     body: Any = msgspec.to_builtins(message)
-    if not tagged and isinstance(body, dict):
-        cast("dict[str, Any]", body).pop(TAG_FIELD, None)
-    return body
+    if tagged or not isinstance(body, dict):
+        return body
+    return {key: value for key, value in cast("dict[str, Any]", body).items() if key != TAG_FIELD}
 
 
 def adapt(message: Message | None, classes: tuple[type, ...]) -> Any:
@@ -159,7 +174,7 @@ def adapt(message: Message | None, classes: tuple[type, ...]) -> Any:
         if tag is not None and issubclass(wanted, Message) and wanted.__struct_config__.tag == tag:
             try:
                 return msgspec.convert(msgspec.to_builtins(message), wanted)
-            except msgspec.ValidationError as exc:
+            except (msgspec.ValidationError, TypeError) as exc:  # TypeError: a field holds what msgspec cannot encode
                 raise MessageValidationError(tag, str(exc)) from exc
     expected = " or ".join(repr(wanted.__name__) for wanted in classes)
     raise MessageValidationError(tag or "(no message)", f"expected {expected}, got {type(message).__name__!r}")

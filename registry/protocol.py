@@ -17,6 +17,8 @@ from aetherra.registry.errors import AetherraError, HandlerError, ProtocolError,
 PROTOCOL_VERSION = 1
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of the longest line either side takes; a longer one ends the connection."""
+MAX_FAULT = 64 * 1024
+"""What of an error's text is told."""
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower):
@@ -104,10 +106,11 @@ def fault_of(call_id: int, error: BaseException) -> Fault:
     """Describe an error to the other process."""
     args: tuple[Any, ...] = error.args if isinstance(error, AetherraError) else ()
     try:
-        _encoder.encode(args)
+        if len(_encoder.encode(args)) > MAX_FAULT:
+            args = ()
     except (TypeError, ValueError):
         args = ()
-    return Fault(call_id, type(error).__name__, str(error), args)
+    return Fault(call_id, type(error).__name__, str(error)[:MAX_FAULT], args)
 
 
 def error_of(fault: Fault) -> AetherraError:
@@ -116,7 +119,8 @@ def error_of(fault: Fault) -> AetherraError:
     if isinstance(kind, type) and issubclass(kind, AetherraError) and fault.args:
         try:
             error = kind(*fault.args)
-        except TypeError:
+            str(error)
+        except (TypeError, ValueError):  # the other process has other fields
             return RemoteError(fault.error, fault.message)
         if isinstance(error, HandlerError):
             error.__cause__ = RemoteError("remote", error.cause)

@@ -17,7 +17,15 @@ Answer = Callable[[Any], Awaitable[Message | None]]
 
 
 class RouteStatistics(msgspec.Struct, frozen=True):
-    """A snapshot of one route: calls begun, calls that raised, and calls in hand now."""
+    """A snapshot of one route.
+
+    Attributes:
+        tag: What it answers.
+        provider: Who does.
+        calls: Calls that reached the handler.
+        errors: How many of them had no reply: the handler raised, took too long, or returned the wrong type.
+        in_hand: How many are not finished.
+    """
 
     tag: str
     provider: Identity
@@ -60,24 +68,25 @@ class Route:
         """Answer one request; ``scope`` is the caller's, to be cancelled if the provider must stop.
 
         Raises:
+            MessageValidationError: The handler's class of the request has other fields; the handler saw nothing.
             HandlerError: The handler raised, ``SystemExit`` included; ``__cause__`` is what.
             ReplyTypeError: It returned something other than the request's reply.
         """
+        own_request = adapt(request, (self.request_type,))
         self.calls += 1
         self._scopes.add(scope)
         try:
-            reply = await self._answer(adapt(request, (self.request_type,)))
+            reply = await self._answer(own_request)
         except BaseException as exc:
             if is_signal(exc):
                 raise
             self.errors += 1
-            if isinstance(exc, MessageValidationError) and exc.tag == self.tag:
-                raise
             raise HandlerError.of(self.provider, self.tag, exc) from exc
         finally:
             self._scopes.discard(scope)
             if self._idle is not None and not self._scopes:
                 self._idle.set()
+                self._idle = None
         return self._checked(reply)
 
     def _checked(self, reply: Message | None) -> Any:
@@ -86,14 +95,15 @@ class Route:
         except MessageValidationError as exc:
             self.errors += 1
             wanted = " or ".join(repr(reply_type.__name__) for reply_type in self.replies)
-            raise ReplyTypeError(self.provider.name, self.tag, wanted, type(reply).__name__) from exc
+            misfit = f" ({exc.problem})" if exc.__cause__ is not None else ""  # the right tag, with other fields
+            got = f"{type(reply).__name__!r}{misfit}"
+            raise ReplyTypeError(self.provider.name, self.tag, wanted, got) from exc
 
     async def wait_idle(self) -> None:
         """Return when no call is in hand."""
         while self._scopes:
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
-            self._idle = None
 
     def abandon(self) -> int:
         """Cancel the calls in hand and return how many; their callers get ``ServiceStoppedError``."""

@@ -53,7 +53,7 @@ class ServiceInfo(msgspec.Struct, frozen=True):
         tags: The requests it answers.
         since: Unix time of its registration.
         calls: Calls its tags have had from this generation.
-        errors: How many of them raised.
+        errors: How many of them had no reply: they raised, or took too long.
     """
 
     name: str
@@ -84,7 +84,10 @@ class Lease:
         self._registry = registry
 
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
-        """Say how the service is; nothing happens once the lease is released or taken over."""
+        """Say how the service is; nothing happens once the lease is released or taken over.
+
+        A new reason for the same status is kept, but is no event.
+        """
         self._registry.change(self, status, reason)
 
     def release(self) -> None:
@@ -126,6 +129,8 @@ class ServiceRegistry:
         holder = self._leases.get(name)
         if holder is not None and holder is not replaces:
             raise ServiceConflictError(name, str(holder.provider), str(provider))
+        if replaces is not None and replaces.name != name:
+            self.end(replaces)
         lease = Lease(self, name, provider, version, tuple(sorted(tags)))
         lease.status = status
         self._leases[name] = lease
@@ -178,9 +183,10 @@ class ServiceRegistry:
 
     def change(self, lease: Lease, status: ServiceStatus, reason: str) -> None:
         """Set a lease's status; see ``Lease.set_status``."""
-        if self._leases.get(lease.name) is lease and (lease.status, lease.reason) != (status, reason):
+        if self._leases.get(lease.name) is lease:
             old, lease.status, lease.reason = lease.status, status, reason
-            self._tell(ServiceStatusChanged(lease.name, old, status, reason))
+            if old is not status:
+                self._tell(ServiceStatusChanged(lease.name, old, status, reason))
 
     def end(self, lease: Lease) -> None:
         """End a lease; see ``Lease.release``."""
@@ -200,7 +206,8 @@ class ServiceRegistry:
         self.bus.publish_nowait(event)
 
     def _info(self, lease: Lease) -> ServiceInfo:
-        routes = [route for route in self.bus.routes() if route.provider == lease.provider and route.tag in lease.tags]
+        found = (self.bus.route(tag) for tag in lease.tags)
+        routes = [route for route in found if route is not None and route.provider == lease.provider]
         return ServiceInfo(
             name=lease.name,
             status=lease.status,

@@ -15,4 +15,6 @@ def main() -> None:
         if exc.name not in ("click", "rich"):
             raise
         sys.exit(f"aetherra: the command line needs {exc.name!r}: pip install 'aetherra[cli]'")
+    except KeyboardInterrupt:
+        sys.exit("aetherra: stopped")
     sys.exit(run_cli())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import click
 
 from aetherra.kernel.errors import ConfigError
-from aetherra.registry import AetherraError, HandlerError
+from aetherra.registry import AetherraError, RemoteError
 
 COMMANDS = {
     "run": ("run", "Host the plugins over the project at PATH."),
@@ -63,21 +62,21 @@ def run_cli(arguments: list[str] | None = None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="aetherra", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("aetherra: stopped", err=True)
-        return 1
-    except click.ClickException as exc:
+        return _failed("stopped")
+    except click.UsageError as exc:
         exc.show()
-        return exc.exit_code
-    except ConfigError as exc:
-        click.echo(f"aetherra: {exc}", err=True)
         return 2
-    except HandlerError as exc:
-        click.echo(f"aetherra: {exc.cause}", err=True)
-        return 1
-    except AetherraError as exc:
-        click.echo(f"aetherra: {exc}", err=True)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away, as 'head' does: nobody is there to be told
-        return 1
+    except click.ClickException as exc:
+        return _failed(exc.format_message())
+    except ConfigError as exc:
+        return _failed(str(exc), status=2)
+    except RemoteError as exc:
+        return _failed(exc.message)
+    except (AetherraError, OSError) as exc:
+        return _failed(str(exc))
     return result if isinstance(result, int) else 0
+
+
+def _failed(message: str, *, status: int = 1) -> int:
+    click.echo(f"aetherra: {message}", err=True)
+    return status

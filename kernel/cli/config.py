@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from aetherra.kernel.cli.output import print_json
+from aetherra.kernel.cli.output import print_json, stdout_kept_clean
 from aetherra.kernel.cli.project import PROJECT, config_option, load_config
 from aetherra.kernel.config import Config, schema
-from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import FileSource, installed_plugins
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry import AetherraError
@@ -33,8 +32,7 @@ def check(path: Path, config_file: Path | None) -> int:
             loaded.plugin_settings(name, spec.settings_type)
         except AetherraError as exc:
             problems.append(str(exc))
-    for problem in problems:
-        click.echo(f"aetherra: {problem}", err=True)
+    _tell(problems)
     if not problems:
         click.echo(f"{loaded.path or 'the defaults'}: all right, with {len(specs)} plugins: {', '.join(sorted(specs))}")
     return int(bool(problems))
@@ -45,7 +43,8 @@ def check(path: Path, config_file: Path | None) -> int:
 @config_option
 def print_schema(path: Path, config_file: Path | None) -> None:
     """Print the JSON Schema of the file, with the settings of the plugins that are there."""
-    specs, _ = _specs(load_config(path, config_file))
+    specs, problems = _specs(load_config(path, config_file))
+    _tell(problems)
     print_json(schema({name: spec.settings_type for name, spec in specs.items()}))
 
 
@@ -55,7 +54,8 @@ def print_schema(path: Path, config_file: Path | None) -> None:
 def show(path: Path, config_file: Path | None) -> None:
     """Print what the configuration amounts to, defaults included."""
     loaded = load_config(path, config_file)
-    specs, _ = _specs(loaded)
+    specs, problems = _specs(loaded)
+    _tell(problems)
     plugins: dict[str, object] = {}
     for name, spec in specs.items():
         reserved = loaded.plugins.get(name)
@@ -81,8 +81,18 @@ def _specs(loaded: Config) -> tuple[dict[str, PluginSpec], list[str]]:
             problems.append(f"{loaded.path}: `$.plugins.{name}`: no installed package offers it, and it has no source")
             continue
         try:
-            plugin_type: type[Plugin] = source.load(1).plugin_type
-            specs[name] = PluginSpec.of(plugin_type)
+            with stdout_kept_clean():
+                spec = PluginSpec.of(source.load(1).plugin_type)
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # a plugin's import may raise anything
             problems.append(f"plugin {name!r} from {source}: {type(exc).__name__}: {exc}")
+            continue
+        if spec.name == name:
+            specs[name] = spec
+        else:
+            problems.append(f"{loaded.path}: `$.plugins.{name}`: {source} calls itself {spec.name!r}; use one name")
     return specs, problems
+
+
+def _tell(problems: list[str]) -> None:
+    for problem in problems:
+        click.echo(f"aetherra: {problem}", err=True)

@@ -49,23 +49,32 @@ def show(trace_id: str, path: Path, config_file: Path | None) -> None:
 @dlq.command()
 @click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True)
 @host_options
-def redrive(trace_ids: tuple[str, ...], path: Path, config_file: Path | None) -> None:
-    """Submit the actions of dead letters again."""
+@json_option
+def redrive(trace_ids: tuple[str, ...], path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Submit the actions of dead letters again, each under a new trace id."""
     for trace_id in trace_ids:
         reply = ask(path, config_file, "kernel.dlq_redrive", {"trace_id": trace_id})
-        click.echo(f"{trace_id} submitted again as {reply['new_trace_id']}")
+        if as_json:
+            print_json(reply)
+        else:
+            click.echo(f"{trace_id} submitted again as {reply['new_trace_id']}")
 
 
 @dlq.command()
 @click.argument("trace_ids", metavar="[TRACE_ID]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Delete all dead letters.")
 @host_options
-def purge(trace_ids: tuple[str, ...], everything: bool, path: Path, config_file: Path | None) -> None:
+@json_option
+def purge(trace_ids: tuple[str, ...], everything: bool, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Delete dead letters for good."""
     if everything == bool(trace_ids):
         raise click.UsageError("name the trace ids to delete, or say --all")
     body = {} if everything else {"trace_ids": trace_ids}
-    click.echo(f"{ask(path, config_file, 'kernel.dlq_purge', body)['removed']} deleted")
+    reply = ask(path, config_file, "kernel.dlq_purge", body)
+    if as_json:
+        print_json(reply)
+    else:
+        click.echo(f"{reply['removed']} deleted")
 
 
 def _when(ts: float) -> str:

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 
+def on_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
+
+
+@contextmanager
+def stdout_kept_clean() -> Generator[None]:
+    """Send what plugins and their child processes print to standard error: standard output is for one document."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def print_json(document: Any) -> None:
     """Print a document, indented on a terminal."""
-    click.echo(json.dumps(document, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    click.echo(json.dumps(document, indent=2 if on_terminal() else None, ensure_ascii=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under a title: drawn on a terminal, aligned by blanks elsewhere, so that ``awk`` can read them."""
     cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not on_terminal():
         widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
         for row in [[column.upper() for column in columns], *cells]:
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -31,11 +52,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in cells:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     Console().print(table)
 
 
-_STYLES = {"healthy": "green", "serving": "green", "degraded": "yellow", "failed": "red", "quarantined": "red"}
+STYLES = {"healthy": "green", "serving": "green", "degraded": "yellow", "failed": "red", "quarantined": "red"}
+"""How a status looks on a terminal."""
 
 
 def seconds(value: float | None) -> str:

@@ -6,6 +6,7 @@ import keyword
 import re
 from pathlib import Path
 from string import Template
+from typing import cast
 
 import click
 
@@ -26,7 +27,7 @@ def new(name: str, at: Path | None) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise click.UsageError(f"a plugin's name is snake_case and no keyword, got {name!r}")
     folder = at or Path(name)
-    words = {"name": name, "class_name": "".join(part.capitalize() for part in name.split("_"))}
+    words = {"name": name, "class_name": _class_name(name)}
     files = {path.format(**words): Template(text).substitute(words) for path, text in _FILES.items()}
     taken = next((folder / path for path in files if (folder / path).exists()), None)
     if taken is not None:
@@ -41,26 +42,32 @@ def new(name: str, at: Path | None) -> None:
 @plugin.command()
 @click.argument("name")
 @host_options
-def reload(name: str, path: Path, config_file: Path | None) -> None:
+@json_option
+def reload(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Swap in a plugin's code from disk; what serves stays if the new code is not fit."""
-    _swap("hmr.reload", name, path, config_file)
+    _swap("hmr.reload", name, path, config_file, as_json)
 
 
 @plugin.command()
 @click.argument("name")
 @host_options
-def rollback(name: str, path: Path, config_file: Path | None) -> None:
+@json_option
+def rollback(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Go back to the code that served before, from memory."""
-    _swap("hmr.rollback", name, path, config_file)
+    _swap("hmr.rollback", name, path, config_file, as_json)
 
 
 @plugin.command()
 @click.argument("name")
 @host_options
-def remove(name: str, path: Path, config_file: Path | None) -> None:
-    """Stop a plugin and forget it until the host's next start."""
-    ask(path, config_file, "kernel.remove_plugin", {"plugin": name}, timeout=60.0)
-    click.echo(f"{name} was stopped and removed")
+@json_option
+def remove(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Stop a plugin and forget it until the host's next start; those that require it are stopped first."""
+    done = ask(path, config_file, "kernel.remove_plugin", {"plugin": name}, timeout=60.0)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"{name} was stopped and removed")
 
 
 @plugin.command()
@@ -78,13 +85,21 @@ def info(name: str, path: Path, config_file: Path | None, as_json: bool) -> None
         print_json(found)
         return
     for key, value in found.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        if text not in ("", None):
+        text = ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
+        if text:
             click.echo(f"{key:11} {text}")
 
 
-def _swap(tag: str, name: str, path: Path, config_file: Path | None) -> None:
+def _class_name(name: str) -> str:
+    joined = "".join(part.capitalize() for part in name.split("_"))
+    return f"{joined}Plugin" if joined in ("Greet", "Greeting", "Plugin", "Settings") else joined
+
+
+def _swap(tag: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     done = ask(path, config_file, tag, {"plugin": name}, timeout=90.0)
+    if as_json:
+        print_json(done)
+        return
     changed = f" ({', '.join(Path(file).name for file in done['changed'])} changed)" if done["changed"] else ""
     click.echo(
         f"{name}: generation {done['old_generation']} -> {done['generation']} in {seconds(done['seconds'])}{changed}"
@@ -105,7 +120,7 @@ requires-python = ">=3.11"
 dependencies = ["aetherra"]
 
 [project.optional-dependencies]
-dev = ["pytest"]
+dev = ["aetherra[trio]", "pytest"]
 
 [project.entry-points."aetherra.plugins"]
 $name = "aetherra_$name.plugin:$class_name"

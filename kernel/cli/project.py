@@ -6,15 +6,15 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import click
 
 from aetherra.kernel.config import OUR_KEYS, Config
-from aetherra.kernel.datadir import SOCKET_NAME
+from aetherra.kernel.datadir import LOCK_NAME, SOCKET_NAME
 from aetherra.kernel.errors import ConfigError
-from aetherra.registry import NoHostError, RemoteHost, connect
+from aetherra.registry import AetherraError, HandlerError, NoHostError, RemoteHost, connect
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -71,7 +71,19 @@ def _is_ours(file: Path) -> bool:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return True  # loading it says what is wrong
-    return isinstance(document, dict) and (not document or bool(set(OUR_KEYS) & set(document)))
+    if not isinstance(document, dict):
+        return False
+    keys = set(cast("dict[str, Any]", document))
+    return not keys or not keys.isdisjoint(OUR_KEYS)
+
+
+def holder(data_dir: Path) -> int | None:
+    """Return the process that wrote itself into the lock of a data directory, if any did."""
+    try:
+        written = (data_dir / LOCK_NAME).read_bytes()
+    except OSError:
+        return None
+    return int(written) if written.isdigit() else None
 
 
 def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHost], Awaitable[T]]) -> T:
@@ -80,6 +92,7 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
     Raises:
         NoHostError: None does.
         ConfigError: The host keeps nothing on disk, so there is no socket to find.
+        click.ClickException: One does, and says nothing.
     """
     data_dir = load_config(path, config_file).data_dir
     if data_dir is None:
@@ -93,8 +106,23 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
         return anyio.run(converse)
     except NoHostError as exc:
         raise NoHostError(f"{exc.path}; start one with 'aetherra run {path}'") from exc
+    except TimeoutError as exc:
+        if isinstance(exc, AetherraError):
+            raise
+        raise click.ClickException(
+            f"the host over {path} (process {holder(data_dir)}) takes connections and says nothing; "
+            "its log tells whether a plugin blocks its event loop"
+        ) from exc
 
 
 def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:
-    """Call one tag of the running host; see ``talk``."""
-    return talk(path, config_file, lambda host: host.call_tag(tag, body, timeout=timeout))
+    """Call one tag of the running host on behalf of a command, which says in its own words what was asked.
+
+    Raises:
+        click.ClickException: The handler raised; the text is what it said.
+        AetherraError: As ``talk``.
+    """
+    try:
+        return talk(path, config_file, lambda host: host.call_tag(tag, body, timeout=timeout))
+    except HandlerError as exc:
+        raise click.ClickException(exc.cause.partition(": ")[2] or exc.cause) from exc

@@ -21,6 +21,8 @@ KEYS: dict[str, Any] = {
     "findings": [],
 }
 """What a report always has; the value is what it says where no plugin that knows better runs."""
+SHOWN = 20
+"""Rows of a list that people are shown."""
 
 
 def build(path: Path, services: list[dict[str, Any]], cycle: dict[str, Any]) -> dict[str, Any]:
@@ -48,45 +50,54 @@ def show(report: dict[str, Any]) -> None:
     for reason in report.get("health_reasons", [])[:3]:
         click.echo(f"  {reason}")
     click.echo()
-    print_table("Steps", ("phase", "plugin", "took", "error"), [
-        (step["phase"], step["plugin"], seconds(step["seconds"]), step["error"]) for step in report["steps"]
-    ])  # fmt: skip
+    steps = [(step["phase"], step["plugin"], seconds(step["seconds"]), step["error"]) for step in report["steps"]]
+    print_table("Steps", ("phase", "plugin", "took", "error"), steps)
     if report["idle_phases"]:
         click.echo(f"no plugin has a part in: {', '.join(report['idle_phases'])}")
     click.echo()
-    print_table("Services", ("service", "status", "generation", "reason"), [
-        (service["name"], service["status"], service["generation"], service["reason"]) for service in report["services"]
-    ])  # fmt: skip
+    services = [(s["name"], s["status"], s["generation"], s["reason"]) for s in report["services"]]
+    print_table("Services", ("service", "status", "generation", "reason"), services)
     click.echo()
-    metrics = report["metrics"].items()
-    print_table("Metrics", ("metric", "value", "unit"), [
-        (name, number(metric["value"]), metric["unit"]) for name, metric in metrics
-    ])  # fmt: skip
+    metrics = [(name, number(metric["value"]), metric["unit"]) for name, metric in report["metrics"].items()]
+    print_table("Metrics", ("metric", "value", "unit"), metrics)
     click.echo()
-    _show_files(report)
+    show_files(report)
+    _show_trends(report["trends"])
 
 
-def _show_files(report: dict[str, Any]) -> None:
+def show_files(report: dict[str, Any]) -> None:
+    """Print what a scan found, the first of each list."""
     refused = report["files_refused"]
     click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {len(refused)} refused")
     for name, count in sorted(report.get("kinds", {}).items(), key=lambda item: -item[1]):
         click.echo(f"  {count:6} {name}")
     if refused:
-        print_table(
-            "Refused", ("file", "reason", "detail"), [(r["path"], r["reason"], r["detail"]) for r in refused[:20]]
-        )
-        _say_more(refused, 20)
-    threats = [finding for finding in report["findings"] if finding["severity"] == "threat"]
-    click.echo(f"{len(report['findings'])} findings, {len(threats)} of them threats")
-    for threat in threats[:20]:
+        rows = [(refusal["path"], refusal["reason"], refusal["detail"]) for refusal in refused[:SHOWN]]
+        print_table("Refused", ("file", "reason", "detail"), rows)
+        _say_more(refused)
+    risks = [risk for risk in report.get("risks", []) if risk["risk"] > 0]
+    if risks:
+        rows = [(r["path"], number(r["risk"]), ", ".join(factor["code"] for factor in r["factors"])) for r in risks]
+        print_table("Riskiest files", ("file", "risk", "because"), rows)
+    found = threats(report)
+    click.echo(f"{len(report['findings'])} findings, {len(found)} of them threats")
+    for threat in found[:SHOWN]:
         click.echo(f"  {threat['path']}:{threat['line']}: {threat['message']}")
-    _say_more(threats, 20)
-    moving = [trend for trend in report["trends"] if trend["direction"] in ("improving", "degrading")]
-    click.echo(f"{len(report['trends'])} metrics with a history, {len(moving)} with a trend")
+    _say_more(found)
+
+
+def threats(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the findings that are threats."""
+    return [finding for finding in report["findings"] if finding["severity"] == "threat"]
+
+
+def _show_trends(trends: list[dict[str, Any]]) -> None:
+    moving = [trend for trend in trends if trend["direction"] in ("improving", "degrading")]
+    click.echo(f"{len(trends)} metrics with a history, {len(moving)} with a trend")
     for trend in moving:
         click.echo(f"  {trend['name']}: {trend['direction']}: {trend['reason']}")
 
 
-def _say_more(rows: list[Any], shown: int) -> None:
-    if len(rows) > shown:
-        click.echo(f"  and {len(rows) - shown} more; --json lists them all")
+def _say_more(rows: list[Any]) -> None:
+    if len(rows) > SHOWN:
+        click.echo(f"  and {len(rows) - SHOWN} more; --json lists them all")

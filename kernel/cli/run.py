@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import msgspec
 
 from aetherra.kernel.cli import report
 from aetherra.kernel.cli.display import log_level, logging_to, plain_handler, show_progress, show_status, terminal
-from aetherra.kernel.cli.output import print_json
+from aetherra.kernel.cli.output import on_terminal, print_json, stdout_kept_clean
 from aetherra.kernel.cli.project import PROJECT, config_option, json_option, load_config
 from aetherra.kernel.cli.signals import StopSignals
 from aetherra.kernel.config import Config, PluginConfig
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.messages import Maintain
+from aetherra.kernel.sources import installed_plugins
 from aetherra.registry.messages import to_builtins
 
 log = logging.getLogger("aetherra.run")
+SCANNER = "self_incorporation"
 CYCLE_TIMEOUT = 3600.0
 """Seconds that one maintenance cycle may take."""
 
@@ -45,27 +48,50 @@ def run(
     """
     if as_json and not once:
         raise click.UsageError("--json goes with --once: a host that stays has no report")
+    if once and duration is not None:
+        raise click.UsageError("--for goes with a host that stays: --once stops by itself")
+    if find_spec(backend) is None:
+        raise click.UsageError(f"--backend {backend} needs {backend!r}: pip install 'aetherra[{backend}]'")
     config = load_config(path, config_file)
     if watch:
         config = _watching(config)
-    level = log_level()
+    if once and config.kernel.discover:
+        config = _scanning_once(config)
+    level = log_level(default="WARNING" if once else "INFO")
     session = _Session(config, once=once, as_json=as_json, duration=duration)
-    with StopSignals(config.kernel.shutdown_timeout) as signals, ExitStack() as stack:
+    with StopSignals(config.kernel.shutdown_timeout, config.data_dir) as signals, ExitStack() as stack:
         live: Any = None
         handler = plain_handler()
-        if sys.stdout.isatty() and sys.stderr.isatty() and not as_json:
+        if as_json:
+            stack.enter_context(stdout_kept_clean())
+        elif on_terminal() and sys.stderr.isatty():
             live, handler = stack.enter_context(terminal())
-        stack.enter_context(logging_to(handler, max(level, logging.WARNING) if once else level))
+        stack.enter_context(logging_to(handler, level))
         status = anyio.run(session.host, signals, live, backend=backend)
     if session.report is not None:
         (print_json if as_json else report.show)(session.report)
+    elif once:
+        click.echo("aetherra: stopped before the cycle was done; there is no report", err=True)
     return status
 
 
 def _watching(config: Config) -> Config:
+    """Switch on the watching of files, whatever the configuration says."""
     hmr = config.plugins.get("hmr", PluginConfig())
-    hmr = msgspec.structs.replace(hmr, enabled=True, settings={**hmr.settings, "watch": True})
-    return msgspec.structs.replace(config, plugins={**config.plugins, "hmr": hmr})
+    return _with(config, "hmr", msgspec.structs.replace(hmr, enabled=True, settings={**hmr.settings, "watch": True}))
+
+
+def _scanning_once(config: Config) -> Config:
+    """Leave the scan to the cycle: after one at the start it would find nothing new."""
+    scanner = config.plugins.get(SCANNER, PluginConfig())
+    if scanner.source is not None or SCANNER not in {source.name for source in installed_plugins()}:
+        return config
+    settings = {**scanner.settings, "scan_at_start": False}
+    return _with(config, SCANNER, msgspec.structs.replace(scanner, settings=settings))
+
+
+def _with(config: Config, name: str, plugin: PluginConfig) -> Config:
+    return msgspec.structs.replace(config, plugins={**config.plugins, name: plugin})
 
 
 class _Session:
@@ -81,7 +107,12 @@ class _Session:
     async def host(self, signals: StopSignals, live: Any) -> int:
         """Run the host, to its end or until told to stop, and return the exit status."""
         with anyio.CancelScope() as scope:
-            signals.bind(scope.cancel)
+
+            def stop() -> None:
+                log.info("stopping; a second signal ends it at once")
+                scope.cancel()
+
+            signals.bind(stop)
             async with Kernel(self._config) as kernel, self._shown(kernel, live):
                 self._announce(kernel)
                 if self._once:
@@ -90,12 +121,8 @@ class _Session:
                     with anyio.move_on_after(self._duration):
                         await anyio.sleep_forever()
                 signals.arm()
-        if self._once:
-            if self.report is None:
-                click.echo("aetherra: stopped before the cycle was done; there is no report", err=True)
-            return int(self.report is None or bool(self.report["errors"]))
         log.info("stopped")
-        return 0
+        return int(self._once and (self.report is None or bool(self.report["errors"])))
 
     @asynccontextmanager
     async def _shown(self, kernel: Kernel, live: Any) -> AsyncGenerator[None]:

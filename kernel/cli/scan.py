@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import click
 
-from aetherra.kernel.cli.output import number, print_json, print_table
+from aetherra.kernel.cli import report
+from aetherra.kernel.cli.output import print_json
 from aetherra.kernel.cli.project import json_option
 from aetherra.kernel.config import Config
 from aetherra.kernel.kernel import Kernel
@@ -26,29 +27,9 @@ def scan(path: Path, as_json: bool) -> int:
     Exit status 1 if a threat was found.
     """
     folder = (path if path.is_dir() else path.parent).absolute()
-    report = anyio.run(_scan, folder, str(path.absolute()))
-    threats = [finding for finding in report["findings"] if finding["severity"] == "threat"]
-    if as_json:
-        print_json(report)
-        return int(bool(threats))
-    refused = report["files_refused"]
-    click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {len(refused)} refused")
-    print_table("Kinds", ("kind", "files"), sorted(report["kinds"].items(), key=lambda item: -item[1]))
-    if refused:
-        print_table("Refused", ("file", "reason", "detail"), [(r["path"], r["reason"], r["detail"]) for r in refused])
-    print_table(
-        "Riskiest files",
-        ("file", "risk", "because"),
-        [
-            (risk["path"], number(risk["risk"]), ", ".join(factor["code"] for factor in risk["factors"]))
-            for risk in report["risks"]
-            if risk["risk"] > 0
-        ],
-    )
-    click.echo(f"{len(report['findings'])} findings, {len(threats)} of them threats")
-    for threat in threats:
-        click.echo(f"  {threat['path']}:{threat['line']}: {threat['message']}")
-    return int(bool(threats))
+    found = anyio.run(_scan, folder, str(path.absolute()))
+    (print_json if as_json else report.show_files)(found)
+    return int(bool(report.threats(found)))
 
 
 async def _scan(folder: Path, path: str) -> Any:

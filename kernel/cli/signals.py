@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Never, Self
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
+from aetherra.kernel.cli.project import holder
+from aetherra.kernel.datadir import SOCKET_NAME
+from aetherra.kernel.stacks import thread_stack
+
+SHOW_CURSOR = "\x1b[?25h"
 GRACE = 2.0
 """Seconds beyond the host's own shutdown deadline before the process is ended."""
 
@@ -22,16 +26,22 @@ GRACE = 2.0
 class StopSignals:
     """Turns signals into one call of a stop function on the event loop.
 
-    They are taken by Python's own handler and a thread, so that they are heard also while a plugin blocks the loop,
-    and before there is one: then the command just exits.
+    They are taken by Python's own handler and a thread, so that they are heard also while a plugin blocks the loop.
+    One that comes before there is a loop is kept for ``bind``.
+
+    Args:
+        shutdown_timeout: The host's own; with some grace, the time that a stop may take.
+        data_dir: Where the host's control socket is, which a process ended by force does not leave behind.
     """
 
-    def __init__(self, shutdown_timeout: float) -> None:
+    def __init__(self, shutdown_timeout: float, data_dir: Path | None) -> None:
         self.received: int | None = None
-        self._timeout = shutdown_timeout
+        self._limit = shutdown_timeout + GRACE
         self._stop: Callable[[], object] | None = None
         self._token: EventLoopToken | None = None
+        self._data_dir = data_dir
         self._armed = False
+        self._over = False
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -39,12 +49,12 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        """Keep the handlers: until the process has ended, a signal may still want to hurry it."""
+        """Keep the handlers, as threads may keep the process from ending: from here on one signal is enough."""
+        self._over = True
 
     def bind(self, stop: Callable[[], object]) -> None:
         """Have ``stop`` called on this event loop at the first signal; at once if there was one."""
-        self._token = current_token()
-        self._stop = stop
+        self._stop, self._token = stop, current_token()
         if self.received is not None:
             stop()
 
@@ -56,17 +66,17 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None:
-            os.write(2, b"aetherra: a second signal: ended without a clean stop\n")
+        if self._over:
             os._exit(1)
+        if self.received is not None:
+            self._end("a second signal: ended without a clean stop")
         self.received = number
-        if self._token is None:
-            raise SystemExit(1)
         self.arm()
-        threading.Thread(target=self._ask, name="aetherra signal", daemon=True).start()
+        if self._token is not None:
+            threading.Thread(target=self._ask, name="aetherra signal", daemon=True).start()
 
     def _ask(self) -> None:
-        if self._stop is None or self._token is None:
+        if self._stop is None:
             return
         try:
             anyio.from_thread.run_sync(self._stop, token=self._token)
@@ -74,9 +84,23 @@ class StopSignals:
             return  # the loop has ended on its own
 
     def _end_by_force(self) -> None:
-        time.sleep(self._timeout + GRACE)
-        limit = self._timeout + GRACE
-        sys.stderr.write(f"aetherra: the stop took longer than {limit:g} s; the process is ended, and hangs here:\n")
-        sys.stderr.flush()
-        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        time.sleep(self._limit)
+        lines = [f"the stop took longer than {self._limit:g} s; the process is ended, and hangs here:"]
+        for thread in threading.enumerate():
+            frames, text = thread_stack(thread.ident or 0)
+            if not thread.daemon and not _is_idle_worker(frames):
+                lines += [f"{thread.name}:", text]
+        self._end("\n".join(lines))
+
+    def _end(self, message: str) -> Never:
+        """End the process here and now; a terminal gets back the cursor that a live area hides."""
+        if self._data_dir is not None and holder(self._data_dir) == os.getpid():
+            (self._data_dir / SOCKET_NAME).unlink(missing_ok=True)
+        cursor = SHOW_CURSOR if os.isatty(2) else ""
+        os.write(2, f"{cursor}aetherra: {message}\n".encode(errors="replace"))
         os._exit(1)
+
+
+def _is_idle_worker(frames: list[FrameType]) -> bool:
+    """Whether a thread of the pool waits for work, which holds up nothing."""
+    return any(frame.f_code.co_filename.endswith("queue.py") for frame in frames[:3])

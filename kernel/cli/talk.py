@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import click
+import msgspec
 
 from aetherra.kernel.cli import project
 from aetherra.kernel.cli.output import print_json
-from aetherra.kernel.cli.project import ask, host_options
+from aetherra.kernel.cli.project import host_options
 from aetherra.registry import RemoteHost
 
 
 @click.command()
 @click.argument("tag")
 @click.argument("body", metavar="[JSON]", default="{}")
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=30.0, help="Seconds to wait for the reply.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.001),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for the reply.",
+)
 @host_options
 def call(tag: str, body: str, timeout: float, path: Path, config_file: Path | None) -> None:
     """Call TAG with a JSON object ('-' reads it from standard input) and print the reply as JSON.
 
     For example: aetherra call selfimprovement.trends '{"name": "loop.lag"}'
     """
-    text = click.get_text_stream("stdin").read() if body == "-" else body
+    text = sys.stdin.buffer.read() if body == "-" else os.fsencode(body)
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as exc:
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise click.UsageError(f"the body is not JSON: {exc}") from exc
-    print_json(ask(path, config_file, tag, document, timeout=timeout))
+    print_json(project.talk(path, config_file, lambda host: host.call_tag(tag, document, timeout=timeout)))
 
 
 @click.command()
@@ -54,4 +64,5 @@ def listen(pattern: str, count: int | None, duration: float | None, path: Path, 
                     if heard == count:
                         return
 
-    project.talk(path, config_file, hear)
+    with suppress(KeyboardInterrupt):
+        project.talk(path, config_file, hear)

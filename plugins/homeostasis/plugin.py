@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated
+
+import msgspec
 
 from aetherra.plugins import (
     AetherraError,
@@ -32,6 +35,7 @@ from aetherra.plugins.self_improvement.messages import RecordMetric
 
 RECEIVER = "self_improvement_engine"
 """The service that takes the metrics."""
+Interval = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class HomeostasisSettings(Settings):
@@ -43,8 +47,8 @@ class HomeostasisSettings(Settings):
         setpoints: In place of, or beside, the built-in ones: where a metric is good, where it is bad, and its weight.
     """
 
-    interval: float = 5.0
-    forward_interval: float = 60.0
+    interval: Interval = 5.0
+    forward_interval: Interval = 60.0
     setpoints: dict[str, Setpoint] = {}
 
 
@@ -60,6 +64,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._setpoints: Mapping[str, Setpoint] = {**DEFAULT_SETPOINTS, **self.settings.setpoints}
         self._before: KernelStatistics | None = None
         self._last: Measured | None = None
+        self._forwarded_cycle = 0
         self._forwarded = 0
         self._refused = 0
         self._problem = ""
@@ -100,7 +105,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def _measure(self) -> Measured:
         clock = self.ctx.clock
         begun = clock.monotonic()
-        readings = [*self._sensors.read(begun), *await self._ask_host(), *self._ask_plugins()]
+        own = [*self._sensors.read(begun), *await self._ask_host()]
+        readings = [*self._ask_plugins(), *own]  # of two of one name the last counts: no plugin speaks for the host
         metrics = {reading.name: Metric(reading.value, reading.unit, reading.reason) for reading in readings}
         health = health_score({name: metric.value for name, metric in metrics.items()}, self._setpoints)
         self._last = Measured(
@@ -126,10 +132,14 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         available = Reading("services.available", healthy / len(services), "ratio")
         return [roundtrip, available, *host_readings(now, before)]
 
-    def _ask_plugins(self) -> Iterable[Reading]:
+    def _ask_plugins(self) -> Iterator[Reading]:
         for plugin, samples in self.ctx.hooks.call("collect_metrics"):
             name = plugin.partition("@")[0]
-            yield from (_checked(name, sample) for sample in samples)
+            try:
+                readings = [_checked(name, sample) for sample in samples]
+            except Exception as exc:  # noqa: BLE001  # another plugin's iterator, and whatever it yields
+                readings = [Reading(f"{name}.metrics", None, "", f"the plugin's metrics cannot be read: {exc!r}")]
+            yield from readings
 
     async def _forward_first(self) -> None:
         """Forward as soon as there is somebody to forward to; plugins come up in no order of ours."""
@@ -140,8 +150,11 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         await self._forward()
 
     async def _forward(self) -> None:
-        """Give the last readings that have a value to self-improvement, and count what it took."""
+        """Give the last readings that have a value to self-improvement, each once, and count what it took."""
         measured = self._last or await self._measure()
+        if measured.cycle <= self._forwarded_cycle:
+            return
+        self._forwarded_cycle = measured.cycle
         for name, metric in measured.metrics.items():
             if metric.value is None:
                 continue
@@ -159,6 +172,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 def _checked(plugin: str, sample: MetricSample) -> Reading:
     """A plugin's own metric stands under its name, and is a number or unknown."""
     name = sample.name if sample.name.startswith(f"{plugin}.") else f"{plugin}.{sample.name}"
-    if sample.value is not None and not math.isfinite(sample.value):
+    if sample.value is None:
+        return Reading(name, None, sample.unit, sample.reason)
+    if not math.isfinite(sample.value):
         return Reading(name, None, sample.unit, f"the plugin measured {sample.value!r}")
-    return Reading(name, sample.value, sample.unit, sample.reason)
+    return Reading(name, float(sample.value), sample.unit)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
+import msgspec
 
 from aetherra.plugins import CycleStep, Plugin, PluginContext, Settings, every, handler, hookimpl
 from aetherra.plugins.self_improvement.directions import Direction, good_direction
@@ -33,9 +34,9 @@ class SelfImprovementSettings(Settings):
         minimum_effect: The least change over the window, as a share of the metric's level, that counts as a movement.
     """
 
-    retention_days: float = 30.0
+    retention_days: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     directions: dict[str, Direction] = {}
-    minimum_effect: float = 0.05
+    minimum_effect: Annotated[float, msgspec.Meta(ge=0)] = 0.05
 
 
 class SelfImprovementEngine(Plugin[SelfImprovementSettings]):

@@ -126,7 +126,7 @@ class SelfIncorporationStatus(Message, tag="selfinc.status_reply"):
         scans: Scans finished.
         failed_scans: Scans that ended with an error.
         last_problem: Why, for the latest of these.
-        files: In the index.
+        files: In the index, while a scan goes on as it was before; likewise the next two.
         refusals: Files that are not, and why is kept.
         findings: In the index, of all severities.
         set_aside: Where an index that could not be read was moved, ``""`` if none was.

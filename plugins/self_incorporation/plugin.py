@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
+import msgspec
 
-from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, Settings, handler, hookimpl
-from aetherra.plugins.self_incorporation.index import CodeIndex
+from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, ServiceStatus, Settings, handler, hookimpl
+from aetherra.plugins.self_incorporation.index import CodeIndex, IndexStatistics
 from aetherra.plugins.self_incorporation.messages import (
     Classify,
     GetFile,
@@ -27,7 +29,7 @@ from aetherra.plugins.self_incorporation.messages import (
     SelfIncorporationStatus,
 )
 from aetherra.plugins.self_incorporation.report import Progress, Risk, ScanReport
-from aetherra.plugins.self_incorporation.scanner import Limits, Scanner, name_of_root
+from aetherra.plugins.self_incorporation.scanner import Limits, Scanner, ScanStopped, name_of_root
 
 T = TypeVar("T")
 PROGRESS_INTERVAL = 0.1
@@ -45,11 +47,11 @@ class SelfIncorporationSettings(Settings):
         max_file_bytes: Larger files of other kinds are refused.
     """
 
-    roots: tuple[str, ...] = (".",)
+    roots: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = (".",)
     scan_at_start: bool = True
-    scan_interval: float = 900.0
-    max_source_bytes: int = 5_000_000
-    max_file_bytes: int = 64_000_000
+    scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 900.0
+    max_source_bytes: Annotated[int, msgspec.Meta(gt=0)] = 5_000_000
+    max_file_bytes: Annotated[int, msgspec.Meta(gt=0)] = 64_000_000
 
 
 class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
@@ -64,6 +66,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         self._turn = anyio.Lock()
         self._stop_scan = threading.Event()
         self._scanning = ""
+        self._scanning_roots = False
+        self._degraded = False
         self._scans = 0
         self._failed = 0
         self._problem = ""
@@ -78,8 +82,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
                 "the index could not be read; it was moved to %s and is built anew", self._index.set_aside.path
             )
         limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
+        self._held: IndexStatistics = await ctx.run_sync(self._index.statistics)
         self._scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
-        ctx.every(self.settings.scan_interval, self._scan_roots, at_start=self.settings.scan_at_start)
+        ctx.every(self.settings.scan_interval, self._begin_scan, at_start=self.settings.scan_at_start)
 
     async def stop(self) -> None:
         """Have a scan end at its next file."""
@@ -130,8 +135,10 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     @handler
     async def report(self, _: GetSelfIncorporationStatus) -> SelfIncorporationStatus:
-        """Say what was done, also in the middle of a scan: then the index is as of its last batch."""
-        held = await self.ctx.run_sync(self._index.statistics)
+        """Say what was done, also in the middle of a scan: then the index is as it was before."""
+        if not self._turn.locked():
+            self._held = await self._in_turn(self._index.statistics)
+        held = self._held
         aside = self._index.set_aside
         return SelfIncorporationStatus(
             scanning=self._scanning,
@@ -161,9 +168,28 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             MetricSample("failed_scans", float(self._failed), "scans"),
         ]
 
+    async def _begin_scan(self) -> None:
+        """Scan in a task of its own, which neither a stop nor a swap of this plugin waits for: ``stop`` ends it."""
+        if not self._scanning_roots:
+            self._scanning_roots = True
+            self.ctx.start_soon(self._scan_roots)
+
     async def _scan_roots(self) -> None:
-        for root in self.settings.roots:
-            await self._scan(self._root(root))
+        try:
+            for root in self.settings.roots:
+                await self._scan(self._root(root))
+        except ScanStopped as exc:
+            self.ctx.log.info("%s", exc)
+        except OSError as exc:
+            self.ctx.log.error("the project cannot be scanned: %s", exc)  # noqa: TRY400  # the text says it all
+            self.ctx.set_status(ServiceStatus.DEGRADED, str(exc))
+            self._degraded = True
+        else:
+            if self._degraded:
+                self.ctx.set_status(ServiceStatus.HEALTHY)
+            self._degraded = False
+        finally:
+            self._scanning_roots = False
 
     def _root(self, path: str | None) -> Path:
         return self.ctx.root / (self.settings.roots[0] if path is None else path)
@@ -181,6 +207,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             self._scanning = str(root)
             try:
                 report = await self.ctx.run_sync(self._scan_in_thread, root)
+            except ScanStopped:
+                await anyio.lowlevel.checkpoint_if_cancelled()  # who has cancelled it gets no other error
+                raise
             except Exception as exc:
                 self._failed += 1
                 self._problem = str(exc)
@@ -200,16 +229,21 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             if time.monotonic() - told >= PROGRESS_INTERVAL:
                 told = time.monotonic()
                 event = ScanProgress(f"scanning {root.name or root}", now.files_done, now.files_found)
-                anyio.from_thread.run(self.ctx.publish, event)
+                _is_cancelled(lambda: anyio.from_thread.run(self.ctx.publish, event))
 
         def should_stop() -> bool:
-            try:
-                anyio.from_thread.check_cancelled()
-            except BaseException:  # noqa: BLE001  # the backend's own cancellation, turned into an orderly end
-                return True
-            return self._stop_scan.is_set()
+            return self._stop_scan.is_set() or _is_cancelled(anyio.from_thread.check_cancelled)
 
         return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop)
+
+
+def _is_cancelled(ask: Callable[[], object]) -> bool:
+    """Ask the event loop something from a worker thread, and say whether the answer was a cancellation."""
+    try:
+        ask()
+    except BaseException:  # noqa: BLE001  # the backend's own, to be turned into an orderly end of the scan
+        return True
+    return False
 
 
 def _told(report: ScanReport) -> Scanned:

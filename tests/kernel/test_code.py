@@ -1,0 +1,227 @@
+"""Code generations: modules of their own names, over one snapshot, that leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+import weakref
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from aetherra.kernel.code import CodeGeneration
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Write files below a folder and return it."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def names_of(generation: CodeGeneration) -> list[str]:
+    """The modules that are there of a generation."""
+    return sorted(name for name in sys.modules if name.startswith(generation.root_name))
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package with all kinds of imports of itself."""
+    return write(
+        tmp_path / "room",
+        {
+            "__init__.py": "from room.messages import NAME\nfrom . import heater\nimport room.sub.deep as deep\n",
+            "messages.py": "NAME = 'room'\n",
+            "heater.py": "import room.messages\nNAME = room.messages.NAME\ndef late():\n"
+            "    from .cooler import NAME\n    return NAME\n",
+            "cooler.py": "NAME = 'cooler'\nfrom .heater import late\n",
+            "sub/__init__.py": "from ..messages import NAME\n",
+            "sub/deep.py": "from room.sub import NAME\n",
+        },
+    )
+
+
+class TestImports:
+    def test_modules_of_a_package_are_not_its_own_generation(self, package: Path) -> None:
+        """Relative and absolute imports, subpackages and imports inside functions lead to the same generation."""
+        code = CodeGeneration("room", 3, package / "__init__.py", "room")
+        module = code.load()
+        assert module.__name__ == "room@3"
+        assert (module.NAME, module.heater.NAME, module.deep.NAME) == ("room", "room", "room")
+        assert module.heater.late() == "cooler"
+        assert names_of(code) == [
+            "room@3", "room@3.cooler", "room@3.heater", "room@3.messages", "room@3.sub", "room@3.sub.deep",
+        ]  # fmt: skip
+        assert "room" not in sys.modules
+        code.unload()
+
+    def test_generations_share_a_module(self, package: Path) -> None:
+        """Two generations live side by side, each with its own state."""
+        first = CodeGeneration("room", 1, package / "__init__.py", "room")
+        write(package, {"messages.py": "NAME = 'changed'\n"})
+        second = CodeGeneration("room", 2, package / "__init__.py", "room")
+        assert (first.load().NAME, second.load().NAME) == ("room", "changed")
+        assert sys.modules["room@1.heater"].late() == sys.modules["room@2.heater"].late() == "cooler"
+        first.unload()
+        assert names_of(second)
+        second.unload()
+
+    def test_a_change_after_the_snapshot_is_seen(self, package: Path) -> None:
+        """What is imported late comes from the bytes that were there when the generation was made."""
+        code = CodeGeneration("room", 1, package / "__init__.py", "room")
+        module = code.load()
+        (package / "cooler.py").write_text("NAME = 'other'\n")
+        assert module.heater.late() == "cooler"
+        assert code.files[package / "cooler.py"] == b"NAME = 'cooler'\nfrom .heater import late\n"
+        code.unload()
+
+    def test_a_circular_import_fails(self, tmp_path: Path) -> None:
+        """Modules may import each other as ordinary ones may."""
+        files = {"__init__.py": "from .a import A\n", "a.py": "from . import b\nA = 1\n", "b.py": "import ring.a\n"}
+        folder = write(tmp_path / "ring", files)
+        code = CodeGeneration("ring", 1, folder / "__init__.py", "ring")
+        assert code.load().A == 1
+        assert sys.modules["ring@1.b"].ring is sys.modules["ring@1"]
+        code.unload()
+
+    def test_a_dotted_import_of_a_package_inside_another_leads_elsewhere(self, tmp_path: Path) -> None:
+        """``import acme.room.messages`` in ``acme.room`` binds an ``acme`` whose ``room`` is its own generation."""
+        write(tmp_path, {"acme/__init__.py": "OWNER = 'acme'\n", "acme/tools.py": "T = 1\n"})
+        text = "import acme.room.messages\nimport acme.room.messages as m\nimport acme.tools\n"
+        use = "NAME = (acme.room.messages.NAME, m.NAME, acme.OWNER, acme.tools.T)\n"
+        folder = write(tmp_path / "acme/room", {"__init__.py": text, "messages.py": "NAME = 1\n", "use.py": text + use})
+        sys.path.insert(0, str(tmp_path))
+        try:
+            code = CodeGeneration("room", 2, folder / "__init__.py", "acme.room")
+            module = code.load()
+            assert module.m is sys.modules["acme.room@2.messages"]
+            use_module = __import__("acme.room@2.use", fromlist=["NAME"])
+            assert use_module.NAME[0] == 1
+            assert use_module.NAME[2] == "acme"
+            assert "acme.room" not in sys.modules
+            code.unload()
+            assert not hasattr(sys.modules["acme"], "room@2")
+        finally:
+            sys.path.remove(str(tmp_path))
+            for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
+                del sys.modules[name]
+
+
+class TestSiblings:
+    def test_two_plugins_share_a_helper(self, tmp_path: Path) -> None:
+        """A file beside a single-file plugin is its helper; each plugin has a copy of its own."""
+        write(
+            tmp_path,
+            {
+                "helper.py": "state = []\nimport tools.deep\n",
+                "tools/__init__.py": "",
+                "tools/deep.py": "from helper import state\n",
+                "a.py": "import helper\nfrom tools import deep\n",
+                "b.py": "import helper\n",
+            },
+        )
+        a = CodeGeneration("a", 1, tmp_path / "a.py", "a")
+        b = CodeGeneration("b", 1, tmp_path / "b.py", "b")
+        helper = a.load().helper
+        helper.state.append(1)
+        assert sys.modules["a@1"].deep.state is helper.state
+        assert b.load().helper.state == []
+        assert "helper" not in sys.modules
+        assert {path.name for path in a.files} == {"a.py", "helper.py", "__init__.py", "deep.py"}
+        a.unload()
+        b.unload()
+        assert names_of(a) == names_of(b) == []
+
+    def test_a_file_named_like_the_standard_library_hides_it(self, tmp_path: Path) -> None:
+        """A neighbour, or the plugin itself, does not stand in for a module of the standard library."""
+        write(
+            tmp_path, {"json.py": "import json\nimport queue\nOK = json.dumps(1), queue.Queue\n", "queue.py": "1/0\n"}
+        )
+        code = CodeGeneration("json", 1, tmp_path / "json.py", "json")
+        assert code.load().OK[0] == "1"
+        code.unload()
+
+
+class TestFaults:
+    @pytest.mark.parametrize("end", ["x = (", "raise ValueError('half-way')", "raise SystemExit(3)"])
+    def test_a_failed_load_leaves_modules_behind(self, tmp_path: Path, end: str) -> None:
+        """A syntax error or a raise half-way leaves no module, and the name free."""
+        folder = write(tmp_path / "bad", {"__init__.py": f"from . import good\n{end}\n", "good.py": ""})
+        code = CodeGeneration("bad", 1, folder / "__init__.py", "bad")
+        with pytest.raises((SyntaxError, ValueError, SystemExit)):
+            code.load()
+        assert names_of(code) == []
+        again = CodeGeneration("bad", 1, folder / "__init__.py", "bad")
+        assert again.root_name == code.root_name
+        again.unload()
+
+    def test_a_traceback_points_elsewhere(self, tmp_path: Path) -> None:
+        """A fault in a plugin names its file and line."""
+        write(tmp_path, {"faulty.py": "def fail():\n    raise ValueError('here')\n"})
+        code = CodeGeneration("faulty", 1, tmp_path / "faulty.py", "faulty")
+        module = code.load()
+        with pytest.raises(ValueError, match="here") as caught:
+            module.fail()
+        frame = traceback.extract_tb(caught.value.__traceback__)[-1]
+        assert (frame.filename, frame.lineno, frame.line) == (
+            str(tmp_path / "faulty.py"), 2, "raise ValueError('here')",
+        )  # fmt: skip
+        code.unload()
+
+    def test_a_package_that_cannot_be_read_keeps_its_name(self, tmp_path: Path) -> None:
+        """A generation that could not be made holds nothing."""
+        with pytest.raises(FileNotFoundError):
+            CodeGeneration("gone", 1, tmp_path / "__init__.py", "gone")
+        (tmp_path / "__init__.py").touch()
+        code = CodeGeneration("gone", 1, tmp_path / "__init__.py", "gone")
+        assert code.root_name == "gone@1"
+        code.unload()
+
+
+class TestUnload:
+    def test_unloaded_modules_are_kept_alive(self, package: Path) -> None:
+        """Once nobody uses a generation, its modules are freed."""
+        code = CodeGeneration("room", 1, package / "__init__.py", "room")
+        modules: list[ModuleType | None] = [code.load()]
+        modules += [sys.modules[name] for name in names_of(code)]
+        refs = [weakref.ref(module) for module in modules if module is not None]
+        code.unload()
+        modules.clear()
+        gc.collect()
+        assert [ref() for ref in refs] == [None] * len(refs)
+        assert names_of(code) == []
+
+    def test_a_second_unload_takes_what_is_anothers(self, package: Path) -> None:
+        """Unloading twice does no harm to a later generation that has the name now."""
+        first = CodeGeneration("room", 1, package / "__init__.py", "room")
+        first.load()
+        first.unload()
+        second = CodeGeneration("room", 1, package / "__init__.py", "room")
+        second.load()
+        first.unload()
+        assert "room@1" in sys.modules
+        second.unload()
+
+    def test_two_hosts_share_a_name(self, package: Path) -> None:
+        """The same plugin and generation number of two kernels in a process stay apart."""
+        first = CodeGeneration("room", 1, package / "__init__.py", "room")
+        second = CodeGeneration("room", 1, package / "__init__.py", "room")
+        assert first.load() is not second.load()
+        assert (first.root_name, second.root_name) == ("room@1", "room@1~2")
+        first.unload()
+        assert "room@1~2.heater" in sys.modules
+        second.unload()
+
+    def test_code_that_still_runs_brings_modules_back(self, tmp_path: Path) -> None:
+        """An import by code whose generation was unloaded fails and leaves nothing."""
+        write(tmp_path, {"late.py": "def go():\n    import helper\n", "helper.py": ""})
+        code = CodeGeneration("late", 1, tmp_path / "late.py", "late")
+        module = code.load()
+        code.unload()
+        with pytest.raises(ModuleNotFoundError):
+            module.go()
+        assert names_of(code) == []

@@ -1,0 +1,98 @@
+"""Metrics from the kernel's counters: levels as they are, rates and ratios since the last snapshot."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aetherra.kernel import Kernel
+from aetherra.plugins.homeostasis.host_metrics import MINIMUM_EVENTS, host_readings
+
+
+@pytest.fixture
+async def snapshot():
+    """Return what a fresh kernel counts, at 100 s of uptime."""
+    async with Kernel() as kernel:
+        return msgspec.structs.replace(kernel.statistics(), uptime=100.0)
+
+
+def later(snapshot, seconds, *, bus=None, actions=None):
+    return msgspec.structs.replace(
+        snapshot,
+        uptime=snapshot.uptime + seconds,
+        bus=msgspec.structs.replace(snapshot.bus, **(bus or {})),
+        actions=msgspec.structs.replace(snapshot.actions, **(actions or {})),
+    )
+
+
+def read(now, before):
+    return {reading.name: reading for reading in host_readings(now, before)}
+
+
+class TestHostReadings:
+    async def test_a_first_snapshot_has_rates(self, snapshot):
+        """Before there are two snapshots every rate is unknown, and says so; levels are known."""
+        readings = read(snapshot, None)
+
+        assert {name for name, reading in readings.items() if reading.value is None} == {
+            "actions.failed_ratio", "calls.error_ratio", "calls.rate", "events.rate", "bus.dropped",
+        }  # fmt: skip
+        assert readings["calls.rate"].reason == "needs two readings"
+        assert readings["queue.depth_ratio"].value == 0.0
+
+    async def test_two_snapshots_of_one_moment_divide_by_zero(self, snapshot):
+        """No time between two snapshots is no rate."""
+        assert read(snapshot, snapshot)["calls.rate"].value is None
+
+    async def test_a_rate_counts_from_the_start(self, snapshot):
+        """Rates cover the time since the snapshot before, per second."""
+        bus = snapshot.bus
+        now = later(snapshot, 10.0, bus={"calls": bus.calls + 30, "published": bus.published + 5, "dropped": 20})
+        readings = read(now, snapshot)
+
+        assert readings["calls.rate"].value == 3.0
+        assert readings["events.rate"].value == 0.5
+        assert readings["bus.dropped"].value == 2.0
+
+    async def test_few_events_make_a_ratio(self, snapshot):
+        """One failure among few calls says nothing yet: the ratio is unknown, with how many there were."""
+        calls = snapshot.bus.calls
+        few = later(snapshot, 1.0, bus={"calls": calls + MINIMUM_EVENTS - 1, "call_errors": 1})
+        many = later(snapshot, 1.0, bus={"calls": calls + MINIMUM_EVENTS, "call_errors": 1})
+
+        assert read(few, snapshot)["calls.error_ratio"].value is None
+        assert str(MINIMUM_EVENTS - 1) in read(few, snapshot)["calls.error_ratio"].reason
+        assert read(many, snapshot)["calls.error_ratio"].value == 1 / MINIMUM_EVENTS
+
+    async def test_dead_actions_are_left_out(self, snapshot):
+        """The share of failed actions is that of dead letters among all that ended."""
+        now = later(snapshot, 1.0, actions={"done": 75, "dead": {"failed": 20, "timeout": 5}})
+
+        assert read(now, snapshot)["actions.failed_ratio"].value == 0.25
+
+    def test_a_ratio_leaves_its_range(self):
+        """Whatever was counted, a ratio is between 0 and 1, or unknown with a reason."""
+        import anyio
+
+        async def fresh():
+            async with Kernel() as kernel:
+                return kernel.statistics()
+
+        base = anyio.run(fresh)
+
+        @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
+        def check(done, failed, errors):
+            now = later(
+                base,
+                1.0,
+                actions={"done": done, "dead": {"failed": failed}},
+                bus={"calls": base.bus.calls + errors + done, "call_errors": base.bus.call_errors + errors},
+            )
+            for name in ("actions.failed_ratio", "calls.error_ratio"):
+                reading = read(now, base)[name]
+                assert (reading.value is None) == bool(reading.reason)
+                assert reading.value is None or 0 <= reading.value <= 1
+
+        check()
