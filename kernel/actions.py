@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -261,6 +262,7 @@ class ActionQueue:
         for action in list(self._open.values()):
             log.warning("action %s (%r) was still running", action.envelope.trace_id, action.envelope.action_type)
             self._end_unfinished(action)
+        self._note_finished(self.dlq.flush())
 
     def _end_unfinished(self, action: _Action) -> None:
         """The host stops: the journal keeps it for the next start, or, without one, the dead letter queue does."""
@@ -301,7 +303,7 @@ class ActionQueue:
         with anyio.CancelScope() as action.scope:
             outcome = await attempt(self._bus, envelope, min(envelope.timeout, remaining))
         action.scope = None
-        if envelope.trace_id in self._open:
+        if self._is_open(action):
             self._conclude(action, outcome, last=remaining <= envelope.timeout)
 
     def _conclude(self, action: _Action, outcome: Outcome | None, *, last: bool) -> None:
@@ -310,7 +312,7 @@ class ActionQueue:
             case Done(reply=reply):
                 self._done += 1
                 self._remove(action)
-                self._note_finished(action.envelope.trace_id)
+                self._note_finished([action.envelope.trace_id])
                 action.handle.settle(reply)
             case Dead(error=error, reason=reason):
                 self._die(action, reason, error)
@@ -340,19 +342,22 @@ class ActionQueue:
 
     async def _put_back_after(self, action: _Action, wait: float, scope: anyio.CancelScope) -> None:
         lane = action.envelope.priority.lane
-        try:
-            with scope:
-                await self._clock.sleep(wait)
-        finally:
-            action.scope = None
-            self._waiting[lane] -= 1
+        with scope:
+            await self._clock.sleep(wait)
+        if not self._is_open(action):
+            return
+        self._waiting[lane] -= 1
+        action.scope = None
+        action.handle.status = "queued"
         if not self._ended_by_itself(action):
-            action.handle.status = "queued"
             self._lanes.put(lane, action.envelope.priority, action)
+
+    def _is_open(self, action: _Action) -> bool:
+        return self._open.get(action.envelope.trace_id) is action
 
     def _ended_by_itself(self, action: _Action) -> bool:
         """Whether the action has ended, was cancelled or is past its deadline; sees it to its end if so."""
-        if action.envelope.trace_id not in self._open:
+        if not self._is_open(action):
             return True
         if action.cancelled:
             self._die_of_cancellation(action)
@@ -369,7 +374,7 @@ class ActionQueue:
         return self._remaining(action) <= 0
 
     def _cancel(self, action: _Action) -> bool:
-        if action.envelope.trace_id not in self._open or action.cancelled:
+        if not self._is_open(action) or action.cancelled:
             return False
         action.cancelled = True
         if action.handle.status == "running" and action.scope is not None:
@@ -390,6 +395,7 @@ class ActionQueue:
         if action.handle.status == "queued":
             self._lanes.discard(envelope.priority.lane, action)
         elif action.handle.status == "waiting" and action.scope is not None:
+            self._waiting[envelope.priority.lane] -= 1
             action.scope.cancel()
 
     def _die(self, action: _Action, reason: Reason, error: Exception) -> None:
@@ -410,8 +416,7 @@ class ActionQueue:
 
     def _keep(self, letter: DeadLetter) -> None:
         self._dead[letter.reason] += 1
-        for trace_id in self.dlq.add(letter):
-            self._note_finished(trace_id)
+        self._note_finished(self.dlq.add(letter))
         log.warning(
             "action %s (%r) is dead: %s: %s", letter.trace_id, letter.action_type, letter.reason, letter.message
         )
@@ -419,10 +424,11 @@ class ActionQueue:
             self._tell(letter)
 
     def _note_attempts(self, action: _Action) -> None:
-        self._journal_safely(lambda journal: journal.attempted(action.envelope.trace_id, action.attempts))
+        self._journal_safely(partial(Journal.attempted, trace_id=action.envelope.trace_id, attempts=action.attempts))
 
-    def _note_finished(self, trace_id: str) -> None:
-        self._journal_safely(lambda journal: journal.finished(trace_id))
+    def _note_finished(self, trace_ids: list[str]) -> None:
+        for trace_id in trace_ids:
+            self._journal_safely(partial(Journal.finished, trace_id=trace_id))
 
     def _journal_safely(self, write: Callable[[Journal], None]) -> None:
         """An end that cannot be written means the action may run once more after a crash: at least once."""

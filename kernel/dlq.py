@@ -110,13 +110,14 @@ class DeadLetterQueue:
             waiting.popleft()
             self._depth -= 1
             self._dropped += 1
-        return [letter.trace_id] if self._file is None else self._write(self._file)
+        return [letter.trace_id] if self._file is None else self.flush()
 
-    def _write(self, file: AppendFile) -> list[str]:
+    def flush(self) -> list[str]:
+        """Write what waits for the disk, as far as it goes; return the trace ids of those that are there now."""
         written: list[str] = []
         try:
-            while self._unwritten:
-                file.append(msgspec.json.encode(self._unwritten[0]))
+            while self._file is not None and self._unwritten:
+                self._file.append(msgspec.json.encode(self._unwritten[0]))
                 written.append(self._unwritten.popleft().trace_id)
         except DataFileError as exc:
             log.error("%d dead letters wait in memory: %s", len(self._unwritten), exc)  # noqa: TRY400  # no traceback needed
@@ -187,7 +188,7 @@ class DeadLetterQueue:
     def close(self) -> None:
         """Write what waits, or say what is lost; close the file."""
         if self._file is not None:
-            self._write(self._file)
+            self.flush()
             for letter in self._unwritten:
                 log.critical("a dead letter is lost: %s", msgspec.json.encode(letter).decode())
             self._file.close()

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.plugins import Plugin
+
 ROOT = Path(__file__).parents[1]
 LAYERS = ("registry", "kernel", "hmr", "plugins")
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = SETTINGS["tool"]["setuptools"]["packages"]
+ENTRY_POINTS = SETTINGS["project"]["entry-points"]["aetherra.plugins"]
 MAY_IMPORT = {
     "registry": {"registry"},
     "kernel": {"registry", "kernel"},
@@ -123,8 +126,6 @@ class TestLayers:
     )
     def test_an_entry_point_leads_nowhere(self, name):
         """Each entry point is a plugin class of that name."""
-        from aetherra.plugins import Plugin
-
         module, _, attribute = name[1].partition(":")
         plugin = getattr(importlib.import_module(module), attribute)
 

@@ -159,6 +159,18 @@ class TestReload:
             assert [info.state for info in kernel.plugins() if info.name == "counter"] == ["serving"]
             assert [info.name for info in kernel.registry.list()].count("counter") == 1
 
+    async def test_what_a_refused_candidate_took_is_kept(self, project):
+        """Code that started and was refused later gives back what it took."""
+        async with project.host() as kernel:
+            changes = (
+                begin("start(self, ctx)", "ctx.defer((ctx.root / 'given_back').touch)"),
+                begin("self_test(self)", "raise ValueError('no')"),
+            )
+            project.save(*changes, version=2)
+            await reload_fails(kernel)
+
+            assert (project.root / "given_back").exists()
+
     async def test_a_call_in_hand_ends_on_another_version(self, project):
         """A call that the old code has begun is ended by it; one that comes during the swap is the new code's."""
         project.shut("ask")
@@ -296,8 +308,8 @@ class TestReload:
 async def is_parked(kernel, tag):
     """Return once calls to a tag are held back."""
     with anyio.fail_after(10):
-        while tag not in kernel.bus._parked:
-            await anyio.lowlevel.checkpoint()
+        while tag not in kernel.bus._parked:  # noqa: ASYNC110  # polls what has no event
+            await anyio.sleep(0.001)  # gives worker threads the interpreter
 
 
 async def ask_when_parked(kernel, answers):
@@ -588,8 +600,8 @@ class TestLife:
             await anyio.wait_all_tasks_blocked()
             project.open("ask")
             with anyio.fail_after(10):
-                while "counter" in {info.name for info in kernel.plugins()}:
-                    await anyio.lowlevel.checkpoint()
+                while "counter" in {info.name for info in kernel.plugins()}:  # noqa: ASYNC110  # polls what has no event
+                    await anyio.sleep(0.001)  # gives worker threads the interpreter
             await anyio.wait_all_tasks_blocked()
 
             assert len(failures) == 1
@@ -609,19 +621,20 @@ class TestLife:
                 endings.append(exc)
 
         with anyio.fail_after(20):
-            async with anyio.create_task_group() as group:
-                async with project.host(stop_timeout=0.1, shutdown_timeout=2.0) as kernel:
-                    group.start_soon(call, "counter.ask_slowly", kernel.call_tag)
-                    await project.reached("ask")
-                    group.start_soon(call, Reload("counter"), kernel.call)
-                    await is_parked(kernel, "counter.ask")
+            host = project.host(stop_timeout=0.1, shutdown_timeout=2.0)
+            async with anyio.create_task_group() as group, host as kernel:
+                group.start_soon(call, "counter.ask_slowly", kernel.call_tag)
+                await project.reached("ask")
+                group.start_soon(call, Reload("counter"), kernel.call)
+                await is_parked(kernel, "counter.ask")
 
         assert len(endings) == 2
         assert generations_loaded() == before
 
     async def test_a_swap_is_undone_by_a_caller_that_leaves_too_late(self, project):
         """Once the new code serves, a caller that gives up takes nothing back: the old code stops, the swap is told."""
-        project.save(begin("stop(self)", "await self.ctx.call_tag('gate.wait', {'name': 'stop'})"), version=1)
+        farewell = "await self.ctx.call_tag('gate.wait', {'name': 'stop'}); (self.ctx.root / 'stopped').touch()"
+        project.save(begin("stop(self)", farewell), version=1)
         project.shut("stop")
         async with project.host() as kernel:
             project.save(version=2)
@@ -633,6 +646,7 @@ class TestLife:
                 project.open("stop")
 
             assert (await anext(swaps)).generation == 2
+            assert (project.root / "stopped").exists()
             assert await version(kernel) == 2
             await kernel.call(Rollback("counter"))
             assert await version(kernel) == 1

@@ -144,8 +144,14 @@ class TestFault:
             ({"plugins": {"greeter": {"grants": "x"}}}, "`$.plugins.greeter.grants`: expected `array`, got `str`"),
             ({"plugins": {"greeter": {"grants": [1]}}}, "`$.plugins.greeter.grants[0]`: expected `str`, got `int`"),
             ({"plugins": {"greeter": {"greeting": 1}}}, "`$.plugins.greeter.greeting`: expected `str`, got `int`"),
-            ({"plugins": {"greeter": {"greting": ""}}}, "`$.plugins.greeter`: unknown key 'greting'; did you mean 'gre"),
-            ({"plugins": {"greeter": {"zones": [{"nam": ""}]}}}, "`$.plugins.greeter.zones[0]`: unknown key 'nam'; did"),
+            (
+                {"plugins": {"greeter": {"greting": ""}}},
+                "`$.plugins.greeter`: unknown key 'greting'; did you mean 'gre",
+            ),
+            (
+                {"plugins": {"greeter": {"zones": [{"nam": ""}]}}},
+                "`$.plugins.greeter.zones[0]`: unknown key 'nam'; did",
+            ),
             ({"plugins": {"greeter": {"best": {"name": "", "mode": "dry"}}}}, "mode`: invalid enum value 'dry'; expec"),
         ],
     )

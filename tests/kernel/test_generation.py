@@ -321,13 +321,14 @@ class TestForward:
             await kernel.add_plugin(Probe)
             generation = kernel._running().plugins.entry("probe").generation
             assert generation is not None
+            await anyio.wait_all_tasks_blocked()
             with kernel.subscribe(Reading) as events:
                 await generation.pause()
                 release.set()
                 await anyio.wait_all_tasks_blocked()
                 assert len(events.mailbox) == 0
                 await kernel.remove_plugin("probe")
-                assert await anext(events) == Reading(1.0)
+                assert events.mailbox.get_nowait() == Reading(1.0)
 
 
 class RepeatSettings(Settings):
@@ -336,7 +337,7 @@ class RepeatSettings(Settings):
 
 class TestEvery:
     async def test_a_method_is_repeated_at_other_times(self) -> None:
-        """The first run comes after one interval or at once, the others an interval after the start of the one before."""
+        """The first run comes after one interval or at once, each other an interval after the start of the last."""
         clock = FakeClock()
         runs: dict[str, list[float]] = {"tick": [], "at_once": [], "added": []}
 
@@ -357,7 +358,7 @@ class TestEvery:
                 runs["added"].append(clock.monotonic())
 
         async with run_plugin(Clocked, clock=clock):
-            await clock.advance(12.0)
+            await clock.advance(13.0)
         assert runs == {"tick": [5.0, 10.0], "at_once": [0.0, 4.0, 8.0, 12.0], "added": [6.0, 12.0]}
 
     async def test_runs_overlap(self) -> None:
@@ -371,8 +372,12 @@ class TestEvery:
                 runs.append(clock.monotonic())
                 await clock.sleep(2.5)
 
-        async with run_plugin(Slow, clock=clock):
+        async with run_plugin(Slow, clock=clock) as kernel:
             await clock.advance(7.0)
+            assert runs == [1.0, 3.5, 6.0]
+            async with anyio.create_task_group() as group:
+                group.start_soon(kernel.remove_plugin, "slow")
+                await clock.advance(2.0)
         assert runs == [1.0, 3.5, 6.0]
 
     @FAULTS

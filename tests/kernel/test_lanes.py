@@ -37,7 +37,11 @@ class TestOrder:
         assert anyio.run(run) == sorted(items, key=lambda item: item[0])
 
     @settings(max_examples=300)
-    @given(st.lists(st.tuples(names, st.sampled_from(["put", "put", "put", "discard", "get"]), st.integers(0, 9)), max_size=60))
+    @given(
+        st.lists(
+            st.tuples(names, st.sampled_from(["put", "put", "put", "discard", "get"]), st.integers(0, 9)), max_size=60
+        )
+    )
     def test_every_item_leaves_once_whatever_is_taken_out_between(self, steps: list[tuple[str, str, int]]) -> None:
         """Put, get and discard in any order agree with a list."""
 

@@ -18,7 +18,9 @@ policies = st.builds(
 
 class TestBackoff:
     @given(policies, st.integers(1, 10**9), chance)
-    def test_the_wait_stays_within_the_bounds_of_its_policy(self, policy: RetryPolicy, attempts: int, random: float) -> None:
+    def test_the_wait_stays_within_the_bounds_of_its_policy(
+        self, policy: RetryPolicy, attempts: int, random: float
+    ) -> None:
         """Between 0 and the capped exponential, however many attempts there were."""
         wait = backoff(policy, attempts, lambda: random)
 

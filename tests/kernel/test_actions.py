@@ -1,0 +1,905 @@
+"""The action queue: what is accepted ends once, as done, as a dead letter, or in the journal."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aetherra.kernel import (
+    ActionCancelledError,
+    ActionEnvelope,
+    ActionExpiredError,
+    ActionPriority,
+    ActionQueueFullError,
+    DataFileError,
+    DeadLetter,
+    LaneConfig,
+    LanesConfig,
+    LetterNotFoundError,
+    Reject,
+    RetryLater,
+    RetryPolicy,
+)
+from aetherra.kernel.actions import ActionQueue
+from aetherra.kernel.dlq import DeadLetterQueue
+from aetherra.kernel.journal import Journal
+from aetherra.kernel.testing import FakeClock
+from aetherra.registry import (
+    Bus,
+    CallTimeoutError,
+    HandlerError,
+    Identity,
+    Message,
+    MessageValidationError,
+    NoHandlerError,
+    ReplyTypeError,
+    Request,
+    Route,
+)
+
+GARDENER = Identity("plugin", "garden", 3)
+ONCE = RetryPolicy(1)
+AT_ONCE = RetryPolicy(3, 0.0, 0.0)
+
+
+class Watered(Message, tag="actions.watered"):
+    zone: str
+
+
+class Water(Request[Watered], tag="actions.water"):
+    zone: str = ""
+    extra: Any = None
+
+
+class Unknown(Request[None], tag="actions.unknown"):
+    pass
+
+
+class Garden:
+    """A bus with one handler, whose next calls do what ``plan`` says, and a queue in front of it."""
+
+    def __init__(self, journal: Journal | None, folder: Path | None, workers: int, capacity: int) -> None:
+        self.clock = FakeClock()
+        self.bus = Bus(clock=self.clock)
+        self.bus.add_routes([Route(Water, self.water, GARDENER)])
+        self.letters: list[DeadLetter] = []
+        self.calls: list[str] = []
+        self.plan: list[Callable[[], Awaitable[None]]] = []
+        lane = LaneConfig(capacity=capacity)
+        self.dlq = DeadLetterQueue(None if folder is None else folder / "dlq.jsonl")
+        self.queue = ActionQueue(
+            self.bus,
+            self.dlq,
+            lanes=LanesConfig(high=lane, normal=lane, background=lane),
+            workers=workers,
+            journal=journal,
+            on_dead_letter=self.letters.append,
+        )
+
+    async def water(self, request: Water) -> Watered:
+        self.calls.append(request.zone)
+        if self.plan:
+            await self.plan.pop(0)()
+        return Watered(request.zone)
+
+    async def rest(self) -> None:
+        await self.clock.advance(0)
+
+    def reasons(self) -> list[str]:
+        return [letter.reason for letter in self.letters]
+
+
+@asynccontextmanager
+async def garden(
+    *, workers: int = 1, capacity: int = 100, folder: Path | None = None, durable: bool = False, stop_timeout: float = 0
+) -> AsyncGenerator[Garden]:
+    journal = Journal(folder / "journal.jsonl", sync=False) if durable and folder else None
+    unfinished = journal.open() if journal else []
+    made = Garden(journal, folder, workers, capacity)
+    async with made.queue.running(lambda: stop_timeout):
+        for record, attempts in unfinished:
+            made.queue.resume(record, attempts)
+        yield made
+    made.dlq.close()
+    if journal is not None:
+        journal.close()
+
+
+def failing(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def fail() -> None:
+        raise error
+
+    return fail
+
+
+def until(event: anyio.Event) -> Callable[[], Awaitable[None]]:
+    return event.wait
+
+
+class TestSubmit:
+    async def test_a_submitted_request_is_done_and_its_reply_is_typed(self) -> None:
+        """What can be called can be submitted; the handle has the reply, as often as it is asked."""
+        async with garden() as g:
+            handle = g.queue.submit(Water("north"))
+            assert handle.status == "queued"
+            assert await handle.wait() == Watered("north")
+            assert await handle.wait() == Watered("north")
+
+            assert (handle.status, handle.attempts, handle.trace_id) == ("done", 1, handle.envelope.trace_id)
+            numbers = g.queue.statistics()
+            assert (numbers.accepted, numbers.done, numbers.retried, numbers.dead) == (1, 1, 0, {})
+            assert g.letters == []
+
+    async def test_urgent_actions_overtake_waiting_ones_of_their_lane(self) -> None:
+        """Lowest priority number first; equals in the order they came."""
+        async with garden() as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            g.queue.submit(Water("first"), priority=ActionPriority.HIGH)
+            await g.rest()
+            for zone, priority in (
+                ("high", ActionPriority.HIGH),
+                ("high too", ActionPriority.HIGH),
+                ("critical", ActionPriority.CRITICAL),
+                ("emergency", ActionPriority.EMERGENCY),
+            ):
+                g.queue.submit(Water(zone), priority=priority)
+            gate.set()
+            await g.rest()
+
+            assert g.calls == ["first", "emergency", "critical", "high", "high too"]
+
+    async def test_as_many_actions_run_at_a_time_as_there_are_workers(self) -> None:
+        """No more, and no fewer."""
+        async with garden(workers=3) as g:
+            gate = anyio.Event()
+            g.plan.extend([until(gate)] * 5)
+            for number in range(5):
+                g.queue.submit(Water(str(number)))
+            await g.rest()
+
+            numbers = g.queue.statistics()
+            assert (len(g.calls), numbers.running, numbers.lanes["normal"].depth) == (3, 3, 2)
+            gate.set()
+            await g.rest()
+            numbers = g.queue.statistics()
+            assert (len(g.calls), numbers.running, numbers.done) == (5, 0, 5)
+
+    async def test_a_full_lane_refuses_counts_and_dead_letters(self) -> None:
+        """The refusal is loud, and the other lanes go on."""
+        async with garden(capacity=2) as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            for _ in range(3):
+                g.queue.submit(Water())
+                await g.rest()
+            with pytest.raises(ActionQueueFullError, match="normal lane is full") as caught:
+                g.queue.submit(Water("refused"))
+            g.queue.submit(Water("urgent"), priority=ActionPriority.HIGH)
+
+            (letter,) = g.letters
+            assert (letter.reason, letter.attempts, letter.params["zone"]) == ("queue_full", 0, "refused")
+            assert (letter.error_type, letter.trace_id) == ("ActionQueueFullError", caught.value.trace_id)
+            numbers = g.queue.statistics()
+            assert (numbers.lanes["normal"].refused, numbers.accepted, numbers.dead) == (1, 4, {"queue_full": 1})
+            gate.set()
+
+    async def test_actions_between_two_attempts_keep_their_room(self) -> None:
+        """A lane does not take in more because some of its actions wait elsewhere for their next attempt."""
+        async with garden(capacity=1) as g:
+            g.plan.append(failing(RetryLater(10.0)))
+            handle = g.queue.submit(Water("waits"))
+            await g.rest()
+            assert handle.status == "waiting"
+            with pytest.raises(ActionQueueFullError):
+                g.queue.submit(Water())
+            await g.clock.advance(10.0)
+
+            assert await handle.wait() == Watered("waits")
+
+    @pytest.mark.parametrize("deadline", [0.0, -1.0])
+    async def test_a_deadline_that_is_not_in_the_future_is_refused(self, deadline: float) -> None:
+        """And dead-lettered, as everything that is refused."""
+        async with garden() as g:
+            with pytest.raises(ActionExpiredError):
+                g.queue.submit(Water(), deadline=deadline)
+            await g.rest()
+
+            assert (g.reasons(), g.calls, g.queue.statistics().accepted) == (["expired"], [], 0)
+
+    async def test_the_same_envelope_twice_is_one_action_while_it_lasts(self) -> None:
+        """Submitting again by mistake, or to be sure, gives the handle that there is."""
+        async with garden() as g:
+            envelope = ActionEnvelope(Water("north"))
+            handle = g.queue.submit_envelope(envelope)
+
+            assert g.queue.submit_envelope(envelope) is handle
+            await handle.wait()
+            assert g.calls == ["north"]
+            assert g.queue.submit_envelope(envelope) is not handle
+            await g.rest()
+            assert (g.calls, g.queue.statistics().done) == (["north", "north"], 2)
+
+    async def test_handlers_that_never_wait_do_not_hold_up_the_loop(self) -> None:
+        """An action that submits the next one for ever leaves room for others to run."""
+        async with garden() as g:
+            g.queue.submit(Water())
+
+            async def submit_another() -> None:
+                if len(g.calls) < 1000:
+                    g.plan.append(submit_another)
+                    g.queue.submit(Water())
+
+            g.plan.append(submit_another)
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+
+            assert 0 < len(g.calls) < 1000
+
+
+class TestRetry:
+    async def test_a_failed_attempt_is_followed_by_another_that_may_succeed(self) -> None:
+        """Its handle tells the state in between, and the statistics count one retry."""
+        async with garden() as g:
+            g.plan.append(failing(OSError("dry")))
+            handle = g.queue.submit(Water("north"), retry=RetryPolicy(3, 8.0, 8.0))
+            await g.rest()
+            assert (handle.status, handle.attempts, g.queue.statistics().waiting) == ("waiting", 1, 1)
+            await g.clock.advance(8.0)
+
+            assert await handle.wait() == Watered("north")
+            numbers = g.queue.statistics()
+            assert (handle.attempts, numbers.retried, numbers.done, numbers.waiting) == (2, 1, 1, 0)
+            assert g.letters == []
+
+    async def test_an_action_that_always_fails_is_dead_lettered_with_what_happened(self) -> None:
+        """Error type, text, traceback, plugin, generation and attempts; the waiter gets the same error."""
+        async with garden() as g:
+            g.plan.extend([failing(KeyError("valve"))] * 3)
+            handle = g.queue.submit(Water("north"), retry=AT_ONCE)
+            with pytest.raises(HandlerError, match="valve") as caught:
+                await handle.wait()
+
+            assert isinstance(caught.value.__cause__, KeyError)
+            (letter,) = g.letters
+            assert (letter.reason, letter.attempts, letter.error_type) == ("failed", 3, "KeyError")
+            assert (letter.plugin, letter.generation, letter.params["zone"]) == ("garden", 3, "north")
+            assert "valve" in letter.message
+            assert "in fail" in letter.traceback
+            assert handle.status == "dead"
+            numbers = g.queue.statistics()
+            assert (numbers.retried, numbers.done, numbers.dead) == (2, 0, {"failed": 1})
+            assert g.dlq.items() == [letter]
+
+    async def test_an_attempt_that_takes_too_long_is_cancelled_and_tried_again(self) -> None:
+        """``timeout`` bounds one attempt."""
+        async with garden() as g:
+            g.plan.append(anyio.sleep_forever)
+            handle = g.queue.submit(Water("north"), timeout=2.0, retry=AT_ONCE)
+            await g.clock.advance(1.9)
+            assert handle.attempts == 1
+            await g.clock.advance(0.1)
+
+            assert await handle.wait() == Watered("north")
+            assert handle.attempts == 2
+
+    async def test_attempts_that_all_take_too_long_end_as_timeout(self) -> None:
+        """The waiter gets the timeout error of the last."""
+        async with garden() as g:
+            g.plan.extend([anyio.sleep_forever] * 3)
+            handle = g.queue.submit(Water(), timeout=2.0, retry=AT_ONCE)
+            await g.clock.advance(10.0)
+
+            with pytest.raises(CallTimeoutError):
+                await handle.wait()
+            assert (g.reasons(), handle.attempts) == (["timeout"], 3)
+
+    async def test_retry_later_waits_as_long_as_it_asks(self) -> None:
+        """In place of the backoff."""
+        async with garden() as g:
+            g.plan.append(failing(RetryLater(60.0)))
+            handle = g.queue.submit(Water(), retry=AT_ONCE)
+            await g.clock.advance(59.0)
+            assert handle.status == "waiting"
+            await g.clock.advance(1.0)
+
+            assert handle.status == "done"
+
+    async def test_retry_later_beyond_the_deadline_or_the_last_attempt_ends_it(self) -> None:
+        """A handler's wish does not go before the action's own bounds."""
+        async with garden() as g:
+            g.plan.extend([failing(RetryLater(60.0)), failing(RetryLater(1.0))])
+            g.queue.submit(Water(), deadline=30.0)
+            g.queue.submit(Water(), retry=ONCE)
+            await g.clock.advance(100.0)
+
+            assert g.reasons() == ["failed", "failed"]
+            assert len(g.calls) == 2
+
+    async def test_a_rejected_action_is_dead_at_once(self) -> None:
+        """``Reject`` says that trying again would not help."""
+        async with garden() as g:
+            g.plan.append(failing(Reject("no such zone")))
+            with pytest.raises(HandlerError, match="no such zone"):
+                await g.queue.submit(Water()).wait()
+
+            assert (g.reasons(), g.letters[0].error_type, g.letters[0].attempts) == (["rejected"], "Reject", 1)
+
+    @pytest.mark.parametrize("error", [SystemExit(3), BaseException("odd"), BaseExceptionGroup("g", [SystemExit()])])
+    async def test_a_handler_cannot_end_a_worker_whatever_it_raises(self, error: BaseException) -> None:
+        """``sys.exit()`` in a plugin is its failure, not the host's end."""
+        async with garden() as g:
+            g.plan.append(failing(error))
+            with pytest.raises(HandlerError):
+                await g.queue.submit(Water(), retry=ONCE).wait()
+
+            assert (g.reasons(), g.letters[0].error_type) == (["failed"], type(error).__name__)
+            assert await g.queue.submit(Water("next")).wait() == Watered("next")
+
+    async def test_an_action_that_nobody_answers_waits_for_somebody(self) -> None:
+        """A plugin that restarts meanwhile gets it; else it ends as ``no_handler``."""
+        async with garden() as g:
+            lost = g.queue.submit(Unknown(), retry=AT_ONCE)
+            with pytest.raises(NoHandlerError, match=r"actions\.unknown"):
+                await lost.wait()
+            assert (g.reasons(), lost.attempts) == (["no_handler"], 3)
+
+            found = g.queue.submit(Unknown(), retry=RetryPolicy(3, 8.0, 8.0))
+            await g.rest()
+
+            async def answer(_: Unknown) -> None:
+                return None
+
+            g.bus.add_routes([Route(Unknown, answer, GARDENER)])
+            await g.clock.advance(8.0)
+            assert found.status == "done"
+
+    async def test_a_wrong_reply_is_not_asked_for_again(self) -> None:
+        """A handler that answers with the wrong type would do so again."""
+        async with garden() as g:
+
+            async def answer(_: Unknown) -> Any:
+                return Watered("x")
+
+            g.bus.add_routes([Route(Unknown, answer, GARDENER)])
+            with pytest.raises(ReplyTypeError):
+                await g.queue.submit(Unknown()).wait()
+
+            assert (g.reasons(), g.letters[0].attempts) == (["invalid"], 1)
+
+
+class TestDeadline:
+    async def test_an_action_that_expires_while_it_waits_is_never_started(self) -> None:
+        """Its waiter is told, and its letter says so."""
+        async with garden() as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            g.queue.submit(Water("first"))
+            late = g.queue.submit(Water("late"), deadline=5.0)
+            await g.clock.advance(6.0)
+            gate.set()
+
+            with pytest.raises(ActionExpiredError):
+                await late.wait()
+            assert (g.calls, g.reasons(), late.attempts) == (["first"], ["expired"], 0)
+
+    async def test_an_attempt_ends_at_the_deadline(self) -> None:
+        """However long its timeout: the waiter gets the deadline's error, with the attempt's as its cause."""
+        async with garden() as g:
+            g.plan.append(anyio.sleep_forever)
+            handle = g.queue.submit(Water(), timeout=30.0, deadline=5.0)
+            await g.clock.advance(5.0)
+
+            with pytest.raises(ActionExpiredError) as caught:
+                await handle.wait()
+            assert isinstance(caught.value.__cause__, CallTimeoutError)
+            assert (g.reasons(), handle.attempts) == (["expired"], 1)
+
+    async def test_an_attempt_that_the_deadline_cut_short_is_expired_though_timers_are_early(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An event loop's timer may fire a hair before its time; the reason does not depend on it."""
+        async with garden() as g:
+            exact = g.clock.move_on_after
+            monkeypatch.setattr(g.clock, "move_on_after", lambda seconds: exact(seconds - 0.001))
+            g.plan.append(anyio.sleep_forever)
+            g.queue.submit(Water(), timeout=30.0, deadline=5.0, retry=AT_ONCE)
+            await g.clock.advance(5.0)
+
+            assert (g.reasons(), len(g.calls)) == (["expired"], 1)
+
+    async def test_a_jump_of_the_wall_clock_disturbs_no_deadline(self) -> None:
+        """Neither an hour back nor an hour forward; ages stay true, too."""
+        async with garden() as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            g.queue.submit(Water("first"))
+            handles = [g.queue.submit(Water(), deadline=10.0) for _ in range(2)]
+            await g.clock.advance(4.0)
+            for jump in (3600.0, -7200.0):
+                g.clock.set_time(g.clock.time() + jump)
+                assert g.queue.statistics().oldest_age == 4.0
+            gate.set()
+            await g.rest()
+
+            assert [handle.status for handle in handles] == ["done", "done"]
+
+
+class TestCancel:
+    async def test_a_queued_action_ends_at_once_and_gives_its_room_back(self) -> None:
+        """It is never started, and the lane takes another in its place."""
+        async with garden(capacity=1) as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            g.queue.submit(Water("first"))
+            await g.rest()
+            handle = g.queue.submit(Water("cancelled"))
+
+            assert handle.cancel()
+            assert not handle.cancel()
+            assert handle.status == "dead"
+            with pytest.raises(ActionCancelledError, match="it was cancelled"):
+                await handle.wait()
+            assert g.queue.statistics().lanes["normal"].depth == 0
+            g.queue.submit(Water("next"))
+            gate.set()
+            await g.rest()
+            assert g.calls == ["first", "next"]
+            assert g.reasons() == ["cancelled"]
+
+    async def test_a_running_action_has_its_handler_cancelled(self) -> None:
+        """And its worker goes on with the next."""
+        async with garden() as g:
+            ended: list[str] = []
+
+            async def work() -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    ended.append("cancelled")
+
+            g.plan.append(work)
+            handle = g.queue.submit(Water())
+            await g.rest()
+            assert handle.status == "running"
+            assert handle.cancel()
+            assert not handle.cancel()
+            with pytest.raises(ActionCancelledError):
+                await handle.wait()
+
+            assert (ended, g.reasons()) == (["cancelled"], ["cancelled"])
+            assert await g.queue.submit(Water("next")).wait() == Watered("next")
+
+    async def test_an_action_between_two_attempts_ends_at_once(self) -> None:
+        """It does not sit out its backoff."""
+        async with garden() as g:
+            g.plan.append(failing(RetryLater(100.0)))
+            handle = g.queue.submit(Water())
+            await g.rest()
+            assert handle.cancel()
+
+            assert (handle.status, g.queue.statistics().waiting) == ("dead", 0)
+            again = g.queue.submit_envelope(handle.envelope)  # nothing of the first is left to disturb the second
+            with pytest.raises(ActionCancelledError):
+                await handle.wait()
+            await g.clock.advance(200.0)
+            assert (len(g.calls), g.reasons(), again.status) == (2, ["cancelled"], "done")
+            assert g.queue.statistics().waiting == 0
+
+    async def test_a_handler_that_fails_on_its_cancellation_is_not_tried_again(self) -> None:
+        """``cancel()`` said that the action ends; an error on the way out does not bring it back."""
+        async with garden() as g:
+
+            async def work() -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    raise OSError("cannot tidy up")
+
+            g.plan.append(work)
+            handle = g.queue.submit(Water(), retry=RetryPolicy(3, 8.0, 8.0))
+            await g.rest()
+            handle.cancel()
+            await g.rest()
+
+            assert (handle.status, g.reasons()) == ("dead", ["cancelled"])
+
+    async def test_an_action_that_ended_cannot_be_cancelled(self) -> None:
+        """``False``, and nothing changes."""
+        async with garden() as g:
+            handle = g.queue.submit(Water())
+            await handle.wait()
+
+            assert not handle.cancel()
+            assert (handle.status, g.letters) == ("done", [])
+
+    async def test_cancelling_the_waiter_leaves_the_action_be(self) -> None:
+        """Work that was accepted does not hang on who waits for it."""
+        async with garden() as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            handle = g.queue.submit(Water("north"))
+            with g.clock.move_on_after(1.0) as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(handle.wait)
+                    await g.clock.advance(1.0)
+                    await anyio.sleep_forever()
+            assert scope.cancelled_caught
+            gate.set()
+
+            assert await handle.wait() == Watered("north")
+
+
+class TestStop:
+    async def test_what_runs_is_finished_and_what_waits_is_dead_lettered_without_a_journal(self) -> None:
+        """Queued, waiting for a retry and submitted too late: each has its letter, and each waiter is told."""
+        gate = anyio.Event()
+        async with anyio.create_task_group() as group:
+            async with garden(workers=2, stop_timeout=60.0) as g:
+                g.plan.extend([failing(RetryLater(100.0)), until(gate), until(gate)])
+                waiting = g.queue.submit(Water("waiting"))
+                await g.rest()
+                running = g.queue.submit(Water("running"))
+                failing_later = g.queue.submit(Water("running too"))
+                queued = g.queue.submit(Water("queued"))
+                await g.rest()
+                late: list[BaseException] = []
+
+                async def submit_late() -> None:
+                    while queued.status != "dead":
+                        await anyio.lowlevel.checkpoint()
+                    with pytest.raises(ActionCancelledError, match="stopping") as caught:
+                        g.queue.submit(Water("late"))
+                    late.append(caught.value)
+                    gate.set()
+
+                group.start_soon(submit_late)
+
+        assert late
+        assert await running.wait() == Watered("running")
+        assert await failing_later.wait() == Watered("running too")
+        for handle in (waiting, queued):
+            with pytest.raises(ActionCancelledError, match="dead-lettered"):
+                await handle.wait()
+        letters = {letter.params["zone"]: (letter.reason, letter.attempts) for letter in g.letters}
+        assert letters == {"waiting": ("shutdown", 1), "queued": ("shutdown", 0), "late": ("shutdown", 0)}
+
+    async def test_what_runs_too_long_is_cancelled_and_dead_lettered_without_a_journal(self) -> None:
+        """The stop is bounded, and what it cuts off is not lost."""
+        async with garden() as g:
+            g.plan.append(anyio.sleep_forever)
+            handle = g.queue.submit(Water("stuck"))
+            await g.rest()
+
+        with pytest.raises(ActionCancelledError):
+            await handle.wait()
+        assert [(letter.reason, letter.attempts) for letter in g.letters] == [("shutdown", 1)]
+
+    async def test_a_failure_during_the_stop_is_not_tried_again_in_it(self) -> None:
+        """No new work; it ends as what waits does."""
+        gate = anyio.Event()
+
+        async def fail_at_the_gate() -> None:
+            await gate.wait()
+            raise OSError("dry")
+
+        async with anyio.create_task_group() as group:
+            async with garden(stop_timeout=60.0) as g:
+                g.plan.append(fail_at_the_gate)
+                handle = g.queue.submit(Water(), retry=AT_ONCE)
+                queued = g.queue.submit(Water("queued"))
+                await g.rest()
+
+                async def open_the_gate() -> None:
+                    while queued.status != "dead":
+                        await anyio.lowlevel.checkpoint()
+                    gate.set()
+
+                group.start_soon(open_the_gate)
+
+        with pytest.raises(ActionCancelledError):
+            await handle.wait()
+        assert (g.calls, g.reasons()) == ([""], ["shutdown", "shutdown"])
+        assert g.queue.statistics().retried == 0
+
+    async def test_a_journal_keeps_what_is_unfinished_for_the_next_start(self, tmp_path: Path) -> None:
+        """Queued, running and waiting: resumed in order, with the attempts that failed; no letter is written."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.extend([failing(RetryLater(100.0)), anyio.sleep_forever])
+            g.queue.submit(Water("waiting"))
+            await g.rest()
+            g.queue.submit(Water("running"))
+            await g.rest()
+            queued = g.queue.submit(Water("queued"))
+            await g.rest()
+        with pytest.raises(ActionCancelledError, match="journal for the next start"):
+            await queued.wait()
+        assert g.letters == []
+
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.extend([failing(OSError("dry")), failing(OSError("dry"))])
+            await g.rest()
+            assert g.calls == ["waiting", "running", "queued"]
+            assert g.queue.statistics().accepted == 3
+            await g.clock.advance(1.0)
+            assert g.queue.statistics().done == 3
+
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.rest()
+            assert g.calls == []
+
+    async def test_attempts_are_counted_across_starts(self, tmp_path: Path) -> None:
+        """One failure in each of three runs is three in all."""
+        for run in range(3):
+            async with garden(folder=tmp_path, durable=True) as g:
+                g.plan.append(failing(OSError("dry")))
+                if run == 0:
+                    g.queue.submit(Water(), retry=RetryPolicy(3, 10.0, 10.0))
+                await g.rest()
+                assert g.queue.statistics().retried == (run < 2)
+
+        assert [(letter.reason, letter.attempts) for letter in g.letters] == [("failed", 3)]
+        assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
+
+    async def test_an_action_that_expired_while_the_host_was_down_is_not_started(self, tmp_path: Path) -> None:
+        """A deadline is a time of day; the next start knows that it has passed."""
+        journal = Journal(tmp_path / "journal.jsonl", sync=False)
+        journal.open()
+        journal.accepted(ActionEnvelope(Water("late"), deadline=1.0, enqueued=0.5))
+        journal.close()
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.rest()
+        assert (g.calls, g.reasons()) == ([], ["expired"])
+
+
+class TestResume:
+    async def test_an_action_that_killed_its_host_each_time_is_dead_lettered(self, tmp_path: Path) -> None:
+        """A poison message cannot keep a host from starting: attempts under way at a crash count from the second on."""
+        journal = Journal(tmp_path / "journal.jsonl", sync=False)
+        journal.open()
+        journal.accepted(ActionEnvelope(Water("poison"), retry=RetryPolicy(2), trace_id="p"))
+        journal.close()
+        for crash in range(2):
+            async with garden(folder=tmp_path, durable=True) as g:
+                g.plan.append(anyio.sleep_forever)
+                await g.rest()
+                assert g.calls == ["poison"]
+                kept = (tmp_path / "journal.jsonl").read_bytes()
+            assert g.letters == [], crash
+            (tmp_path / "journal.jsonl").write_bytes(kept)  # as a kill -9 during the attempt leaves it
+
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.rest()
+        (letter,) = g.letters
+        assert (g.calls, letter.reason, letter.attempts) == ([], "failed", 2)
+        assert "died during attempt 2 of 2" in letter.message
+        assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
+
+    async def test_an_action_that_nobody_can_read_any_more_is_dead_lettered(self, tmp_path: Path) -> None:
+        """Its plugin is gone, or its request has other fields today; the letter has all that was accepted."""
+
+        class OldWater(Request[None], tag="actions.water"):
+            litres: int
+
+        journal = Journal(tmp_path / "journal.jsonl", sync=False)
+        journal.open()
+        journal.accepted(ActionEnvelope(Unknown()))
+        journal.accepted(ActionEnvelope(OldWater(3)))
+        journal.close()
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.rest()
+
+        assert [(letter.reason, letter.params) for letter in g.letters] == [
+            ("no_handler", {}),
+            ("invalid", {"litres": 3}),
+        ]
+        assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
+
+
+class TestDisk:
+    async def test_an_action_that_cannot_be_journalled_is_not_accepted(self, tmp_path: Path) -> None:
+        """The caller is told, and nothing runs that a crash would lose."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            (tmp_path / "journal.jsonl").mkdir()
+            with pytest.raises(DataFileError):
+                g.queue.submit(Water())
+            (tmp_path / "journal.jsonl").rmdir()
+            with pytest.raises(MessageValidationError, match="journal"):
+                g.queue.submit(Water(extra=object()))
+            await g.rest()
+
+            assert (g.calls, g.queue.statistics().accepted) == ([], 0)
+
+    async def test_a_dead_action_stays_in_the_journal_until_its_letter_is_on_disk(self, tmp_path: Path) -> None:
+        """Between the two it is never in neither."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            (tmp_path / "dlq.jsonl").mkdir()
+            g.plan.extend([failing(Reject("no"))] * 2)
+            first = g.queue.submit(Water("first"))
+            await g.rest()
+            assert (first.status, g.dlq.statistics().unwritten) == ("dead", 1)
+            kept = Journal(tmp_path / "journal.jsonl", sync=False).open()
+            assert [record.trace_id for record, _ in kept] == [first.trace_id]
+            (tmp_path / "dlq.jsonl").rmdir()
+
+        assert g.dlq.statistics().unwritten == 0
+        assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
+        assert [letter.trace_id for letter in DeadLetterQueue(tmp_path / "dlq.jsonl").items()] == [first.trace_id]
+
+    async def test_an_end_that_cannot_be_journalled_is_an_end_all_the_same(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The action is done; it is said that a crash would have it done again."""
+        async with garden(folder=tmp_path, durable=True) as g:
+
+            async def take_the_file_away() -> None:
+                (tmp_path / "journal.jsonl").unlink()
+                (tmp_path / "journal.jsonl").mkdir()
+
+            g.plan.append(take_the_file_away)
+            assert await g.queue.submit(Water("north")).wait() == Watered("north")
+
+            assert "may run again after a crash" in caplog.text
+            (tmp_path / "journal.jsonl").rmdir()
+
+
+class TestRedrive:
+    async def test_a_letters_action_is_sent_again_and_the_letter_leaves(self, tmp_path: Path) -> None:
+        """As a new action with all its attempts, its priority and its policy."""
+        async with garden(folder=tmp_path) as g:
+            g.plan.append(failing(Reject("closed")))
+            dead = g.queue.submit(Water("north"), priority=ActionPriority.LOW, timeout=7.0, retry=RetryPolicy(5))
+            await g.rest()
+            handle = await g.queue.redrive(dead.trace_id)
+
+            assert await handle.wait() == Watered("north")
+            sent = handle.envelope
+            assert (sent.priority, sent.timeout, sent.retry) == (ActionPriority.LOW, 7.0, RetryPolicy(5))
+            assert sent.trace_id != dead.trace_id
+            assert g.dlq.items() == []
+            with pytest.raises(LetterNotFoundError):
+                await g.queue.redrive(dead.trace_id)
+
+    async def test_two_redrives_of_one_letter_send_its_action_once(self, tmp_path: Path) -> None:
+        """The second finds no letter."""
+        async with garden(folder=tmp_path) as g:
+            g.plan.append(failing(Reject("closed")))
+            dead = g.queue.submit(Water("north"))
+            await g.rest()
+            outcomes: list[str] = []
+
+            async def redrive() -> None:
+                try:
+                    await g.queue.redrive(dead.trace_id)
+                    outcomes.append("sent")
+                except LetterNotFoundError:
+                    outcomes.append("none")
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(redrive)
+                group.start_soon(redrive)
+            await g.rest()
+
+            assert sorted(outcomes) == ["none", "sent"]
+            assert g.calls == ["north", "north"]
+
+    async def test_the_letter_stays_when_its_action_cannot_be_sent(self, tmp_path: Path) -> None:
+        """No handler, other fields today, a full lane: the error says which, and nothing is lost or written twice."""
+        async with garden(folder=tmp_path, capacity=1) as g:
+            gate = anyio.Event()
+            g.plan.extend([failing(Reject("closed")), until(gate)])
+            dead = g.queue.submit(Water("north"))
+            unknown = g.queue.submit(Unknown(), retry=ONCE, priority=ActionPriority.LOW)
+            await g.rest()
+            g.queue.submit(Water("running"))
+            await g.rest()
+            g.queue.submit(Water("queued"))
+            with pytest.raises(NoHandlerError):
+                await g.queue.redrive(unknown.trace_id)
+            with pytest.raises(ActionQueueFullError):
+                await g.queue.redrive(dead.trace_id)
+            gate.set()
+            await g.rest()
+
+            class OtherWater(Request[None], tag="actions.water"):
+                litres: int
+
+            async def answer(_: OtherWater) -> None:
+                return None
+
+            old = next(route for route in g.bus.routes() if route.tag == "actions.water")
+            g.bus.add_routes([Route(OtherWater, answer, GARDENER)], replacing=[old])
+            with pytest.raises(MessageValidationError, match="unknown field"):
+                await g.queue.redrive(dead.trace_id)
+
+            assert {letter.trace_id for letter in g.dlq.items()} == {dead.trace_id, unknown.trace_id}
+            assert g.dlq.statistics().depth == 2
+
+
+class TestEnds:
+    @settings(max_examples=100, deadline=None)
+    @given(seed=st.integers(0, 2**32), backend=st.sampled_from(["asyncio", "trio"]), durable=st.booleans())
+    def test_every_accepted_action_ends_exactly_once(
+        self, tmp_path_factory: pytest.TempPathFactory, seed: int, backend: str, durable: bool
+    ) -> None:
+        """Random submissions, outcomes, cancellations and a stop at any point: done, dead, or in the journal."""
+        folder = tmp_path_factory.mktemp("ends")
+
+        async def run() -> None:
+            chance = random.Random(seed)
+            handles: dict[str, Any] = {}
+            refused = Counter[str]()
+            async with garden(
+                workers=chance.randrange(1, 4), capacity=5, folder=folder, durable=durable, stop_timeout=0
+            ) as g:
+
+                async def outcome() -> None:
+                    match chance.randrange(7):
+                        case 0:
+                            raise OSError("dry")
+                        case 1:
+                            raise RetryLater(chance.uniform(0, 5))
+                        case 2:
+                            raise Reject("no")
+                        case 3:
+                            raise SystemExit
+                        case 4:
+                            await g.clock.sleep(chance.uniform(0, 20))
+                        case _:
+                            await anyio.lowlevel.checkpoint()
+
+                for _ in range(chance.randrange(30)):
+                    g.plan.extend([outcome] * 3)
+                    match chance.randrange(4):
+                        case 0:
+                            await g.clock.advance(chance.uniform(0, 8))
+                        case 1 if handles:
+                            chance.choice(list(handles.values())).cancel()
+                        case _:
+                            try:
+                                handle = g.queue.submit(
+                                    Water(),
+                                    priority=chance.choice(list(ActionPriority)),
+                                    deadline=chance.choice([None, 0.0, chance.uniform(0, 20)]),
+                                    timeout=chance.uniform(0.1, 10),
+                                    retry=RetryPolicy(chance.randrange(1, 4), 1.0, 2.0),
+                                )
+                                handles[handle.trace_id] = handle
+                            except ActionExpiredError:
+                                refused["expired"] += 1
+                            except ActionQueueFullError:
+                                refused["queue_full"] += 1
+                before = g.queue.statistics()
+                assert sum(1 for handle in handles.values() if handle.status == "running") == before.running
+                assert before.waiting == sum(handle.status == "waiting" for handle in handles.values())
+            numbers = g.queue.statistics()
+
+            done = [name for name, handle in handles.items() if handle.status == "done"]
+            dead = [letter.trace_id for letter in g.letters if letter.trace_id in handles]
+            journalled: list[str] = []
+            if durable:
+                kept = Journal(folder / "journal.jsonl", sync=False).open()
+                journalled = [record.trace_id for record, _ in kept]
+            assert sorted([*done, *dead, *journalled]) == sorted(handles)
+            assert all(handle.status in ("done", "dead") for handle in handles.values())
+            assert (numbers.accepted, numbers.done) == (len(handles), len(done))
+            assert numbers.dead == Counter(letter.reason for letter in g.letters)
+            assert len(g.letters) == len(dead) + refused.total()
+            assert sum(lane.refused for lane in numbers.lanes.values()) == refused["queue_full"]
+            assert (numbers.running, numbers.waiting, numbers.oldest_age) == (0, 0, None)
+            assert sum(lane.depth for lane in numbers.lanes.values()) == 0
+            written = DeadLetterQueue(folder / "dlq.jsonl").items(limit=1000)
+            assert [letter.trace_id for letter in reversed(written)] == [letter.trace_id for letter in g.letters]
+            assert all(handle.attempts <= handle.envelope.retry.max_attempts for handle in handles.values())
+
+        anyio.run(run, backend=backend)

@@ -1,0 +1,423 @@
+"""The plugin manager: order, requirements, names, and plugins that fail beside others that do not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from aetherra.kernel import Config, Kernel, Plugin, PluginContext, PluginLoadError, PluginNotFoundError, Settings
+from aetherra.kernel.config import KernelConfig, PluginConfig
+from aetherra.kernel.manager import convert_settings
+from aetherra.kernel.testing import FakeClock
+
+HEADER = "from aetherra.plugins import Plugin, Request, Message, handler, every\nimport sys, anyio, time\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Generator[Path]:
+    """A folder on ``sys.path``, to write plugins in."""
+    sys.path.insert(0, str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    sys.path.remove(str(tmp_path))
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def offer(site: Path, distribution: str, *entry_points: str) -> None:
+    """Install a distribution that offers plugins, as far as metadata go."""
+    folder = site / f"{distribution}-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("\n".join(["[aetherra.plugins]", *entry_points, ""]))
+
+
+def files(folder: Path, **texts: str) -> Config:
+    """A configuration of plugins from files: each text is the class body, or with a class in it the whole module."""
+    plugins: dict[str, PluginConfig] = {}
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(
+            HEADER + (text if "class" in text else f"class P(Plugin):\n    name = '{name}'\n    {text}\n")
+        )
+        plugins[name] = PluginConfig(source=str(folder / f"{name}.py"))
+    return Config(kernel=KernelConfig(data_dir=None, discover=False), plugins=plugins, root=folder)
+
+
+def states(kernel: Kernel) -> dict[str, str]:
+    """Which plugin is in which state."""
+    return {info.name: info.state for info in kernel.plugins()}
+
+
+def reason(kernel: Kernel, name: str) -> str:
+    """Why a plugin failed."""
+    (info,) = (info for info in kernel.plugins() if info.name == name)
+    return info.reason
+
+
+NOTE = """async def start(self, ctx): sys.order.append('start {0}')
+    async def stop(self): sys.order.append('stop {0}')
+    requires = {1!r}"""
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What plugins made with ``NOTE`` do, in order."""
+    noted: list[str] = []
+    monkeypatch.setattr(sys, "order", noted, raising=False)
+    return noted
+
+
+class TestOrder:
+    async def test_a_plugin_starts_before_what_it_requires(self, tmp_path: Path, order: list[str]) -> None:
+        """Plugins start after what they require and stop before it."""
+        config = files(
+            tmp_path,
+            a=NOTE.format("a", ("b", "c")),
+            b=NOTE.format("b", ("c",)),
+            c=NOTE.format("c", ()),
+        )
+        async with Kernel(config) as kernel:
+            assert set(states(kernel).values()) == {"serving"}
+        assert order == ["start c", "start b", "start a", "stop a", "stop b", "stop c"]
+
+    async def test_a_removed_plugin_leaves_those_that_require_it(self, tmp_path: Path, order: list[str]) -> None:
+        """Removing a plugin stops those that require it first, and forgets them too."""
+        config = files(tmp_path, a=NOTE.format("a", ("b",)), b=NOTE.format("b", ()), c=NOTE.format("c", ()))
+        async with Kernel(config) as kernel:
+            await kernel.remove_plugin("b")
+            assert states(kernel) == {"c": "serving"}
+            assert order[-2:] == ["stop a", "stop b"]
+            with pytest.raises(PluginNotFoundError, match="there is no plugin 'b' here; there are: c"):
+                await kernel.remove_plugin("b")
+
+    async def test_requirements_that_cannot_be_met_are_waited_for(self, tmp_path: Path) -> None:
+        """What is missing, fails, or goes in a circle is named; the others start."""
+        config = files(
+            tmp_path,
+            well="pass",
+            lonely="requires = ('nobody',)",
+            broken="requires = ()\n    async def start(self, ctx): raise ValueError('no')",
+            hopeful="requires = ('broken',)",
+            selfish="requires = ('selfish',)",
+            hen="requires = ('egg',)",
+            egg="requires = ('chick',)",
+            chick="requires = ('well', 'hen')",
+            beside="requires = ('hen',)",
+        )
+        async with Kernel(config) as kernel:
+            assert [name for name, state in states(kernel).items() if state == "serving"] == ["well"]
+            assert reason(kernel, "lonely").endswith("it requires plugin 'nobody', which is not there")
+            assert reason(kernel, "hopeful").endswith("it requires plugin 'broken', which is failed")
+            assert reason(kernel, "selfish").endswith("it requires itself")
+            assert reason(kernel, "hen").endswith("its requirements go in a circle: hen -> egg -> chick -> hen")
+            assert reason(kernel, "egg").endswith("its requirements go in a circle: egg -> chick -> hen -> egg")
+            assert reason(kernel, "beside").endswith("it requires plugin 'hen', which is failed")
+
+    async def test_a_plugin_for_another_api_is_started(self, tmp_path: Path) -> None:
+        """It fails with what it requires and what is here."""
+        async with Kernel(files(tmp_path, future="requires = ('aetherra-api>=99',)")) as kernel:
+            assert "it requires 'aetherra-api>=99', this host has aetherra-api 1" in reason(kernel, "future")
+
+
+class TestConfigured:
+    async def test_a_source_is_not_brought_up(self, site: Path) -> None:
+        """Plugins come from files, folders and installed packages; settings stand under their names."""
+        text = "from aetherra.plugins import Plugin, Settings\nclass S(Settings):\n    size: int = 1\nclass P(Plugin[S]):\n"
+        body = "    name = '{}'\n    async def start(self, ctx): self.__class__.version = str(self.settings.size)\n"
+        (site / "one.py").write_text(text + body.format("one"))
+        (site / "two").mkdir()
+        (site / "two/__init__.py").write_text(text + body.format("two"))
+        (site / "installed_three.py").write_text(text + body.format("three"))
+        (site / "installed_four.py").write_text("1 / 0")
+        offer(site, "rooms", "three = installed_three:P", "four = installed_four:P")
+        document = {
+            "kernel": {"data_dir": None},
+            "plugins": {
+                "one": {"source": "one.py", "size": 2},
+                "two": {"source": "two", "size": 3},
+                "three": {"size": 4},
+                "four": {"enabled": False},
+                "five": {},
+                **{
+                    name: {"enabled": False}
+                    for name in ("hmr", "homeostasis", "self_improvement", "self_incorporation")
+                },
+            },
+        }
+        async with Kernel(Config.parse(document, path=site / "config.json")) as kernel:
+            assert {info.name: info.version for info in kernel.plugins()} == {
+                "one": "2",
+                "two": "3",
+                "three": "4",
+                "five": "",
+            }
+            assert "no installed package offers a plugin 'five'; install one, or name a file" in reason(kernel, "five")
+
+    async def test_wrong_settings_are_taken(self, tmp_path: Path) -> None:
+        """A wrong setting is named with its path, and its plugin alone fails."""
+        config = files(
+            tmp_path,
+            room="class S(__import__('aetherra.plugins').plugins.Settings):\n    size: int = 1\nclass Room(Plugin[S]): pass",
+            other="pass",
+        )
+        config.plugins["room"] = PluginConfig(source=config.plugins["room"].source, settings={"size": "big"})
+        async with Kernel(config) as kernel:
+            assert states(kernel) == {"room": "failed", "other": "serving"}
+            assert "`$.plugins.room.size`: expected `int`, got `str`" in reason(kernel, "room")
+
+    async def test_two_plugins_have_one_name(self, site: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """The second of a name is refused, naming both, wherever they come from."""
+        (site / "installed_room.py").write_text(HEADER + "class Room(Plugin): pass\n")
+        offer(site, "rooms", "room = installed_room:Room")
+        offer(site, "more-rooms", "room = installed_room:Room")
+        config = Config(kernel=KernelConfig(data_dir=None), root=site)
+        async with Kernel(config) as kernel:
+            assert states(kernel)["room"] == "serving"
+            (found,) = (record.getMessage() for record in caplog.records if "two installed" in record.getMessage())
+            assert "entry point of rooms" in found
+            assert "entry point of more-rooms" in found
+
+            class Room(Plugin):
+                pass
+
+            with pytest.raises(PluginLoadError) as caught:
+                await kernel.add_plugin(Room)
+            assert "the name is taken by installed_room:Room (entry point of" in str(caught.value)
+            assert f"{__name__}:TestConfigured." in str(caught.value)
+            assert states(kernel)["room"] == "serving"
+
+    async def test_another_name_than_its_own_is_taken(self, tmp_path: Path) -> None:
+        """The configured name and the class's are one."""
+        async with Kernel(files(tmp_path, room="class Hall(Plugin): pass")) as kernel:
+            assert "it is configured as 'room' and calls itself 'hall'; use one name" in reason(kernel, "room")
+
+    async def test_a_service_or_tag_has_two_owners(self, tmp_path: Path) -> None:
+        """The second plugin that answers a tag or provides a service fails, and says with whom it collides."""
+        ask = "class Ask(Request[None], tag='manager_test.ask'): pass\n"
+        answering = (
+            ask
+            + "class P(Plugin):\n    name = {!r}\n    requires = {!r}\n    @handler\n    async def on(self, a: Ask) -> None: ...\n"
+        )
+        config = files(
+            tmp_path,
+            first=answering.format("first", ()),
+            second=answering.format("second", ("first",)),
+            third="requires = ('first',)\n    service = 'first'",
+        )
+        async with Kernel(config) as kernel:
+            assert states(kernel) == {"first": "serving", "second": "failed", "third": "failed"}
+            assert (
+                "offers a handler for 'manager_test.ask', which plugin 'first' (generation 1) already answers"
+                in reason(kernel, "second")
+            )
+            assert "wants to provide service 'first', which plugin 'first' (generation 1) already" in reason(
+                kernel, "third"
+            )
+            assert await kernel.call_tag("manager_test.ask") is None
+
+
+class TestFailure:
+    @pytest.mark.parametrize("fault", ["raise ValueError('broken here')", "sys.exit(3)", "raise KeyboardInterrupt"])
+    @pytest.mark.parametrize(
+        "where",
+        [
+            "class P(Plugin):\n    name = 'bad'\n    {}",
+            "class P(Plugin):\n    name = 'bad'\n    def __init__(self, s): {}",
+            "class P(Plugin):\n    name = 'bad'\n    async def start(self, ctx): {}",
+        ],
+    )
+    async def test_a_broken_plugin_harms_another(
+        self, tmp_path: Path, where: str, fault: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whatever its import, ``__init__`` or start raises, it is listed with the reason and its service is failed."""
+        if fault == "raise KeyboardInterrupt" and "def" in where:
+            pytest.skip("on the event loop it is the user's, who wants to stop")
+        async with Kernel(files(tmp_path, bad=where.format(fault), good="pass")) as kernel:
+            assert states(kernel) == {"bad": "failed", "good": "serving"}
+            info = kernel.registry.get_service_info("bad")
+            assert info is not None
+            assert (info.status, info.reason) == ("failed", reason(kernel, "bad"))
+            assert ("broken here" in info.reason) or ("sys.exit(3)" in info.reason) or ("Keyboard" in info.reason)
+            assert str(tmp_path / "bad.py") in caplog.text
+            assert not any(name.startswith("bad@") for name in sys.modules)
+            assert kernel.statistics().plugins == {"failed": 1, "serving": 1}
+            assert kernel.health().overall.status == "degraded"
+            await kernel.remove_plugin("bad")
+            assert kernel.registry.get_service_info("bad") is None
+
+    async def test_a_hanging_import_delays_another(self, tmp_path: Path) -> None:
+        """It is given up after its deadline, named with its line; those that do not need it have long started."""
+        clock = FakeClock()
+        release = threading.Event()
+        sys.release = release  # type: ignore[attr-defined]  # seen by the plugin
+        config = files(
+            tmp_path,
+            bad="def hang_in_import():\n    sys.release.wait(30)  # the line\nhang_in_import()\nclass P(Plugin): name = 'bad'",
+            good="pass",
+            needy="requires = ('bad',)",
+        )
+        async with anyio.create_task_group() as group:
+            kernel = Kernel(config, clock=clock)
+
+            async def host() -> None:
+                async with kernel:
+                    assert states(kernel) == {"bad": "failed", "good": "serving", "needy": "failed"}
+                    assert "still ran after 15 s, at" in reason(kernel, "bad")
+                    assert "in hang_in_import" in reason(kernel, "bad")
+                    assert "# the line" in reason(kernel, "bad")
+
+            group.start_soon(host)
+            while kernel.registry.get_service_info("good") is None:
+                await anyio.lowlevel.checkpoint()
+            await clock.advance(14.0)
+            assert states(kernel) == {"bad": "loading", "good": "serving", "needy": "loading"}
+            await clock.advance(1.0)
+        release.set()
+        for thread in threading.enumerate():
+            if thread.name == "aetherra import bad":
+                thread.join(10)
+        assert not any(name.startswith("bad@") for name in sys.modules)
+        del sys.release  # type: ignore[attr-defined]
+
+    async def test_a_failed_add_forgets_what_was_listed(self, tmp_path: Path) -> None:
+        """A class that cannot take the place of a failed plugin leaves its record; one that can takes it over."""
+
+        class Bad(Plugin):
+            broken = True
+
+            async def start(self, ctx: PluginContext) -> None:
+                if self.broken:
+                    raise ValueError("still broken")
+
+        async with Kernel(files(tmp_path, bad="raise ValueError('at first')  # class")) as kernel:
+            with pytest.raises(PluginLoadError, match="still broken"):
+                await kernel.add_plugin(Bad)
+            assert "at first" in reason(kernel, "bad")
+            assert (info := kernel.registry.get_service_info("bad")) is not None
+            assert info.status == "failed"
+            Bad.broken = False
+            await kernel.add_plugin(Bad)
+            assert (info := kernel.registry.get_service_info("bad")) is not None
+            assert info.status == "healthy"
+            assert states(kernel) == {"bad": "serving"}
+
+
+class Sized(Settings):
+    size: int = 1
+
+
+class Plain(Plugin[Sized]):
+    pass
+
+
+class TestAdd:
+    async def test_an_added_plugin_does_not_serve(self) -> None:
+        """The snapshot says all; settings come as a mapping, as their class, or from the configuration."""
+        config = Config(
+            kernel=KernelConfig(data_dir=None, discover=False), plugins={"plain": PluginConfig(settings={"size": 5})}
+        )
+        async with Kernel(config.in_memory()) as kernel:
+            info = await kernel.add_plugin(Plain, settings={"size": 2})
+            assert (info.name, info.state, info.generation, info.service) == ("plain", "serving", 1, "plain")
+            await kernel.remove_plugin("plain")
+            await kernel.add_plugin(Plain, settings=Sized(size=3))
+            with pytest.raises(PluginLoadError, match="the name is taken"):
+                await kernel.add_plugin(Plain)
+            await kernel.remove_plugin("plain")
+            with pytest.raises(
+                PluginLoadError, match=r"settings of plugin 'plain': `\$\.size`: expected `int`, got `str`"
+            ):
+                await kernel.add_plugin(Plain, settings={"size": "big"})
+            assert kernel.plugins() == []
+
+    def test_settings_of_an_older_class_are_refused(self) -> None:
+        """Settings that were given as an instance serve the next generation's class as well."""
+        newer = type("Sized", (Settings,), {"__annotations__": {"size": int}})
+        assert convert_settings("plain", Sized(size=3), newer) == newer(size=3)
+
+    async def test_a_cancelled_add_leaves_a_plugin(self) -> None:
+        """Nothing is left of a plugin whose addition was given up, and nobody waits for it."""
+
+        class Slow(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                await anyio.sleep_forever()
+
+        class Waiting(Plugin):
+            requires = ("slow",)
+
+        async with Kernel(clock=FakeClock()) as kernel:
+
+            async def add_waiting() -> None:
+                with pytest.raises(PluginLoadError, match="requires plugin 'slow', which is failed"):
+                    await kernel.add_plugin(Waiting)
+
+            async with anyio.create_task_group() as outer, anyio.create_task_group() as group:
+                group.start_soon(kernel.add_plugin, Slow)
+                await anyio.wait_all_tasks_blocked()
+                outer.start_soon(add_waiting)
+                await anyio.wait_all_tasks_blocked()
+                group.cancel_scope.cancel()
+            assert kernel.plugins() == []
+
+    async def test_two_removals_stop_it_twice(self) -> None:
+        """A plugin that is being removed is not stopped again, and its name is free for another at once."""
+        stops: list[str] = []
+        release = anyio.Event()
+
+        class Slow(Plugin):
+            async def stop(self) -> None:
+                stops.append("stop")
+                await release.wait()
+
+        again: type[Plugin[Any]] = type("Slow", (Plugin,), {"__module__": __name__})
+        async with Kernel(clock=FakeClock()) as kernel:
+            await kernel.add_plugin(Slow)
+            async with anyio.create_task_group() as group:
+                group.start_soon(kernel.remove_plugin, "slow")
+                await anyio.wait_all_tasks_blocked()
+                await kernel.remove_plugin("slow")
+                await kernel.add_plugin(again)
+                release.set()
+            assert stops == ["stop"]
+            assert states(kernel) == {"slow": "serving"}
+
+
+class TestStopAll:
+    async def test_a_stuck_plugin_holds_up_those_it_does_not_concern(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A stop is bounded by the host's deadline, at which the stuck ones are named with where they wait."""
+        clock = FakeClock()
+        stopped: dict[str, float] = {}
+
+        class Quick(Plugin):
+            async def stop(self) -> None:
+                stopped["quick"] = clock.monotonic()
+
+        class Stuck(Plugin):
+            async def stop(self) -> None:
+                await anyio.sleep_forever()  # the line
+
+        config = Config(kernel=KernelConfig(data_dir=None, discover=False, stop_timeout=100.0, shutdown_timeout=10.0))
+        leave = anyio.Event()
+
+        async def host() -> None:
+            async with Kernel(config, clock=clock) as kernel:
+                await kernel.add_plugin(Quick)
+                await kernel.add_plugin(Stuck)
+                await leave.wait()
+            stopped["host"] = clock.monotonic()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(host)
+            await anyio.wait_all_tasks_blocked()
+            leave.set()
+            await clock.advance(20.0)
+        assert stopped == {"quick": 0.0, "host": 10.0}
+        assert "plugin 'stuck' (generation 1) was not stopped in time; it waits at" in caplog.text
+        assert "await anyio.sleep_forever()  # the line" in caplog.text
+        assert "plugin 'quick'" not in caplog.text

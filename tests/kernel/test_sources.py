@@ -1,0 +1,171 @@
+"""Sources: files, folders, entry points and classes, and which class in them is meant."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aetherra.kernel import Plugin, PluginDefinitionError
+from aetherra.kernel.sources import ClassSource, FileSource, Loaded, installed_plugins, module_owner
+
+ONE = "from aetherra.plugins import Plugin\nclass Room(Plugin):\n    version = '{}'\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Generator[Path]:
+    """A folder on ``sys.path`` whose modules are forgotten afterwards."""
+    sys.path.insert(0, str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    sys.path.remove(str(tmp_path))
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def offer(site: Path, distribution: str, *entry_points: str) -> None:
+    """Install a distribution that offers plugins, as far as metadata go."""
+    folder = site / f"{distribution}-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("\n".join(["[aetherra.plugins]", *entry_points, ""]))
+
+
+def offered(name: str) -> list[ClassSource]:
+    """The installed plugins of a name."""
+    return [source for source in installed_plugins() if source.name == name]
+
+
+class TestFileSource:
+    def test_a_file_or_folder_is_not_loaded(self, tmp_path: Path) -> None:
+        """A file, and a folder with an ``__init__.py``, are plugins; their path is what is watched."""
+        (tmp_path / "room.py").write_text(ONE.format(1))
+        (tmp_path / "hall").mkdir()
+        (tmp_path / "hall/__init__.py").write_text("from .plugin import Room\n")
+        (tmp_path / "hall/plugin.py").write_text(ONE.format(2))
+        for path, version in ((tmp_path / "room.py", "1"), (tmp_path / "hall", "2")):
+            source = FileSource("room", str(path))
+            loaded = source.load(1)
+            assert (loaded.plugin_type.__name__, loaded.plugin_type.version) == ("Room", version)
+            assert module_owner(loaded.plugin_type.__module__) == "room"
+            assert (str(source), source.watched(), source.trusted) == (str(path), path, False)
+            loaded.unload()
+
+    def test_a_later_load_is_the_same_code(self, tmp_path: Path) -> None:
+        """Each load reads the file anew."""
+        path = tmp_path / "room.py"
+        path.write_text(ONE.format(1))
+        source = FileSource("room", str(path))
+        first = source.load(1)
+        path.write_text(ONE.format(2))
+        second = source.load(2)
+        assert (first.plugin_type.version, second.plugin_type.version) == ("1", "2")
+        first.unload()
+        second.unload()
+
+    def test_a_wrong_path_is_not_named(self, tmp_path: Path) -> None:
+        """What is not there, or is no package, is an error that says so."""
+        with pytest.raises(FileNotFoundError, match=r"no plugin at .*gone\.py: expected a \.py file or a folder"):
+            FileSource("room", str(tmp_path / "gone.py")).load(1)
+        with pytest.raises(FileNotFoundError, match="no plugin at"):
+            FileSource("room", str(tmp_path)).load(1)
+
+    def test_one_of_several_classes_cannot_be_chosen(self, tmp_path: Path) -> None:
+        """The only class, the last of a line of bases, or the one that is named."""
+        path = tmp_path / "room.py"
+        path.write_text(ONE.format(1) + "class Base(Plugin): pass\nclass Other(Base): pass\n")
+        with pytest.raises(PluginDefinitionError, match=r"several plugins \(Other, Room\); expected one, or name it"):
+            FileSource("room", str(path)).load(1)
+        for wanted in ("Room", "Base"):
+            loaded = FileSource("room", f"{path}:{wanted}").load(1)
+            assert loaded.plugin_type.__name__ == wanted
+            loaded.unload()
+        with pytest.raises(PluginDefinitionError, match=r"'Hall' of .* is None; expected a subclass of Plugin"):
+            FileSource("room", f"{path}:Hall").load(1)
+        path.write_text("from aetherra.hmr import HmrController\n")
+        with pytest.raises(PluginDefinitionError, match=r"defines no subclass of Plugin; expected one$"):
+            FileSource("room", str(path)).load(1)
+        assert not any(name.startswith("room@") for name in sys.modules)
+
+
+class TestEntryPoints:
+    def test_an_installed_plugin_is_not_found(self, site: Path) -> None:
+        """An entry point in the group leads to its class, which is not trusted as our own are."""
+        (site / "found_room.py").write_text(ONE.format(1))
+        offer(site, "found-rooms", "room = found_room:Room")
+        (source,) = offered("room")
+        assert str(source) == "found_room:Room (entry point of found-rooms)"
+        assert not source.trusted
+        assert "found_room" not in sys.modules
+        loaded = source.load(1)
+        assert loaded == Loaded(sys.modules["found_room"].Room, None)
+        assert source.watched() == site / "found_room.py"
+        assert all(own.trusted for own in offered("hmr"))
+
+    def test_a_later_load_is_the_first_class(self, site: Path) -> None:
+        """The second load reads the files again, also if the first one failed, and takes the whole package."""
+        package = site / "acme_rooms"
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        (package / "messages.py").write_text("VERSION = '2'\n")
+        (package / "plugin.py").write_text("1 / 0\n")
+        offer(site, "acme", "room = acme_rooms.plugin:Room")
+        (source,) = offered("room")
+        with pytest.raises(ZeroDivisionError):
+            source.load(1)
+        text = "from acme_rooms.messages import VERSION\n" + ONE.replace("'{}'", "VERSION")
+        (package / "plugin.py").write_text(text)
+        loaded = source.load(1)
+        assert loaded.code is not None
+        assert loaded.plugin_type.version == "2"
+        assert loaded.plugin_type.__module__ == "acme_rooms@1.plugin"
+        assert source.watched() == package
+        loaded.unload()
+
+    @pytest.mark.parametrize("value", ["no value at all", "found_room", "found_room:", "found_room:Nothing", ":x"])
+    def test_a_broken_offer_keeps_others_from_being_found(self, site: Path, value: str) -> None:
+        """An entry point that is none fails when it is loaded, by itself."""
+        (site / "found_room.py").write_text(ONE.format(1))
+        offer(site, "broken", f"broken = {value}")
+        offer(site, "rooms", "room = found_room:Room")
+        (source,) = offered("room")
+        assert source.load(1).plugin_type.__name__ == "Room"
+        for broken in offered("broken"):
+            with pytest.raises((PluginDefinitionError, ImportError, ValueError)):
+                broken.load(1)
+
+
+class Given(Plugin):
+    version = "given"
+
+
+class TestClassSource:
+    def test_the_given_class_is_not_the_one(self) -> None:
+        """A class from the host is used as it is; afresh it comes from its file."""
+        source = ClassSource.of_class(Given)
+        assert source.load(1) == Loaded(Given, None)
+        assert source.trusted
+        assert str(source) == f"{__name__}:Given (the host's own code)"
+
+    def test_a_local_class_is_loaded_anew(self) -> None:
+        """A class inside a function, or of no module, can be used once and not be watched."""
+
+        class Local(Plugin):
+            pass
+
+        homeless: type[Plugin[Any]] = type("Homeless", (Plugin,), {"__module__": "gone"})
+        for plugin_type in (Local, homeless):
+            source = ClassSource.of_class(plugin_type)
+            assert source.load(1).plugin_type is plugin_type
+            assert source.watched() is None
+            with pytest.raises((PluginDefinitionError, ImportError), match=r"cannot be loaded anew|gone"):
+                source.load(2)
+
+    def test_the_metadata_of_this_project_are_broken(self) -> None:
+        """What this project installs is found."""
+        names = {entry_point.name for entry_point in importlib.metadata.entry_points(group="aetherra.plugins")}
+        assert {"hmr", "homeostasis"} <= names
