@@ -24,7 +24,7 @@ from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.journal import Accepted, Journal
 from aetherra.kernel.lanes import Lanes, LaneStatistics
 from aetherra.kernel.retry import next_attempt
-from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request
+from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request, ServiceRegistered
 from aetherra.registry.messages import from_builtins
 
 log = logging.getLogger("aetherra.kernel.actions")
@@ -39,7 +39,7 @@ class ActionStatistics(Message, tag="kernel.actions_reply"):
         lanes: Each lane.
         workers: Actions that may run at a time.
         running: Actions that run now.
-        waiting: Actions between two attempts.
+        waiting: Actions between two attempts, and those of an earlier run whose plugin is not there yet.
         oldest_age: Seconds since the admission of the oldest unfinished action; ``None`` if there is none.
         accepted: Actions taken in.
         done: Actions done.
@@ -111,6 +111,7 @@ class ActionQueue:
             {name: (lane.capacity, lane.weight) for name in lanes.__struct_fields__ for lane in [getattr(lanes, name)]}
         )
         self._open: dict[str, _Action] = {}
+        self._unclaimed: list[tuple[Accepted, int]] = []
         self._waiting = Counter[str]()
         self._running = self._accepted = self._done = self._retried = 0
         self._dead = Counter[str]()
@@ -193,45 +194,45 @@ class ActionQueue:
     def resume(self, record: Accepted, attempts: int) -> None:
         """Take up an action from the journal of an earlier run, with the attempts it has left.
 
-        One that nobody can read any more is dead-lettered, and so is one whose attempts are used up: each was under way
-        when a host died, and might kill this one, too.
+        One whose tag nobody answers yet waits ``default_timeout`` for its plugin. One that nobody can read any more is
+        dead-lettered, and so is one whose attempts are used up: each was under way when a host died, and might kill
+        this one, too.
         """
+        if not self._take_up(record, attempts):
+            self._unclaimed.append((record, attempts))
+            if len(self._unclaimed) == 1 and self._group is not None:
+                self._group.start_soon(self._wait_for_plugins)
+
+    def _take_up(self, record: Accepted, attempts: int) -> bool:
+        """See an action of an earlier run into its lane or to its end; ``False`` if nobody answers its tag."""
         try:
-            envelope = self._envelope_of(record)
-        except (NoHandlerError, ValueError) as exc:
-            letter = DeadLetter(
-                ts=self._clock.time(),
-                reason="no_handler" if isinstance(exc, NoHandlerError) else "invalid",
-                trace_id=record.trace_id,
-                action_type=record.action_type,
-                params=record.params,
-                priority=record.priority,
-                attempts=attempts,
-                timeout=record.timeout,
-                retry=record.retry,
-                error_type=type(exc).__name__,
-                message=str(exc),
-            )
-            self._keep(letter)
-            return
+            envelope = record.envelope(self._bus.request_type(record.action_type))
+        except NoHandlerError:
+            return False
+        except ValueError as exc:
+            self._keep(DeadLetter.of_record(record, "invalid", ts=self._clock.time(), attempts=attempts, error=exc))
+            return True
         if attempts >= envelope.retry.max_attempts:
             error = self._cancellation(envelope, f"the host died during attempt {attempts} of {attempts}")
-            self._keep(DeadLetter.of(envelope, "failed", ts=self._clock.time(), attempts=attempts, error=error))
-            return
+            self._keep(DeadLetter.of_record(record, "failed", ts=self._clock.time(), attempts=attempts, error=error))
+            return True
         action = _Action(envelope, self._clock, self._cancel, resumed=True)
         action.attempts = action.handle.attempts = attempts
         self._take_in(action)
+        return True
 
-    def _envelope_of(self, record: Accepted) -> ActionEnvelope:
-        return ActionEnvelope(
-            from_builtins(record.params, self._bus.request_type(record.action_type)),
-            priority=record.priority,
-            timeout=record.timeout,
-            deadline=record.deadline,
-            retry=record.retry,
-            trace_id=record.trace_id,
-            enqueued=record.enqueued,
-        )
+    async def _wait_for_plugins(self) -> None:
+        with self._bus.subscribe(ServiceRegistered) as events, self._clock.move_on_after(self._bus.default_timeout):
+            while self._unclaimed:
+                self._unclaimed = [entry for entry in self._unclaimed if not self._take_up(*entry)]
+                if self._unclaimed:
+                    await anext(events)
+        for record, attempts in self._unclaimed:
+            error = NoHandlerError(record.action_type)
+            self._keep(
+                DeadLetter.of_record(record, "no_handler", ts=self._clock.time(), attempts=attempts, error=error)
+            )
+        self._unclaimed.clear()
 
     # Life
 
@@ -252,6 +253,7 @@ class ActionQueue:
     async def _stop(self, timeout: float) -> None:
         self._stopping = True
         self._lanes.clear()
+        self._unclaimed.clear()  # the journal has them
         for action in list(self._open.values()):
             if action.handle.status != "running":
                 self._end_unfinished(action)
@@ -465,13 +467,14 @@ class ActionQueue:
 
     def statistics(self) -> ActionStatistics:
         """Return a snapshot."""
-        now = self._clock.monotonic()
+        ages = [self._clock.monotonic() - action.since for action in self._open.values()]
+        ages.extend(max(0.0, self._clock.time() - record.enqueued) for record, _ in self._unclaimed)
         return ActionStatistics(
             lanes=self._lanes.statistics(),
             workers=self._workers,
             running=self._running,
-            waiting=self._waiting.total(),
-            oldest_age=max((now - action.since for action in self._open.values()), default=None),
+            waiting=self._waiting.total() + len(self._unclaimed),
+            oldest_age=max(ages, default=None),
             accepted=self._accepted,
             done=self._done,
             retried=self._retried,

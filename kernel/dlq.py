@@ -13,6 +13,7 @@ import msgspec
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
+from aetherra.kernel.journal import Accepted
 from aetherra.registry import HandlerError, Message
 from aetherra.registry.messages import TAG_FIELD
 
@@ -47,17 +48,34 @@ class DeadLetter(msgspec.Struct, frozen=True):
         cls, envelope: ActionEnvelope, reason: Reason, *, ts: float, attempts: int, error: BaseException | None
     ) -> DeadLetter:
         """Write the letter for an envelope that ended with ``error``."""
+        return cls._of(envelope, _params_of(envelope.request), reason, ts, attempts, error)
+
+    @classmethod
+    def of_record(cls, record: Accepted, reason: Reason, *, ts: float, attempts: int, error: Exception) -> DeadLetter:
+        """Write the letter for an action of an earlier run."""
+        return cls._of(record, record.params, reason, ts, attempts, error)
+
+    @classmethod
+    def _of(
+        cls,
+        action: ActionEnvelope | Accepted,
+        params: Any,
+        reason: Reason,
+        ts: float,
+        attempts: int,
+        error: BaseException | None,
+    ) -> DeadLetter:
         cause = error.__cause__ if isinstance(error, HandlerError) and error.__cause__ is not None else error
         return cls(
             ts=ts,
             reason=reason,
-            trace_id=envelope.trace_id,
-            action_type=envelope.action_type,
-            params=_params_of(envelope.request),
-            priority=envelope.priority,
+            trace_id=action.trace_id,
+            action_type=action.action_type,
+            params=params,
+            priority=action.priority,
             attempts=attempts,
-            timeout=envelope.timeout,
-            retry=envelope.retry,
+            timeout=action.timeout,
+            retry=action.retry,
             error_type=type(cause).__name__ if cause is not None else "",
             message=_as_text(str(error)) if error is not None else "",
             traceback=_as_text("".join(traceback.format_exception(cause))) if cause and cause.__traceback__ else "",

@@ -9,8 +9,8 @@ import msgspec
 
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
-from aetherra.registry import MessageValidationError
-from aetherra.registry.messages import TAG_FIELD
+from aetherra.registry import MessageValidationError, Request
+from aetherra.registry.messages import TAG_FIELD, from_builtins
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
@@ -24,6 +24,22 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
     deadline: float | None
     retry: RetryPolicy
     enqueued: float
+
+    def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
+        """Return the envelope as it was accepted, with its request read by the class of today.
+
+        Raises:
+            MessageValidationError: That class has other fields.
+        """
+        return ActionEnvelope(
+            from_builtins(self.params, request_type),
+            priority=self.priority,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            retry=self.retry,
+            trace_id=self.trace_id,
+            enqueued=self.enqueued,
+        )
 
 
 class Attempted(msgspec.Struct, frozen=True, tag="attempted", tag_field="op"):

@@ -28,7 +28,7 @@ from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.service import KernelService
 from aetherra.kernel.sources import ClassSource
 from aetherra.kernel.swap import Swapper
-from aetherra.kernel.watchdog import Watchdog, stuck_in_plugins
+from aetherra.kernel.watchdog import Watchdog, calls_in_hand, plugin_tasks
 from aetherra.registry import Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Kernel(AsyncContextManagerMixin):
         with self.bus.clock.move_on_after(self.config.kernel.shutdown_timeout + CANCEL_GRACE):
             await life.ended.wait()
             return
-        log.critical("the host cannot end, as this ignores its cancellation: %s", stuck_in_plugins())
+        log.critical("the host cannot end, as this ignores its cancellation: %s", plugin_tasks())
         await life.ended.wait()
 
     async def _run(self, data_dir: DataDir | None, life: _Life) -> None:
@@ -195,7 +195,7 @@ class Kernel(AsyncContextManagerMixin):
         with self.bus.clock.move_on_after(seconds):
             await owner.close()
             return
-        log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, stuck_in_plugins())
+        log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, calls_in_hand())
         owner.abort()
 
     def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, list[tuple[Accepted, int]]]:

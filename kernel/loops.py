@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -115,8 +115,9 @@ class Relay(Generic[T]):
         finally:
             self._ended = True
             self._tell()
-            if isinstance(self._items, AsyncGenerator):
-                await self._items.aclose()
+            aclose: Callable[[], Awaitable[None]] | None = getattr(self._items, "aclose", None)
+            if aclose is not None:
+                await aclose()
 
     async def __anext__(self) -> T:
         """Return the next item; a cancelled call takes none."""

@@ -225,6 +225,8 @@ class PluginManager:
             PluginLoadError: The code raised, ``SystemExit`` included, or took longer than ``import_timeout``; says
                 where it was. What such code still brings is thrown away.
         """
+        if (at_hand := source.at_hand()) is not None:
+            return at_hand
         limit = self._host.config.kernel.import_timeout
         errand = Errand(
             partial(source.load, entry.last_number + 1), name=f"aetherra import {entry.name}", unwanted=Loaded.unload
@@ -422,6 +424,9 @@ class _Missing:
             f"no installed package offers a plugin {self.name!r}; install one, or name a file with "
             f'"{self.name}": {{"source": "path/to/{self.name}.py"}}'
         )
+
+    def at_hand(self) -> None:
+        return None
 
     def watched(self) -> None:
         return None

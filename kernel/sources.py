@@ -49,6 +49,10 @@ class Source(Protocol):
         """
         ...
 
+    def at_hand(self) -> Loaded | None:
+        """Return what is there without running any code; ``None`` if it must be loaded."""
+        ...
+
     def watched(self) -> Path | None:
         """The file, or the folder of the package, whose change means new code; ``None`` if there is none."""
         ...
@@ -84,6 +88,9 @@ class FileSource:
             code.unload()
             raise
 
+    def at_hand(self) -> None:
+        """Nothing: a file is always loaded."""
+
     def watched(self) -> Path | None:
         """The file or folder."""
         return self.path
@@ -92,7 +99,7 @@ class FileSource:
 class ClassSource:
     """A class that the interpreter imported: by an entry point, or in the host's own code.
 
-    The first load gives that class; later ones load its package's files afresh.
+    The first time it is that class; later its package's files are loaded afresh.
     """
 
     def __init__(self, name: str, *, module: str, attribute: str, where: str, trusted: bool) -> None:
@@ -127,18 +134,16 @@ class ClassSource:
             where="the host's own code",
             trusted=True,
         )
-        source._given = plugin_type
+        source._given, source._begun = plugin_type, True
         return source
 
     def __str__(self) -> str:
         return f"{self.module}:{self.attribute} ({self.where})"
 
     def load(self, generation: int) -> Loaded:
-        """Import the class, or any other time load its package anew."""
+        """Import the class, or if that was done before load its package anew."""
         again, self._begun = self._begun, True
         if not again:
-            if self._given is not None:
-                return Loaded(self._given, None)
             return Loaded(_attribute(importlib.import_module(self.module), self.attribute), None)
         own_name, entry, inner = self._package()
         code = CodeGeneration(self.name, generation, entry, own_name)
@@ -164,6 +169,11 @@ class ClassSource:
             if package is not None and package.origin is not None:
                 return parent, Path(package.origin), self.module[len(parent) + 1 :]
         return self.module, Path(spec.origin), ""
+
+    def at_hand(self) -> Loaded | None:
+        """The class that the host gave, once."""
+        given, self._given = self._given, None
+        return None if given is None else Loaded(given, None)
 
     def watched(self) -> Path | None:
         """The module's file, or its package's folder."""

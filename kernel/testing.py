@@ -13,7 +13,6 @@ import anyio.lowlevel
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.plugin import Plugin, Settings
 
-
 TURNS = 30
 """Turns of the event loop in which most tasks come to rest."""
 

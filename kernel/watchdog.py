@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -130,11 +130,21 @@ def owner_of(frames: Iterable[FrameType]) -> str:
     return ""
 
 
-def stuck_in_plugins() -> str:
-    """Return which tasks of this event loop wait in a plugin's code, and where, as text."""
+def calls_in_hand() -> str:
+    """Return which tasks of this event loop are inside a call of a plugin's handler, and where they wait, as text."""
+    return _tasks_in(lambda frame: isinstance(frame.f_locals.get("self"), Route))
+
+
+def plugin_tasks() -> str:
+    """Return which tasks of this event loop are inside a plugin's code at all, and where they wait, as text."""
+    return _tasks_in(lambda frame: not isinstance(frame.f_locals.get("self"), Generation) and owner_of([frame]) != "")
+
+
+def _tasks_in(is_sought: Callable[[FrameType], bool]) -> str:
     found: list[str] = []
     for task in anyio.get_running_tasks():
         frames = coroutine_frames(task.coro)
-        if owner := owner_of(reversed(frames)):
-            found.append(f"plugin {owner!r}, at\n{coroutine_stack(task.coro)}")
-    return "\n".join(found) or "  (no plugin's code)"
+        if any(is_sought(frame) for frame in frames):
+            owner = owner_of(reversed(frames))
+            found.append(f"{f'plugin {owner!r}' if owner else 'the host'}, at\n{coroutine_stack(task.coro)}")
+    return "\n".join(found) or "  (nothing of a plugin)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -19,6 +20,7 @@ from aetherra.kernel import (
     ActionCancelledError,
     ActionEnvelope,
     ActionExpiredError,
+    ActionHandle,
     ActionPriority,
     ActionQueueFullError,
     DataFileError,
@@ -45,6 +47,7 @@ from aetherra.registry import (
     ReplyTypeError,
     Request,
     Route,
+    ServiceRegistry,
 )
 
 GARDENER = Identity("plugin", "garden", 3)
@@ -346,6 +349,23 @@ class TestRetry:
             assert (g.reasons(), g.letters[0].error_type) == (["failed"], type(error).__name__)
             assert await g.queue.submit(Water("next")).wait() == Watered("next")
 
+    def test_a_cancellation_that_nobody_asked_for_is_a_failure_of_the_handler(self) -> None:
+        """A handler that awaits an asyncio task which somebody cancelled takes no worker with it."""
+
+        async def await_a_cancelled_task() -> None:
+            task = asyncio.ensure_future(asyncio.sleep(10))
+            task.cancel()
+            await task
+
+        async def run() -> None:
+            async with garden() as g:
+                g.plan.append(await_a_cancelled_task)
+                with pytest.raises(HandlerError, match="CancelledError"):
+                    await g.queue.submit(Water(), retry=ONCE).wait()
+                assert await g.queue.submit(Water("next")).wait() == Watered("next")
+
+        anyio.run(run, backend="asyncio")
+
     async def test_an_action_that_nobody_answers_waits_for_somebody(self) -> None:
         """A plugin that restarts meanwhile gets it; else it ends as ``no_handler``."""
         async with garden() as g:
@@ -483,11 +503,14 @@ class TestCancel:
     async def test_an_action_between_two_attempts_ends_at_once(self) -> None:
         """It does not sit out its backoff."""
         async with garden() as g:
+            tasks = len(anyio.get_running_tasks())
             g.plan.append(failing(RetryLater(100.0)))
             handle = g.queue.submit(Water())
             await g.rest()
             assert handle.cancel()
 
+            await g.rest()
+            assert len(anyio.get_running_tasks()) == tasks
             assert (handle.status, g.queue.statistics().waiting) == ("dead", 0)
             again = g.queue.submit_envelope(handle.envelope)  # nothing of the first is left to disturb the second
             with pytest.raises(ActionCancelledError):
@@ -544,26 +567,25 @@ class TestStop:
     async def test_what_runs_is_finished_and_what_waits_is_dead_lettered_without_a_journal(self) -> None:
         """Queued, waiting for a retry and submitted too late: each has its letter, and each waiter is told."""
         gate = anyio.Event()
-        async with anyio.create_task_group() as group:
-            async with garden(workers=2, stop_timeout=60.0) as g:
-                g.plan.extend([failing(RetryLater(100.0)), until(gate), until(gate)])
-                waiting = g.queue.submit(Water("waiting"))
-                await g.rest()
-                running = g.queue.submit(Water("running"))
-                failing_later = g.queue.submit(Water("running too"))
-                queued = g.queue.submit(Water("queued"))
-                await g.rest()
-                late: list[BaseException] = []
+        async with anyio.create_task_group() as group, garden(workers=2, stop_timeout=60.0) as g:
+            g.plan.extend([failing(RetryLater(100.0)), until(gate), until(gate)])
+            waiting = g.queue.submit(Water("waiting"))
+            await g.rest()
+            running = g.queue.submit(Water("running"))
+            failing_later = g.queue.submit(Water("running too"))
+            queued = g.queue.submit(Water("queued"))
+            await g.rest()
+            late: list[BaseException] = []
 
-                async def submit_late() -> None:
-                    while queued.status != "dead":
-                        await anyio.lowlevel.checkpoint()
-                    with pytest.raises(ActionCancelledError, match="stopping") as caught:
-                        g.queue.submit(Water("late"))
-                    late.append(caught.value)
-                    gate.set()
+            async def submit_late() -> None:
+                while queued.status != "dead":
+                    await anyio.lowlevel.checkpoint()
+                with pytest.raises(ActionCancelledError, match="stopping") as caught:
+                    g.queue.submit(Water("late"))
+                late.append(caught.value)
+                gate.set()
 
-                group.start_soon(submit_late)
+            group.start_soon(submit_late)
 
         assert late
         assert await running.wait() == Watered("running")
@@ -593,19 +615,18 @@ class TestStop:
             await gate.wait()
             raise OSError("dry")
 
-        async with anyio.create_task_group() as group:
-            async with garden(stop_timeout=60.0) as g:
-                g.plan.append(fail_at_the_gate)
-                handle = g.queue.submit(Water(), retry=AT_ONCE)
-                queued = g.queue.submit(Water("queued"))
-                await g.rest()
+        async with anyio.create_task_group() as group, garden(stop_timeout=60.0) as g:
+            g.plan.append(fail_at_the_gate)
+            handle = g.queue.submit(Water(), retry=AT_ONCE)
+            queued = g.queue.submit(Water("queued"))
+            await g.rest()
 
-                async def open_the_gate() -> None:
-                    while queued.status != "dead":
-                        await anyio.lowlevel.checkpoint()
-                    gate.set()
+            async def open_the_gate() -> None:
+                while queued.status != "dead":
+                    await anyio.lowlevel.checkpoint()
+                gate.set()
 
-                group.start_soon(open_the_gate)
+            group.start_soon(open_the_gate)
 
         with pytest.raises(ActionCancelledError):
             await handle.wait()
@@ -637,6 +658,17 @@ class TestStop:
         async with garden(folder=tmp_path, durable=True) as g:
             await g.rest()
             assert g.calls == []
+
+    async def test_the_age_of_an_action_is_counted_across_starts(self, tmp_path: Path) -> None:
+        """How long it has waited in all, the time that the host was down included."""
+        journal = Journal(tmp_path / "journal.jsonl", sync=False)
+        journal.accepted(ActionEnvelope(Water(), enqueued=FakeClock().time() - 60.0))
+        journal.close()
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.append(anyio.sleep_forever)
+            assert g.queue.statistics().oldest_age == 60.0
+            await g.clock.advance(5.0)
+            assert g.queue.statistics().oldest_age == 65.0
 
     async def test_attempts_are_counted_across_starts(self, tmp_path: Path) -> None:
         """One failure in each of three runs is three in all."""
@@ -686,7 +718,7 @@ class TestResume:
         assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
 
     async def test_an_action_that_nobody_can_read_any_more_is_dead_lettered(self, tmp_path: Path) -> None:
-        """Its plugin is gone, or its request has other fields today; the letter has all that was accepted."""
+        """Its plugin does not come, or its request has other fields; the letter has all that was accepted."""
 
         class OldWater(Request[None], tag="actions.water"):
             litres: int
@@ -698,12 +730,40 @@ class TestResume:
         journal.close()
         async with garden(folder=tmp_path, durable=True) as g:
             await g.rest()
+            assert (g.reasons(), g.queue.statistics().waiting) == (["invalid"], 1)
+            await g.clock.advance(g.bus.default_timeout)
 
         assert [(letter.reason, letter.params) for letter in g.letters] == [
-            ("no_handler", {}),
             ("invalid", {"litres": 3}),
+            ("no_handler", {}),
         ]
         assert Journal(tmp_path / "journal.jsonl", sync=False).open() == []
+
+    async def test_an_action_waits_for_a_plugin_that_the_host_adds_later(self, tmp_path: Path) -> None:
+        """Whoever adds plugins in code does so after the start; what they accepted last time is theirs again."""
+        journal = Journal(tmp_path / "journal.jsonl", sync=False)
+        journal.open()
+        journal.accepted(ActionEnvelope(Unknown(), retry=ONCE))
+        journal.close()
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.clock.advance(5.0)
+        assert g.letters == []
+
+        async with garden(folder=tmp_path, durable=True) as g:
+            await g.clock.advance(5.0)
+            assert (g.queue.statistics().waiting, g.queue.statistics().oldest_age is None) == (1, False)
+
+            async def answer(_: Unknown) -> None:
+                return None
+
+            g.bus.add_routes([Route(Unknown, answer, GARDENER)])
+            ServiceRegistry(g.bus).register("late", tags=["actions.unknown"])
+            await g.rest()
+
+            numbers = g.queue.statistics()
+            assert (numbers.done, numbers.waiting, numbers.oldest_age) == (1, 0, None)
+            await g.clock.advance(100.0)
+            assert (g.letters, g.bus.statistics().subscriptions) == ([], 0)
 
 
 class TestDisk:
@@ -826,6 +886,60 @@ class TestRedrive:
             assert g.dlq.statistics().depth == 2
 
 
+class Season:
+    """A garden's life at random: what was submitted, refused and cancelled, to be compared with what is told."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.handles: dict[str, ActionHandle[Any]] = {}
+        self.refused = Counter[str]()
+
+    async def live(self, g: Garden) -> None:
+        for _ in range(self.chance.randrange(30)):
+            g.plan.extend([lambda: self.work(g)] * 3)
+            match self.chance.randrange(4):
+                case 0:
+                    await g.clock.advance(self.chance.uniform(0, 8))
+                case 1 if self.handles:
+                    self.chance.choice(list(self.handles.values())).cancel()
+                case _:
+                    self.submit(g)
+
+    async def work(self, g: Garden) -> None:
+        match self.chance.randrange(7):
+            case 0:
+                raise OSError("dry")
+            case 1:
+                raise RetryLater(self.chance.uniform(0, 5))
+            case 2:
+                raise Reject("no")
+            case 3:
+                raise SystemExit
+            case 4:
+                await g.clock.sleep(self.chance.uniform(0, 20))
+            case _:
+                await anyio.lowlevel.checkpoint()
+
+    def submit(self, g: Garden) -> None:
+        try:
+            handle = g.queue.submit(
+                Water(),
+                priority=self.chance.choice(list(ActionPriority)),
+                deadline=self.chance.choice([None, 0.0, self.chance.uniform(0, 20)]),
+                timeout=self.chance.uniform(0.1, 10),
+                retry=RetryPolicy(self.chance.randrange(1, 4), 1.0, 2.0),
+            )
+        except ActionExpiredError:
+            self.refused["expired"] += 1
+        except ActionQueueFullError:
+            self.refused["queue_full"] += 1
+        else:
+            self.handles[handle.trace_id] = handle
+
+    def count(self, status: str) -> int:
+        return sum(handle.status == status for handle in self.handles.values())
+
+
 class TestEnds:
     @settings(max_examples=100, deadline=None)
     @given(seed=st.integers(0, 2**32), backend=st.sampled_from(["asyncio", "trio"]), durable=st.booleans())
@@ -834,72 +948,30 @@ class TestEnds:
     ) -> None:
         """Random submissions, outcomes, cancellations and a stop at any point: done, dead, or in the journal."""
         folder = tmp_path_factory.mktemp("ends")
+        season = Season(seed)
 
-        async def run() -> None:
-            chance = random.Random(seed)
-            handles: dict[str, Any] = {}
-            refused = Counter[str]()
-            async with garden(
-                workers=chance.randrange(1, 4), capacity=5, folder=folder, durable=durable, stop_timeout=0
-            ) as g:
+        async def run() -> Garden:
+            workers = season.chance.randrange(1, 4)
+            async with garden(workers=workers, capacity=5, folder=folder, durable=durable) as g:
+                await season.live(g)
+                numbers = g.queue.statistics()
+                assert (numbers.running, numbers.waiting) == (season.count("running"), season.count("waiting"))
+            return g
 
-                async def outcome() -> None:
-                    match chance.randrange(7):
-                        case 0:
-                            raise OSError("dry")
-                        case 1:
-                            raise RetryLater(chance.uniform(0, 5))
-                        case 2:
-                            raise Reject("no")
-                        case 3:
-                            raise SystemExit
-                        case 4:
-                            await g.clock.sleep(chance.uniform(0, 20))
-                        case _:
-                            await anyio.lowlevel.checkpoint()
+        g = anyio.run(run, backend=backend)
+        numbers, handles = g.queue.statistics(), season.handles
 
-                for _ in range(chance.randrange(30)):
-                    g.plan.extend([outcome] * 3)
-                    match chance.randrange(4):
-                        case 0:
-                            await g.clock.advance(chance.uniform(0, 8))
-                        case 1 if handles:
-                            chance.choice(list(handles.values())).cancel()
-                        case _:
-                            try:
-                                handle = g.queue.submit(
-                                    Water(),
-                                    priority=chance.choice(list(ActionPriority)),
-                                    deadline=chance.choice([None, 0.0, chance.uniform(0, 20)]),
-                                    timeout=chance.uniform(0.1, 10),
-                                    retry=RetryPolicy(chance.randrange(1, 4), 1.0, 2.0),
-                                )
-                                handles[handle.trace_id] = handle
-                            except ActionExpiredError:
-                                refused["expired"] += 1
-                            except ActionQueueFullError:
-                                refused["queue_full"] += 1
-                before = g.queue.statistics()
-                assert sum(1 for handle in handles.values() if handle.status == "running") == before.running
-                assert before.waiting == sum(handle.status == "waiting" for handle in handles.values())
-            numbers = g.queue.statistics()
-
-            done = [name for name, handle in handles.items() if handle.status == "done"]
-            dead = [letter.trace_id for letter in g.letters if letter.trace_id in handles]
-            journalled: list[str] = []
-            if durable:
-                kept = Journal(folder / "journal.jsonl", sync=False).open()
-                journalled = [record.trace_id for record, _ in kept]
-            assert sorted([*done, *dead, *journalled]) == sorted(handles)
-            assert all(handle.status in ("done", "dead") for handle in handles.values())
-            assert (numbers.accepted, numbers.done) == (len(handles), len(done))
-            assert numbers.dead == Counter(letter.reason for letter in g.letters)
-            assert len(g.letters) == len(dead) + refused.total()
-            assert sum(lane.refused for lane in numbers.lanes.values()) == refused["queue_full"]
-            assert (numbers.running, numbers.waiting, numbers.oldest_age) == (0, 0, None)
-            assert sum(lane.depth for lane in numbers.lanes.values()) == 0
-            written = DeadLetterQueue(folder / "dlq.jsonl").items(limit=1000)
-            assert [letter.trace_id for letter in reversed(written)] == [letter.trace_id for letter in g.letters]
-            assert all(handle.attempts <= handle.envelope.retry.max_attempts for handle in handles.values())
-
-        anyio.run(run, backend=backend)
+        done = [name for name, handle in handles.items() if handle.status == "done"]
+        dead = [letter.trace_id for letter in g.letters if letter.trace_id in handles]
+        kept = Journal(folder / "journal.jsonl", sync=False).open()
+        assert sorted([*done, *dead, *(record.trace_id for record, _ in kept)]) == sorted(handles)
+        assert season.count("done") + season.count("dead") == len(handles)
+        assert (numbers.accepted, numbers.done) == (len(handles), len(done))
+        assert numbers.dead == Counter(letter.reason for letter in g.letters)
+        assert len(g.letters) == len(dead) + season.refused.total()
+        assert sum(lane.refused for lane in numbers.lanes.values()) == season.refused["queue_full"]
+        assert (numbers.running, numbers.waiting, numbers.oldest_age) == (0, 0, None)
+        assert sum(lane.depth for lane in numbers.lanes.values()) == 0
+        written = DeadLetterQueue(folder / "dlq.jsonl").items(limit=1000)
+        assert [letter.trace_id for letter in reversed(written)] == [letter.trace_id for letter in g.letters]
+        assert all(handle.attempts <= handle.envelope.retry.max_attempts for handle in handles.values())

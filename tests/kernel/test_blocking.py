@@ -96,8 +96,6 @@ class TestBlockingKernel:
         assert handle.wait() == Greeting("Hi, Ada")
         assert (handle.status, handle.cancel()) == ("done", False)
 
-        waiting = kernel.submit(Greet("nobody"), retry=RetryPolicy(3, 60.0, 60.0))
-        waiting.wait()
         kernel.remove_plugin("greeter")
         lost = kernel.submit(Greet("Ada"), retry=RetryPolicy(2, 60.0, 60.0))
         assert lost.cancel()
@@ -161,10 +159,15 @@ class TestLife:
         """Ctrl-C in a blocking host ends it as Ctrl-C, not as a group of errors."""
         threads = set(threading.enumerate())
         kept: list[Any] = []
-        with pytest.raises(type(error)) as caught, Kernel.blocking(backend=backend) as kernel:
-            kept.append(kernel)
-            kernel.add_plugin(Greeter)
-            raise error
+
+        def host() -> None:
+            with Kernel.blocking(backend=backend) as kernel:
+                kept.append(kernel)
+                kernel.add_plugin(Greeter)
+                raise error
+
+        with pytest.raises(type(error)) as caught:
+            host()
 
         assert caught.value is error
         assert {thread for thread in threading.enumerate() if "WorkerThread" not in repr(thread)} <= threads

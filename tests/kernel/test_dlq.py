@@ -163,7 +163,14 @@ class TestFile:
 
     def test_lines_that_are_no_letters_are_counted_kept_and_not_in_the_way(self, path: Path) -> None:
         """Alien JSON, text, broken UTF-8, endless nesting, a torn end: the letters between are read, the rest stays."""
-        alien = [b"hello", b'{"a": 1}', b"\xff\xfe", b"[" * 100_000, b"\r", b'{"ts": 1.0, "reason": "bored"}']
+        alien = [
+            b"hello",
+            b'{"a": 1}',
+            b"\xff\xfe",
+            b'{"params": ' + b"[" * 100_000,
+            b"\r",
+            b'{"ts": 1.0, "reason": "bored"}',
+        ]
         good = msgspec.json.encode(letter("t0"))
         torn = good[:40]
         path.write_bytes(b"\n".join([*alien[:3], good, *alien[3:], torn]))

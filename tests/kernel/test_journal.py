@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from aetherra.kernel import ActionEnvelope, DataFileError, RetryPolicy
 from aetherra.kernel import journal as journal_module
+from aetherra.kernel.dlq import DeadLetterQueue
 from aetherra.kernel.journal import Journal
 from aetherra.registry import MessageValidationError, Request
 
@@ -155,6 +159,81 @@ class TestDamage:
 
     def test_endless_nesting_does_not_stop_the_next_start(self, path: Path) -> None:
         """A line may be valid up to any depth."""
-        path.write_bytes(b"[" * 100_000 + b"\n")
+        path.write_bytes(b'{"op": "accepted", "params": ' + b"[" * 100_000 + b"\n")
 
         assert reopened(path) == {}
+
+
+DIGGER = """
+import os, sys
+from pathlib import Path
+import anyio
+import anyio.lowlevel
+from aetherra.kernel import Config, Kernel, KernelConfig, Plugin, Reject, RetryPolicy, ActionQueueFullError
+from aetherra.kernel.plugin import handler
+from aetherra.registry import Request
+
+folder, backend, mode = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+holes = os.open(folder / "holes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+class Dig(Request[None], tag="crash.dig"):
+    hole: str
+
+
+class Digger(Plugin):
+    name = "digger"
+
+    @handler
+    async def dig(self, request: Dig) -> None:
+        await anyio.lowlevel.checkpoint()
+        if request.hole.endswith("3"):
+            raise Reject("rock")
+        os.write(holes, request.hole.encode() + b"\\n")
+
+
+async def main():
+    config = Config(kernel=KernelConfig(discover=False, workers=3), root=folder)
+    async with Kernel(config) as kernel:
+        await kernel.add_plugin(Digger)
+        if mode == "last":
+            while kernel.statistics().actions.oldest_age is not None:
+                await anyio.sleep(0.01)
+            return
+        number = 0
+        while True:
+            number += 1
+            try:
+                await kernel.submit(Dig(f"{mode}-{number}"), retry=RetryPolicy(1))
+            except ActionQueueFullError:
+                await anyio.sleep(0.001)
+            else:
+                os.write(1, f"{mode}-{number}\\n".encode())
+
+anyio.run(main, backend=backend)
+"""
+
+
+class TestKill:
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_what_was_accepted_survives_kill_9(self, tmp_path: Path, backend: str) -> None:
+        """Hosts killed in full work, one after the other: each accepted action is done or dead-lettered in the end."""
+        command = [sys.executable, "-c", DIGGER, str(tmp_path), backend]
+        accepted: list[str] = []
+        for run, lines in enumerate((1, 40, 333, 1200)):
+            with subprocess.Popen([*command, f"r{run}"], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                accepted.extend(process.stdout.readline().strip() for _ in range(lines))
+                process.kill()
+                accepted.extend(line.strip() for line in process.stdout if line.endswith("\n"))
+        subprocess.run([*command, "last"], check=True, timeout=50)
+
+        done = Counter((tmp_path / "holes").read_text().split())
+        letters = DeadLetterQueue(tmp_path / ".aetherra" / "kernel_dlq.jsonl").items(limit=10**6)
+        dead = Counter(letter.params["hole"] for letter in letters if letter.reason == "rejected")
+        assert set(accepted) <= set(done) | set(dead)
+        assert all(hole.endswith("3") for hole in dead)
+        assert not set(done) & set(dead)
+        again = (done + dead).total() - len(done | dead)
+        assert again <= 4 * 3  # at most what each killed host's workers had in hand
+        assert reopened(tmp_path / ".aetherra" / "kernel_journal.jsonl") == {}

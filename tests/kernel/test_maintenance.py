@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aetherra.kernel import CycleStep, hookimpl
-from aetherra.kernel.host import HookCaller
 from aetherra.kernel.hookspecs import PHASES
+from aetherra.kernel.host import HookCaller
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import Bus, Identity, Message, Request, Route

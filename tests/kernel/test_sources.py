@@ -147,8 +147,13 @@ class TestClassSource:
     def test_the_given_class_is_not_the_one(self) -> None:
         """A class from the host is used as it is; afresh it comes from its file."""
         source = ClassSource.of_class(Given)
-        assert source.load(1) == Loaded(Given, None)
+        assert source.at_hand() == Loaded(Given, None)
+        assert source.at_hand() is None
         assert source.trusted
+        loaded = source.load(2)
+        assert loaded.plugin_type.version == "given"
+        assert loaded.plugin_type is not Given
+        loaded.unload()
         assert str(source) == f"{__name__}:Given (the host's own code)"
 
     def test_a_local_class_is_loaded_anew(self) -> None:
@@ -160,7 +165,7 @@ class TestClassSource:
         homeless: type[Plugin[Any]] = type("Homeless", (Plugin,), {"__module__": "gone"})
         for plugin_type in (Local, homeless):
             source = ClassSource.of_class(plugin_type)
-            assert source.load(1).plugin_type is plugin_type
+            assert source.at_hand() == Loaded(plugin_type, None)
             assert source.watched() is None
             with pytest.raises((PluginDefinitionError, ImportError), match=r"cannot be loaded anew|gone"):
                 source.load(2)

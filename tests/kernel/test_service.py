@@ -1,0 +1,183 @@
+"""The kernel as a service: every request is answered with builtins, and what it tells is true."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from aetherra.kernel import Config, CycleStep, Kernel, Plugin, Reject, handler, hookimpl
+from aetherra.kernel.testing import FakeClock
+from aetherra.registry import HealthReport, Message, Request, ServiceStatus
+
+
+class Ask(Request["Answer"], tag="service_test.ask"):
+    how: str = "well"
+
+
+class Answer(Message, tag="service_test.answer"):
+    rooms: int = 3
+
+
+class Room(Plugin):
+    version = "7"
+
+    @handler
+    async def answer(self, ask: Ask) -> Answer:
+        if ask.how == "rejected":
+            raise Reject("no such room")
+        if ask.how == "badly":
+            raise ValueError("no such room")
+        return Answer()
+
+    @hookimpl
+    def cycle_steps(self) -> list[CycleStep]:
+        return [CycleStep("collect", Ask()), CycleStep("judge", Ask("badly"))]
+
+
+def is_builtin(value: Any) -> bool:
+    """Whether a value is made of what JSON has."""
+    match value:
+        case dict():
+            return all(type(key) is str and is_builtin(item) for key, item in value.items())
+        case list() | tuple():
+            return all(map(is_builtin, value))
+        case _:
+            return value is None or type(value) in (str, int, float, bool)
+
+
+async def ask(kernel: Kernel, tag: str, body: Any = None) -> Any:
+    """Call the kernel by name, and check that the reply is builtins."""
+    reply = await kernel.call_tag(f"kernel.{tag}", body)
+    assert is_builtin(reply)
+    return reply
+
+
+class TestRequests:
+    async def test_a_request_is_not_answered(self) -> None:
+        """Each request of the kernel can be called by name, with builtins in and out."""
+        clock = FakeClock()
+        async with Kernel(clock=clock) as kernel:
+            await kernel.add_plugin(Room)
+            await clock.advance(2.0)
+            for how in ("well", "rejected"):
+                handle = await kernel.submit(Ask(how))
+                await anyio.wait_all_tasks_blocked()
+                assert handle.status in ("done", "dead")
+            statistics = await ask(kernel, "statistics")
+            assert statistics["plugins"] == {"serving": 1}
+            assert statistics["actions"]["done"] == 1
+            assert (await ask(kernel, "health"))["overall"]["status"] == "healthy"
+            status = await ask(kernel, "status")
+            assert (status["pid"], status["data_dir"], status["actions_done"]) == (os.getpid(), None, 1)
+            assert status["dead_letters"] == 1
+            services = (await ask(kernel, "services"))["services"]
+            assert [(info["name"], info["status"]) for info in services] == [("kernel", "healthy"), ("room", "healthy")]
+            (plugin,) = (await ask(kernel, "plugins"))["plugins"]
+            assert (plugin["name"], plugin["version"], plugin["tags"]) == ("room", "7", ("service_test.ask",))
+            assert (await ask(kernel, "actions"))["accepted"] == 2
+            (letter,) = (await ask(kernel, "dlq"))["letters"]
+            assert letter["reason"] == "rejected"
+            assert (await ask(kernel, "dlq", {"trace_id": letter["trace_id"]}))["letters"] == (letter,)
+            assert (await ask(kernel, "dlq", {"reason": "timeout"}))["letters"] == ()
+            redriven = await ask(kernel, "dlq_redrive", {"trace_id": letter["trace_id"]})
+            assert redriven["trace_id"] == letter["trace_id"] != redriven["new_trace_id"]
+            await anyio.wait_all_tasks_blocked()
+            assert await ask(kernel, "dlq_purge") == {"removed": 1}
+            report = await ask(kernel, "maintain")
+            assert [(step["phase"], step["plugin"], bool(step["error"])) for step in report["steps"]] == [
+                ("collect", "room", False),
+                ("judge", "room", True),
+            ]
+            assert report["findings"] == {"rooms": 3}
+            assert await ask(kernel, "remove_plugin", {"plugin": "room"}) == {"plugin": "room"}
+            assert kernel.plugins() == []
+
+    async def test_a_request_is_not_tried_here(self) -> None:
+        """The test above calls every tag that the kernel answers."""
+        source = Path(__file__).read_text(encoding="utf-8")  # noqa: ASYNC240  # this file
+        async with Kernel() as kernel:
+            info = kernel.registry.get_service_info("kernel")
+            assert info is not None
+            assert [tag for tag in info.tags if f'ask(kernel, "{tag.removeprefix("kernel.")}"' not in source] == []
+
+    async def test_the_backend_or_the_place_is_wrong(self, tmp_path: Path, anyio_backend_name: str) -> None:
+        """The status tells what the host runs on, and where."""
+        config = Config.parse({"profile": "test", "kernel": {"discover": False}}, root=tmp_path)
+        async with Kernel(config) as kernel:
+            status = await ask(kernel, "status")
+            assert status["backend"] == anyio_backend_name
+            assert status["profile"] == "test"
+            assert (status["root"], status["data_dir"]) == (str(tmp_path), str(tmp_path / ".aetherra"))
+
+    async def test_nothing_is_left_after_the_end(self) -> None:
+        """The service and its tags go with the kernel."""
+        async with Kernel() as kernel:
+            bus = kernel.bus
+            assert bus.routes()
+        assert bus.routes() == []
+
+
+class TestStatistics:
+    async def test_a_number_is_wrong(self) -> None:
+        """Uptime, calls and actions are counted as they happened."""
+        clock = FakeClock()
+        async with Kernel(clock=clock) as kernel:
+            await kernel.add_plugin(Room)
+            await clock.advance(5.0)
+            for _ in range(3):
+                await kernel.call(Ask())
+            with pytest.raises(Exception, match="no such room"):
+                await kernel.call(Ask("badly"))
+            await kernel.publish(Answer())
+            numbers = kernel.statistics()
+            assert numbers.uptime == 5.0
+            assert (numbers.bus.calls, numbers.bus.call_errors) == (4, 1)
+            (route,) = (route for route in numbers.bus.routes if route.tag == "service_test.ask")
+            assert (route.calls, route.errors, route.in_hand) == (4, 1, 0)
+            assert numbers.plugins == {"serving": 1}
+
+
+def reporting(report: Any) -> type[Plugin[Any]]:
+    """A plugin whose health hook returns this."""
+
+    class Reporting(Plugin):
+        @hookimpl
+        def health(self) -> Any:
+            return report
+
+    return Reporting
+
+
+class TestHealth:
+    async def test_a_plugins_own_word_is_not_heard(self) -> None:
+        """What a plugin says by its hook stands in place of its service's status, and shows in the whole."""
+        async with Kernel() as kernel:
+            await kernel.add_plugin(reporting(HealthReport("reporting", ServiceStatus.DEGRADED, 0.4, ("cold",))))
+            health = kernel.health()
+            assert [(part.component, part.score) for part in health.parts] == [("kernel", None), ("reporting", 0.4)]
+            assert health.overall.status is ServiceStatus.DEGRADED
+            assert health.overall.reasons == ("reporting is degraded: cold",)
+
+    async def test_a_part_that_is_no_service_is_left_out(self) -> None:
+        """A plugin may report on parts of its own."""
+        async with Kernel() as kernel:
+            await kernel.add_plugin(reporting(HealthReport("probe", ServiceStatus.HEALTHY, 1.0)))
+            assert [part.component for part in kernel.health().parts] == ["kernel", "probe", "reporting"]
+
+    @pytest.mark.parametrize("component", ["kernel", "room"])
+    async def test_a_plugin_speaks_for_another(self, component: str) -> None:
+        """The health of another's service is not a plugin's to tell."""
+        async with Kernel() as kernel:
+            await kernel.add_plugin(Room)
+            await kernel.add_plugin(reporting(HealthReport(component, ServiceStatus.FAILED, 0.0)))
+            assert kernel.health().overall.status is ServiceStatus.HEALTHY
+
+    async def test_a_broken_hook_hides_the_rest(self) -> None:
+        """A hook that returns nonsense is left out, and all else is told."""
+        async with Kernel() as kernel:
+            await kernel.add_plugin(reporting("fine, thanks"))
+            assert [part.component for part in kernel.health().parts] == ["kernel", "reporting"]

@@ -1,0 +1,101 @@
+"""The watchdog: who held the event loop. The only tests that take real time, some tenths of a second."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aetherra.kernel import Config, Kernel, KernelConfig, LoopBlocked, Plugin, handler
+from aetherra.kernel.config import PluginConfig
+from aetherra.kernel.watchdog import Watchdog
+from aetherra.registry import Bus, Request
+
+THRESHOLD = 0.05
+
+
+class Block(Request[None], tag="watchdog_test.block"):
+    pass
+
+
+def block_here() -> None:
+    """Hold the thread until it was seen to, ten seconds at most."""
+    time.sleep(10 * THRESHOLD)
+
+
+class Blocking(Plugin):
+    @handler
+    async def block(self, block: Block) -> None:
+        block_here()
+
+
+def config(**plugins: str) -> Config:
+    """A configuration with a short threshold."""
+    return Config(
+        kernel=KernelConfig(data_dir=None, discover=False, block_threshold=THRESHOLD),
+        plugins={name: PluginConfig(source=source) for name, source in plugins.items()},
+    )
+
+
+class TestBlock:
+    async def test_a_blocking_plugin_is_not_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The plugin is counted, logged with the line, and told of by an event once the loop goes on."""
+        async with Kernel(config()) as kernel:
+            await kernel.add_plugin(Blocking)
+            with kernel.subscribe(LoopBlocked) as events:
+                await kernel.call(Block())
+                event = await anext(events)
+            assert event.plugin == "blocking"
+            assert event.seconds > THRESHOLD
+            assert "in block_here" in event.stack
+            numbers = kernel.statistics().loop
+            assert numbers.blocked == {"blocking": 1}
+            assert numbers.lag_max > THRESHOLD
+            assert (await kernel.call_tag("kernel.status"))["blocked_by"] == {"blocking": 1}
+        assert "plugin 'blocking' blocks the event loop for more than 0.05 s" in caplog.text
+
+    async def test_a_function_of_a_plugins_module_is_not_named(self, tmp_path: Path) -> None:
+        """Code of a plugin's module is known by its module, without any ``self``."""
+        text = "import time\nfrom aetherra.plugins import Plugin\nasync def hold():\n    time.sleep({})\n"
+        start = "class Held(Plugin):\n    async def start(self, ctx): ctx.start_soon(hold)\n"
+        (tmp_path / "held.py").write_text(text.format(10 * THRESHOLD) + start)
+        async with Kernel(config(held=str(tmp_path / "held.py"))) as kernel:
+            with kernel.subscribe(LoopBlocked) as events:
+                if not kernel.statistics().loop.blocked:
+                    await anext(events)
+            assert kernel.statistics().loop.blocked == {"held": 1}
+
+    async def test_the_hosts_own_block_is_put_on_a_plugin(self) -> None:
+        """A block by nobody that is known is counted under no name."""
+        async with Kernel(config()) as kernel:
+            await kernel.add_plugin(Blocking)
+            with kernel.subscribe(LoopBlocked) as events:
+                block_here()
+                assert (await anext(events)).plugin == ""
+            assert kernel.statistics().loop.blocked == {"": 1}
+
+    async def test_a_block_that_nobody_could_look_at_is_missed(self) -> None:
+        """One that holds the interpreter, too, so that no thread can look, is counted once it is over."""
+        bus = Bus()
+        watchdog = Watchdog(bus, threshold=THRESHOLD)
+        with bus.subscribe(LoopBlocked) as events:
+            watchdog._beat(late=THRESHOLD)
+            watchdog._beat(late=3 * THRESHOLD)
+            assert events.mailbox.get_nowait() == LoopBlocked("", 3 * THRESHOLD, "  (nobody could look)")
+            with pytest.raises(anyio.WouldBlock):
+                events.mailbox.get_nowait()
+        assert watchdog.statistics().blocked == {"": 1}
+
+
+class TestThread:
+    async def test_it_outlives_the_watchdog(self) -> None:
+        """The watching thread ends with the watchdog."""
+        watchdog = Watchdog(Bus(), threshold=THRESHOLD)
+        async with anyio.create_task_group() as group:
+            group.start_soon(watchdog.run)
+            await anyio.wait_all_tasks_blocked()
+            assert not watchdog._ended.is_set()
+            group.cancel_scope.cancel()
+        assert watchdog._ended.is_set()
