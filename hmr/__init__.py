@@ -2,7 +2,17 @@
 
 from aetherra.hmr.controller import HmrController, HmrSettings
 from aetherra.hmr.errors import SwapCode, SwapError
-from aetherra.hmr.messages import GetHmrStatus, HmrStatus, Reload, Rollback, SwapFailed, Swapped, SwapRecord
+from aetherra.hmr.messages import (
+    GetHmrStatus,
+    HmrStatus,
+    Reload,
+    Rollback,
+    SwapFailed,
+    Swapped,
+    SwapRecord,
+    TakeIn,
+    TakenIn,
+)
 
 __all__ = [
     "GetHmrStatus",
@@ -16,4 +26,6 @@ __all__ = [
     "SwapFailed",
     "SwapRecord",
     "Swapped",
+    "TakeIn",
+    "TakenIn",
 ]

@@ -13,7 +13,7 @@ from aetherra.hmr.attempt import Attempt
 from aetherra.hmr.disk import Disk
 from aetherra.hmr.errors import SwapError
 from aetherra.hmr.follower import Follower
-from aetherra.hmr.messages import GetHmrStatus, HmrStatus, How, Reload, Rollback, Swapped
+from aetherra.hmr.messages import GetHmrStatus, HmrStatus, How, Reload, Rollback, Swapped, TakeIn, TakenIn
 from aetherra.hmr.reporter import Reporter
 from aetherra.kernel import Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
 from aetherra.kernel.sources import Loaded
@@ -63,10 +63,17 @@ class HmrController(Plugin[HmrSettings]):
     async def reload(self, request: Reload) -> Swapped:
         """Swap in a plugin's code from disk."""
         async with self._turn(request.plugin):
-            await self._disk.begin(request.plugin, self._allowed_place(request.plugin))
-            swapped = await self._swap(request.plugin, "reload", None)
-            self._disk.succeed(request.plugin)
-            return swapped
+            return await self._reload(request.plugin, self._allowed_place(request.plugin))
+
+    @handler
+    async def take_in(self, request: TakeIn) -> TakenIn:
+        """Swap in a plugin's code from disk if it is news; asked in turn, so that no save is swapped in twice."""
+        async with self._turn(request.plugin):
+            place = self._allowed_place(request.plugin)
+            news = place is not None and await self._disk.has_news(request.plugin, place)
+            if news:
+                await self._reload(request.plugin, place)
+            return TakenIn(news)
 
     @handler
     async def roll_back(self, request: Rollback) -> Swapped:
@@ -93,6 +100,12 @@ class HmrController(Plugin[HmrSettings]):
             yield
 
     # Swapping
+
+    async def _reload(self, plugin: str, place: Path | None) -> Swapped:
+        await self._disk.begin(plugin, place)
+        swapped = await self._swap(plugin, "reload", None)
+        self._disk.succeed(plugin)
+        return swapped
 
     async def _swap(self, plugin: str, how: How, earlier: Loaded | None) -> Swapped:
         """Swap in ``earlier``, or what is on disk if that is ``None``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aetherra.hmr.disk import Disk
-from aetherra.hmr.messages import Reload
+from aetherra.hmr.messages import TakeIn
 from aetherra.hmr.watcher import Watcher
 from aetherra.kernel import PluginContext
 from aetherra.registry import AetherraError, HandlerError, NoHandlerError
@@ -16,11 +16,11 @@ RELOAD_TIMEOUT = 300.0
 
 
 class Follower:
-    """Watches plugins' code and asks for a reload when it says something new.
+    """Watches plugins' code and asks to take it in when it was saved.
 
     Args:
         disk: Says what is new.
-        ctx: Of the plugin that answers ``Reload``.
+        ctx: Of the plugin that answers ``TakeIn``.
         places: Returns where the code of each plugin is that is to be watched.
 
     Attributes:
@@ -69,13 +69,13 @@ class Follower:
                 or not changed.isdisjoint(self._disk.files(plugin, place))
                 or any(place in path.parents for path in changed)
             )
-            if concerned and await self._disk.has_news(plugin, place):
-                await self._reload(plugin)
+            if concerned:
+                await self._ask(plugin)
 
-    async def _reload(self, plugin: str) -> None:
-        """Reload over the bus, so that a stop of this plugin waits for the swap in its hands."""
+    async def _ask(self, plugin: str) -> None:
+        """Ask over the bus, so that a stop of hot swap waits for the swap in its hands."""
         try:
-            await self._ctx.call(Reload(plugin), timeout=RELOAD_TIMEOUT)
+            await self._ctx.call(TakeIn(plugin), timeout=RELOAD_TIMEOUT)
         except (HandlerError, NoHandlerError) as exc:  # told already, or this plugin is being stopped
             self._ctx.log.debug("%s was not swapped: %s", plugin, exc)
         except AetherraError as exc:

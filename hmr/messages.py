@@ -47,6 +47,18 @@ class Reload(Request[Swapped], tag="hmr.reload"):
     plugin: str
 
 
+class TakenIn(Message, tag="hmr.taken_in"):
+    """Whether there was anything new."""
+
+    news: bool
+
+
+class TakeIn(Request[TakenIn], tag="hmr.take_in"):
+    """Swap in a plugin's code if the disk says something that was not tried yet; the watch asks this at each save."""
+
+    plugin: str
+
+
 class Rollback(Request[Swapped], tag="hmr.rollback"):
     """Go back to the code that served before, from memory, whatever the disk says."""
 

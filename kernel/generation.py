@@ -125,7 +125,6 @@ class Generation:
                 provider=self.identity,
                 version=self.plugin.version,
                 tags=self.spec.tags,
-                status=self._status()[0],
                 replaces=replaces.lease if replaces is not None else placeholder,
             )
         except BaseException:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from aetherra.registry import AetherraError, Identity, Lease, ServiceStatus
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.manager")
+IMPORT_PATIENCE = 0.5
+"""Seconds that an import waits for the one before it; real ones, as the machine takes them."""
 PluginState = Literal["loading", "serving", "failed", "stopped"]
 
 
@@ -112,6 +115,8 @@ class PluginManager:
         self._host = host
         self._entries: dict[str, Entry] = {}
         self._stopping = False
+        self._importing = anyio.Event()
+        self._importing.set()
 
     # The configured plugins
 
@@ -231,8 +236,9 @@ class PluginManager:
         errand = Errand(
             partial(source.load, entry.last_number + 1), name=f"aetherra import {entry.name}", unwanted=Loaded.unload
         )
-        with self._host.clock.move_on_after(limit) as scope:
-            await errand.wait()
+        async with self._import_turn():
+            with self._host.clock.move_on_after(limit) as scope:
+                await errand.wait()
         if scope.cancelled_caught:
             raise PluginLoadError(
                 entry.name, "importing", f"its code from {source} still ran after {limit:g} s, at\n{errand.stack()}"
@@ -241,6 +247,18 @@ class PluginManager:
             return errand.result()
         except BaseException as exc:  # whatever its code raised in the thread is no signal to us
             raise PluginLoadError(entry.name, "importing", f"{_describe(exc)} (from {source})") from exc
+
+    @asynccontextmanager
+    async def _import_turn(self) -> AsyncGenerator[None]:
+        """One import after the other, as two that need each other's modules can deadlock; a slow one is overtaken."""
+        before, mine = self._importing, anyio.Event()
+        self._importing = mine
+        try:
+            with anyio.move_on_after(IMPORT_PATIENCE):
+                await before.wait()
+            yield
+        finally:
+            mine.set()
 
     def read_spec(self, entry: Entry, loaded: Loaded) -> PluginSpec:
         """Read what a plugin class declares.

@@ -21,7 +21,6 @@ else:
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class SettingsMeta(msgspec.StructMeta):
     """Makes every subclass frozen, keyword-only and strict about unknown keys."""
 
@@ -31,7 +30,8 @@ class SettingsMeta(msgspec.StructMeta):
         return super().__new__(mcls, name, bases, namespace, **config)
 
 
-class Settings(msgspec.Struct, metaclass=SettingsMeta):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Settings(msgspec.Struct, metaclass=SettingsMeta, frozen=True, kw_only=True):
     """A plugin's settings: fields with types and defaults, read from its section of the configuration."""
 
 

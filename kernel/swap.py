@@ -9,9 +9,10 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from aetherra.kernel.errors import PluginLoadError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
-from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.manager import Entry, PluginManager
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.spec import PluginSpec
 
@@ -56,7 +57,7 @@ class Swapper:
             PluginNotFoundError: There is no such plugin.
             PluginLoadError: The code raised, or took too long.
         """
-        entry = self._plugins.entry(plugin)
+        entry = self._living(plugin)
         return await self._plugins.load_code(entry, entry.source)
 
     async def prepare(self, plugin: str, loaded: Loaded) -> Candidate:
@@ -65,7 +66,7 @@ class Swapper:
         Raises:
             PluginLoadError: It could not be configured or started; nothing of it is left but the loaded code.
         """
-        entry = self._plugins.entry(plugin)
+        entry = self._living(plugin)
         spec = self._plugins.read_spec(entry, loaded)
         return Candidate(loaded, spec, await self._plugins.make_generation(entry, spec))
 
@@ -102,6 +103,12 @@ class Swapper:
                 if entry.generation is generation:
                     generation.resume()
 
+    def _living(self, plugin: str) -> Entry:
+        entry = self._plugins.entry(plugin)
+        if entry.state == "stopped":
+            raise PluginLoadError(plugin, "swapping", "it is being stopped")
+        return entry
+
     def promote(self, plugin: str, candidate: Candidate) -> Generation | None:
         """Let a candidate take over, in one step without a wait, and return the generation to stop.
 
@@ -109,7 +116,7 @@ class Swapper:
             RouteConflictError: Another plugin answers one of its tags.
             ServiceConflictError: Another plugin provides its service. In both cases nothing has changed.
         """
-        entry = self._plugins.entry(plugin)
+        entry = self._living(plugin)
         old = entry.generation
         candidate.generation.serve(replaces=old, placeholder=entry.lease)
         entry.spec, entry.loaded = candidate.spec, candidate.loaded

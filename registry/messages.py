@@ -32,7 +32,6 @@ def _check_tag(name: str, tag: object) -> None:
         )
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class MessageMeta(msgspec.StructMeta):
     """Makes every subclass frozen, for type checkers too, and gives it the tag that it names."""
 
@@ -50,6 +49,7 @@ class MessageMeta(msgspec.StructMeta):
         return super().__new__(mcls, name, bases, namespace, **config)
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     """What plugins say to one another: an *event*, published, heard by any number.
 

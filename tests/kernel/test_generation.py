@@ -161,6 +161,7 @@ class TestHandlers:
                 group.start_soon(kernel.call, Ask())
             await anyio.wait_all_tasks_blocked()
             await kernel.add_plugin(Other)
+            assert await kernel.get_dlq_items() == []
             release.set()
 
     async def test_a_handlers_own_timeout_is_not_kept(self) -> None:
@@ -329,6 +330,50 @@ class TestForward:
                 assert len(events.mailbox) == 0
                 await kernel.remove_plugin("probe")
                 assert events.mailbox.get_nowait() == Reading(1.0)
+
+
+class TestPause:
+    async def test_a_paused_plugin_takes_an_event(self) -> None:
+        """While an event in hand comes to its end nothing else is taken, and after a resume everything is."""
+        release = anyio.Event()
+        heard: list[Message] = []
+
+        class Busy(Plugin):
+            @handler
+            async def slowly(self, reading: Reading) -> None:
+                await release.wait()
+                heard.append(reading)
+
+            @handler
+            async def quickly(self, heat: Heat) -> None:
+                heard.append(heat)
+
+            async def start(self, ctx: PluginContext) -> None:
+                ctx.start_soon(self.add_later)
+
+            async def add_later(self) -> None:
+                await release.wait()
+                self.ctx.every(1.0, self.tick, at_start=True)
+
+            async def tick(self) -> None:
+                heard.append(Answer("tick"))
+
+        async with hosting(Busy) as kernel, anyio.create_task_group() as group:
+            generation = kernel._running().plugins.entry("busy").generation
+            assert generation is not None
+            await kernel.publish(Reading(1.0))
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(generation.pause)
+            await anyio.wait_all_tasks_blocked()
+            await kernel.publish(Heat(True))
+            await anyio.wait_all_tasks_blocked()
+            assert heard == []
+            release.set()
+            await anyio.wait_all_tasks_blocked()
+            assert heard == [Reading(1.0)]
+            generation.resume()
+            await anyio.wait_all_tasks_blocked()
+            assert heard[1:] in ([Heat(True), Answer("tick")], [Answer("tick"), Heat(True)])
 
 
 class RepeatSettings(Settings):

@@ -78,13 +78,13 @@ class TestOrder:
         """Plugins start after what they require and stop before it."""
         config = files(
             tmp_path,
-            a=NOTE.format("a", ("b", "c")),
-            b=NOTE.format("b", ("c",)),
-            c=NOTE.format("c", ()),
+            a=NOTE.format("a", ()),
+            b=NOTE.format("b", ("a",)),
+            c=NOTE.format("c", ("b", "a")),
         )
         async with Kernel(config) as kernel:
             assert set(states(kernel).values()) == {"serving"}
-        assert order == ["start c", "start b", "start a", "stop a", "stop b", "stop c"]
+        assert order == ["start a", "start b", "start c", "stop c", "stop b", "stop a"]
 
     async def test_a_removed_plugin_leaves_those_that_require_it(self, tmp_path: Path, order: list[str]) -> None:
         """Removing a plugin stops those that require it first, and forgets them too."""
@@ -251,10 +251,11 @@ class TestFailure:
         """It is given up after its deadline, named with its line; those that do not need it have long started."""
         clock = FakeClock()
         release = threading.Event()
-        sys.release = release  # type: ignore[attr-defined]  # seen by the plugin
+        sys.release, sys.hanging = release, threading.Event()  # type: ignore[attr-defined]  # seen by the plugin
         config = files(
             tmp_path,
-            bad="def hang_in_import():\n    sys.release.wait(30)  # the line\nhang_in_import()\nclass Bad(Plugin): ...",
+            bad="def hang_in_import():\n    sys.hanging.set(), sys.release.wait(30)  # the line\n"
+            "hang_in_import()\nclass Bad(Plugin): ...",
             good="pass",
             needy="requires = ('bad',)",
         )
@@ -269,7 +270,7 @@ class TestFailure:
                     assert "# the line" in reason(kernel, "bad")
 
             group.start_soon(host)
-            while kernel.registry.get_service_info("good") is None:
+            while kernel.registry.get_service_info("good") is None or not sys.hanging.is_set():  # type: ignore[attr-defined]
                 await anyio.lowlevel.checkpoint()
             await clock.advance(14.0)
             assert states(kernel) == {"bad": "loading", "good": "serving", "needy": "loading"}
@@ -279,7 +280,7 @@ class TestFailure:
             if thread.name == "aetherra import bad":
                 thread.join(10)
         assert not any(name.startswith("bad@") for name in sys.modules)
-        del sys.release  # type: ignore[attr-defined]
+        del sys.release, sys.hanging  # type: ignore[attr-defined]
 
     async def test_a_failed_add_forgets_what_was_listed(self, tmp_path: Path) -> None:
         """A class that cannot take the place of a failed plugin leaves its record; one that can takes it over."""

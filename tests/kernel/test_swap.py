@@ -229,6 +229,23 @@ class TestSwap:
             assert [event.version for event in events] == ["1"] + ["2"] * 9
             assert kernel.bus.statistics().dropped == 0
 
+    async def test_dropped_events_are_counted_twice(self, tmp_path: Path) -> None:
+        """What the old generation's mailbox dropped stays counted, once."""
+        rig = Rig(tmp_path, FakeClock())
+        rig.write("1", capacity=1)
+        rig.file.write_text(rig.file.read_text().replace('"block"', '"drop_oldest"'))
+        async with rig.kernel as kernel:
+            await kernel.add_plugin(Taker)
+            gate.close("event")
+            for number in range(4):
+                await kernel.publish(Reading(number))
+                await anyio.wait_all_tasks_blocked()
+            assert kernel.bus.statistics().dropped == 2
+            candidate = await rig.prepare()
+            gate.open("event")
+            await rig.take_over(candidate)
+            assert kernel.bus.statistics().dropped == 2
+
     async def test_an_event_in_hand_that_calls_the_plugin_itself_holds_up_the_swap(self, tmp_path: Path) -> None:
         """A plugin whose event handler calls its own request can be quiesced."""
         rig = Rig(tmp_path, FakeClock())
@@ -258,12 +275,15 @@ class TestSwap:
         async with rig.kernel as kernel:
             await kernel.add_plugin(Taker)
             assert kernel.plugins()[0].state == "failed"
-            rig.write("2", attributes="async def stop(self): gate.stopped.append('stop')")
+            rig.write("2", attributes="service = 'rooms'\n    async def stop(self): gate.stopped.append('stop')")
             await rig.take_over(await rig.prepare())
             assert kernel.plugins()[0].state == "serving"
             assert kernel.plugins()[0].reason == ""
-            assert (info := kernel.registry.get_service_info("room")) is not None
-            assert info.status == "healthy"
+            assert [(info.name, info.status) for info in kernel.registry.list()] == [
+                ("kernel", "healthy"),
+                ("rooms", "healthy"),
+                ("taker", "healthy"),
+            ]
             assert await rig.ask() == "2"
         assert stopped == ["stop"]
 

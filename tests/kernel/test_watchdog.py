@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import anyio
 import pytest
 
 from aetherra.kernel import Config, Kernel, KernelConfig, LoopBlocked, Plugin, handler
+from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.config import PluginConfig
-from aetherra.kernel.watchdog import Watchdog
+from aetherra.kernel.watchdog import Watchdog, owner_of
 from aetherra.registry import Bus, Request
 
 THRESHOLD = 0.05
@@ -87,6 +90,25 @@ class TestBlock:
             with pytest.raises(anyio.WouldBlock):
                 events.mailbox.get_nowait()
         assert watchdog.statistics().blocked == {"": 1}
+
+
+class Framed(Plugin):
+    def frame(self) -> FrameType:
+        return sys._getframe()
+
+
+class TestOwner:
+    def test_a_frame_is_put_on_another(self, tmp_path: Path) -> None:
+        """A frame belongs to the plugin whose module or method it runs, the innermost that tells."""
+        (tmp_path / "room.py").write_text("import sys\ndef frame(): return sys._getframe()\n")
+        code = CodeGeneration("room", 1, tmp_path / "room.py", "room")
+        of_module, of_method = code.load().frame(), Framed().frame()
+        assert owner_of([of_module]) == "room"
+        assert owner_of([of_method]) == "framed"
+        assert owner_of([sys._getframe(), of_module, of_method]) == "room"
+        assert owner_of([sys._getframe(), of_method, of_module]) == "framed"
+        assert owner_of([sys._getframe()]) == ""
+        code.unload()
 
 
 class TestThread:
