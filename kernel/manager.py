@@ -343,9 +343,7 @@ class PluginManager:
     def settle(self, entry: Entry, generation: Generation) -> None:
         """Record that a generation serves from now on."""
         entry.generation, entry.state, entry.reason = generation, "serving", ""
-        if entry.lease is not None:
-            entry.lease.release()
-            entry.lease = None
+        entry.lease = None
         entry.settled.set()
 
     async def remove(self, name: str) -> None:

@@ -35,21 +35,20 @@ def _awaited_by(awaiting: Any) -> Any:
 
 def coroutine_stack(coroutine: Any) -> str:
     """Return where a coroutine is suspended, as text, outermost frame first."""
-    return _text(coroutine_frames(coroutine)) or "  (it had not begun)"
+    return stack_text(coroutine_frames(coroutine)) or "  (it had not begun)"
 
 
 def thread_stack(thread_id: int) -> tuple[list[FrameType], str]:
-    """Return a thread's frames, innermost first, and its stack as text, outermost first; empty if it is gone.
-
-    The text leaves out the interpreter's import machinery.
-    """
+    """Return a thread's frames, innermost first, and its stack as text, outermost first; empty if it is gone."""
     frame = sys._current_frames().get(thread_id)  # pyright: ignore[reportPrivateUsage]  # documented, for debuggers
     frames: list[FrameType] = []
     while frame is not None:
         frames.append(frame)
         frame = frame.f_back
-    return frames, _text(frame for frame in reversed(frames) if not frame.f_code.co_filename.startswith("<frozen"))
+    return frames, stack_text(reversed(frames))
 
 
-def _text(frames: Iterable[FrameType]) -> str:
-    return "".join(line for frame in frames for line in traceback.format_stack(frame, limit=1)).rstrip()
+def stack_text(frames: Iterable[FrameType]) -> str:
+    """Return frames, outermost first, as a traceback shows them, without the interpreter's import machinery."""
+    shown = (frame for frame in frames if not frame.f_code.co_filename.startswith("<frozen"))
+    return "".join(line for frame in shown for line in traceback.format_stack(frame, limit=1)).rstrip()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 import anyio
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
-from aetherra.kernel.stacks import thread_stack
+from aetherra.kernel.stacks import stack_text, thread_stack
 
 T = TypeVar("T")
 
@@ -56,8 +57,10 @@ class Errand(Generic[T]):
         return result
 
     def stack(self) -> str:
-        """Return where the thread is now, as text."""
-        return thread_stack(self._thread.ident or 0)[1]
+        """Return where the function is now, as text."""
+        frames, _ = thread_stack(self._thread.ident or 0)
+        called = list(takewhile(lambda frame: frame.f_code is not Errand._run.__code__, frames))
+        return stack_text(reversed(called))
 
     def _run(self) -> None:
         try:

@@ -24,12 +24,12 @@ DEADLINE = 20.0
 """Seconds after which what a test waits for has failed to happen."""
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = DEADLINE) -> Any:
+def wait_until(condition: Callable[[], Any], what: Callable[[], str], *, seconds: float = DEADLINE) -> Any:
     """Poll until a condition holds and return its value, or fail saying what did not come true."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end:
-            pytest.fail(f"not within {seconds:g} s: {what() if callable(what) else what}")
+            pytest.fail(f"not within {seconds:g} s: {what()}")
         time.sleep(0.01)
     return value
 
@@ -165,6 +165,32 @@ class Project:
             timeout=timeout,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def module(self, *arguments: str) -> Ended:
+        """Run a command by ``python -m``."""
+        done = subprocess.run(
+            [sys.executable, "-m", "aetherra.kernel.cli", *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def begin(self, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+        """Run a command while the block lasts, which kills what is left of it."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen([AETHERRA, *arguments], cwd=self.path, stdout=pipe, stderr=pipe) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Poll until a condition holds, or fail saying what did not come true."""
+        wait_until(condition, lambda: what)
 
     @contextmanager
     def host(self, *arguments: str, serving: bool = True, **environment: str) -> Generator[RunningHost]:

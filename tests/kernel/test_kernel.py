@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -185,6 +186,29 @@ class TestStart:
             group.start_soon(host)
             await begun.wait()
             group.cancel_scope.cancel()
+
+    async def test_a_cancel_during_start_waits_for_a_hanging_import(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A host that is cancelled while a plugin is imported stops at once, and leaves the thread behind."""
+        begun, release = threading.Event(), threading.Event()
+        monkeypatch.setattr(sys, "hanging", (begun, release), raising=False)
+        (tmp_path / "hanging.py").write_text("import sys\nsys.hanging[0].set()\nsys.hanging[1].wait(30)\n")
+        config = Config(
+            kernel=KernelConfig(data_dir=None, discover=False),
+            plugins={"hanging": PluginConfig(source=str(tmp_path / "hanging.py"))},
+        )
+
+        async def host() -> None:
+            async with Kernel(config, clock=FakeClock()):
+                raise AssertionError("it never started")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(host)
+            await anyio.to_thread.run_sync(begun.wait)
+            group.cancel_scope.cancel()
+        assert not release.is_set()
+        release.set()
 
     async def test_a_data_dir_that_cannot_be_used_is_wrapped(self, tmp_path: Path) -> None:
         """An error on entering comes out as it is."""

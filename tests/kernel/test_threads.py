@@ -49,6 +49,7 @@ class TestErrand:
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         assert "hang_here" in errand.stack()
+        assert "in _run" not in errand.stack()
         assert [thread.daemon for thread in threading.enumerate() if thread.name == "errand to be left"] == [True]
         release.set()
         assert discarded.wait(10)

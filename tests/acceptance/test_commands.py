@@ -1,0 +1,359 @@
+"""Every command, from another process, against a real host."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.acceptance.conftest import Project, RunningHost
+
+GREETER = """
+class Greeting(Message, tag="greeter.greeting"):
+    text: str
+
+class Greet(Request[Greeting], tag="greeter.greet"):
+    name: str
+
+class GreeterSettings(Settings):
+    greeting: str = "Hello"
+
+class Greeter(Plugin[GreeterSettings]):
+    name = "greeter"
+    version = "1.2"
+
+    @handler
+    async def greet(self, request: Greet) -> Greeting:
+        return Greeting(text=f"{self.settings.greeting}, {request.name}")
+"""
+DOER = """
+class Did(Message, tag="doer.did"):
+    pass
+
+class Do(Request[Did], tag="doer.do"):
+    well: bool = False
+
+class Doer(Plugin):
+    name = "doer"
+
+    async def start(self, ctx):
+        ctx.start_soon(self.submit)
+
+    async def submit(self):
+        from aetherra.kernel import RetryPolicy
+        await self.ctx.submit(Do(), retry=RetryPolicy(attempts=1))
+
+    @handler
+    async def do(self, request: Do) -> Did:
+        if not os.path.exists("fixed"):
+            raise OSError("no such probe")
+        return Did()
+"""
+
+
+@pytest.fixture
+def host(project: Project) -> Iterator[RunningHost]:
+    """A host of our plugins and a greeter."""
+    project.plugin("greeter", GREETER, greeting="Hi")
+    project.configure(discover=True)
+    with project.host() as running:
+        yield running
+        assert running.stop() == 0, running.log
+
+
+class TestInspection:
+    def test_the_host_tells_how_it_is(self, project: Project, host: RunningHost) -> None:
+        """Each command has a table for people and a document for programs, and both are about this host."""
+        status = project.aetherra("status", "--json").json
+        assert status["pid"] == host.process.pid
+        assert status["backend"] == project.backend
+        assert status["root"] == str(project.path)
+        assert status["plugins"] == {"serving": 5}
+        assert 0.0 <= status["health"]["score"] <= 1.0
+        assert str(host.process.pid) in project.aetherra("status").out
+
+        services = {service["name"]: service for service in project.aetherra("services", "--json").json}
+        assert services["greeter"]["tags"] == ["greeter.greet"]
+        assert {service["status"] for service in services.values()} == {"healthy"}
+        assert "self_improvement_engine" in project.aetherra("services").out
+
+        plugins = {plugin["name"]: plugin for plugin in project.aetherra("plugins", "--json").json}
+        assert set(plugins) == {"greeter", "hmr", "homeostasis", "self_improvement", "self_incorporation"}
+        assert (plugins["greeter"]["version"], plugins["greeter"]["state"]) == ("1.2", "serving")
+        assert "greeter.py" in project.aetherra("plugins").out
+
+        actions = project.aetherra("actions", "--json").json
+        assert set(actions["lanes"]) == {"high", "normal", "background"}
+        assert "background" in project.aetherra("actions").out
+
+    def test_a_call_prints_the_reply(self, project: Project, host: RunningHost) -> None:
+        """Any service may be called by its tag."""
+        assert project.aetherra("call", "greeter.greet", '{"name": "Ada"}').json["text"] == "Hi, Ada"
+        trends = project.aetherra("call", "selfimprovement.trends").json
+        assert "trends" in trends
+
+    def test_a_project_is_named_by_path(self, project: Project, host: RunningHost) -> None:
+        """Commands find the host of another folder than this one."""
+        elsewhere = project.aetherra("status", "--json", "--path", project.path)
+        assert elsewhere.json["pid"] == host.process.pid
+        nowhere = project.aetherra("status", "--path", project.logs)
+        assert (nowhere.status, "no host is running here" in nowhere.err) == (1, True)
+        assert "aetherra run" in nowhere.err
+
+
+class TestListening:
+    TICKER = """
+    class Tick(Message, tag="ticker.tick"):
+        number: int
+
+    class Ticker(Plugin):
+        name = "ticker"
+        number = 0
+
+        @every(0.02)
+        async def tick(self):
+            self.number += 1
+            await self.ctx.publish(Tick(number=self.number))
+    """
+
+    def test_events_are_printed_in_order_a_line_each(self, project: Project) -> None:
+        """Each line is one document with tag and body."""
+        project.plugin("ticker", self.TICKER)
+        with project.host() as host:
+            ended = project.aetherra("listen", "ticker.*", "--count", "3")
+            assert (ended.status, ended.err) == (0, "")
+            events = [json.loads(line) for line in ended.out.splitlines()]
+            assert [event["tag"] for event in events] == ["ticker.tick"] * 3
+            numbers = [event["body"]["number"] for event in events]
+            assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
+            assert host.stop() == 0
+
+    def test_ctrl_c_ends_it_well_and_in_silence(self, project: Project) -> None:
+        """It was told to listen until Ctrl-C, and did."""
+        project.plugin("ticker", self.TICKER)
+        with project.host() as host:
+            with self.listening(project) as listener:
+                assert listener.stdout is not None
+                assert listener.stdout.readline()
+                listener.send_signal(signal.SIGINT)
+                _, err = listener.communicate(timeout=20)
+                assert (listener.returncode, err) == (0, b"")
+            assert host.call("kernel.status")["pid"] == host.process.pid
+            assert host.stop() == 0
+
+    def test_a_reader_that_goes_away_ends_it_in_silence(self, project: Project) -> None:
+        """As in ``aetherra listen '*' | head -1``."""
+        project.plugin("ticker", self.TICKER)
+        with project.host() as host:
+            with self.listening(project) as listener:
+                assert listener.stdout is not None
+                assert listener.stdout.readline()
+                listener.stdout.close()
+                assert listener.stderr is not None
+                assert listener.stderr.read() == b""
+                assert listener.wait(20) in (0, 1)
+            assert host.stop() == 0
+
+    def test_a_host_that_stops_is_said(self, project: Project) -> None:
+        """The listener ends when there is nobody left to hear."""
+        project.plugin("ticker", self.TICKER)
+        with project.host() as host, self.listening(project) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline()
+            assert host.stop() == 0
+            _, err = listener.communicate(timeout=20)
+            assert listener.returncode == 1
+            assert b"Traceback" not in err
+            assert str(host.process.pid).encode() in err
+
+    def listening(self, project: Project) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return project.begin("listen", "ticker.*")
+
+
+class TestPlugins:
+    def test_a_plugin_is_described_swapped_rolled_back_and_removed(self, project: Project, host: RunningHost) -> None:
+        """The whole of ``aetherra plugin``, over one plugin's life."""
+
+        def greet() -> str:
+            return host.call("greeter.greet", {"name": "Ada"})["text"]
+
+        info = project.aetherra("plugin", "info", "greeter", "--json").json
+        assert (info["state"], info["generation"], info["tags"]) == ("serving", 1, ["greeter.greet"])
+        assert "greeter.greet" in project.aetherra("plugin", "info", "greeter").out
+
+        project.plugin("greeter", GREETER.replace("}, {", "}!, {"))
+        swapped = project.aetherra("plugin", "reload", "greeter", "--json").json
+        assert (swapped["old_generation"], swapped["generation"]) == (1, 2)
+        assert greet() == "Hi!, Ada"
+
+        back = project.aetherra("plugin", "rollback", "greeter")
+        assert (back.status, "generation 2 -> 3" in back.out) == (0, True)
+        assert greet() == "Hi, Ada"
+
+        project.plugin("greeter", "nonsense(")
+        refused = project.aetherra("plugin", "reload", "greeter")
+        assert (refused.status, refused.out) == (1, "")
+        assert "is as it was" in refused.err
+        assert greet() == "Hi, Ada"
+
+        removed = project.aetherra("plugin", "remove", "greeter", "--json")
+        assert (removed.status, removed.json["plugin"]) == (0, "greeter")
+        gone = project.aetherra("call", "greeter.greet", '{"name": "Ada"}')
+        assert (gone.status, "nothing answers 'greeter.greet'" in gone.err) == (1, True)
+
+    @pytest.mark.parametrize("command", ["info", "reload", "rollback", "remove"])
+    def test_an_unknown_plugin_is_answered_with_those_there_are(
+        self, project: Project, host: RunningHost, command: str
+    ) -> None:
+        """A typo is told what it could have meant."""
+        ended = project.aetherra("plugin", command, "greter")
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith("aetherra: there is no plugin 'greter' here; there are: greeter, hmr"), ended.err
+
+
+class TestDeadLetters:
+    def test_a_dead_letter_is_listed_shown_sent_again_and_deleted(self, project: Project) -> None:
+        """The whole of ``aetherra dlq``, over one letter's life."""
+        project.plugin("doer", DOER)
+        with project.host() as host:
+            project.until(lambda: host.call("kernel.status")["dead_letters"] == 1, "the action is dead")
+            (letter,) = project.aetherra("dlq", "list", "--json").json
+            assert (letter["action_type"], letter["reason"], letter["attempts"]) == ("doer.do", "failed", 1)
+            trace_id = letter["trace_id"]
+            assert trace_id in project.aetherra("dlq", "list").out
+            assert project.aetherra("dlq", "list", "--json", "--reason", "expired").json == []
+            shown = project.aetherra("dlq", "show", trace_id).json
+            assert "no such probe" in shown["message"]
+
+            (project.path / "fixed").touch()
+            again = project.aetherra("dlq", "redrive", trace_id, "--json").json
+            assert again["new_trace_id"] != trace_id
+            project.until(lambda: host.call("kernel.status")["actions_done"] == 1, "the action is done")
+            assert project.aetherra("dlq", "list", "--json").json == []
+            assert host.stop() == 0
+
+    def test_letters_outlive_their_host_until_they_are_purged(self, project: Project) -> None:
+        """The queue is on disk; deleting all has to be said."""
+        project.plugin("doer", DOER)
+        with project.host() as host:
+            project.until(lambda: host.call("kernel.status")["dead_letters"] == 1, "the action is dead")
+            assert host.stop() == 0
+        (project.path / "fixed").touch()
+        with project.host() as host:
+            assert len(project.aetherra("dlq", "list", "--json").json) == 1
+            assert project.aetherra("dlq", "purge").status == 2
+            assert project.aetherra("dlq", "purge", "--all", "--json").json["removed"] == 1
+            assert project.aetherra("dlq", "list", "--json").json == []
+            assert host.stop() == 0
+
+    @pytest.mark.parametrize("command", ["show", "redrive"])
+    def test_an_unknown_letter_is_said(self, project: Project, host: RunningHost, command: str) -> None:
+        """A trace id that is not there fails the command, with where to look."""
+        ended = project.aetherra("dlq", command, "nope")
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith("aetherra: the dead letter queue holds nothing with trace id 'nope'")
+
+
+class TestConfiguration:
+    def test_what_is_right_is_checked_shown_and_described(self, asyncio_project: Project) -> None:
+        """``config`` needs no running host."""
+        asyncio_project.plugin("greeter", "print('imported')\n" + GREETER, greeting="Hi")
+        check = asyncio_project.aetherra("config", "check")
+        assert (check.status, "all right, with 1 plugins: greeter" in check.out) == (0, True), check.err
+        shown = asyncio_project.aetherra("config", "show").json
+        assert shown["plugins"]["greeter"]["greeting"] == "Hi"
+        assert shown["kernel"]["data_dir"] == ".aetherra"
+        schema = asyncio_project.aetherra("config", "schema").json
+        assert schema["properties"]["plugins"]["properties"]["greeter"]["properties"]["greeting"]["default"] == "Hello"
+
+    def test_every_problem_is_named_at_once(self, asyncio_project: Project) -> None:
+        """A wrong setting, a broken file and a lost one are three lines and status 1."""
+        asyncio_project.plugin("greeter", GREETER, greeting=7)
+        asyncio_project.plugin("leaver", "sys.exit('bye')")
+        asyncio_project.configure(plugins={"ghost": {}})
+        ended = asyncio_project.aetherra("config", "check")
+        assert (ended.status, ended.out) == (1, "")
+        assert len(ended.err.splitlines()) == 3
+        for said in ("$.plugins.greeter.greeting", "'leaver'", "$.plugins.ghost"):
+            assert said in ended.err
+
+
+class TestHelp:
+    def commands(self) -> list[list[str]]:
+        from aetherra.kernel.cli.app import cli
+
+        def walk(command: Any, path: list[str]) -> Iterator[list[str]]:
+            yield path
+            context = command.make_context(path[-1] if path else "aetherra", [], resilient_parsing=True)
+            for name in getattr(command, "list_commands", lambda _: [])(context):
+                yield from walk(command.get_command(context, name), [*path, name])
+
+        return list(walk(cli, []))
+
+    def test_every_command_tells_what_it_does(self, asyncio_project: Project) -> None:
+        """``--help`` is there on all levels, and says something."""
+        from click.testing import CliRunner
+
+        from aetherra.kernel.cli.app import cli
+
+        commands = self.commands()
+        assert len(commands) > 25
+        for path in commands:
+            result = CliRunner().invoke(cli, [*path, "--help"])
+            assert (result.exit_code, result.output.startswith("Usage:")) == (0, True), path
+            assert len(result.output.splitlines()) > 4, path
+
+    def test_without_the_extra_it_says_what_to_install(self, asyncio_project: Project) -> None:
+        """The library installs without the command line's own libraries."""
+        for library in ("click", "rich"):
+            (asyncio_project.path / "sitecustomize.py").write_text(
+                f"import sys\nsys.modules[{library!r}] = None\n", encoding="utf-8"
+            )
+            ended = asyncio_project.aetherra("--help", PYTHONPATH=str(asyncio_project.path))
+            if library == "click":
+                assert (ended.status, ended.out) == (1, "")
+                assert ended.err == "aetherra: the command line needs 'click': pip install 'aetherra[cli]'\n"
+            else:
+                assert ended.status == 0  # what goes to no terminal needs no rich
+
+    def test_the_module_runs_as_the_command(self, asyncio_project: Project) -> None:
+        """``python -m`` works where scripts are not on the path."""
+        assert "aetherra" in asyncio_project.module("--version").out
+
+
+class TestMisuse:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nonsense"],
+            ["run", "--json"],
+            ["run", "--once", "--for", "1"],
+            ["run", "--for", "-1"],
+            ["run", "--backend", "twisted"],
+            ["run", "not/there"],
+            ["run", "config.json"],
+            ["status", "--path", "not/there"],
+            ["scan", "not/there"],
+            ["plugin", "new", "Not-A-Name"],
+            ["plugin", "new", "class"],
+            ["dlq", "list", "--limit", "0"],
+            ["dlq", "purge"],
+            ["call"],
+        ],
+        ids=" ".join,
+    )
+    def test_is_told_and_exits_with_2(self, asyncio_project: Project, arguments: list[str]) -> None:
+        """A command that makes no sense does nothing, on standard error."""
+        asyncio_project.configure()
+        ended = asyncio_project.aetherra(*arguments)
+        assert (ended.status, ended.out) == (2, "")
+        assert "Usage:" in ended.err or "aetherra:" in ended.err
+        assert "Traceback" not in ended.err
+        assert not asyncio_project.data.exists()
