@@ -237,9 +237,13 @@ class _Reserved(_Section, frozen=True, kw_only=True):
     grants: tuple[str, ...] = ()
 
 
+RESERVED_KEYS = _Reserved.__struct_fields__
+"""What stands beside a plugin's own settings in its section, and can be no setting's name."""
+
+
 def _plugin_config(name: str, section: Any, where: str) -> PluginConfig:
     body: dict[str, Any] = convert(section, dict[str, Any], where, f"plugins.{name}")
-    reserved = {key: value for key, value in body.items() if key in _Reserved.__struct_fields__}
+    reserved = {key: value for key, value in body.items() if key in RESERVED_KEYS}
     settings = {key: value for key, value in body.items() if key not in reserved}
     checked = convert(reserved, _Reserved, where, f"plugins.{name}")
     return PluginConfig(enabled=checked.enabled, source=checked.source, grants=checked.grants, settings=settings)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
+from aetherra.kernel.config import RESERVED_KEYS
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.plugin import (
     EVERY_ATTRIBUTE,
@@ -83,6 +84,9 @@ class PluginSpec(msgspec.Struct, frozen=True):
             if not inspect.iscoroutinefunction(getattr(plugin_type, step)):
                 raise PluginDefinitionError(f"{plugin_type.__qualname__}.{step} is no coroutine; expected 'async def'")
         settings = settings_type(plugin_type)
+        taken = [field for field in settings.__struct_fields__ if field in RESERVED_KEYS]
+        if taken:
+            raise PluginDefinitionError(f"{settings.__qualname__}.{taken[0]} is a name that the configuration reserves")
         everies = tuple(_everies(plugin_type, settings))
         return cls(
             plugin_type=plugin_type,

@@ -59,8 +59,8 @@ class Errand(Generic[T]):
     def stack(self) -> str:
         """Return where the function is now, as text."""
         frames, _ = thread_stack(self._thread.ident or 0)
-        called = list(takewhile(lambda frame: frame.f_code is not Errand._run.__code__, frames))
-        return stack_text(reversed(called))
+        called = takewhile(lambda frame: frame.f_locals.get("self") is not self, frames)
+        return stack_text(reversed(list(called)))
 
     def _run(self) -> None:
         try:

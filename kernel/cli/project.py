@@ -14,7 +14,7 @@ import click
 from aetherra.kernel.config import OUR_KEYS, Config
 from aetherra.kernel.datadir import LOCK_NAME, SOCKET_NAME
 from aetherra.kernel.errors import ConfigError
-from aetherra.registry import AetherraError, HandlerError, NoHostError, RemoteHost, connect
+from aetherra.registry import HandlerError, NoHostError, RemoteHost, connect
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -92,7 +92,6 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
     Raises:
         NoHostError: None does.
         ConfigError: The host keeps nothing on disk, so there is no socket to find.
-        click.ClickException: One does, and says nothing.
     """
     data_dir = load_config(path, config_file).data_dir
     if data_dir is None:
@@ -106,13 +105,6 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
         return anyio.run(converse)
     except NoHostError as exc:
         raise NoHostError(f"{exc.path}; start one with 'aetherra run {path}'") from exc
-    except TimeoutError as exc:
-        if isinstance(exc, AetherraError):
-            raise
-        raise click.ClickException(
-            f"the host over {path} (process {holder(data_dir)}) takes connections and says nothing; "
-            "its log tells whether a plugin blocks its event loop"
-        ) from exc
 
 
 def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:

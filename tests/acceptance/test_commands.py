@@ -43,12 +43,11 @@ class Do(Request[Did], tag="doer.do"):
 class Doer(Plugin):
     name = "doer"
 
-    async def start(self, ctx):
-        ctx.start_soon(self.submit)
-
+    @every(3600.0, at_start=True)
     async def submit(self):
         from aetherra.kernel import RetryPolicy
-        await self.ctx.submit(Do(), retry=RetryPolicy(attempts=1))
+        if not os.path.exists("fixed"):
+            await self.ctx.submit(Do(), retry=RetryPolicy(max_attempts=1))
 
     @handler
     async def do(self, request: Do) -> Did:

@@ -140,6 +140,18 @@ class TestRefusal:
         with pytest.raises(PluginDefinitionError, match=r"handler Made\.go is async and blocking"):
             PluginSpec.of(make(go=handler(blocking=True)(compute)))
 
+    def test_a_setting_that_no_file_can_set_is_taken(self) -> None:
+        """A section's reserved keys never reach the plugin, so no setting may have their names."""
+
+        class Sourced(Settings):
+            source: int = 3
+
+        class Reader(Plugin[Sourced]):
+            pass
+
+        with pytest.raises(PluginDefinitionError, match=r"Sourced\.source is a name that the configuration reserves"):
+            PluginSpec.of(Reader)
+
 
 class TestApiVersion:
     @pytest.mark.parametrize(
