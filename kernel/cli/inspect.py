@@ -52,19 +52,10 @@ def services(path: Path, config_file: Path | None, as_json: bool) -> None:
         print_json(listed)
         return
     rows = [
-        (
-            s["name"],
-            s["status"],
-            s["plugin"],
-            s["generation"],
-            s["calls"],
-            s["errors"],
-            " ".join(s["tags"]),
-            s["reason"],
-        )
+        (s["name"], s["status"], s["generation"], s["calls"], s["errors"], " ".join(s["tags"]), s["reason"])
         for s in listed
     ]
-    columns = ("service", "status", "plugin", "generation", "calls", "errors", "tags", "reason")
+    columns = ("service", "status", "gen", "calls", "errors", "tags", "reason")
     print_table("Services", columns, rows)
 
 
@@ -78,7 +69,7 @@ def plugins(path: Path, config_file: Path | None, as_json: bool) -> None:
         print_json(listed)
         return
     rows = [(p["name"], p["state"], p["generation"], p["version"], p["source"], p["reason"]) for p in listed]
-    print_table("Plugins", ("plugin", "state", "generation", "version", "source", "reason"), rows)
+    print_table("Plugins", ("plugin", "state", "gen", "version", "source", "reason"), rows)
 
 
 @click.command()

@@ -126,6 +126,8 @@ class Project:
         self.backend = backend
         self._document: dict[str, Any] = {"kernel": {"discover": False}, "plugins": {}}
 
+    command = AETHERRA
+
     @property
     def data(self) -> Path:
         """Where a host keeps its state."""

@@ -48,8 +48,8 @@ def assert_said_nothing_ugly(host: RunningHost) -> None:
         assert ugly not in host.log, host.log
 
 
-@BOTH
 class TestASignal:
+    @BOTH
     def test_while_serving_ends_the_host_with_status_0(self, project: Project, number: signal.Signals) -> None:
         """A host that is asked to stop has done what it was asked."""
         with project.host() as host:
@@ -58,6 +58,7 @@ class TestASignal:
             assert "aetherra.run: stopped" in host.log
         project.assert_left_clean()
 
+    @BOTH
     def test_during_a_hanging_start_ends_the_host_at_once(self, project: Project, number: signal.Signals) -> None:
         """The host does not wait for a plugin that is still on its way up."""
         project.plugin("stuck", HANGS.format(step="start", how="await anyio.sleep_forever()"))
@@ -68,6 +69,7 @@ class TestASignal:
             assert_said_nothing_ugly(host)
         assert not project.socket.exists()
 
+    @BOTH
     def test_while_a_plugin_blocks_the_loop_is_heard_when_it_lets_go(
         self, project: Project, number: signal.Signals
     ) -> None:
@@ -79,36 +81,33 @@ class TestASignal:
             assert_said_nothing_ugly(host)
         assert not project.socket.exists()
 
-    def test_while_a_plugin_never_lets_go_of_the_loop_ends_the_process_by_force(
-        self, project: Project, number: signal.Signals
-    ) -> None:
+    def test_while_a_plugin_never_lets_go_of_the_loop_ends_the_process_by_force(self, project: Project) -> None:
         """After the shutdown deadline the process is ended with status 1, saying where it hung."""
         project.plugin("blocker", BLOCKS.format(seconds=600))
         project.configure(shutdown_timeout=0.2)
         with project.host(serving=False) as host:
             host.wait_for("here")
-            host.send(number)
+            host.send(signal.SIGTERM)
             assert host.wait(seconds=0.2 + GRACE + 5) == 1
             assert "the stop took longer than" in host.log
             assert "time.sleep(600)" in host.log
         project.configure(plugins={"blocker": {"enabled": False}})
         project.assert_left_clean()
 
-    def test_during_a_stop_that_cannot_be_cancelled_ends_the_process_by_force(
-        self, project: Project, number: signal.Signals
-    ) -> None:
+    def test_during_a_stop_that_cannot_be_cancelled_ends_the_process_by_force(self, project: Project) -> None:
         """A plugin that shields itself from cancellation holds up the host no longer than the deadline."""
         how = "\n        ".join(["with anyio.CancelScope(shield=True):", "    await anyio.sleep_forever()"])
         project.plugin("stuck", HANGS.format(step="stop", how=how))
         project.configure(stop_timeout=0.1, shutdown_timeout=0.3)
         with project.host() as host:
-            host.send(number)
+            host.send(signal.SIGTERM)
             assert host.wait(seconds=0.3 + GRACE + 5) == 1
             assert "'stuck'" in host.log
             assert "stop()" in host.log
         project.configure(plugins={"stuck": {"enabled": False}})
         project.assert_left_clean()
 
+    @BOTH
     def test_a_second_one_ends_the_process_at_once(self, project: Project, number: signal.Signals) -> None:
         """Who asks twice does not want to wait."""
         project.plugin("stuck", HANGS.format(step="stop", how="await anyio.sleep_forever()"))
@@ -121,6 +120,7 @@ class TestASignal:
         project.configure(plugins={"stuck": {"enabled": False}})
         project.assert_left_clean()
 
+    @BOTH
     def test_during_a_cycle_ends_it_without_a_report(self, project: Project, number: signal.Signals) -> None:
         """``--once`` that was interrupted has failed: status 1, nothing on standard output."""
         project.configure(discover=True)
@@ -136,15 +136,13 @@ class TestASignal:
             assert_said_nothing_ugly(host)
         assert not project.socket.exists()
 
-    def test_during_the_first_scan_of_a_big_tree_ends_the_host_with_status_0(
-        self, project: Project, number: signal.Signals
-    ) -> None:
+    def test_during_the_first_scan_of_a_big_tree_ends_the_host_with_status_0(self, project: Project) -> None:
         """A scan that goes on when the host stops ends at its next file."""
         project.configure(discover=True)
         tree = Path(sysconfig.get_path("stdlib"))
         project.configure(plugins={"self_incorporation": {"roots": [str(tree)]}})
         with project.host() as host:
-            assert host.stop(number) == 0, host.log
+            assert host.stop(signal.SIGINT) == 0, host.log
             assert_said_nothing_ugly(host)
         assert not project.socket.exists()
 
