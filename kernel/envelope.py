@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from aetherra.registry import Message, Request, tag_of
+from aetherra.registry import Request, tag_of
 
 _PROCESS = f"{os.getpid():x}-{os.urandom(4).hex()}"
 _ids = count(1)
@@ -87,7 +87,7 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
         return tag_of(type(self.request))
 
     def __post_init__(self) -> None:
-        if not isinstance(self.request, Message):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+        if not isinstance(self.request, Request):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise TypeError(f"expected a request, got {type(self.request).__name__!r}")
         if not isinstance(self.priority, ActionPriority):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise TypeError(f"expected an ActionPriority, got {self.priority!r}")

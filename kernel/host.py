@@ -88,7 +88,7 @@ class _Listener:
 
     def __init__(self, plugin: object) -> None:
         for name in dir(type(plugin)):
-            member = inspect.getattr_static(plugin, name)
+            member = next((vars(base)[name] for base in type(plugin).__mro__ if name in vars(base)), None)
             options = getattr(getattr(member, "__func__", member), f"{PROJECT}_impl", None)
             if options is None:
                 continue

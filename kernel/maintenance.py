@@ -19,11 +19,7 @@ async def run_cycle(bus: Bus, hooks: HookCaller, *, step_timeout: float) -> Cycl
     """Run a cycle and report it; a step that fails is reported with its error, and the cycle goes on."""
     clock = bus.clock
     begun = clock.monotonic()
-    parts = [
-        (plugin.partition("@")[0], step)
-        for plugin, steps in hooks.call("cycle_steps")
-        for step in _checked(plugin, steps)
-    ]
+    parts = [(plugin, step) for plugin, steps in hooks.call("cycle_steps") for step in _checked(plugin, steps)]
     done: list[StepDone] = []
     findings: dict[str, Any] = {}
     for phase in PHASES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -133,7 +134,8 @@ class PluginManager:
     def _configured(self) -> dict[str, Source]:
         config = self._host.config
         sources: dict[str, Source] = {}
-        for found in installed_plugins() if config.kernel.discover else ():
+        found_plugins = installed_plugins() if config.kernel.discover else ()
+        for found in sorted(found_plugins, key=lambda source: not source.trusted):  # ours have their names
             if not self._of(found.name).enabled or self._of(found.name).source is not None:
                 continue
             first = sources.setdefault(found.name, found)
@@ -463,4 +465,6 @@ def _describe(fault: BaseException) -> str:
     text = str(fault)
     if isinstance(fault, (AetherraError, TimeoutError, FileNotFoundError)) and text:
         return text
-    return f"it called sys.exit({text})" if isinstance(fault, SystemExit) else repr(fault)
+    said = f"it called sys.exit({text})" if isinstance(fault, SystemExit) else repr(fault)
+    frames = traceback.extract_tb(fault.__traceback__)
+    return f"{said} at {frames[-1].filename}, line {frames[-1].lineno}" if frames else said

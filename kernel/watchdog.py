@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -97,17 +98,25 @@ class Watchdog:
             if self._caught is None and time.monotonic() - self._last_beat > self._threshold + self._interval:
                 frames, stack = thread_stack(self._loop_thread)
                 if frames:
-                    self._caught = self._count(owner_of(frames), stack)
+                    self._caught = self._count(owner_of(frames), _from_the_plugin(frames) or stack)
 
     def _count(self, plugin: str, stack: str) -> tuple[str, str]:
-        self._blocked[plugin] = self._blocked.get(plugin, 0) + 1
+        count = self._blocked[plugin] = self._blocked.get(plugin, 0) + 1
         who = f"plugin {plugin!r}" if plugin else "something that is no plugin's"
-        log.warning("%s blocks the event loop for more than %g s, at\n%s", who, self._threshold, stack)
+        where = f", at\n{stack}" if count == 1 else f", for the {count}. time; the event tells where"
+        log.warning("%s blocks the event loop for more than %g s%s", who, self._threshold, where)
         return plugin, stack
 
     def statistics(self) -> LoopStatistics:
         """Return a snapshot."""
         return LoopStatistics(self._lag, max(self._lags, default=0.0), dict(self._blocked))
+
+
+def _from_the_plugin(frames: list[FrameType]) -> str:
+    """Return the stack from where a plugin's code was called, outermost first; ``""`` if none is in it."""
+    called = max((index for index, frame in enumerate(frames) if owner_of([frame])), default=-1)
+    inner = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(frames[: called + 1]))
+    return "".join(inner.format()).rstrip()
 
 
 def owner_of(frames: Iterable[FrameType]) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from aetherra.registry.clock import Clock, SystemClock
 from aetherra.registry.errors import (
     CallTimeoutError,
+    MessageDefinitionError,
     MessageValidationError,
     NoHandlerError,
     ParkingFullError,
@@ -33,10 +34,15 @@ PARKING_LIMIT = 1000
 
 
 class BusStatistics(msgspec.Struct, frozen=True):
-    """A snapshot: totals since the bus was made, and each route now."""
+    """A snapshot: totals since the bus was made, and each route now.
+
+    Of ``calls``, ``call_errors`` brought no reply; of these, ``call_refusals`` are their callers' mistakes, a tag that
+    nobody answers or a body that does not fit, and ``timeouts`` took too long.
+    """
 
     calls: int
     call_errors: int
+    call_refusals: int
     timeouts: int
     published: int
     delivered: int
@@ -114,7 +120,8 @@ class Bus:
         self._gone: dict[str, str] = {}
         self._subscriptions: list[Subscription[Message]] = []
         self._audiences: dict[str, tuple[Subscription[Message], ...]] = {}
-        self._calls = self._errors = self._timeouts = self._published = self._delivered = self._dropped = 0
+        self._calls = self._errors = self._refused = self._timeouts = 0
+        self._published = self._delivered = self._dropped = 0
 
     # Calls
 
@@ -179,8 +186,9 @@ class Bus:
                         await parkings[-1].wait(tag)
                     route = self._route(tag)
                     return translate(route, await route.call(read(route), scope))
-        except Exception:
+        except Exception as exc:
             self._errors += 1
+            self._refused += isinstance(exc, (NoHandlerError, MessageValidationError))
             raise
         self._errors += 1
         if route is not None and route.stopped:
@@ -295,10 +303,12 @@ class Bus:
 
     def _audience(self, event: Message) -> tuple[Subscription[Message], ...]:
         tag = tag_of(type(event))
-        self._published += 1
         audience = self._audiences.get(tag)
         if audience is None:
+            if isinstance(event, Request):
+                raise MessageDefinitionError(f"{tag!r} is a request, to be called or submitted; events are published")
             audience = self._audiences[tag] = tuple(sub for sub in self._subscriptions if sub.hears(tag))
+        self._published += 1
         return audience
 
     @overload
@@ -345,6 +355,7 @@ class Bus:
         return BusStatistics(
             calls=self._calls,
             call_errors=self._errors,
+            call_refusals=self._refused,
             timeouts=self._timeouts,
             published=self._published,
             delivered=self._delivered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -47,7 +48,8 @@ def json_option(function: FunctionT) -> FunctionT:
 def load_config(path: Path, config_file: Path | None) -> Config:
     """Read the configuration that goes with a project; without one, the defaults.
 
-    A ``config.json`` that names none of our sections belongs to somebody else and is left alone, which is said.
+    A ``config.json`` that names none of our sections, nor anything that looks like a slip of the pen for one, belongs to
+    somebody else and is left alone, which is said.
 
     Raises:
         ConfigError: It cannot be used.
@@ -74,7 +76,7 @@ def _is_ours(file: Path) -> bool:
     if not isinstance(document, dict):
         return False
     keys = set(cast("dict[str, Any]", document))
-    return not keys or not keys.isdisjoint(OUR_KEYS)
+    return not keys or any(difflib.get_close_matches(key, OUR_KEYS, n=1, cutoff=0.75) for key in keys)
 
 
 def holder(data_dir: Path) -> int | None:
@@ -104,7 +106,20 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
     try:
         return anyio.run(converse)
     except NoHostError as exc:
+        pid = holder(data_dir)
+        if pid is not None and _lives(pid):
+            raise click.ClickException(f"process {pid} is starting or stopping and does not answer yet") from exc
         raise NoHostError(f"{exc.path}; start one with 'aetherra run {path}'") from exc
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:

@@ -25,18 +25,26 @@ SHOWN = 20
 """Rows of a list that people are shown."""
 
 
-def build(path: Path, services: list[dict[str, Any]], cycle: dict[str, Any]) -> dict[str, Any]:
-    """Make the report out of the cycle's findings; a key that no plugin filled is named in ``unfilled``."""
+def build(
+    path: Path, services: list[dict[str, Any]], failed_plugins: dict[str, str], cycle: dict[str, Any]
+) -> dict[str, Any]:
+    """Make the report out of the cycle's findings; a key that no plugin filled is named in ``unfilled``.
+
+    ``errors`` holds the steps that failed, and the plugins that did not come up, each with the reason.
+    """
     found = cycle["findings"]
     steps = [{key: value for key, value in step.items() if key != TAG_FIELD} for step in cycle["steps"]]
     return {
-        "path": str(path),
         **KEYS,
         **found,
+        "path": str(path),
         "services": services,
         "steps": steps,
         "idle_phases": cycle["idle_phases"],
-        "errors": [step for step in steps if step["error"]],
+        "errors": [
+            *({"plugin": name, "error": reason} for name, reason in failed_plugins.items()),
+            *(step for step in steps if step["error"]),
+        ],
         "unfilled": sorted(key for key in KEYS if key not in found),
         "seconds": cycle["seconds"],
     }
@@ -49,6 +57,8 @@ def show(report: dict[str, Any]) -> None:
     click.echo(f"health score {'unknown' if score is None else f'{score:.2f}'} (0 useless, 1 well)")
     for reason in report.get("health_reasons", [])[:3]:
         click.echo(f"  {reason}")
+    for error in report["errors"]:
+        click.echo(f"error: {error['plugin']}: {error['error']}")
     click.echo()
     steps = [(step["phase"], step["plugin"], seconds(step["seconds"]), step["error"]) for step in report["steps"]]
     print_table("Steps", ("phase", "plugin", "took", "error"), steps)
@@ -71,6 +81,10 @@ def show_files(report: dict[str, Any]) -> None:
     click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {len(refused)} refused")
     for name, count in sorted(report.get("kinds", {}).items(), key=lambda item: -item[1]):
         click.echo(f"  {count:6} {name}")
+    if report.get("folders_excluded"):
+        click.echo(f"not entered: {', '.join(report['folders_excluded'])}")
+    for folder in report.get("folders_refused", []):
+        click.echo(f"not listed: {folder['path']}: {folder['detail'] or folder['reason']}")
     if refused:
         rows = [(refusal["path"], refusal["reason"], refusal["detail"]) for refusal in refused[:SHOWN]]
         print_table("Refused", ("file", "reason", "detail"), rows)

@@ -58,7 +58,7 @@ def run(
     if once and config.kernel.discover:
         config = _scanning_once(config)
     level = log_level(default="WARNING" if once else "INFO")
-    session = _Session(config, once=once, as_json=as_json, duration=duration)
+    session = _Session(config, once=once, duration=duration)
     with StopSignals(config.kernel.shutdown_timeout, config.data_dir) as signals, ExitStack() as stack:
         live: Any = None
         handler = plain_handler()
@@ -97,11 +97,10 @@ def _with(config: Config, name: str, plugin: PluginConfig) -> Config:
 class _Session:
     """One run of the host."""
 
-    def __init__(self, config: Config, *, once: bool, as_json: bool, duration: float | None) -> None:
+    def __init__(self, config: Config, *, once: bool, duration: float | None) -> None:
         self.report: dict[str, Any] | None = None
         self._config = config
         self._once = once
-        self._as_json = as_json
         self._duration = duration
 
     async def host(self, signals: StopSignals, live: Any) -> int:
@@ -146,4 +145,5 @@ class _Session:
     async def _cycle(self, kernel: Kernel) -> None:
         cycle = await kernel.call(Maintain(step_timeout=CYCLE_TIMEOUT), timeout=CYCLE_TIMEOUT)
         services: list[dict[str, Any]] = [msgspec.to_builtins(info) for info in kernel.registry.list()]
-        self.report = report.build(self._config.root, services, to_builtins(cycle))
+        failed = {info.name: info.reason for info in kernel.plugins() if info.state == "failed"}
+        self.report = report.build(self._config.root, services, failed, to_builtins(cycle))

@@ -45,8 +45,10 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
     ended = dead + now.actions.done - before.actions.done
     calls = now.bus.calls - before.bus.calls
+    refused = now.bus.call_refusals - before.bus.call_refusals  # the callers' own mistakes say nothing of the host
     yield _ratio("actions.failed_ratio", dead, ended, "actions ended")
-    yield _ratio("calls.error_ratio", now.bus.call_errors - before.bus.call_errors, calls, "calls")
+    failed = now.bus.call_errors - before.bus.call_errors - refused
+    yield _ratio("calls.error_ratio", failed, calls - refused, "calls")
     yield Reading("calls.rate", calls / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")

@@ -14,6 +14,7 @@ from aetherra.plugins import (
     GetStatistics,
     KernelStatistics,
     MetricSample,
+    NoHandlerError,
     Plugin,
     PluginContext,
     ServiceStatus,
@@ -133,8 +134,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         return [roundtrip, available, *host_readings(now, before)]
 
     def _ask_plugins(self) -> Iterator[Reading]:
-        for plugin, samples in self.ctx.hooks.call("collect_metrics"):
-            name = plugin.partition("@")[0]
+        for name, samples in self.ctx.hooks.call("collect_metrics"):
             try:
                 readings = [_checked(name, sample) for sample in samples]
             except Exception as exc:  # noqa: BLE001  # another plugin's iterator, and whatever it yields
@@ -155,15 +155,22 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if measured.cycle <= self._forwarded_cycle:
             return
         self._forwarded_cycle = measured.cycle
-        for name, metric in measured.metrics.items():
-            if metric.value is None:
-                continue
+        points = [
+            RecordMetric(name, metric.value, metric.unit, measured.ts)
+            for name, metric in measured.metrics.items()
+            if metric.value is not None
+        ]
+        for done, point in enumerate(points):
             try:
-                await self.ctx.call(RecordMetric(name, metric.value, metric.unit, measured.ts), timeout=5.0)
+                await self.ctx.call(point, timeout=5.0)
+            except NoHandlerError as exc:  # nobody is there, or no more, as when the host stops
+                self._refused += len(points) - done
+                self._problem = str(exc)
+                return
             except AetherraError as exc:
                 self._refused += 1
                 if str(exc) != self._problem:
-                    self.ctx.log.warning("metric %r was not forwarded: %s", name, exc)
+                    self.ctx.log.warning("metric %r was not forwarded: %s", point.name, exc)
                 self._problem = str(exc)
             else:
                 self._forwarded += 1

@@ -30,7 +30,6 @@ EXCLUDED_FOLDERS = frozenset(
         ".aetherra",
         "__pycache__",
         ".venv",
-        "venv",
         "node_modules",
         ".tox",
         ".nox",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aetherra.kernel import ActionEnvelope, ActionPriority
-from aetherra.registry import Message, Request
+from aetherra.registry import Request
 
 
 class Ping(Request[None], tag="envelope.ping"):
@@ -58,7 +58,7 @@ class TestActionEnvelope:
     def test_a_request_without_a_tag_has_no_action_type(self) -> None:
         """A request without a tag has no route and no type."""
 
-        class Nameless(Message):
+        class Nameless(Request[None]):
             pass
 
         with pytest.raises(TypeError, match="has no tag"):

@@ -355,7 +355,19 @@ class TestCallTag:
         bus = bus_with(answering)
         with pytest.raises(MessageValidationError, match=problem):
             await bus.call_tag("greeter.greet", body)
-        assert (bus.statistics().call_errors, answering.calls) == (1, 0)
+        assert (bus.statistics().call_errors, bus.statistics().call_refusals, answering.calls) == (1, 1, 0)
+
+    async def test_a_handlers_fault_counts_as_its_callers(self) -> None:
+        """Only what a caller got wrong is a refusal; whoever judges the host by its errors can tell them apart."""
+
+        async def fail(_: Greet) -> Greeting:
+            raise ValueError
+
+        bus = bus_with(route(fail))
+        for tag in ("greeter.greet", "greeter.nobody"):
+            with pytest.raises((HandlerError, NoHandlerError)):
+                await bus.call_tag(tag, {"name": "Ada"})
+        assert (bus.statistics().call_errors, bus.statistics().call_refusals) == (2, 1)
 
 
 class TestParking:
@@ -574,6 +586,14 @@ class TestEvents:
             await bus.publish(StrictHello("2"))
             assert await anext(heard) == StrictHello("2")
             assert heard.unreadable == 1
+
+    async def test_a_request_cannot_be_published(self) -> None:
+        """Nobody would answer it, and silence would hide the mistake."""
+        bus = bus_with()
+        for _ in range(2):
+            with pytest.raises(MessageDefinitionError, match=r"'greeter\.greet' is a request"):
+                await bus.publish(Greet("Ada"))
+        assert bus.statistics().published == 0
 
     async def test_an_untagged_event_cannot_be_published_or_heard(self) -> None:
         """The error says what to write."""

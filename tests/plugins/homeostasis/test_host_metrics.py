@@ -66,6 +66,14 @@ class TestHostReadings:
         assert str(MINIMUM_EVENTS - 1) in read(few, snapshot)["calls.error_ratio"].reason
         assert read(many, snapshot)["calls.error_ratio"].value == 1 / MINIMUM_EVENTS
 
+    async def test_a_clients_typos_condemn_the_host(self, snapshot):
+        """Calls to tags that nobody answers, or with bodies that do not fit, leave the ratio alone."""
+        calls = snapshot.bus.calls + 2 * MINIMUM_EVENTS
+        refused = {"call_errors": MINIMUM_EVENTS, "call_refusals": MINIMUM_EVENTS}
+        typos = later(snapshot, 1.0, bus={"calls": calls, **refused})
+
+        assert read(typos, snapshot)["calls.error_ratio"].value == 0.0
+
     async def test_dead_actions_are_left_out(self, snapshot):
         """The share of failed actions is that of dead letters among all that ended."""
         now = later(snapshot, 1.0, actions={"done": 75, "dead": {"failed": 20, "timeout": 5}})

@@ -85,12 +85,19 @@ class TestWalk:
 
     def test_folders_left_out_are_named(self, tmp_path: Path) -> None:
         """What is not walked is reported; a virtualenv is known by its configuration, and build output is walked."""
-        for name in (".git/config", "src/__pycache__/a.pyc", "env/pyvenv.cfg", "env/lib/a.py", "build/b.py"):
+        for name in (
+            ".git/config",
+            "src/__pycache__/a.pyc",
+            "env/pyvenv.cfg",
+            "env/lib/a.py",
+            "build/b.py",
+            "venv/c.py",
+        ):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
 
         assert excluded(tmp_path) == [".git", "env", "src/__pycache__"]
-        assert found(tmp_path) == ["build/b.py"]
+        assert found(tmp_path) == ["build/b.py", "venv/c.py"]
 
     def test_odd_names_are_written_printably(self, tmp_path: Path) -> None:
         """A newline or a byte that is no UTF-8 in a name is no way to forge a report."""
