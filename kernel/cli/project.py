@@ -48,8 +48,8 @@ def json_option(function: FunctionT) -> FunctionT:
 def load_config(path: Path, config_file: Path | None) -> Config:
     """Read the configuration that goes with a project; without one, the defaults.
 
-    A ``config.json`` that names none of our sections, nor anything that looks like a slip of the pen for one, belongs to
-    somebody else and is left alone, which is said.
+    A ``config.json`` that names none of our sections, nor anything that looks like a slip of the pen for one, belongs
+    to somebody else and is left alone, which is said.
 
     Raises:
         ConfigError: It cannot be used.
