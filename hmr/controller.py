@@ -197,6 +197,9 @@ class _Succession(msgspec.Struct, frozen=True):
 
 
 def _changed(old: Loaded | None, new: Loaded) -> list[Path]:
-    before = old.code.files if old is not None and old.code is not None else {}
+    """Return the files that are not as before; none where the interpreter's own import left no snapshot to compare."""
+    before = old.code.files if old is not None and old.code is not None else None
     after = new.code.files if new.code is not None else {}
+    if before is None:
+        return []
     return sorted(path for path, data in after.items() if before.get(path) != data)

@@ -22,7 +22,7 @@ class Swapped(Message, tag="hmr.swapped"):
         generation: What serves now.
         seconds: From when its turn came to the new routes, loading and waiting for calls in hand included.
         how: By code from disk, or from memory.
-        changed: Files whose content is new.
+        changed: Files whose content is new; empty too where an installed plugin's first code leaves none to compare.
     """
 
     plugin: str

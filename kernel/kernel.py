@@ -43,7 +43,7 @@ class Kernel(AsyncContextManagerMixin):
     """A plugin host, for as long as its ``async with`` block lasts, on asyncio or trio; each runs once.
 
     ``Kernel()`` alone has no plugins and writes nothing to disk. Leaving the block stops everything, also when its body
-    was cancelled or raised: no new work, actions in hand finished, plugins stopped in reverse, all bounded by
+    was cancelled or raised: no new work, actions in hand finished, plugins stopped, all bounded by
     ``shutdown_timeout``.
 
     Args:

@@ -223,6 +223,13 @@ from aetherra.plugins import Message, Plugin, Request, Settings, handler, every
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _hear_ctrl_c() -> None:
+    """A shell that runs the tests in its background has SIGINT ignored, which hosts would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     """An empty project, hosted on asyncio and on trio."""

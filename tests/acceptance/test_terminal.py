@@ -60,14 +60,14 @@ class Terminal:
 
 
 @contextmanager
-def terminal(project: Project, *arguments: str) -> Generator[Terminal]:
+def terminal(project: Project, *arguments: str, **environment: str) -> Generator[Terminal]:
     """Run a command on a terminal, which the block's end takes away."""
     screen, keyboard = pty.openpty()
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         [project.command, *arguments],
         cwd=project.path,
-        env=os.environ | {"TERM": "xterm"},
+        env=os.environ | {"TERM": "xterm"} | environment,
         stdin=keyboard,
         stdout=keyboard,
         stderr=keyboard,
@@ -138,3 +138,13 @@ class TestATerminal:
                 assert re.search(r"kernel +healthy", re.sub("\x1b[^m]*m", "", screen.shown))
             assert asyncio_project.aetherra("services").out.startswith("SERVICE  STATUS   GEN")
             assert host.stop() == 0
+
+    def test_without_the_library_that_draws_says_what_to_install(self, asyncio_project: Project) -> None:
+        """Half of an extra is told from none."""
+        (asyncio_project.path / "sitecustomize.py").write_text(
+            "import sys\nsys.modules['rich'] = None\n", encoding="utf-8"
+        )
+        with terminal(asyncio_project, "run", PYTHONPATH=str(asyncio_project.path)) as screen:
+            assert screen.read_to_the_end() == 1
+            assert "the command line needs 'rich': pip install 'aetherra[cli]'" in screen.shown
+            assert "Traceback" not in screen.shown

@@ -175,11 +175,13 @@ class TestConfigured:
         """The second of a name is refused, naming both, wherever they come from."""
         (site / "installed_room.py").write_text(HEADER + "class Room(Plugin): pass\n")
         offer(site, "rooms", "room = installed_room:Room")
-        offer(site, "more-rooms", "room = installed_room:Room")
+        offer(site, "more-rooms", "room = installed_room:Room", "homeostasis = installed_room:Room")
         config = Config(kernel=KernelConfig(data_dir=None), root=site)
         async with Kernel(config) as kernel:
             assert states(kernel)["room"] == "serving"
-            (found,) = (record.getMessage() for record in caplog.records if "two installed" in record.getMessage())
+            assert states(kernel)["homeostasis"] == "serving", "a stranger took the name of one of ours"
+            refused = [record.getMessage() for record in caplog.records if "two installed" in record.getMessage()]
+            (found,) = (text for text in refused if "'room'" in text)
             assert "entry point of rooms" in found
             assert "entry point of more-rooms" in found
 
@@ -246,6 +248,12 @@ class TestFailure:
             assert kernel.health().overall.status == "degraded"
             await kernel.remove_plugin("bad")
             assert kernel.registry.get_service_info("bad") is None
+
+    async def test_a_fault_while_loading_says_nothing_of_its_place(self, tmp_path: Path) -> None:
+        """The reason names the file and the line that raised, the plugin's own and not ours."""
+        async with Kernel(files(tmp_path, bad="class P(Plugin): name = 'bad'\nundefined_name\n")) as kernel:
+            line = (tmp_path / "bad.py").read_text().splitlines().index("undefined_name") + 1
+            assert f"at {tmp_path / 'bad.py'}, line {line}" in reason(kernel, "bad")
 
     async def test_a_hanging_import_delays_another(self, tmp_path: Path) -> None:
         """It is given up after its deadline, named with its line; those that do not need it have long started."""

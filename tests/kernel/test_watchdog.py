@@ -70,6 +70,19 @@ class TestBlock:
                     await anext(events)
             assert kernel.statistics().loop.blocked == {"held": 1}
 
+    async def test_every_block_fills_the_log_with_a_stack(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The first one is shown from where the plugin was called, without the host above it; later ones take a line."""
+        async with Kernel(config()) as kernel:
+            await kernel.add_plugin(Blocking)
+            with kernel.subscribe(LoopBlocked) as events:
+                for _ in range(2):
+                    await kernel.call_tag("watchdog_test.block")
+                    assert "run_forever" not in (await anext(events)).stack
+        first, second = [record.getMessage() for record in caplog.records if "blocks the event" in record.getMessage()]
+        assert "time.sleep" in first
+        assert "run_forever" not in first
+        assert second.endswith("for the 2. time; the event tells where")
+
     async def test_the_hosts_own_block_is_put_on_a_plugin(self) -> None:
         """A block by nobody that is known is counted under no name."""
         async with Kernel(config()) as kernel:
