@@ -247,20 +247,4 @@ def _is_cancelled(ask: Callable[[], object]) -> bool:
 
 
 def _told(report: ScanReport) -> Scanned:
-    return Scanned(
-        root=report.root,
-        files_found=report.files_found,
-        files_indexed=report.files_indexed,
-        files_refused=report.files_refused,
-        files_new=report.files_new,
-        files_changed=report.files_changed,
-        files_unchanged=report.files_unchanged,
-        files_removed=report.files_removed,
-        files_read=report.files_read,
-        folders_excluded=report.folders_excluded,
-        folders_refused=report.folders_refused,
-        kinds=report.kinds,
-        findings=report.findings,
-        risks=report.risks,
-        seconds=report.seconds,
-    )
+    return Scanned(**{name: getattr(report, name) for name in Scanned.__struct_fields__})

@@ -71,7 +71,7 @@ class TestBlock:
             assert kernel.statistics().loop.blocked == {"held": 1}
 
     async def test_every_block_fills_the_log_with_a_stack(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The first one is shown from where the plugin was called, without the host above it; later ones take a line."""
+        """The first one is shown from where the plugin was called, without the host above; later ones take a line."""
         async with Kernel(config()) as kernel:
             await kernel.add_plugin(Blocking)
             with kernel.subscribe(LoopBlocked) as events:
