@@ -188,6 +188,20 @@ def is_signal(exc: BaseException) -> bool:
     return isinstance(exc, (cancelled, KeyboardInterrupt, GeneratorExit))
 
 
+def fault_in(exc: BaseException) -> BaseException | None:
+    """Return what of ``exc`` is a fault, ``None`` if it is a signal.
+
+    A cancelled task group in which a task failed on its way out raises both in one group; the failure is then what
+    is worth telling, as a cancellation is raised again at the next checkpoint. A wish to end the process is not.
+    """
+    if not isinstance(exc, BaseExceptionGroup):
+        return None if is_signal(exc) else exc
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    if group.subgroup((KeyboardInterrupt, GeneratorExit)) is not None:
+        return None
+    return group.subgroup(lambda leaf: not isinstance(leaf, BaseExceptionGroup) and not is_signal(leaf))
+
+
 def _is_being_cancelled() -> bool:
     """Whether this ``asyncio`` task is, by a scope around it or by ``Task.cancel()``."""
     try:

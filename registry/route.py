@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from aetherra.registry.errors import HandlerError, MessageValidationError, ReplyTypeError, is_signal
+from aetherra.registry.errors import HandlerError, MessageValidationError, ReplyTypeError, fault_in
 from aetherra.registry.identity import Identity
 from aetherra.registry.messages import Message, Request, adapt, message_classes, reply_annotation, tag_of
 
@@ -78,10 +78,11 @@ class Route:
         try:
             reply = await self._answer(own_request)
         except BaseException as exc:
-            if is_signal(exc):
+            fault = fault_in(exc)
+            if fault is None:
                 raise
             self.errors += 1
-            raise HandlerError.of(self.provider, self.tag, exc) from exc
+            raise HandlerError.of(self.provider, self.tag, fault) from fault
         finally:
             self._scopes.discard(scope)
             if self._idle is not None and not self._scopes:

@@ -249,6 +249,31 @@ class TestCall:
         assert ended.is_set()
         assert (bus.statistics().timeouts, bus.statistics().call_errors, answering.errors) == (1, 1, 1)
 
+    async def test_a_task_of_an_overdue_handler_that_fails_on_its_way_out_is_the_handlers_fault(self) -> None:
+        """The same on both event loops, though trio raises it together with the cancellation."""
+
+        async def fail() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("cleanup")
+
+        async def work(_: Greet) -> Greeting:
+            async with anyio.create_task_group() as group:
+                group.start_soon(fail)
+                await anyio.sleep_forever()
+            raise AssertionError
+
+        answering = route(work)
+        bus = bus_with(answering)
+        outcome = Outcome(lambda: bus.call(Greet("Ada"), timeout=1.0))
+        async with anyio.create_task_group() as group:
+            group.start_soon(outcome.run)
+            await bus.clock.advance(1.0)  # type: ignore[attr-defined]
+        assert isinstance(outcome.error, HandlerError)
+        assert isinstance(outcome.error.__cause__, ExceptionGroup)
+        assert answering.errors == 1
+
     async def test_the_default_timeout_ends_a_call_without_one(self) -> None:
         """No call waits for ever."""
         bus = Bus(clock=FakeClock(), default_timeout=7.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aetherra.registry import HOST, Identity, errors
 from aetherra.registry.client import NoHostError
-from aetherra.registry.errors import AetherraError, HandlerError, is_signal
+from aetherra.registry.errors import AetherraError, HandlerError, fault_in, is_signal
 
 EXAMPLES: list[AetherraError] = [
     AetherraError("text"),
@@ -160,6 +160,24 @@ class TestIsSignal:
         """Where no event loop runs, no cancellation reaches."""
         assert await anyio.to_thread.run_sync(is_signal, KeyboardInterrupt())
         assert not await anyio.to_thread.run_sync(is_signal, asyncio.CancelledError())
+
+    async def test_a_group_of_a_fault_and_a_cancellation_is_told_by_its_fault(self) -> None:
+        """Cancellations alone are none, and a wish to end the process is never hidden."""
+        fault, seen = ValueError("cleanup"), list[BaseException | None]()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await anyio.sleep_forever()
+            except BaseException as exc:
+                inner = BaseExceptionGroup("", [exc, fault])
+                seen = [fault_in(exc), fault_in(BaseExceptionGroup("", [exc])), fault_in(inner)]
+                seen.append(fault_in(BaseExceptionGroup("", [inner, KeyboardInterrupt()])))
+                raise
+        assert seen[:2] == [None, None]
+        assert isinstance(seen[2], ExceptionGroup)
+        assert seen[2].exceptions == (fault,)
+        assert seen[3] is None
+        assert fault_in(fault) is fault
 
     def test_the_package_imports_alone(self) -> None:
         """The registry needs no other layer."""
