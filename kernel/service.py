@@ -18,7 +18,7 @@ from aetherra.kernel.host import HookCaller
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.watchdog import Watchdog
-from aetherra.registry import HOST, HealthReport, Request, Route, ServiceRegistry, fold_health
+from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
 
 SERVICE_NAME = "kernel"
 
@@ -85,10 +85,7 @@ class KernelService:
         A plugin may also report on parts that are no service; for the service of another it cannot speak.
         """
         services = {info.name: info for info in self._registry.list()}
-        reports = {
-            name: HealthReport(name, info.status, None, (info.reason,) if info.reason else ())
-            for name, info in services.items()
-        }
+        reports = {name: info.report() for name, info in services.items()}
         for plugin, report in self._hooks.call("health"):
             if report.component not in services or services[report.component].plugin == plugin:
                 reports[report.component] = report

@@ -67,6 +67,10 @@ class ServiceInfo(msgspec.Struct, frozen=True):
     calls: int
     errors: int
 
+    def report(self) -> HealthReport:
+        """Return how the service is, by its status alone."""
+        return HealthReport(self.name, self.status, None, (self.reason,) if self.reason else ())
+
 
 class Lease:
     """A service lent to its provider, until it is released or the provider's generation ends."""
@@ -173,13 +177,7 @@ class ServiceRegistry:
 
     def health(self, component: str = "services") -> HealthReport:
         """Fold the statuses of all services into one report."""
-        return fold_health(
-            component,
-            (
-                HealthReport(lease.name, lease.status, None, (lease.reason,) if lease.reason else ())
-                for lease in self._leases.values()
-            ),
-        )
+        return fold_health(component, (info.report() for info in self.list()))
 
     def change(self, lease: Lease, status: ServiceStatus, reason: str) -> None:
         """Set a lease's status; see ``Lease.set_status``."""

@@ -115,10 +115,8 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as exc:
+        return isinstance(exc, PermissionError)  # it is there, and somebody else's
     return True
 
 
