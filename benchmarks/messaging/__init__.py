@@ -1,0 +1,1 @@
+"""What ``benchmarks/messages.py`` measures: one file a kind of message."""
