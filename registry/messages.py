@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import types
-from collections.abc import Iterable
-from typing import Any, ForwardRef, Generic, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
+from typing import Any, ClassVar, ForwardRef, Generic, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
 
 import msgspec
 
+from aetherra.registry.codec import FAULTS, TAG_FIELD, Codec
 from aetherra.registry.errors import MessageDefinitionError, MessageValidationError
+from aetherra.registry.renames import renamed_from
 
-TAG_FIELD = "$tag"
-"""The key that carries the tag in an encoded message; it is no valid field name, so none can collide."""
+__all__ = [
+    "TAG_FIELD",
+    "Message",
+    "MessageMeta",
+    "Request",
+    "adapt",
+    "from_builtins",
+    "from_json",
+    "message_classes",
+    "read_reply",
+    "renamed_from",
+    "reply_annotation",
+    "reply_from_json",
+    "tag_of",
+    "to_builtins",
+    "to_json",
+]
 
 ReplyT_co = TypeVar("ReplyT_co", covariant=True)
 MessageT = TypeVar("MessageT", bound="Message")
@@ -46,7 +63,9 @@ class MessageMeta(msgspec.StructMeta):
             config.update(tag=tag, tag_field=TAG_FIELD)
         elif any(_is_tagged(base) for base in bases):
             config["tag"] = False
-        return super().__new__(mcls, name, bases, namespace, **config)
+        message_type: Any = super().__new__(mcls, name, bases, namespace, **config)
+        message_type.__codec__ = Codec(message_type)
+        return message_type
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -57,6 +76,8 @@ class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     and what routes go by, so that another generation's class, or another plugin's own declaration with
     the same tag and the fields it reads, hears the same messages.
     """
+
+    __codec__: ClassVar[Codec]
 
 
 class Request(Message, Generic[ReplyT_co]):
@@ -117,21 +138,54 @@ def message_classes(annotation: Any) -> tuple[type, ...]:
 
 
 def from_builtins(body: Any, message_type: type[MessageT]) -> MessageT:
-    """Decode builtins (as from JSON) into a message.
+    """Decode builtins (as from JSON) into a message; old names of renamed fields are taken.
 
     Raises:
         MessageValidationError: A field is missing, unknown or of the wrong type; the text holds its path.
     """
-    tag = tag_of(message_type)
-    if isinstance(body, dict):
-        keys = {str(key) for key in cast("Iterable[object]", body)}
-        fields = {field.encode_name for field in msgspec.structs.fields(message_type)}
-        unknown = sorted(keys - fields - {TAG_FIELD})
-        if unknown:
-            raise MessageValidationError(
-                tag, f"unknown field {unknown[0]!r} - at `$`; expected {', '.join(sorted(fields)) or 'no fields'}"
-            )
-    return cast("MessageT", _convert(body, message_type, tag))
+    codec = message_type.__codec__
+    tag = codec.tag or tag_of(message_type)
+    try:
+        if isinstance(body, dict) and not body.keys() <= codec.names:
+            _refuse_unknown({str(key) for key in cast("dict[object, Any]", body)}, codec, tag)
+        message: MessageT = codec.read(body)
+    except FAULTS as exc:
+        raise _misfit(tag, exc) from exc
+    return message
+
+
+def _refuse_unknown(names: set[str], codec: Codec, tag: str) -> None:
+    old_names = codec.renames.at_top if codec.renames is not None else frozenset[str]()
+    unknown = sorted(names - codec.names - old_names - {TAG_FIELD})
+    if unknown:
+        fields = ", ".join(sorted(codec.names)) or "no fields"
+        near = difflib.get_close_matches(unknown[0], codec.names, n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise MessageValidationError(tag, f"unknown field {unknown[0]!r} - at `$`; expected {fields}{meant}")
+
+
+def from_json(raw: bytes | msgspec.Raw, message_type: type[MessageT]) -> MessageT:
+    """Decode JSON into a message, with the promises of ``from_builtins``.
+
+    Raises:
+        MessageValidationError: It is not JSON, or a field is missing, unknown or of the wrong type.
+    """
+    decode = message_type.__codec__.decode
+    if decode is not None:
+        try:
+            message: MessageT = decode(raw)
+        except FAULTS:  # by way of builtins, which takes old names too and tells every fault in the same words
+            pass
+        else:
+            return message
+    return from_builtins(_decoded(raw, tag_of(message_type)), message_type)
+
+
+def _decoded(raw: bytes | msgspec.Raw, tag: str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except FAULTS as exc:
+        raise _misfit(tag, exc) from exc
 
 
 def read_reply(request_type: type[Request[Any]], body: Any) -> Any:
@@ -140,41 +194,94 @@ def read_reply(request_type: type[Request[Any]], body: Any) -> Any:
     Raises:
         MessageValidationError: A field is missing or of the wrong type; the text holds its path.
     """
-    return _convert(body, reply_annotation(request_type), tag_of(request_type))
-
-
-def _convert(body: Any, wanted: Any, tag: str) -> Any:
+    annotation, tag = reply_annotation(request_type), tag_of(request_type)
     try:
-        return msgspec.convert(body, wanted, str_keys=True)  # JSON has no other keys
-    except msgspec.ValidationError as exc:
-        raise MessageValidationError(tag, str(exc)) from exc
+        codec = _codec_for(body, annotation)
+        return msgspec.convert(body, annotation, str_keys=True) if codec is None else codec.read(body)
+    except FAULTS as exc:
+        raise _misfit(tag, exc) from exc
+
+
+def _codec_for(body: Any, annotation: Any) -> Codec | None:
+    """The codec of the one class that a reply can be, by its tag if there are several."""
+    if not isinstance(body, dict):
+        return None
+    classes = [cls for cls in message_classes(annotation) if issubclass(cls, Message)]
+    if len(classes) > 1:
+        tag = cast("dict[str, Any]", body).get(TAG_FIELD)
+        classes = [cls for cls in classes if cls.__codec__.tag == tag]
+    return classes[0].__codec__ if len(classes) == 1 else None
+
+
+def reply_from_json(request_type: type[Request[Any]], raw: bytes | msgspec.Raw) -> Any:
+    """Decode JSON into what a request is answered with, with the promises of ``read_reply``.
+
+    Raises:
+        MessageValidationError: It is not JSON, or a field is missing or of the wrong type.
+    """
+    return read_reply(request_type, _decoded(raw, tag_of(request_type)))
 
 
 def to_builtins(message: Message | None, *, tagged: bool = False) -> Any:
-    """Encode a message to builtins; ``tagged`` keeps the tag, for a reader that must tell several types apart."""
-    body: Any = msgspec.to_builtins(message)
+    """Encode a message to builtins; ``tagged`` keeps the tag, for a reader that must tell several types apart.
+
+    Raises:
+        MessageValidationError: A field holds what JSON has no form for.
+    """
+    try:
+        body: Any = msgspec.to_builtins(message)
+    except FAULTS as exc:
+        raise _misfit(_name(message), exc) from exc
     if tagged or not isinstance(body, dict):
         return body
-    return {key: value for key, value in cast("dict[str, Any]", body).items() if key != TAG_FIELD}
+    cast("dict[str, Any]", body).pop(TAG_FIELD, None)
+    return cast("dict[str, Any]", body)
+
+
+def to_json(message: Message | None, *, tagged: bool = False) -> bytes:
+    """Encode a message to JSON; ``tagged`` as in ``to_builtins``.
+
+    Raises:
+        MessageValidationError: A field holds what JSON has no form for, such as NaN; the text holds its path.
+    """
+    if message is None:
+        return b"null"
+    try:
+        return message.__codec__.encode(message, tagged=tagged)
+    except FAULTS as exc:
+        raise _misfit(_name(message), exc) from exc
 
 
 def adapt(message: Message | None, classes: tuple[type, ...]) -> Any:
     """Return ``message`` as one of ``classes``: itself if it is one already, else converted by tag.
 
     This is what lets two generations, or two plugins with their own declarations, understand each other:
-    fields that the wanted class does not name are dropped, missing ones take their defaults.
+    fields that the wanted class does not name are dropped, missing ones take their old names or their defaults.
 
     Raises:
         MessageValidationError: No class has its tag, or a field does not fit; the text holds its path.
     """
     if not classes or isinstance(message, classes):
         return message
-    tag = tag_of(type(message)) if isinstance(message, Message) else None
-    for wanted in classes:
-        if tag is not None and issubclass(wanted, Message) and wanted.__struct_config__.tag == tag:
-            try:
-                return msgspec.convert(msgspec.to_builtins(message), wanted)
-            except (msgspec.ValidationError, TypeError) as exc:  # TypeError: a field holds what msgspec cannot encode
-                raise MessageValidationError(tag, str(exc)) from exc
+    if isinstance(message, Message):
+        codec = message.__codec__
+        tag = codec.tag or tag_of(type(message))
+        for wanted in classes:
+            own: Codec | None = getattr(wanted, "__codec__", None)
+            if own is not None and own.tag == tag:
+                try:
+                    return own.read_message(message, codec)
+                except FAULTS as exc:
+                    raise _misfit(tag, exc) from exc
     expected = " or ".join(repr(wanted.__name__) for wanted in classes)
-    raise MessageValidationError(tag or "(no message)", f"expected {expected}, got {type(message).__name__!r}")
+    raise MessageValidationError(_name(message), f"expected {expected}, got {type(message).__name__!r}")
+
+
+def _name(message: Any) -> str:
+    return (isinstance(message, Message) and message.__codec__.tag) or "(no message)"
+
+
+def _misfit(tag: str, fault: Exception) -> MessageValidationError:
+    if isinstance(fault, MessageValidationError):  # which is a ValueError
+        return fault
+    return MessageValidationError(tag, "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault))
