@@ -4,7 +4,7 @@ Each figure is a ratio to a floor that is measured in the same rounds, turn by t
 both; the median of the rounds is printed. Figures are no tests: the exit status is 0 whatever they are. Run it from an
 environment with ``aetherra[trio]``, and with ``aetherra[bench]`` for the others' figures::
 
-    python benchmarks/messages.py [--rounds 5] [--quick] [--json | --markdown] [--only WORD]
+    python benchmarks/messages.py [--rounds 5] [--quick] [--json | --markdown | --readme] [--only PART]
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import argparse
 import os
 import platform
 from collections.abc import Awaitable, Callable
+from datetime import date
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -31,6 +33,8 @@ PARTS: dict[str, tuple[str, Callable[[Effort], Awaitable[Sections]]]] = {
     "trio": ("trio", calls.on_trio),
     "peers": ("asyncio", peers.measured),
 }
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- messages: begin -->", "<!-- messages: end -->"
 MEMORY_BOUND = 10_000
 """Bytes by which a process may differ after as many calls again, for what the interpreter itself keeps."""
 
@@ -51,6 +55,7 @@ class Report(msgspec.Struct, frozen=True):
     """All that was measured, and on what."""
 
     machine: str
+    day: str
     versions: dict[str, str]
     peers: dict[str, str]
     rounds: int
@@ -84,6 +89,7 @@ def report(effort: Effort, only: str) -> Report:
     memory = Memory(*anyio.run(calls.memory_growth, effort)) if only in ("", "memory") else None
     return Report(
         machine=f"{platform.machine()}, {os.cpu_count()} cores, CPython {platform.python_version()}",
+        day=date.today().isoformat(),  # noqa: DTZ011  # a reader's day
         versions={name: number for name in OURS if (number := installed(name))},
         peers=peers.versions(),
         rounds=effort.rounds,
@@ -128,26 +134,34 @@ def print_text(told: Report) -> None:
         print(note)
 
 
-def print_markdown(told: Report) -> None:
-    """Print for ``benchmarks/README.md``."""
+def markdown(told: Report) -> str:
+    """Write for ``benchmarks/README.md``."""
     names = ", ".join(f"{name} {number}" for name, number in told.versions.items())
-    print(f"{told.machine}, {names}; medians of {told.rounds} rounds:")
+    lines = [f"{told.machine}, {names}; medians of {told.rounds} rounds, {told.day}:"]
     for title, figures in told.sections.items():
         rated = any(rate(it) for it in figures)
         last = "Lacks" if any(it.lacks for it in figures) else "Bound"
-        print(f"\n| {title} | Each | Times its floor |{' Deliveries |' if rated else ''} {last} |")
-        print(f"| --- | --- | --- |{' --- |' if rated else ''} --- |")
+        lines += ["", f"| {title} | Each | Times its floor |{' Deliveries |' if rated else ''} {last} |"]
+        lines.append(f"| --- | --- | --- |{' --- |' if rated else ''} --- |")
         for it in figures:
             cells = [it.name, duration(it.ns), f"{it.ratio:.2f}", *([rate(it)] if rated else [])]
             cells.append(it.lacks if last == "Lacks" else f"{it.bound:g}: {it.verdict}" if it.bound else "")
-            print("| " + " | ".join(cells) + " |")
+            lines.append("| " + " | ".join(cells) + " |")
     if told.memory is not None:
-        print(
-            f"\nMemory: {told.memory.calls:,} calls, then as many again, left {told.memory.grown:+,} bytes "
-            f"(bound {MEMORY_BOUND:,}: {told.memory.verdict})."
-        )
+        left = f"{told.memory.calls:,} calls, then as many again, left {told.memory.grown:+,} bytes"
+        lines += ["", f"Memory: {left} (bound {MEMORY_BOUND:,}: {told.memory.verdict})."]
     for note in told.notes:
-        print(f"\n{note}")
+        lines += ["", note]
+    return "\n".join(lines)
+
+
+def put_into_readme(told: Report) -> None:
+    """Replace what stands between the two marks of ``README.md``."""
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{README} has no lines {BEGIN!r} and {END!r}")
+    README.write_text(f"{before}{begin}\n{markdown(told)}\n{end}{after}")
 
 
 def main() -> None:
@@ -161,13 +175,16 @@ def main() -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object")
     output.add_argument("--markdown", action="store_true", help="print the tables of benchmarks/README.md")
+    output.add_argument("--readme", action="store_true", help="put these tables into benchmarks/README.md")
     options = parser.parse_args()
     effort = Effort(options.rounds or (3 if options.quick else 5), 0.02 if options.quick else 0.2, options.quick)
     told = report(effort, options.only)
     if options.json:
         print(msgspec.json.encode(told).decode())
     elif options.markdown:
-        print_markdown(told)
+        print(markdown(told))
+    elif options.readme:
+        put_into_readme(told)
     else:
         print_text(told)
 
