@@ -15,7 +15,7 @@ from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.resources import ResourceOwner
-from aetherra.registry import Clock, Identity, Message, Overflow, Request, ServiceRegistry, ServiceStatus
+from aetherra.registry import Caller, Clock, Identity, Message, Overflow, Request, ServiceRegistry, ServiceStatus
 
 T = TypeVar("T")
 ReplyT = TypeVar("ReplyT")
@@ -46,8 +46,8 @@ class Life(Protocol):
         """Say how the service is."""
 
 
-class PluginContext:
-    """Lent to one generation of one plugin.
+class PluginContext(Caller):
+    """Lent to one generation of one plugin: it calls, publishes and listens in its name.
 
     Attributes:
         name: The plugin's.
@@ -60,11 +60,11 @@ class PluginContext:
     """
 
     def __init__(self, host: Host, generation: Life, identity: Identity, grants: frozenset[str]) -> None:
+        super().__init__(host.bus, identity)
         self._host = host
         self._generation = generation
         self._grants = grants
         self.name = identity.name
-        self.identity = identity
         self.log = logging.getLogger(f"aetherra.plugins.{identity.name}")
         self.clock: Clock = host.clock
         self.registry: ServiceRegistry = host.registry
@@ -82,18 +82,6 @@ class PluginContext:
         return folder
 
     # Messages
-
-    async def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
-        """Call the handler of a request; see ``Bus.call`` for errors. Cancelled, it cancels the handler."""
-        return await self._host.bus.call(request, timeout=timeout)
-
-    async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
-        """Call by name, builtins in and builtins out; see ``Bus.call_tag``."""
-        return await self._host.bus.call_tag(tag, body, timeout=timeout)
-
-    async def publish(self, event: Message) -> int:
-        """Publish an event; see ``Bus.publish``."""
-        return await self._host.bus.publish(event)
 
     async def submit(
         self,

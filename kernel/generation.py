@@ -20,7 +20,7 @@ from aetherra.kernel.plugin import HandlerMark, Plugin
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.spec import HandlerSpec, PluginSpec
 from aetherra.kernel.stacks import coroutine_stack
-from aetherra.registry import Identity, Lease, Message, Overflow, Request, Route, ServiceStatus, Subscription
+from aetherra.registry import Identity, Lease, Letter, Message, Overflow, Request, Route, ServiceStatus, Subscription
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.generation")
@@ -149,7 +149,7 @@ class Generation:
             if former is None:
                 continue
             old._subscriptions.remove(former)
-            self._host.bus.detach(former)
+            former.leave()
             mailbox = former.mailbox
             mailbox.capacity, mailbox.overflow = subscription.mailbox.capacity, subscription.mailbox.overflow
             mailbox.dropped = 0  # the bus counted them when it detached the former
@@ -162,7 +162,7 @@ class Generation:
         self._host.bus.remove_routes(self.routes, reason=f"{self} was stopped")
         for relay in self._relays:
             for event in relay.take():
-                self._host.bus.publish_nowait(event)
+                self.context.publish_nowait(event)
         for subscription in self._subscriptions:
             subscription.close()
         if self.lease is not None:
@@ -264,7 +264,7 @@ class Generation:
         if finishing.cancelled_caught:
             log.warning("%s still had this in hand, which is cancelled: %s", self, "; ".join(self.in_hand()))
         for route in self.routes:
-            route.abandon()
+            self._host.bus.abandon(route)
         try:
             await self._step("stop()", self.plugin.stop, self._limits.stop_timeout)
         except StepTimeoutError as exc:
@@ -326,21 +326,22 @@ class Generation:
         self, what: Any, function: Callable[[Any], Awaitable[Message | None]], *, capacity: int, overflow: Overflow
     ) -> None:
         """Hear events, one at a time, while serving."""
-        subscription = self._host.bus.subscribe(what, capacity=capacity, overflow=overflow, attach=False)
+        subscription = self.context.listen(what, capacity=capacity, overflow=overflow, attach=False)
         self._subscriptions.append(subscription)
         name = f"hearing {subscription.pattern!r}"
 
         async def hear(event: Message) -> None:
             answer = await function(event)
             if answer is not None:
-                await self._host.bus.publish(answer)
+                await self.context.publish(answer)
 
-        async def act(event: Message) -> None:
-            await self._contained(name, lambda: hear(event))
+        async def act(letter: Letter) -> None:
+            with letter.heard(self._host.clock.monotonic()):
+                await self._contained(name, lambda: hear(letter.event))
 
         if self._serving:
             subscription.attach()
-        self._add_loop(Loop(name, lambda: anext(subscription), act))
+        self._add_loop(Loop(name, subscription.receive, act))
 
     def repeat(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool) -> None:
         """Run ``function`` every ``interval`` seconds while serving."""
@@ -378,7 +379,7 @@ class Generation:
             return await anext(relay)
 
         async def publish(event: Message) -> None:
-            await self._host.bus.publish(event)
+            await self.context.publish(event)
 
         async def act(event: Message) -> None:
             await self._contained(name, lambda: publish(event))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -29,7 +29,7 @@ from aetherra.kernel.service import KernelService
 from aetherra.kernel.sources import ClassSource
 from aetherra.kernel.swap import Swapper
 from aetherra.kernel.watchdog import Watchdog, calls_in_hand, plugin_tasks
-from aetherra.registry import Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
+from aetherra.registry import HOST, Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
 
 if TYPE_CHECKING:
     from aetherra.kernel.blocking import BlockingKernel
@@ -60,6 +60,7 @@ class Kernel(AsyncContextManagerMixin):
         limits = self.config.kernel
         self.bus = Bus(clock=clock, default_timeout=limits.default_timeout)
         self.registry = ServiceRegistry(self.bus)
+        self._caller = self.bus.caller(HOST)
         self._hooks = HookCaller()
         self._watchdog = Watchdog(self.bus, threshold=limits.block_threshold)
         self._parts: _Parts | None = None
@@ -221,8 +222,8 @@ class Kernel(AsyncContextManagerMixin):
 
     # Messages
 
-    async def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
-        """Call the one handler of a request's tag and return its reply.
+    def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> Coroutine[Any, Any, ReplyT]:
+        """Call the one handler of a request's tag and return its reply, when awaited.
 
         Cancelled, it cancels the handler. ``timeout`` in seconds; ``None`` means ``default_timeout``.
 
@@ -230,9 +231,11 @@ class Kernel(AsyncContextManagerMixin):
             NoHandlerError: Nothing answers this tag.
             CallTimeoutError: No reply in time; the handler was cancelled.
             HandlerError: The handler raised; ``__cause__`` is what.
+            AetherraError: As ``Caller.call``.
         """
-        self._running()
-        return await self.bus.call(request, timeout=timeout)
+        if self._parts is None:
+            raise KernelNotRunningError
+        return self._caller.call(request, timeout=timeout)
 
     async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Call by name, builtins in and builtins out.
@@ -242,12 +245,12 @@ class Kernel(AsyncContextManagerMixin):
             AetherraError: As ``call``.
         """
         self._running()
-        return await self.bus.call_tag(tag, body, timeout=timeout)
+        return await self._caller.call_tag(tag, body, timeout=timeout)
 
-    async def publish(self, event: Message) -> int:
-        """Publish an event and return how many subscribers' mailboxes kept it."""
+    async def publish(self, event: Message, *, retain: bool = False) -> int:
+        """Publish an event and return how many subscribers' mailboxes kept it; see ``Caller.publish``."""
         self._running()
-        return await self.bus.publish(event)
+        return await self._caller.publish(event, retain=retain)
 
     @overload
     def subscribe(
@@ -258,7 +261,18 @@ class Kernel(AsyncContextManagerMixin):
     def subscribe(self, what: Any, *, capacity: int = 1000, overflow: Overflow = "drop_oldest") -> Subscription[Any]:
         """Hear events: ``with kernel.subscribe(Hello) as events: async for event in events: ...``."""
         self._running()
-        return self.bus.subscribe(what, capacity=capacity, overflow=overflow)
+        return self._caller.listen(what, capacity=capacity, overflow=overflow)
+
+    async def wait_for(
+        self, what: type[MessageT], *, where: Callable[[MessageT], bool] | None = None, timeout: float | None = None
+    ) -> MessageT:
+        """Return the next event of a class for which ``where`` holds; a retained one counts.
+
+        Raises:
+            CallTimeoutError: There was none within ``timeout`` seconds (default: ``default_timeout``).
+        """
+        self._running()
+        return await self._caller.wait_for(what, where=where, timeout=timeout)
 
     # Actions
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
+from aetherra.registry.suspension import watch
+
 _AWAITED_BY = ("cr_await", "ag_await", "gi_yieldfrom")
 _FRAME_OF = ("cr_frame", "ag_frame", "gi_frame")
 _DRIVEN: tuple[type, ...] = (AsyncGeneratorType, CoroutineType, GeneratorType)
@@ -28,6 +30,8 @@ def coroutine_frames(coroutine: Any) -> list[FrameType]:
 
 
 def _awaited_by(awaiting: Any) -> Any:
+    if isinstance(awaiting, GeneratorType) and awaiting.gi_code is watch.__code__ and awaiting.gi_frame is not None:
+        return awaiting.gi_frame.f_locals["work"]
     if type(awaiting).__name__ in _OPAQUE:
         return next((inner for inner in gc.get_referents(awaiting) if type(inner) in _DRIVEN), None)
     return next((inner for name in _AWAITED_BY if (inner := getattr(awaiting, name, None)) is not None), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -12,6 +13,7 @@ import anyio.lowlevel
 
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.plugin import Plugin, Settings
+from aetherra.registry import Timer
 
 TURNS = 30
 """Turns of the event loop in which most tasks come to rest."""
@@ -28,7 +30,7 @@ class FakeClock:
         self._now = 0.0
         self._offset = start
         self._sequence = count()
-        self._due: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._due: dict[int, tuple[float, Callable[[], object]]] = {}
 
     def monotonic(self) -> float:
         """Seconds advanced so far."""
@@ -60,14 +62,19 @@ class FakeClock:
             with self._due_after(seconds, scope.cancel):
                 yield scope
 
-    @contextmanager
-    def _due_after(self, seconds: float, action: Callable[[], None]) -> Generator[None]:
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Timer:
+        """Call a function once the clock was advanced to ``when``."""
         number = next(self._sequence)
-        self._due[number] = (self._now + max(0.0, seconds), action)
+        self._due[number] = (when, partial(function, *args))
+        return _Due(self._due, number)
+
+    @contextmanager
+    def _due_after(self, seconds: float, action: Callable[[], object]) -> Generator[None]:
+        timer = self.call_at(self._now + max(0.0, seconds), action)
         try:
             yield
         finally:
-            self._due.pop(number, None)
+            timer.cancel()
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, stopping wherever something is due until all tasks have come to rest.
@@ -85,11 +92,22 @@ class FakeClock:
             if when > until:
                 break
             del self._due[number]
-            self._now = when
+            self._now = max(self._now, when)
             action()
             await _rest()
         self._now = until
         await _rest()
+
+
+class _Due:
+    """One thing that is due on a fake clock."""
+
+    def __init__(self, due: dict[int, tuple[float, Callable[[], object]]], number: int) -> None:
+        self._due = due
+        self._number = number
+
+    def cancel(self) -> None:
+        self._due.pop(self._number, None)
 
 
 async def _rest() -> None:

@@ -19,7 +19,7 @@ from aetherra.kernel.generation import Generation
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import module_owner
 from aetherra.kernel.stacks import coroutine_frames, coroutine_stack, thread_stack
-from aetherra.registry import Bus, Identity, Message, Route
+from aetherra.registry import Bus, Caller, Identity, Message, Route
 
 log = logging.getLogger("aetherra.kernel.watchdog")
 BEAT = 0.25
@@ -131,17 +131,23 @@ def owner_of(frames: Iterable[FrameType]) -> str:
         first: Any = frame.f_locals.get("self")
         if isinstance(first, Plugin):
             return first.name
-        match first:
-            case Route(provider=Identity(kind="plugin", name=name)) | Generation(identity=Identity(name=name)):
-                return name
-            case _:
-                pass
+        provider = first.identity if isinstance(first, Generation) else _provider_called(frame)
+        if provider is not None and provider.kind == "plugin":
+            return provider.name
     return ""
+
+
+def _provider_called(frame: FrameType) -> Identity | None:
+    """Return whose handler a frame has called, ``None`` if it is not the frame of a call."""
+    if frame.f_code is not Caller.call.__code__:
+        return None
+    route: Route | None = frame.f_locals.get("route")
+    return None if route is None else route.provider
 
 
 def calls_in_hand() -> str:
     """Return which tasks of this event loop are inside a call of a plugin's handler, and where they wait, as text."""
-    return _tasks_in(lambda frame: isinstance(frame.f_locals.get("self"), Route))
+    return _tasks_in(lambda frame: _provider_called(frame) is not None)
 
 
 def plugin_tasks() -> str:

@@ -1,12 +1,19 @@
 """What exists and how it talks: messages, the bus that carries them, and the services behind them."""
 
-from aetherra.registry.bus import Bus, BusStatistics, Subscription
-from aetherra.registry.client import NoHostError, RemoteEvent, RemoteHost, connect
-from aetherra.registry.clock import Clock, SystemClock
+from aetherra.registry.bus import Bus, BusStatistics
+from aetherra.registry.call import Call, current_call
+from aetherra.registry.caller import Caller
+from aetherra.registry.capabilities import Capabilities
+from aetherra.registry.client import NoHostError, RemoteHost, connect
+from aetherra.registry.clock import Clock, SystemClock, Timer
 from aetherra.registry.errors import (
     AetherraError,
+    CallDepthError,
     CallTimeoutError,
+    CapabilityError,
+    HandlerBusyError,
     HandlerError,
+    HostGoneError,
     MessageDefinitionError,
     MessageValidationError,
     NoHandlerError,
@@ -16,13 +23,24 @@ from aetherra.registry.errors import (
     ReplyTypeError,
     RouteConflictError,
     ServiceConflictError,
+    ServiceFailedError,
     ServiceNotFoundError,
+    ServiceQuarantinedError,
+    ServiceQuiescedError,
+    ServiceStartingError,
     ServiceStoppedError,
+    ServiceStoppingError,
+    ServiceUnavailableError,
+    UnknownEventError,
 )
+from aetherra.registry.gate import Gate
 from aetherra.registry.health import HealthReport, ServiceStatus, fold_health
 from aetherra.registry.identity import HOST, Identity
+from aetherra.registry.latency import Latency
+from aetherra.registry.listener import Listener, RemoteEvent
 from aetherra.registry.mailbox import Mailbox, Overflow
 from aetherra.registry.messages import Message, Request, tag_of
+from aetherra.registry.observer import Observer
 from aetherra.registry.route import Route, RouteStatistics
 from aetherra.registry.server import serve
 from aetherra.registry.services import (
@@ -33,24 +51,38 @@ from aetherra.registry.services import (
     ServiceStatusChanged,
     ServiceUnregistered,
 )
+from aetherra.registry.subscription import Letter, Subscription
+from aetherra.registry.topics import Topics, TopicStatistics
 
 __all__ = [
     "HOST",
     "AetherraError",
     "Bus",
     "BusStatistics",
+    "Call",
+    "CallDepthError",
     "CallTimeoutError",
+    "Caller",
+    "Capabilities",
+    "CapabilityError",
     "Clock",
+    "Gate",
+    "HandlerBusyError",
     "HandlerError",
     "HealthReport",
+    "HostGoneError",
     "Identity",
+    "Latency",
     "Lease",
+    "Letter",
+    "Listener",
     "Mailbox",
     "Message",
     "MessageDefinitionError",
     "MessageValidationError",
     "NoHandlerError",
     "NoHostError",
+    "Observer",
     "Overflow",
     "ParkingFullError",
     "ProtocolError",
@@ -63,17 +95,28 @@ __all__ = [
     "RouteConflictError",
     "RouteStatistics",
     "ServiceConflictError",
+    "ServiceFailedError",
     "ServiceInfo",
     "ServiceNotFoundError",
+    "ServiceQuarantinedError",
+    "ServiceQuiescedError",
     "ServiceRegistered",
     "ServiceRegistry",
+    "ServiceStartingError",
     "ServiceStatus",
     "ServiceStatusChanged",
     "ServiceStoppedError",
+    "ServiceStoppingError",
+    "ServiceUnavailableError",
     "ServiceUnregistered",
     "Subscription",
     "SystemClock",
+    "Timer",
+    "TopicStatistics",
+    "Topics",
+    "UnknownEventError",
     "connect",
+    "current_call",
     "fold_health",
     "serve",
     "tag_of",

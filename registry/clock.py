@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
+
+
+class Timer(Protocol):
+    """Something that will be called, unless ``cancel`` comes first."""
+
+    def cancel(self) -> None:
+        """Do not call it; twice does no harm."""
+        ...
 
 
 class Clock(Protocol):
@@ -28,6 +38,10 @@ class Clock(Protocol):
         """Cancel the body after ``seconds``; the scope tells by ``cancelled_caught`` if it was."""
         ...
 
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Timer:
+        """Call a function once ``monotonic()`` is ``when``, on the asyncio event loop that runs now."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -42,3 +56,7 @@ class SystemClock:
     def move_on_after(self, seconds: float) -> AbstractContextManager[anyio.CancelScope]:
         """Cancel the body after ``seconds`` of the event loop's time."""
         return anyio.move_on_after(seconds)
+
+    def call_at(self, when: float, function: Callable[..., object], *args: Any) -> Timer:
+        """Call a function once ``monotonic()`` is ``when``; asyncio only."""
+        return asyncio.get_running_loop().call_later(when - time.monotonic(), function, *args)

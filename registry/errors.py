@@ -56,6 +56,78 @@ class NoHandlerError(AetherraError, LookupError):
         return f"nothing answers {self.tag!r}{why}; {_nearest('tags', self.nearest)}"
 
 
+class ServiceUnavailableError(NoHandlerError):
+    """A plugin answers this tag, but not now; the subclass says what it is doing instead."""
+
+    def __init__(self, tag: str, provider: str, reason: str = "") -> None:
+        AetherraError.__init__(self, tag, provider, reason)
+        self.tag, self.provider, self.reason, self.nearest = tag, provider, reason, ()
+
+    state = "does not serve"
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.tag!r} is not answered now, as {self.provider} {self.state}{why}"
+
+
+class ServiceStartingError(ServiceUnavailableError):
+    """The plugin that answers this tag has not started yet; try again shortly."""
+
+    state = "is starting"
+
+
+class ServiceStoppingError(ServiceUnavailableError):
+    """The plugin that answered this tag is being stopped, or was."""
+
+    state = "was stopped"
+
+
+class ServiceFailedError(ServiceUnavailableError):
+    """The plugin that answers this tag could not be brought up."""
+
+    state = "has failed"
+
+
+class ServiceQuarantinedError(ServiceUnavailableError):
+    """The plugin that answers this tag was taken out of service."""
+
+    state = "is quarantined"
+
+
+class CapabilityError(AetherraError, PermissionError):
+    """An act that no grant covers was refused; ``grant`` is the one that is missing, ``remedy`` where it would stand."""
+
+    def __init__(self, who: str, grant: str, remedy: str) -> None:
+        super().__init__()
+        self.args = (who, grant, remedy)  # OSError's own constructor would take them for a number and a file name
+        self.who, self.grant, self.remedy = who, grant, remedy
+
+    def __str__(self) -> str:
+        return f"{self.who} may not {self.grant.partition(':')[0]} {self.grant.partition(':')[2]!r}; add {self.grant!r} to {self.remedy}"
+
+
+class HandlerBusyError(AetherraError, RuntimeError):
+    """A handler's concurrency limit is reached, and as many calls wait for it as may."""
+
+    def __init__(self, tag: str, limit: int, queue: int) -> None:
+        super().__init__(tag, limit, queue)
+        self.tag, self.limit, self.queue = tag, limit, queue
+
+    def __str__(self) -> str:
+        return f"the handler of {self.tag!r} has {self.limit} calls in hand and {self.queue} wait; try again shortly"
+
+
+class CallDepthError(AetherraError, RecursionError):
+    """Calls are nested too deep, as by handlers that call each other in a circle; ``chain`` are their tags."""
+
+    def __init__(self, chain: Sequence[str]) -> None:
+        super().__init__(tuple(chain))
+        self.chain = tuple(chain)
+
+    def __str__(self) -> str:
+        return f"{len(self.chain)} calls are inside one another: {_chain(self.chain)}"
+
+
 class RouteConflictError(AetherraError, ValueError):
     """A second handler was offered for a tag that has one."""
 
@@ -79,15 +151,23 @@ class ServiceConflictError(AetherraError, ValueError):
 
 
 class CallTimeoutError(AetherraError, TimeoutError):
-    """A call had no reply within its timeout; its handler was cancelled."""
+    """A call had no reply within its timeout; its handler was cancelled.
 
-    def __init__(self, tag: str, timeout: float, state: str) -> None:
+    ``chain`` are the tags from the first call of the conversation to the innermost that was waited for.
+    """
+
+    def __init__(self, tag: str, timeout: float, state: str, chain: Sequence[str] = ()) -> None:
         super().__init__()
-        self.args = (tag, timeout, state)  # OSError's own constructor would take the third for a file name
-        self.tag, self.timeout, self.state = tag, timeout, state
+        self.args = (tag, timeout, state, tuple(chain))  # OSError's own constructor would take some for file names
+        self.tag, self.timeout, self.state, self.chain = tag, timeout, state, tuple(chain)
 
     def __str__(self) -> str:
-        return f"no reply to {self.tag!r} within {self.timeout:g} s: {self.state}"
+        inside = f"; the calls were {_chain(self.chain)}" if len(self.chain) > 1 else ""
+        return f"no reply to {self.tag!r} within {self.timeout:g} s: {self.state}{inside}"
+
+
+class ServiceQuiescedError(CallTimeoutError):
+    """A call waited for a plugin that is being swapped, and its time was over first; no handler saw it."""
 
 
 class ServiceStoppedError(AetherraError, RuntimeError):
@@ -143,6 +223,29 @@ class ProtocolError(AetherraError, ConnectionError):
     """The other end of a control socket said something that is not the protocol."""
 
 
+class HostGoneError(ProtocolError):
+    """The host at the other end closed the connection, or its process ended; what was asked of it may have been done."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        super().__init__()
+        self.args = (name, pid)  # OSError's own constructor would take them for a number and a text
+        self.name, self.pid = name, pid
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid}) closed the connection"
+
+
+class UnknownEventError(AetherraError, LookupError):
+    """An event was published by name, and nobody in the host knows events of its tag."""
+
+    def __init__(self, tag: str, nearest: Sequence[str] = ()) -> None:
+        super().__init__(tag, tuple(nearest))
+        self.tag, self.nearest = tag, tuple(nearest)
+
+    def __str__(self) -> str:
+        return f"nothing here knows events of {self.tag!r}; {_nearest('tags', self.nearest)}"
+
+
 class RemoteError(AetherraError, RuntimeError):
     """An error of another process that has no class here; ``kind`` is its class name there."""
 
@@ -158,6 +261,12 @@ def _nearest(noun: str, names: Sequence[str]) -> str:
     if not names:
         return f"there are no {noun} like it"
     return f"nearest {noun}: {', '.join(repr(name) for name in names)}"
+
+
+def _chain(tags: Sequence[str]) -> str:
+    """Write tags as a path; a long one as its beginning and its end."""
+    shown = [*tags[:4], f"({len(tags) - 8} more)", *tags[-4:]] if len(tags) > 9 else tags
+    return " -> ".join(shown)
 
 
 def _text(fault: BaseException) -> str:

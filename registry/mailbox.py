@@ -1,4 +1,4 @@
-"""A bounded mailbox: events for one subscriber, with one stated policy for when it is full."""
+"""A bounded mailbox: things for one reader, with one stated policy for when it is full."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections import deque
 from typing import Generic, Literal, TypeVar, get_args
 
 import anyio
+import anyio.lowlevel
+
+from aetherra.registry.wakeup import Wakeup, new_wakeup, wait, wake
 
 T = TypeVar("T")
 Overflow = Literal["block", "drop_oldest", "drop_newest", "latest"]
-"""What a full one does: the publisher waits, the oldest or newest event is dropped, or only the last is kept."""
+"""What a full one does: the writer waits, the oldest or newest thing is dropped, or only the last is kept."""
 
 
 class Mailbox(Generic[T]):
-    """A queue with one reader and any number of writers.
+    """A queue with one reader (two, while one takes over from another) and any number of writers.
 
     ``dropped`` counts what the policy threw away. Order is kept. Closing wakes the reader, which takes
     what is left and then ends.
     """
 
-    __slots__ = ("_arrived", "_items", "_room", "capacity", "closed", "dropped", "overflow")
+    __slots__ = ("_had_its_turn", "_readers", "_room", "capacity", "closed", "dropped", "items", "overflow")
 
     def __init__(self, capacity: int, overflow: Overflow) -> None:
         if capacity < 1:
@@ -30,71 +33,90 @@ class Mailbox(Generic[T]):
         self.overflow: Overflow = overflow
         self.dropped = 0
         self.closed = False
-        self._items: deque[T] = deque()
-        self._arrived: anyio.Event | None = None
+        self.items: deque[T] = deque()
+        self._readers: list[Wakeup] = []
         self._room: anyio.Event | None = None
+        self._had_its_turn = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     @property
     def full(self) -> bool:
-        """Whether the next event meets the overflow policy."""
-        return len(self._items) >= self.capacity
+        """Whether the next thing meets the overflow policy."""
+        return len(self.items) >= self.capacity
 
     def put_nowait(self, item: T) -> bool:
-        """Add an event and say whether it was kept; a full ``block`` mailbox drops it, as nobody waits."""
+        """Add something and say whether it was kept; a full ``block`` mailbox drops it, as nobody waits."""
         if self.closed:
             return False
-        if self.full:
+        items = self.items
+        if len(items) >= self.capacity:
             self.dropped += 1
             if self.overflow in ("block", "drop_newest"):
                 return False
-            self._items.popleft()
-        self._items.append(item)
-        if self._arrived is not None:
-            self._arrived.set()
-            self._arrived = None
+            items.popleft()
+        items.append(item)
+        if self._readers:
+            self._wake_readers()
         return True
 
     async def put(self, item: T) -> bool:
-        """Add an event; with ``block`` wait for room first. A cancelled call adds nothing."""
+        """Add something; a full mailbox first gives its reader a turn, or, with ``block``, all the time it takes.
+
+        A reader that does not take its turn gets no other until it has taken something: one that hangs costs
+        its writers nothing. A cancelled call adds nothing.
+        """
+        if self.full and self.overflow not in ("block", "latest") and not self._had_its_turn:
+            self._had_its_turn = True
+            await anyio.lowlevel.checkpoint()
         while self.full and self.overflow == "block" and not self.closed:
             self._room = self._room or anyio.Event()
             await self._room.wait()
         return self.put_nowait(item)
 
     async def get(self) -> T:
-        """Remove and return the oldest event, waiting for one if need be. A cancelled call takes none.
+        """Remove and return the oldest thing, waiting for one if need be. A cancelled call takes none.
 
         Raises:
             anyio.EndOfStream: The mailbox was closed and is empty.
         """
-        while not self._items:
+        while not self.items:
             if self.closed:
                 raise anyio.EndOfStream
-            self._arrived = self._arrived or anyio.Event()
-            await self._arrived.wait()
+            wakeup = new_wakeup()
+            self._readers.append(wakeup)
+            try:
+                await wait(wakeup)
+            finally:
+                if wakeup in self._readers:
+                    self._readers.remove(wakeup)
         return self.get_nowait()
 
+    def _wake_readers(self) -> None:
+        for wakeup in self._readers:
+            wake(wakeup)
+        self._readers.clear()
+
     def get_nowait(self) -> T:
-        """Remove and return the oldest event.
+        """Remove and return the oldest thing.
 
         Raises:
             anyio.WouldBlock: There is none.
         """
-        if not self._items:
+        if not self.items:
             raise anyio.WouldBlock
-        item = self._items.popleft()
+        self._had_its_turn = False
+        item = self.items.popleft()
         if self._room is not None:
             self._room.set()
             self._room = None
         return item
 
     def close(self) -> None:
-        """Take no more events, and wake the reader and the writers."""
+        """Take no more, and wake the reader and the writers."""
         self.closed = True
-        for event in (self._arrived, self._room):
-            if event is not None:
-                event.set()
-        self._arrived = self._room = None
+        self._wake_readers()
+        if self._room is not None:
+            self._room.set()
+            self._room = None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import msgspec
 
-from aetherra.registry.errors import HandlerError, MessageValidationError, ReplyTypeError, fault_in
+from aetherra.registry.call import Call
+from aetherra.registry.errors import MessageValidationError, ReplyTypeError
+from aetherra.registry.gate import Gate
 from aetherra.registry.identity import Identity
+from aetherra.registry.latency import KEPT, Latency
 from aetherra.registry.messages import Message, Request, adapt, message_classes, reply_annotation, tag_of
 
-Answer = Callable[[Any], Awaitable[Message | None]]
-"""What stands behind a route: a request in, its reply out."""
+Answer = Callable[[Any], Awaitable[Message | None]] | Callable[[Any], Message | None]
+"""What stands behind a route: a request in, its reply out, at once or awaited."""
 
 
 class RouteStatistics(msgspec.Struct, frozen=True):
@@ -25,6 +29,8 @@ class RouteStatistics(msgspec.Struct, frozen=True):
         calls: Calls that reached the handler.
         errors: How many of them had no reply: the handler raised, took too long, or returned the wrong type.
         in_hand: How many are not finished.
+        waiting: How many of those wait for the handler's concurrency limit.
+        latency: Seconds that the last ones took.
     """
 
     tag: str
@@ -32,87 +38,108 @@ class RouteStatistics(msgspec.Struct, frozen=True):
     calls: int
     errors: int
     in_hand: int
+    waiting: int = 0
+    latency: Latency = Latency()
 
 
 class Route:
-    """One tag, answered by one provider's handler for one request class."""
+    """One tag, answered by one provider's handler for one request class.
+
+    Args:
+        request_type: What the handler takes.
+        answer: The handler, awaited if what it returns can be.
+        provider: Whose it is.
+        replies: What it may return, where the request does not say.
+        gate: Bounds its concurrency; ``None`` for no bound.
+        fallback: Whether it answers only while nobody else does.
+    """
 
     __slots__ = (
-        "_answer",
         "_idle",
-        "_scopes",
+        "answer",
         "calls",
+        "durations",
         "errors",
+        "fallback",
+        "gate",
+        "in_hand",
         "provider",
         "replies",
         "request_type",
-        "stopped",
+        "settle",
         "tag",
+        "timeouts",
     )
 
     def __init__(
-        self, request_type: type[Request[Any]], answer: Answer, provider: Identity, replies: tuple[type, ...] = ()
+        self,
+        request_type: type[Request[Any]],
+        answer: Answer,
+        provider: Identity,
+        replies: tuple[type, ...] = (),
+        *,
+        gate: Gate | None = None,
+        fallback: bool = False,
     ) -> None:
         self.tag = tag_of(request_type)
         self.request_type = request_type
         self.replies = message_classes(reply_annotation(request_type)) or replies
         self.provider = provider
-        self.calls = 0
-        self.errors = 0
-        self.stopped = False
-        self._answer = answer
-        self._scopes: set[anyio.CancelScope] = set()
+        self.answer = answer
+        self.gate = gate
+        self.fallback = fallback
+        self.calls = self.errors = self.timeouts = 0
+        self.durations: deque[float] = deque(maxlen=KEPT)
+        self.in_hand: set[Call] = set()
+        self.settle: Callable[[], None] = _nothing
         self._idle: anyio.Event | None = None
 
-    async def call(self, request: Request[Any], scope: anyio.CancelScope) -> Any:
-        """Answer one request; ``scope`` is the caller's, to be cancelled if the provider must stop.
+    def check(self, reply: Any) -> Any:
+        """Return what the handler returned, as one of its reply's classes.
 
         Raises:
-            MessageValidationError: The handler's class of the request has other fields; the handler saw nothing.
-            HandlerError: The handler raised, ``SystemExit`` included; ``__cause__`` is what.
-            ReplyTypeError: It returned something other than the request's reply.
+            ReplyTypeError: It is something else.
         """
-        own_request = adapt(request, (self.request_type,))
-        self.calls += 1
-        self._scopes.add(scope)
-        try:
-            reply = await self._answer(own_request)
-        except BaseException as exc:
-            fault = fault_in(exc)
-            if fault is None:
-                raise
-            self.errors += 1
-            raise HandlerError.of(self.provider, self.tag, fault) from fault
-        finally:
-            self._scopes.discard(scope)
-            if self._idle is not None and not self._scopes:
-                self._idle.set()
-                self._idle = None
-        return self._checked(reply)
-
-    def _checked(self, reply: Message | None) -> Any:
         try:
             return adapt(reply, self.replies)
         except MessageValidationError as exc:
-            self.errors += 1
             wanted = " or ".join(repr(reply_type.__name__) for reply_type in self.replies)
             misfit = f" ({exc.problem})" if exc.__cause__ is not None else ""  # the right tag, with other fields
             got = f"{type(reply).__name__!r}{misfit}"
             raise ReplyTypeError(self.provider.name, self.tag, wanted, got) from exc
 
+    def take(self, call: Call) -> None:
+        """Have a call in hand."""
+        self.in_hand.add(call)
+
+    def give_back(self, call: Call) -> None:
+        """Have a call in hand no more."""
+        self.in_hand.discard(call)
+        if self._idle is not None and not self.in_hand:
+            self._idle.set()
+            self._idle = None
+
     async def wait_idle(self) -> None:
         """Return when no call is in hand."""
-        while self._scopes:
+        self.settle()
+        while self.in_hand:
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
-
-    def abandon(self) -> int:
-        """Cancel the calls in hand and return how many; their callers get ``ServiceStoppedError``."""
-        self.stopped = True
-        for scope in self._scopes:
-            scope.cancel()
-        return len(self._scopes)
+            self.settle()
 
     def statistics(self) -> RouteStatistics:
         """Return a snapshot."""
-        return RouteStatistics(self.tag, self.provider, self.calls, self.errors, len(self._scopes))
+        self.settle()
+        return RouteStatistics(
+            self.tag,
+            self.provider,
+            self.calls,
+            self.errors,
+            len(self.in_hand),
+            0 if self.gate is None else self.gate.waiting,
+            Latency.of(self.durations),
+        )
+
+
+def _nothing() -> None:
+    """No call can be fresh on a route that no bus has."""

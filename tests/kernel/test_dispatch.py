@@ -81,7 +81,7 @@ class TestAttempt:
             await clock.advance(5.0)
             group.start_soon(try_it)
             await clock.advance(1.0)
-            route.abandon()
+            bus.abandon(route)
             await clock.advance(1.0)
             bus.remove_routes([route])
             await try_it()

@@ -329,7 +329,7 @@ class TestForward:
                 await anyio.wait_all_tasks_blocked()
                 assert len(events.mailbox) == 0
                 await kernel.remove_plugin("probe")
-                assert events.mailbox.get_nowait() == Reading(1.0)
+                assert events.mailbox.get_nowait().event == Reading(1.0)
 
 
 class TestPause:

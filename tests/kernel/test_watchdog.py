@@ -99,7 +99,7 @@ class TestBlock:
         with bus.subscribe(LoopBlocked) as events:
             watchdog._beat(late=THRESHOLD)
             watchdog._beat(late=3 * THRESHOLD)
-            assert events.mailbox.get_nowait() == LoopBlocked("", 3 * THRESHOLD, "  (nobody could look)")
+            assert events.mailbox.get_nowait().event == LoopBlocked("", 3 * THRESHOLD, "  (nobody could look)")
             with pytest.raises(anyio.WouldBlock):
                 events.mailbox.get_nowait()
         assert watchdog.statistics().blocked == {"": 1}

@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 
-from aetherra.registry import HandlerError, Identity, Message, Request, Route
+from aetherra.registry import Bus, HandlerError, Identity, Message, Request, Route, ServiceStoppedError
 
 PROVIDER = Identity("plugin", "worker", 1)
 
@@ -36,6 +36,12 @@ class Gate:
         await anyio.wait_all_tasks_blocked()
 
 
+def bus_with(*routes: Route) -> Bus:
+    bus = Bus()
+    bus.add_routes(routes)
+    return bus
+
+
 class TestRoute:
     def test_the_requests_own_reply_counts_before_the_handlers(self) -> None:
         """What the handler annotates stands in only where the request names nothing known."""
@@ -50,10 +56,11 @@ class TestRoute:
         """A call that begins as one is woken makes every waiter wait again, and then wakes every one."""
         gate = Gate()
         route = Route(Work, gate, PROVIDER)
+        bus = bus_with(route)
         idle: list[str] = []
 
         async def work() -> None:
-            await route.call(Work(), anyio.CancelScope())
+            await bus.call(Work())
 
         async def wait(name: str) -> None:
             await route.wait_idle()
@@ -79,20 +86,21 @@ class TestRoute:
     async def test_abandoning_cancels_each_call_in_hand(self) -> None:
         """The number says how many were."""
         route = Route(Work, Gate(), PROVIDER)
-        scopes = [anyio.CancelScope() for _ in range(3)]
+        bus = bus_with(route)
+        stopped: list[ServiceStoppedError] = []
 
-        async def work(scope: anyio.CancelScope) -> None:
-            with scope:
-                await route.call(Work(), scope)
+        async def work() -> None:
+            with pytest.raises(ServiceStoppedError) as raised:
+                await bus.call(Work())
+            stopped.append(raised.value)
 
         async with anyio.create_task_group() as group:
-            for scope in scopes:
-                group.start_soon(work, scope)
+            for _ in range(3):
+                group.start_soon(work)
             await anyio.wait_all_tasks_blocked()
-            assert route.abandon() == 3
-        assert route.stopped
-        assert all(scope.cancelled_caught for scope in scopes)
-        assert (route.statistics().in_hand, route.errors) == (0, 0)
+            assert bus.abandon(route) == 3
+        assert [error.provider for error in stopped] == [str(PROVIDER)] * 3
+        assert (route.statistics().in_hand, route.errors) == (0, 3)
 
     @pytest.mark.parametrize("anyio_backend", ["asyncio"])
     async def test_a_cancelled_future_inside_a_handler_is_its_fault(self) -> None:
@@ -104,4 +112,4 @@ class TestRoute:
             return await future
 
         with pytest.raises(HandlerError, match="CancelledError"):
-            await Route(Work, fail, PROVIDER).call(Work(), anyio.CancelScope())
+            await bus_with(Route(Work, fail, PROVIDER)).call(Work())

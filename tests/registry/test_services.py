@@ -47,7 +47,7 @@ def heard(services: ServiceRegistry) -> Any:
 
 
 def told(events: Any) -> list[Message]:
-    return [events.mailbox.get_nowait() for _ in range(len(events.mailbox))]
+    return [events.mailbox.get_nowait().event for _ in range(len(events.mailbox))]
 
 
 class TestRegister:
