@@ -41,6 +41,7 @@ class HmrController(Plugin[HmrSettings]):
     name = "hmr"
     service = "hmr_controller"
     version = "1"
+    capabilities = ("subscribe:service.*",)
     privileges = ("kernel:swap",)
 
     def __init__(self, settings: HmrSettings | None = None) -> None:

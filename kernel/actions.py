@@ -24,7 +24,7 @@ from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.journal import Accepted, Journal
 from aetherra.kernel.lanes import Lanes, LaneStatistics
 from aetherra.kernel.retry import next_attempt
-from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request, ServiceRegistered
+from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request, ServiceRegistered, current_call
 from aetherra.registry.messages import from_builtins
 
 log = logging.getLogger("aetherra.kernel.actions")
@@ -147,6 +147,7 @@ class ActionQueue:
             MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
         now = self._clock.time()
+        cause = current_call()
         envelope = ActionEnvelope(
             request,
             priority=priority,
@@ -154,6 +155,8 @@ class ActionQueue:
             deadline=None if deadline is None else now + deadline,
             retry=retry or RetryPolicy(),
             enqueued=now,
+            correlation_id="" if cause is None else cause.trace_id,
+            causation_id="" if cause is None else cause.id,
         )
         return self.submit_envelope(envelope)
 

@@ -38,7 +38,8 @@ class BlockingKernel:
 
     def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
         """Call and wait; see ``Kernel.call``."""
-        return self._portal.call(partial(self._kernel.call, request, timeout=timeout))
+        reply: ReplyT = self._run(self._kernel.call, request, timeout=timeout)
+        return reply
 
     def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Call by name and wait; see ``Kernel.call_tag``."""

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Never, TypeVar, cast, get_args, get_
 import msgspec
 
 from aetherra.kernel.errors import ConfigError
+from aetherra.registry import Capabilities, Identity
+from aetherra.registry.capabilities import UNDECLARED, check_grant
 
 Profile = Literal["dev", "test", "standard", "prod"]
 Durability = Literal["none", "process", "power"]
@@ -116,6 +118,8 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
         stop_timeout: For a plugin's ``stop()``, for the calls in its hands, and for giving back what it took, each.
         shutdown_timeout: For the whole host's stop.
         block_threshold: How long the event loop may stand still before the watchdog names who holds it.
+        slow_call: From which time on a call is logged as slow.
+        clients: What programs on the control socket may do, by the name that they give; ``"*"`` for all others.
         lanes: The action queue.
     """
 
@@ -130,6 +134,8 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
     stop_timeout: Seconds = 5.0
     shutdown_timeout: Seconds = 10.0
     block_threshold: Seconds = 1.0
+    slow_call: Seconds = 1.0
+    clients: dict[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: {"*": ("*:*",)})
     lanes: LanesConfig = LanesConfig()
 
 
@@ -191,6 +197,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Config:
         """Check a configuration given as builtins; see ``load``."""
         raw = convert(document, _File, where)
+        for client, grants in raw.kernel.clients.items():
+            _check_grants(grants, where, f"kernel.clients.{client}")
         plugins = {name: _plugin_config(name, body, where) for name, body in raw.plugins.items()}
         chosen = convert(profile, Profile, "AETHERRA_PROFILE") if profile else raw.profile
         folder = Path(root) if root is not None else (path.parent if path is not None else Path())
@@ -205,6 +213,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def data_dir(self) -> Path | None:
         """Where state lives, if anywhere."""
         return None if self.kernel.data_dir is None else self.root / self.kernel.data_dir
+
+    def capabilities(self) -> Capabilities:
+        """Return what the profile and the grants for clients make of who may do what; plugins come with their grants."""
+        capabilities = Capabilities(UNDECLARED[self.profile])
+        for client, grants in self.kernel.clients.items():
+            capabilities.grant(Identity("remote", client), grants)
+        return capabilities
 
     def plugin_source(self, name: str) -> str | None:
         """Return the ``source`` of a plugin as an absolute path, with its ``:Class`` if it names one."""
@@ -246,7 +261,16 @@ def _plugin_config(name: str, section: Any, where: str) -> PluginConfig:
     reserved = {key: value for key, value in body.items() if key in RESERVED_KEYS}
     settings = {key: value for key, value in body.items() if key not in reserved}
     checked = convert(reserved, _Reserved, where, f"plugins.{name}")
+    _check_grants(checked.grants, where, f"plugins.{name}.grants")
     return PluginConfig(enabled=checked.enabled, source=checked.source, grants=checked.grants, settings=settings)
+
+
+def _check_grants(grants: tuple[str, ...], where: str, below: str) -> None:
+    for i, grant in enumerate(grants):
+        try:
+            check_grant(grant)
+        except ValueError as exc:
+            raise ConfigError(where, f"`$.{below}[{i}]`: {exc}") from exc
 
 
 def _load_json(text: str, where: str) -> Any:

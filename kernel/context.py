@@ -15,7 +15,17 @@ from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.resources import ResourceOwner
-from aetherra.registry import Caller, Clock, Identity, Message, Overflow, Request, ServiceRegistry, ServiceStatus
+from aetherra.registry import (
+    Caller,
+    Clock,
+    Identity,
+    Message,
+    Overflow,
+    Request,
+    ServiceRegistry,
+    ServiceStatus,
+    tag_of,
+)
 
 T = TypeVar("T")
 ReplyT = TypeVar("ReplyT")
@@ -92,7 +102,12 @@ class PluginContext(Caller):
         timeout: float | None = None,
         retry: RetryPolicy | None = None,
     ) -> ActionHandle[ReplyT]:
-        """Submit a request as an action; see ``Kernel.submit``."""
+        """Submit a request as an action; see ``Kernel.submit``.
+
+        Raises:
+            CapabilityError: No grant covers it, and the profile refuses what none does.
+        """
+        self.check("submit", tag_of(type(request)))
         return self._host.actions.submit(request, priority=priority, deadline=deadline, timeout=timeout, retry=retry)
 
     @overload

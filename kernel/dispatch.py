@@ -10,6 +10,7 @@ from aetherra.kernel.dlq import Reason
 from aetherra.kernel.envelope import ActionEnvelope
 from aetherra.kernel.errors import Reject, RetryLater
 from aetherra.registry import (
+    HOST,
     Bus,
     CallTimeoutError,
     HandlerError,
@@ -18,6 +19,7 @@ from aetherra.registry import (
     ReplyTypeError,
     ServiceStoppedError,
 )
+from aetherra.registry.line import Line, handling
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -46,8 +48,10 @@ Outcome = Done | Retry | Dead
 
 async def attempt(bus: Bus, envelope: ActionEnvelope, timeout: float) -> Outcome:
     """Call the handler of an action's tag once. Cancelled, it cancels the handler and says nothing."""
+    line = Line(HOST, envelope.action_type, "action")
     try:
-        return Done(await bus.call(envelope.request, timeout=timeout))
+        with handling(line, envelope.origin, bus.clock.monotonic()):
+            return Done(await bus.call(envelope.request, timeout=timeout))
     except HandlerError as exc:
         match exc.__cause__:
             case RetryLater(seconds=seconds):

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import enum
 import math
-import os
-from itertools import count
 from typing import Any
 
 import msgspec
 
 from aetherra.registry import Request, tag_of
-
-_PROCESS = f"{os.getpid():x}-{os.urandom(4).hex()}"
-_ids = count(1)
-
-
-def new_trace_id() -> str:
-    """Return an id unique to this process and, by four random bytes, among all of them; far cheaper than a UUID."""
-    return f"{_PROCESS}-{next(_ids):x}"
+from aetherra.registry.call import Origin, new_id
 
 
 class ActionPriority(enum.IntEnum):
@@ -71,6 +62,8 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
         retry: How often to try.
         trace_id: Its name, in logs, in the dead letter queue and in the journal.
         enqueued: Unix time of its admission.
+        correlation_id: The conversation that it belongs to, ``""`` if it begins one.
+        causation_id: The ``id`` of the call, event or action that it was submitted in, ``""`` if in none.
     """
 
     request: Request[Any]
@@ -78,13 +71,20 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
     timeout: float = 30.0
     deadline: float | None = None
     retry: RetryPolicy = RetryPolicy()
-    trace_id: str = msgspec.field(default_factory=new_trace_id)
+    trace_id: str = msgspec.field(default_factory=new_id)
     enqueued: float = 0.0
+    correlation_id: str = ""
+    causation_id: str = ""
 
     @property
     def action_type(self) -> str:
         """The tag of its request."""
         return tag_of(type(self.request))
+
+    @property
+    def origin(self) -> Origin:
+        """What names it: the conversation is its own if it began one."""
+        return Origin(self.trace_id, self.correlation_id or self.trace_id, self.causation_id)
 
     def __post_init__(self) -> None:
         if not isinstance(self.request, Request):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err

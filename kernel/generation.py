@@ -20,7 +20,19 @@ from aetherra.kernel.plugin import HandlerMark, Plugin
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.spec import HandlerSpec, PluginSpec
 from aetherra.kernel.stacks import coroutine_stack
-from aetherra.registry import Identity, Lease, Letter, Message, Overflow, Request, Route, ServiceStatus, Subscription
+from aetherra.registry import (
+    Gate,
+    Identity,
+    Lease,
+    Letter,
+    Message,
+    Overflow,
+    Request,
+    Route,
+    ServiceStatus,
+    Subscription,
+    tag_of,
+)
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.generation")
@@ -159,7 +171,8 @@ class Generation:
         """Let go of all that ``serve`` took; events that wait stay in their mailboxes."""
         self._serving = False
         self._host.hooks.unregister(self.plugin)
-        self._host.bus.remove_routes(self.routes, reason=f"{self} was stopped")
+        self._host.bus.remove_routes(self.routes)
+        self._host.bus.topics.let_go(self.identity)
         for relay in self._relays:
             for event in relay.take():
                 self.context.publish_nowait(event)
@@ -400,7 +413,11 @@ class Generation:
 
     def _route(self, spec: HandlerSpec) -> Route:
         request_type: type[Request[Any]] = spec.message_type  # type: ignore[assignment]  # is_request was asked
-        return Route(request_type, self._answer(spec.method, spec.mark), self.identity, spec.replies)
+        mark = spec.mark
+        gate = None if mark.limit is None else Gate(tag_of(request_type), mark.limit, mark.queue)
+        bare = mark.timeout is None and not mark.blocking  # then nothing need stand between
+        answer = getattr(self.plugin, spec.method) if bare else self._answer(spec.method, mark)
+        return Route(request_type, answer, self.identity, spec.replies, gate=gate, fallback=mark.fallback)
 
     def _listen_by_mark(self, spec: HandlerSpec) -> None:
         mark = spec.mark

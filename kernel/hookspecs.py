@@ -9,7 +9,7 @@ import msgspec
 import pluggy
 
 from aetherra.kernel.dlq import DeadLetter
-from aetherra.registry import HealthReport, Request
+from aetherra.registry import Call, HealthReport, Identity, Message, Request
 
 PROJECT = "aetherra"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -54,6 +54,22 @@ class Hooks:
     @hookspec
     def dead_letter(self, letter: DeadLetter) -> None:
         """Hear of an action that was dead-lettered."""
+
+    @hookspec
+    def before_call(self, call: Call, request: Request[Any]) -> None:
+        """See a request on its way to its handler, in the task of its caller; must be quick."""
+
+    @hookspec
+    def after_call(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        """See a call that is over; ``error`` is what its caller gets if there is no reply."""
+
+    @hookspec
+    def event_published(self, event: Message, publisher: Identity, kept: int) -> None:
+        """See an event that was put in the mailboxes of ``kept`` subscribers."""
+
+    @hookspec
+    def act_refused(self, who: Identity, tag: str, error: Exception) -> None:
+        """See a call, an event or a subscription that was refused before anybody heard of it."""
 
     @hookspec
     def cycle_steps(self) -> Iterable[CycleStep]:

@@ -14,7 +14,8 @@ from aetherra.kernel.actions import ActionQueue
 from aetherra.kernel.config import Config
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample
-from aetherra.registry import Clock, HealthReport, ServiceRegistry
+from aetherra.kernel.watching import HookObserver
+from aetherra.registry import Bus, Clock, HealthReport, ServiceRegistry
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.hooks")
@@ -25,14 +26,27 @@ _RESULTS: dict[str, tuple[type, bool]] = {
     "cycle_steps": (CycleStep, True),
     "dead_letter": (type(None), False),
     "health": (HealthReport, False),
+    "before_call": (type(None), False),
+    "after_call": (type(None), False),
+    "event_published": (type(None), False),
+    "act_refused": (type(None), False),
 }
 """What an implementation of each hook returns, and whether it returns many of them."""
 
 
-class HookCaller:
-    """pluggy's registrations, called one by one, so that an implementation that raises stops no other."""
+WATCHING = ("before_call", "after_call", "event_published", "act_refused")
+"""Hooks that see all messages; while no plugin implements one, the bus has nobody to tell."""
 
-    def __init__(self) -> None:
+
+class HookCaller:
+    """pluggy's registrations, called one by one, so that an implementation that raises stops no other.
+
+    Args:
+        bus: Whose messages some hooks see.
+    """
+
+    def __init__(self, bus: Bus | None = None) -> None:
+        self._bus = bus
         self._pm = pluggy.PluginManager(PROJECT)
         self._pm.add_hookspecs(Hooks)
         self._listeners: dict[int, _Listener] = {}
@@ -52,6 +66,7 @@ class HookCaller:
                 self._pm.unregister(listener)
             raise PluginDefinitionError(f"its hook implementations cannot be used: {exc}") from exc
         self._listeners[id(plugin)] = listener
+        self._watch()
 
     def check(self, plugin: object) -> None:
         """Raise what ``register`` would, and leave nothing registered."""
@@ -63,6 +78,13 @@ class HookCaller:
         listener = self._listeners.pop(id(plugin), None)
         if listener is not None:
             self._pm.unregister(listener)
+            self._watch()
+
+    def _watch(self) -> None:
+        """Have the bus tell a watcher if any plugin watches."""
+        watched = any(hasattr(listener, hook) for listener in self._listeners.values() for hook in WATCHING)
+        if self._bus is not None and watched != (self._bus.observer is not None):
+            self._bus.observe(HookObserver(self) if watched else None)
 
     def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """Call each implementation and yield its plugin's name and what it returned, unless that is ``None``.

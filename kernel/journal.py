@@ -24,6 +24,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
     deadline: float | None
     retry: RetryPolicy
     enqueued: float
+    correlation_id: str = ""
+    causation_id: str = ""
 
     def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
         """Return the envelope as it was accepted, with its request read by the class of today.
@@ -39,6 +41,8 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
             retry=self.retry,
             trace_id=self.trace_id,
             enqueued=self.enqueued,
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
         )
 
 
@@ -131,6 +135,8 @@ class Journal:
                     envelope.deadline,
                     envelope.retry,
                     envelope.enqueued,
+                    envelope.correlation_id,
+                    envelope.causation_id,
                 )
             )
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:

@@ -58,10 +58,15 @@ class Kernel(AsyncContextManagerMixin):
     def __init__(self, config: Config | None = None, *, clock: Clock | None = None) -> None:
         self.config = config or Config.in_memory()
         limits = self.config.kernel
-        self.bus = Bus(clock=clock, default_timeout=limits.default_timeout)
+        self.bus = Bus(
+            clock=clock,
+            default_timeout=limits.default_timeout,
+            capabilities=self.config.capabilities(),
+            slow_call=limits.slow_call,
+        )
         self.registry = ServiceRegistry(self.bus)
         self._caller = self.bus.caller(HOST)
-        self._hooks = HookCaller()
+        self._hooks = HookCaller(self.bus)
         self._watchdog = Watchdog(self.bus, threshold=limits.block_threshold)
         self._parts: _Parts | None = None
         self._entered = False

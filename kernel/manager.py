@@ -20,7 +20,15 @@ from aetherra.kernel.plugin import Settings
 from aetherra.kernel.sources import FileSource, Loaded, Source, installed_plugins
 from aetherra.kernel.spec import PluginSpec
 from aetherra.kernel.threads import Errand
-from aetherra.registry import AetherraError, Identity, Lease, ServiceStatus
+from aetherra.registry import (
+    AetherraError,
+    Identity,
+    Lease,
+    ServiceFailedError,
+    ServiceStartingError,
+    ServiceStatus,
+    ServiceUnavailableError,
+)
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.manager")
@@ -157,7 +165,14 @@ class PluginManager:
             await self._bring_up(entry)
         except PluginLoadError as exc:
             entry.fail(str(exc))
+            self._say_absent(entry, ServiceFailedError)
             self._announce_failure(entry, exc)
+
+    def _say_absent(self, entry: Entry, error: type[ServiceUnavailableError] | None) -> None:
+        """Have callers of a plugin's tags told what it does instead of serving; with ``None``, that nobody answers."""
+        provider = str(Identity("plugin", entry.name, entry.last_number))
+        absence = None if error is None else partial(error, provider=provider, reason=entry.reason)
+        self._host.bus.say_absent(entry.spec.tags if entry.spec is not None else (), absence)
 
     def _announce_failure(self, entry: Entry, error: PluginLoadError) -> None:
         """Log it, with the traceback where the text does not say it all, and show it as the service's status."""
@@ -190,6 +205,7 @@ class PluginManager:
             await self._bring_up(entry)
         except BaseException as exc:
             entry.fail(str(exc))
+            self._say_absent(entry, None)
             if self._entries.get(name) is entry:
                 del self._entries[name]
                 if held is not None and held.state == "failed":
@@ -210,6 +226,7 @@ class PluginManager:
     async def _bring_up(self, entry: Entry) -> None:
         entry.loaded = await self.load_code(entry, entry.source)
         entry.spec = self.read_spec(entry, entry.loaded)
+        self._say_absent(entry, ServiceStartingError)
         entry.read.set()
         await self._wait_for_needs(entry, entry.spec)
         generation = await self.make_generation(entry, entry.spec)
@@ -327,7 +344,8 @@ class PluginManager:
             plugin = spec.plugin_type(self._settings(entry, spec))
             grants = frozenset(self._of(entry.name).grants)
             if entry.source.trusted:
-                grants |= frozenset(spec.plugin_type.privileges)
+                grants |= frozenset((*spec.plugin_type.privileges, *spec.capabilities))
+            self._host.bus.capabilities.grant(identity, grants)
             generation = Generation(self._host, plugin, spec, identity, grants)
             phase = "starting"
             await generation.start()

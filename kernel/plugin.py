@@ -46,6 +46,9 @@ class HandlerMark(msgspec.Struct, frozen=True):
 
     blocking: bool
     timeout: float | None
+    limit: int | None
+    queue: int
+    fallback: bool
     capacity: int
     overflow: Overflow
 
@@ -65,7 +68,14 @@ EVERY_ATTRIBUTE = "__aetherra_every__"
 def handler(function: FunctionT, /) -> FunctionT: ...
 @overload
 def handler(
-    *, blocking: bool = ..., timeout: float | None = ..., capacity: int = ..., overflow: Overflow = ...
+    *,
+    blocking: bool = ...,
+    timeout: float | None = ...,
+    limit: int | None = ...,
+    queue: int = ...,
+    fallback: bool = ...,
+    capacity: int = ...,
+    overflow: Overflow = ...,
 ) -> Callable[[FunctionT], FunctionT]: ...
 def handler(
     function: Any = None,
@@ -73,6 +83,9 @@ def handler(
     *,
     blocking: bool = False,
     timeout: float | None = None,
+    limit: int | None = None,
+    queue: int = 1000,
+    fallback: bool = False,
     capacity: int = 1000,
     overflow: Overflow = "drop_oldest",
 ) -> Any:
@@ -85,16 +98,24 @@ def handler(
         function: The method.
         blocking: For a plain function that computes or waits: run it in a worker thread.
         timeout: Seconds at most for one message, whatever a request's caller allows.
+        limit: For requests: how many calls may be inside at a time; ``None`` for no bound.
+        queue: For requests with a limit: how many calls may wait, within their own deadlines; one more gets
+            ``HandlerBusyError``.
+        fallback: For requests: answer only while no other plugin does.
         capacity: For events: how many may wait.
         overflow: For events: what happens to the next one when that many do.
     """
     if timeout is not None and not timeout > 0:
         raise ValueError(f"expected a timeout of more than 0 seconds, got {timeout!r}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"expected a limit of at least 1, or None for none, got {limit!r}")
+    if queue < 0:
+        raise ValueError(f"expected a queue of at least 0, got {queue!r}")
     if capacity < 1:
         raise ValueError(f"expected a capacity of at least 1, got {capacity!r}")
 
     def mark(marked: Any) -> Any:
-        setattr(marked, HANDLER_ATTRIBUTE, HandlerMark(blocking, timeout, capacity, overflow))
+        setattr(marked, HANDLER_ATTRIBUTE, HandlerMark(blocking, timeout, limit, queue, fallback, capacity, overflow))
         return marked
 
     return mark if function is None else mark(function)
@@ -131,6 +152,9 @@ class Plugin(Generic[SettingsT]):
         version: Of its own; a text.
         requires: What must be there first: names of plugins, and the plugin API it was made for, as in
             ``("aetherra-api>=1,<2", "self_improvement")``.
+        capabilities: What it wants to say to others, such as ``("call:selfimprovement.*",)``; its own tags need none.
+        heartbeat: Seconds after which its service is ``degraded`` if it did not call ``ctx.heartbeat()``; ``None`` for
+            a service that sends none.
         privileges: What it asks of the host beyond messages; see ``docs/plugins.md``.
     """
 
@@ -138,6 +162,8 @@ class Plugin(Generic[SettingsT]):
     service: ClassVar[str] = ""
     version: ClassVar[str] = "0"
     requires: ClassVar[tuple[str, ...]] = ()
+    capabilities: ClassVar[tuple[str, ...]] = ()
+    heartbeat: ClassVar[float | None] = None
     privileges: ClassVar[tuple[str, ...]] = ()
 
     _context: PluginContext | None = None

@@ -67,7 +67,7 @@ class KernelService:
             yield
         finally:
             lease.release()
-            self._registry.bus.remove_routes(routes, reason="the host was stopped")
+            self._registry.bus.remove_routes(routes)
 
     def statistics(self) -> m.KernelStatistics:
         """Return a snapshot of all that is counted."""

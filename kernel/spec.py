@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -22,6 +22,7 @@ from aetherra.kernel.plugin import (
     settings_type,
 )
 from aetherra.registry import Message, Request, tag_of
+from aetherra.registry.capabilities import check_grant
 from aetherra.registry.messages import message_classes, reply_annotation
 
 if TYPE_CHECKING:
@@ -35,8 +36,12 @@ _ATTRIBUTES: dict[str, Any] = {
     "service": str,
     "version": str,
     "requires": tuple[str, ...],
+    "capabilities": tuple[str, ...],
+    "heartbeat": Annotated[float, msgspec.Meta(gt=0)] | None,
     "privileges": tuple[str, ...],
 }
+
+_EXPECTED: dict[Any, str] = {str: "a text", tuple[str, ...]: "a tuple of texts"}
 
 
 def _is_request(message_type: type[Message]) -> TypeIs[type[Request[Any]]]:
@@ -104,14 +109,25 @@ class PluginSpec(msgspec.Struct, frozen=True):
         """The requests it answers."""
         return tuple(tag_of(spec.message_type) for spec in self.handlers if spec.is_request)
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it declares that it wants to say and hear: by its attribute, and by its handlers of events."""
+        heard = (f"subscribe:{tag_of(spec.message_type)}" for spec in self.handlers if not spec.is_request)
+        return (*self.plugin_type.capabilities, *heard)
+
 
 def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
+    try:
+        for grant in plugin_type.capabilities if isinstance(plugin_type.capabilities, tuple) else ():
+            check_grant(grant)
+    except (ValueError, AttributeError) as exc:
+        raise PluginDefinitionError(f"{plugin_type.__qualname__}.capabilities: {exc}") from None
     for name, wanted in _ATTRIBUTES.items():
         value: Any = getattr(plugin_type, name)
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            expected = "a text" if wanted is str else "a tuple of texts"
+            expected = _EXPECTED.get(wanted, "seconds of more than 0, or None")
             raise PluginDefinitionError(
                 f"{plugin_type.__qualname__}.{name} is {value!r}; expected {expected}"
             ) from None

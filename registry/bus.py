@@ -25,7 +25,7 @@ from aetherra.registry.errors import (
     ServiceUnavailableError,
 )
 from aetherra.registry.identity import HOST, Identity
-from aetherra.registry.line import Line
+from aetherra.registry.line import CallLine
 from aetherra.registry.mailbox import Overflow
 from aetherra.registry.messages import Message, Request
 from aetherra.registry.observer import Observer
@@ -191,10 +191,9 @@ class Bus:
                 call.scope.cancel()
         return len(calls)
 
-    def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> Line:
+    def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> CallLine:
         """Return the line of a caller's class of request to a route, as things are now."""
-        observed = self.observer is not None
-        return Line.to(route, request_type, caller, observed=observed, slow=-inf if observed else self.slow_call)
+        return CallLine(route, request_type, caller, observed=self.observer is not None, slow=self.slow_call)
 
     # Insight
 

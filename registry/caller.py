@@ -25,7 +25,7 @@ from aetherra.registry.errors import (
 )
 from aetherra.registry.gate import Gate
 from aetherra.registry.identity import Identity
-from aetherra.registry.line import Line
+from aetherra.registry.line import OVER, CallLine
 from aetherra.registry.mailbox import Overflow
 from aetherra.registry.messages import (
     Message,
@@ -62,7 +62,7 @@ class Caller:
         self._bus = bus
         self._deadlines = bus.deadlines
         self._monotonic: Callable[[], float] = bus.clock.monotonic
-        self._lines: dict[type, Line] = {}
+        self._lines: dict[type, CallLine] = {}
         self._may_publish: set[type[Message]] = set()
         bus.callers.add(self)
 
@@ -114,6 +114,7 @@ class Caller:
         route = line.route
         answer = line.answer
         route.calls += 1
+        reply: Any
         if line.leaf:
             bus.leaf = leaf = (line, started, deadline, parent)
             try:
@@ -121,16 +122,16 @@ class Caller:
             except BaseException as exc:  # noqa: BLE001  # it is raised again, by its right name
                 self._fail(leaf_call(bus), exc)
             if bus.leaf is not leaf:
-                bus.leaf.task = None
+                bus.leaf.task, bus.leaf.line = None, OVER
             bus.leaf = None
             if type(reply) is line.reply:
                 elapsed = monotonic() - started
                 line.durations.append(elapsed)
                 if elapsed > line.slow:
                     bus.call_ended(Call(line, deadline, started, parent, 0, None), elapsed, None)
-                return reply
+                return reply  # type: ignore[return-value]  # a cast costs a call
             if not inspect.isawaitable(reply):
-                return self._read_reply(line, reply)
+                return self._read_reply(line, reply)  # type: ignore[no-any-return]
             line.leaf = False  # a plain function around a coroutine function
             answer = partial(_same, reply)
 
@@ -159,18 +160,19 @@ class Caller:
             deadlines.top = call.below
         elif task is not None:
             deadlines.leave(call)
-        call.task = None
         elapsed = monotonic() - started
         line.durations.append(elapsed)
-        if type(reply) is not line.reply:
-            reply = self._read_reply(line, reply)
         if elapsed > line.slow:
             bus.call_ended(call, elapsed, None)
+        call.task = None
+        call.line = OVER
+        if type(reply) is not line.reply:
+            reply = self._read_reply(line, reply)
         return reply  # type: ignore[no-any-return]
 
     async def _find(
         self, request: Request[Any], now: float, deadline: float, parent: Call | None
-    ) -> tuple[Line, Request[Any]]:
+    ) -> tuple[CallLine, Request[Any]]:
         """Return the line of a request, and the request as its handler takes it; waits while its tag is parked."""
         request_type = type(request)
         tag = tag_of(request_type)
@@ -190,7 +192,7 @@ class Caller:
     def _open(self, tag: str) -> Route:
         """Return the route of a tag that this identity may call."""
         self._deadlines.attach()
-        self._bus.capabilities.check(self.identity, "call", tag)
+        self._bus.capabilities.check(self.identity, "call", tag)  # whoever asks tells of a refusal, once
         return self._bus.routing.find(tag)
 
     async def _wait_parked(self, tag: str, now: float, deadline: float, parent: Call | None) -> None:
@@ -245,7 +247,7 @@ class Caller:
             call.suspension.ending = "refused"
             raise
 
-    def _read_reply(self, line: Line, reply: Any) -> Any:
+    def _read_reply(self, line: CallLine, reply: Any) -> Any:
         """Return a reply as the caller's request names it."""
         try:
             reply = line.route.check(reply)
@@ -262,7 +264,6 @@ class Caller:
             ended = isinstance(exc, _EndedError)
         else:
             ended = self._deadlines.leave(call) and fault is None and not isinstance(exc, _WISHES)
-        call.task = None
         error = self._error(call, fault, ended=ended)
         elapsed = self._monotonic() - call.started
         if error is not None:
@@ -271,6 +272,7 @@ class Caller:
             call.parent.suspension.trail = (call.tag, *_trail(call))
         if elapsed > call.line.slow:
             self._bus.call_ended(call, elapsed, error or exc)
+        call.task, call.line = None, OVER
         if error is None or error is exc:
             raise exc
         raise error from (None if ended else fault)
@@ -356,7 +358,7 @@ class Caller:
         return kept
 
     def _check_publish(self, event: Message) -> None:
-        self._check("publish", tag_of(type(event)))
+        self.check("publish", tag_of(type(event)))
         self._may_publish.add(type(event))
 
     @overload
@@ -382,7 +384,7 @@ class Caller:
             CapabilityError: No grant covers it, and the profile refuses what none does.
         """
         pattern, event_type = subscription_pattern(what)
-        self._check("subscribe", pattern)
+        self.check("subscribe", pattern)
         subscription = Subscription[Any](self._bus.topics, pattern, event_type, capacity, overflow)
         if attach:
             subscription.attach()
@@ -408,7 +410,12 @@ class Caller:
                     return event
         raise CallTimeoutError(tag_of(what), seconds, "no event that was waited for came")
 
-    def _check(self, verb: Verb, tag: str) -> None:
+    def check(self, verb: Verb, tag: str) -> None:
+        """Pass an act of this identity, log it, or refuse it, as the grants and the profile say.
+
+        Raises:
+            CapabilityError: It is refused; says which grant is missing.
+        """
         try:
             self._bus.capabilities.check(self.identity, verb, tag)
         except CapabilityError as exc:

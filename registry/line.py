@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from aetherra.registry.call import CURRENT, IN_A_SCOPE, Call, Origin
-from aetherra.registry.identity import Identity
+from aetherra.registry.identity import HOST, Identity
 from aetherra.registry.messages import Request, message_classes, reply_annotation
 
 if TYPE_CHECKING:
@@ -21,58 +21,58 @@ _WAITS = frozenset({"GET_AWAITABLE", "SEND", "YIELD_VALUE", "YIELD_FROM"})
 
 
 class Line:
-    """From one caller to one route; for an event or an action without a route.
+    """From a sender to whoever handles the message; ``slow`` is from how many seconds on somebody looks at its end."""
+
+    __slots__ = ("caller", "kind", "route", "slow", "tag")
+
+    def __init__(self, caller: Identity, tag: str, kind: Literal["call", "event", "action"], *, slow: float = inf) -> None:
+        self.caller = caller
+        self.tag = tag
+        self.kind: Literal["call", "event", "action"] = kind
+        self.slow = slow
+        self.route: Any = None
+
+
+class CallLine(Line):
+    """From a caller's class of request to a route.
 
     Attributes:
-        caller: Who sends.
-        tag: Of the message.
-        kind: What the message is.
-        route: Who answers.
         answer: The route's handler.
+        durations: Where the route keeps how long its calls took.
         leaf: Whether the handler can be called with nothing around it, as it never waits: a plain function, or a
             coroutine function without an ``await``.
         plain: Whether the handler is awaited as it is: nobody watches, and it has no concurrency limit.
         inline: Whether it is a plain function.
         foreign: Whether the caller's class of request is another than the handler's.
+        replies: What the caller's class of request is answered with.
         reply: What the reply is if all is well, ``None`` if that takes a closer look.
-        slow: Seconds from which on somebody looks at a call that ended.
     """
 
-    __slots__ = (
-        "answer", "caller", "durations", "foreign", "inline", "kind", "leaf", "plain", "replies", "reply", "route",
-        "slow", "tag",
-    )  # fmt: skip
+    __slots__ = ("answer", "durations", "foreign", "inline", "leaf", "plain", "replies", "reply")
 
-    def __init__(self, caller: Identity, tag: str, kind: Literal["call", "event", "action"]) -> None:
-        self.caller = caller
-        self.tag = tag
-        self.kind: Literal["call", "event", "action"] = kind
-        self.route: Any = None
-        self.slow = inf
-
-    @classmethod
-    def to(
-        cls, route: Route, request_type: type[Request[Any]], caller: Identity, *, observed: bool, slow: float
-    ) -> Line:
-        """Return the line of a caller's class of request to a route."""
-        line = cls(caller, route.tag, "call")
-        line.route = route
-        line.answer = route.answer
-        line.durations = route.durations
-        line.slow = slow
-        line.plain = route.gate is None and not observed
-        line.inline = not inspect.iscoroutinefunction(route.answer)
-        line.leaf = line.plain and (line.inline or _never_waits(route.answer))
-        line.foreign = request_type is not route.request_type
-        line.replies = message_classes(reply_annotation(request_type)) if line.foreign else route.replies
-        line.reply = route.replies[0] if len(route.replies) == 1 and not line.foreign else None
-        return line
+    def __init__(
+        self, route: Route, request_type: type[Request[Any]], caller: Identity, *, observed: bool, slow: float
+    ) -> None:
+        super().__init__(caller, route.tag, "call", slow=-inf if observed else slow)
+        self.route = route
+        self.answer: Any = route.answer
+        self.durations = route.durations
+        self.plain = route.gate is None and not observed
+        self.inline = not inspect.iscoroutinefunction(route.answer)
+        self.leaf = self.plain and (self.inline or _never_waits(route.answer))
+        self.foreign = request_type is not route.request_type
+        self.replies = message_classes(reply_annotation(request_type)) if self.foreign else route.replies
+        self.reply: type | None = route.replies[0] if len(route.replies) == 1 and not self.foreign else None
 
 
 def _never_waits(function: Any) -> bool:
     """Whether a coroutine function has no place to wait at."""
     function = getattr(function, "__func__", function)
     return inspect.isfunction(function) and not any(step.opname in _WAITS for step in dis.get_instructions(function))
+
+
+OVER = Line(HOST, "", "call")
+"""What stands for the line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
 
 
 @contextmanager
@@ -83,4 +83,4 @@ def handling(line: Line, origin: Origin, now: float) -> Generator[Call]:
     try:
         yield call
     finally:
-        call.task = None
+        call.task, call.line = None, OVER

@@ -88,7 +88,7 @@ class Routing:
             route.settle = self._settle
             self._absent.pop(route.tag, None)
             self._table(route)[route.tag] = route
-            if route in self._retired:  # back again, as after a promotion that failed
+            if route in self._retired:
                 self._retired.remove(route)
         self._changed()
 
@@ -99,6 +99,7 @@ class Routing:
                 del self._table(route)[route.tag]
                 self._absent[route.tag] = partial(ServiceStoppingError, provider=str(route.provider), reason=reason)
                 self._retired.append(route)
+        self._let_go()
         self._changed()
 
     def say_absent(self, tags: Iterable[str], absence: Absence | None) -> None:
@@ -140,14 +141,19 @@ class Routing:
 
     def totals(self) -> tuple[int, int, int]:
         """Return the calls, errors and timeouts of all routes there ever were."""
+        self._let_go()
+        counts = [_counts(route) for route in [*self.all(), *self._retired]]
+        calls, errors, timeouts = (sum(column) for column in zip(self._past, *counts, strict=True))
+        return calls, errors, timeouts
+
+    def _let_go(self) -> None:
+        """Keep of retired routes only what they counted, once nothing is in their hands."""
         self._settle()
         for route in [route for route in self._retired if not route.in_hand]:
             self._retired.remove(route)
             for i, count in enumerate(_counts(route)):
                 self._past[i] += count
-        counts = [_counts(route) for route in [*self.all(), *self._retired]]
-        calls, errors, timeouts = (sum(column) for column in zip(self._past, *counts, strict=True))
-        return calls, errors, timeouts
+            route.calls = route.errors = route.timeouts = 0  # it may come back, as after a promotion that failed
 
 
 class Parking:

@@ -30,10 +30,15 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     publisher: Identity
     cause: Call | None
 
+    @property
+    def trace_id(self) -> str:
+        """The conversation that it belongs to, ``""`` if it begins one."""
+        return "" if self.cause is None else self.cause.trace_id
+
     def heard(self, now: float) -> AbstractContextManager[Call]:
         """Be inside the handling of this event, in the conversation in which it was published, until the body ends."""
         line = Line(self.publisher, tag_of(type(self.event)), "event")
-        return handling(line, Origin.new(self.cause and self.cause.names()), now)
+        return handling(line, Origin.new(None if self.cause is None else self.cause.names()), now)
 
 
 class Subscription(Generic[EventT_co]):

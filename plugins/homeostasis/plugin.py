@@ -59,6 +59,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     name = "homeostasis"
     service = "homeostasis_system"
     version = "1"
+    capabilities = ("call:kernel.*", "call:selfimprovement.record_metric")
 
     def __init__(self, settings: HomeostasisSettings | None = None) -> None:
         super().__init__(settings)

@@ -60,6 +60,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     name = "self_incorporation"
     service = "self_incorporation"
     version = "1"
+    capabilities = ("publish:selfinc.*",)
 
     def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
         super().__init__(settings)

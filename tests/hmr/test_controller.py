@@ -271,7 +271,7 @@ class TestReload:
             await kernel.call(Reload("counter"))
             with kernel.subscribe("counter.answer") as ticks:
                 await clock.advance(30.0)
-                heard = [ticks.mailbox.get_nowait().version for _ in range(len(ticks.mailbox))]
+                heard = [ticks.mailbox.get_nowait().event.version for _ in range(len(ticks.mailbox))]
 
             assert heard == [2, 2, 2]
 
@@ -308,7 +308,7 @@ class TestReload:
 async def is_parked(kernel, tag):
     """Return once calls to a tag are held back."""
     with anyio.fail_after(10):
-        while tag not in kernel.bus._parked:  # noqa: ASYNC110  # polls what has no event
+        while kernel.bus.routing.parking(tag) is None:  # noqa: ASYNC110  # polls what has no event
             await anyio.sleep(0.001)  # gives worker threads the interpreter
 
 

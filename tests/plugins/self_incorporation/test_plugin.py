@@ -96,7 +96,7 @@ class TestScan:
         async with hosting(SelfIncorporationService, self_incorporation=QUIET) as kernel:
             with kernel.subscribe("selfinc.*") as events:
                 reply = await kernel.call(Scan())
-                heard = [events.mailbox.get_nowait() for _ in range(len(events.mailbox))]
+                heard = [events.mailbox.get_nowait().event for _ in range(len(events.mailbox))]
 
             assert isinstance(heard[0], ScanProgress)
             assert heard[0].total == reply.files_found
