@@ -55,6 +55,9 @@ class Life(Protocol):
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
         """Say how the service is."""
 
+    def heartbeat(self) -> None:
+        """Say that the service is alive."""
+
 
 class PluginContext(Caller):
     """Lent to one generation of one plugin: it calls, publishes and listens in its name.
@@ -173,6 +176,12 @@ class PluginContext(Caller):
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
         """Say how the plugin's service is; said in ``start()``, it counts from when the plugin serves."""
         self._generation.set_status(status, reason)
+
+    def heartbeat(self) -> None:
+        """Say that the plugin's service is alive; once said, 5 minutes of silence (or the class's ``heartbeat``
+        seconds) make it ``degraded`` until it is said again.
+        """
+        self._generation.heartbeat()
 
     def privilege(self, name: str) -> Any:
         """Return a part of the host that only some plugins may touch.

@@ -137,6 +137,8 @@ class Generation:
                 provider=self.identity,
                 version=self.plugin.version,
                 tags=self.spec.tags,
+                requires=self._host.registry.services_of(self.spec.needs),
+                heartbeat=self.plugin.heartbeat,
                 replaces=replaces.lease if replaces is not None else placeholder,
             )
         except BaseException:
@@ -192,6 +194,11 @@ class Generation:
         if status is ServiceStatus.HEALTHY:
             self._troubles.clear()
         self._show_status()
+
+    def heartbeat(self) -> None:
+        """Say that the service is alive; before it serves, that goes without saying."""
+        if self.lease is not None:
+            self.lease.heartbeat()
 
     def _status(self) -> tuple[ServiceStatus, str]:
         if self._said[0] is ServiceStatus.HEALTHY and self._troubles:

@@ -148,6 +148,7 @@ class Kernel(AsyncContextManagerMixin):
                 # Each in a task of its own, so that one that a plugin's code holds up can be left behind.
                 queue, control = ResourceOwner(group, _report), ResourceOwner(group, _report)
                 group.start_soon(self._watchdog.run)
+                group.start_soon(parts.service.check_heartbeats)
                 with parts.service.serving():
                     try:
                         with life.starting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections import Counter
@@ -20,7 +21,10 @@ from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.watchdog import Watchdog
 from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
 
+log = logging.getLogger("aetherra.kernel.service")
 SERVICE_NAME = "kernel"
+HEARTBEAT_CHECK = 15.0
+"""Seconds between two looks at who has fallen silent."""
 
 
 class KernelService:
@@ -68,6 +72,13 @@ class KernelService:
         finally:
             lease.release()
             self._registry.bus.remove_routes(routes)
+
+    async def check_heartbeats(self) -> None:
+        """Degrade services that have fallen silent, until cancelled."""
+        while True:
+            await self._registry.bus.clock.sleep(HEARTBEAT_CHECK)
+            for name in self._registry.check_heartbeats():
+                log.warning("service %r is degraded: it has sent no heartbeat", name)
 
     def statistics(self) -> m.KernelStatistics:
         """Return a snapshot of all that is counted."""

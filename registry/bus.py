@@ -44,7 +44,7 @@ class BusStatistics(msgspec.Struct, frozen=True):
 
     Of ``calls``, ``call_errors`` brought no reply; of these, ``call_refusals`` are their callers' mistakes (a tag that
     nobody answers, a body that does not fit, a grant that is missing), and ``timeouts`` took too long. ``refused`` are
-    acts of any kind that no grant covered; ``slow`` are calls that took longer than the slow-call threshold.
+    acts of any kind that no grant covered, ``ungranted`` kinds of such acts that the profile lets pass; ``slow`` are calls that took longer than the slow-call threshold.
     """
 
     calls: int
@@ -52,6 +52,7 @@ class BusStatistics(msgspec.Struct, frozen=True):
     call_refusals: int
     timeouts: int
     refused: int
+    ungranted: int
     slow: int
     published: int
     delivered: int
@@ -227,6 +228,7 @@ class Bus:
             call_refusals=self._mistakes,
             timeouts=timeouts + self._timeouts,
             refused=self.capabilities.refused,
+            ungranted=self.capabilities.ungranted,
             slow=self._slow,
             published=sum(topic.published for topic in topics),
             delivered=sum(topic.delivered for topic in topics),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 ReplyT = TypeVar("ReplyT")
 EventT = TypeVar("EventT", bound=Message)
+_DEEPEST = MAX_DEPTH - 1
 _WISHES = (KeyboardInterrupt, GeneratorExit)
 """To end the process, or the coroutine."""
 
@@ -106,7 +107,7 @@ class Caller:
         if parent is not None:
             if parent.deadline < deadline:
                 deadline = parent.deadline
-            if parent.depth >= MAX_DEPTH:
+            if parent.depth >= _DEEPEST:
                 raise CallDepthError((*parent.chain, tag_of(type(request))))
         line = self._lines.get(type(request))
         if line is None or not deadline > started:  # as NaN is not, either
@@ -198,8 +199,6 @@ class Caller:
     async def _wait_parked(self, tag: str, now: float, deadline: float, parent: Call | None) -> None:
         """Return when calls of a tag may go on, if there is still time for one then, and room on the stack."""
         chain = (tag,) if parent is None else (*parent.chain, tag)
-        if len(chain) > MAX_DEPTH:
-            raise CallDepthError(chain)
         seconds = deadline - now
         if not seconds > 0:
             raise CallTimeoutError(tag, seconds, "no time was left, it was not begun", chain)

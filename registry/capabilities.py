@@ -46,6 +46,8 @@ class Capabilities:
     pattern of tags. A pattern is one of ``fnmatch``. To subscribe to a pattern, a grant must cover all of it: the
     same pattern, or one with a wider ending.
 
+    ``refused`` counts acts that were refused, ``ungranted`` kinds of acts that were let pass and logged.
+
     Args:
         undeclared: What becomes of an act that no grant covers.
     """
@@ -53,6 +55,7 @@ class Capabilities:
     def __init__(self, undeclared: Undeclared = "allow") -> None:
         self.undeclared = undeclared
         self.refused = 0
+        self.ungranted = 0
         self._grants: dict[tuple[str, str], tuple[str, ...]] = {}
         self._logged: set[tuple[Identity, str, str]] = set()
 
@@ -88,7 +91,8 @@ class Capabilities:
             if len(self._logged) >= LOGGED:
                 self._logged.clear()
             self._logged.add(act)
-            log.warning(
+            self.ungranted += 1
+            log.info(
                 "%s does what no grant covers, and profile 'prod' would refuse: add \"%s:%s\" to %s",
                 identity, verb, tag, _remedy(identity),
             )  # fmt: skip

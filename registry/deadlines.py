@@ -29,7 +29,7 @@ REPEAT = 0.02
 def _anyio_task_states() -> Mapping[Any, Any] | None:
     """Return anyio's record of which task is in which scope, ``None`` if it is not as it was from 4.12 to 4.16."""
     try:
-        from anyio._backends._asyncio import CancelScope, _task_states  # noqa: PLC0415, PLC2701  # see above
+        from anyio._backends._asyncio import CancelScope, _task_states  # noqa: PLC0415  # see above
     except ImportError:
         return None
     known = {"_parent_scope", "_host_task", "_shield"} <= set(getattr(CancelScope, "__slots__", ()))

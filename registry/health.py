@@ -30,6 +30,10 @@ SCORES = {
 """What a status alone is worth where its owner gives no score of its own."""
 
 
+DEAD = frozenset({ServiceStatus.FAILED, ServiceStatus.QUARANTINED})
+"""Statuses of what does nothing for anybody."""
+
+
 class HealthReport(msgspec.Struct, frozen=True):
     """How one component is.
 
@@ -62,7 +66,7 @@ def fold_health(component: str, reports: Iterable[HealthReport]) -> HealthReport
         for part in parts
         if part.status is not ServiceStatus.HEALTHY
     )
-    dead = [part for part in parts if part.status in (ServiceStatus.FAILED, ServiceStatus.QUARANTINED)]
+    dead = [part for part in parts if part.status in DEAD]
     if len(dead) == len(parts):
         status = ServiceStatus.FAILED
     else:

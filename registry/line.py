@@ -25,7 +25,9 @@ class Line:
 
     __slots__ = ("caller", "kind", "route", "slow", "tag")
 
-    def __init__(self, caller: Identity, tag: str, kind: Literal["call", "event", "action"], *, slow: float = inf) -> None:
+    def __init__(
+        self, caller: Identity, tag: str, kind: Literal["call", "event", "action"], *, slow: float = inf
+    ) -> None:
         self.caller = caller
         self.tag = tag
         self.kind: Literal["call", "event", "action"] = kind

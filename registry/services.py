@@ -10,9 +10,12 @@ import msgspec
 
 from aetherra.registry.bus import Bus
 from aetherra.registry.errors import CallTimeoutError, ServiceConflictError, ServiceNotFoundError
-from aetherra.registry.health import HealthReport, ServiceStatus, fold_health
+from aetherra.registry.health import DEAD, HealthReport, ServiceStatus, fold_health
 from aetherra.registry.identity import HOST, Identity
 from aetherra.registry.messages import Message
+
+SILENCE = 300.0
+"""Seconds that a service may be silent, once it has sent a heartbeat, if it names no bound of its own."""
 
 
 class ServiceRegistered(Message, tag="service.registered"):
@@ -54,6 +57,10 @@ class ServiceInfo(msgspec.Struct, frozen=True):
         since: Unix time of its registration.
         calls: Calls its tags have had from this generation.
         errors: How many of them had no reply: they raised, or took too long.
+        requires: Services that it needs.
+        unmet: Those of them that are not there, or are failed.
+        heartbeat: Seconds that it may be silent before it is degraded; ``None`` if nobody expects it to say anything.
+        silent: Seconds since its last heartbeat, ``None`` if nobody expects one.
     """
 
     name: str
@@ -66,6 +73,10 @@ class ServiceInfo(msgspec.Struct, frozen=True):
     since: float
     calls: int
     errors: int
+    requires: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+    heartbeat: float | None = None
+    silent: float | None = None
 
     def report(self) -> HealthReport:
         """Return how the service is, by its status alone."""
@@ -76,16 +87,36 @@ class Lease:
     """A service lent to its provider, until it is released or the provider's generation ends."""
 
     def __init__(
-        self, registry: ServiceRegistry, name: str, provider: Identity, version: str, tags: tuple[str, ...]
+        self,
+        registry: ServiceRegistry,
+        name: str,
+        provider: Identity,
+        *,
+        version: str,
+        tags: tuple[str, ...],
+        status: ServiceStatus,
+        requires: tuple[str, ...],
+        heartbeat: float | None,
     ) -> None:
         self.name = name
         self.provider = provider
         self.version = version
         self.tags = tags
-        self.status = ServiceStatus.STARTING
+        self.status = status
         self.reason = ""
         self.since = registry.bus.clock.time()
+        self.requires = requires
+        self.interval = heartbeat
+        self.last_beat = registry.bus.clock.monotonic()
+        self.is_silent = False
         self._registry = registry
+
+    def heartbeat(self) -> None:
+        """Say that the service is alive; from the first time on, or from its registration, silence degrades it.
+
+        A service that was degraded for its silence is healthy again.
+        """
+        self._registry.beat(self)
 
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
         """Say how the service is; nothing happens once the lease is released or taken over.
@@ -115,6 +146,8 @@ class ServiceRegistry:
         version: str = "0",
         tags: Iterable[str] = (),
         status: ServiceStatus = ServiceStatus.HEALTHY,
+        requires: Iterable[str] = (),
+        heartbeat: float | None = None,
         replaces: Lease | None = None,
     ) -> Lease:
         """Provide a service under a name, until the returned lease is released.
@@ -125,6 +158,8 @@ class ServiceRegistry:
             version: The provider's own version text.
             tags: The requests it answers.
             status: Its state from the start.
+            requires: Services that it needs.
+            heartbeat: Seconds that it may be silent before it is degraded; ``None`` for no such bound.
             replaces: The lease of an older generation, which ends in the same step.
 
         Raises:
@@ -135,8 +170,16 @@ class ServiceRegistry:
             raise ServiceConflictError(name, str(holder.provider), str(provider))
         if replaces is not None and replaces.name != name:
             self.end(replaces)
-        lease = Lease(self, name, provider, version, tuple(sorted(tags)))
-        lease.status = status
+        lease = Lease(
+            self,
+            name,
+            provider,
+            version=version,
+            tags=tuple(sorted(tags)),
+            status=status,
+            requires=tuple(sorted(requires)),
+            heartbeat=heartbeat,
+        )
         self._leases[name] = lease
         self._tell(ServiceRegistered(name, provider.name, provider.generation, lease.tags))
         return lease
@@ -186,6 +229,45 @@ class ServiceRegistry:
             if old is not status:
                 self._tell(ServiceStatusChanged(lease.name, old, status, reason))
 
+    def beat(self, lease: Lease) -> None:
+        """Note a sign of life; see ``Lease.heartbeat``."""
+        lease.last_beat = self.bus.clock.monotonic()
+        lease.interval = SILENCE if lease.interval is None else lease.interval
+        if lease.is_silent:
+            lease.is_silent = False
+            self.change(lease, ServiceStatus.HEALTHY, "")
+
+    def check_heartbeats(self) -> tuple[str, ...]:
+        """Degrade each healthy service that is silent for too long, and return their names; for the host, now and then."""
+        now = self.bus.clock.monotonic()
+        silent = [
+            lease
+            for lease in self._leases.values()
+            if lease.interval is not None
+            and lease.status is ServiceStatus.HEALTHY
+            and now - lease.last_beat > lease.interval
+        ]
+        for lease in silent:
+            lease.is_silent = True
+            self.change(lease, ServiceStatus.DEGRADED, f"no heartbeat for {now - lease.last_beat:.0f} s")
+        return tuple(lease.name for lease in silent)
+
+    def services_of(self, plugins: Iterable[str]) -> tuple[str, ...]:
+        """Return the services that these plugins provide, by name."""
+        names = set(plugins)
+        return tuple(sorted(lease.name for lease in self._leases.values() if lease.provider.name in names))
+
+    def dependents(self, name: str) -> tuple[str, ...]:
+        """Return the services that need this one, directly or by way of others, by name."""
+        found: set[str] = set()
+        ahead = [name]
+        while ahead:
+            needed = ahead.pop()
+            users = {lease.name for lease in self._leases.values() if needed in lease.requires} - found
+            found |= users
+            ahead.extend(users)
+        return tuple(sorted(found))
+
     def end(self, lease: Lease) -> None:
         """End a lease; see ``Lease.release``."""
         if self._leases.get(lease.name) is lease:
@@ -217,4 +299,11 @@ class ServiceRegistry:
             since=lease.since,
             calls=sum(route.calls for route in routes),
             errors=sum(route.errors for route in routes),
+            requires=lease.requires,
+            unmet=tuple(name for name in lease.requires if not self._serves(name)),
+            heartbeat=lease.interval,
+            silent=None if lease.interval is None else self.bus.clock.monotonic() - lease.last_beat,
         )
+
+    def _serves(self, name: str) -> bool:
+        return name in self._leases and self._leases[name].status not in DEAD
