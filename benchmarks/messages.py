@@ -35,8 +35,9 @@ PARTS: dict[str, tuple[str, Callable[[Effort], Awaitable[Sections]]]] = {
 }
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- messages: begin -->", "<!-- messages: end -->"
-MEMORY_BOUND = 10_000
-"""Bytes by which a process may differ after as many calls again, for what the interpreter itself keeps."""
+MEMORY_BOUND = 100_000
+"""Bytes by which a process may differ after as many calls again, as asyncio keeps a hundred cancelled timers, each with
+its context, before it clears them; one object kept of each call would be 16 bytes times the calls, or more."""
 
 
 class Memory(msgspec.Struct, frozen=True):

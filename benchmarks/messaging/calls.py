@@ -16,7 +16,18 @@ import msgspec
 from aetherra.kernel import Kernel
 from aetherra.registry import Request
 from messaging.figures import Case, Effort, Figure, Run, measure
-from messaging.vocabulary import Add, AddAfterTurn, Adder, AddOnceTold, AddPlainly, Caller, Relay, Repeat, Sum
+from messaging.vocabulary import (
+    Add,
+    AddAfterTurn,
+    Adder,
+    AddMaybeLater,
+    AddOnceTold,
+    AddPlainly,
+    Caller,
+    Relay,
+    Repeat,
+    Sum,
+)
 
 DEADLINE = 30.0
 """What every call has; also the kernel's default."""
@@ -177,13 +188,15 @@ def at_once_cases(stage: Stage) -> list[Case]:
     async def bare_relay(request: Relay) -> Sum:
         return await twin.add(Add(request.left, request.right))
 
-    nested = "floor: bare await of two nested handlers"
+    nested, maybe = "floor: bare await of two nested handlers", "floor: bare await of a handler that could wait"
     return [
         Case(BARE, bare(twin.add, add)),
         Case("kernel.call", called(kernel, add), BARE, BOUND_AT_ONCE),
         Case("kernel.call with timeout=", called(kernel, add, DEADLINE), BARE, BOUND_AT_ONCE),
         Case("ctx.call, from a plugin's handler", called_from_plugin(kernel), BARE, BOUND_AT_ONCE),
         Case("kernel.call, sync handler", called(kernel, AddPlainly(2, 3)), BARE, BOUND_AT_ONCE),
+        Case(maybe, bare(twin.add_maybe_later, AddMaybeLater(2, 3))),
+        Case("kernel.call, a handler that could wait", called(kernel, AddMaybeLater(2, 3)), maybe, BOUND_AT_ONCE),
         Case(nested, bare(bare_relay, Relay(2, 3))),
         Case("kernel.call whose handler makes a ctx.call", called(kernel, Relay(2, 3)), nested, BOUND_AT_ONCE),
     ]
@@ -214,7 +227,7 @@ def waiting_cases(stage: Stage, floor: str, scoped: Callable[..., Run]) -> list[
 
 def concurrent_cases(stage: Stage) -> list[Case]:
     """Many callers, per call beside one."""
-    at_once, waiting = called(stage.kernel, Add(2, 3)), called(stage.kernel, AddAfterTurn(2, 3))
+    at_once, waiting = called(stage.kernel, AddMaybeLater(2, 3)), called(stage.kernel, AddAfterTurn(2, 3))
     one, other = "floor: kernel.call, one caller", "floor: kernel.call that waits, one caller"
     return [
         Case(one, at_once),
@@ -271,7 +284,7 @@ async def memory_growth(effort: Effort) -> tuple[int, int]:
     """Return how many calls were made twice, and by how many traced bytes the second time left the process larger."""
     count = 20_000 if effort.quick else 200_000
     async with stage(AsyncioPartner(), partial(asyncio.sleep, 0)) as it:
-        run, wait = called(it.kernel, Add(2, 3)), called(it.kernel, AddAfterTurn(2, 3))
+        run, wait = called(it.kernel, AddMaybeLater(2, 3)), called(it.kernel, AddAfterTurn(2, 3))
 
         async def batch() -> int:
             for _ in range(100):  # each with turns of the loop, which clear the timers that are over

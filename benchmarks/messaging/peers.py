@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 
 from aetherra.kernel import Kernel
-from messaging.calls import BARE, bare
+from messaging.calls import BARE, bare, called
 from messaging.events import CAPACITY, Tally, hear, hear_queue, one_by_one, publish_to
 from messaging.figures import Case, Effort, Figure, Run, measure
-from messaging.vocabulary import Add, Adder, Tick
+from messaging.vocabulary import Add, Adder, AddMaybeLater, Tick
 
 LISTENERS = 10
 QUEUES = f"floor: a bounded asyncio.Queue each, {LISTENERS} subscribers, one by one"
@@ -307,11 +307,11 @@ async def measured(effort: Effort) -> dict[str, list[Figure]]:
             events = stack.enter_context(kernel.subscribe(Tick, capacity=CAPACITY, overflow="block"))
             group.start_soon(hear, events, tally)
 
-        async def ours(count: int) -> None:
-            for _ in range(count):
-                await kernel.call(request)
-
-        calls = [Case(BARE, bare(adder.add, request)), Case("aetherra kernel.call", ours, BARE)]
+        calls = [
+            Case(BARE, bare(adder.add, request)),
+            Case("aetherra kernel.call", called(kernel, request), BARE),
+            Case("aetherra kernel.call, a handler that could wait", called(kernel, AddMaybeLater(2, 3)), BARE),
+        ]
         told = [
             Case(QUEUES, one_by_one(publish_to(queues), bare_tally), unit="event", deliveries=LISTENERS),
             Case(

@@ -18,6 +18,11 @@ class Add(Request[Sum], tag="bench.add"):
     right: int
 
 
+class AddMaybeLater(Request[Sum], tag="bench.add_maybe_later"):
+    left: int
+    right: int
+
+
 class AddPlainly(Request[Sum], tag="bench.add_plainly"):
     left: int
     right: int
@@ -56,13 +61,22 @@ Wait = Callable[[], Awaitable[object]]
 
 
 class Adder(Plugin):
-    """Answers at once, after a turn of the event loop, or once another task says so."""
+    """Answers at once, after a turn of the event loop, or once another task says so.
+
+    ``add`` has no ``await``, which a host can tell beforehand; ``add_maybe_later`` has one and does not come to it.
+    """
 
     turn: Wait = staticmethod(anyio.lowlevel.checkpoint)
     told: Wait = staticmethod(anyio.lowlevel.checkpoint)
 
     @handler
     async def add(self, request: Add) -> Sum:
+        return Sum(request.left + request.right)
+
+    @handler
+    async def add_maybe_later(self, request: AddMaybeLater) -> Sum:
+        if request.left < 0:
+            await self.turn()
         return Sum(request.left + request.right)
 
     @handler
