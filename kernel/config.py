@@ -215,7 +215,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.kernel.data_dir is None else self.root / self.kernel.data_dir
 
     def capabilities(self) -> Capabilities:
-        """Return what the profile and the grants for clients make of who may do what; plugins come with their grants."""
+        """Return who may do what, by the profile and the grants for clients; plugins come with their own grants."""
         capabilities = Capabilities(UNDECLARED[self.profile])
         for client, grants in self.kernel.clients.items():
             capabilities.grant(Identity("remote", client), grants)

@@ -178,8 +178,9 @@ class PluginContext(Caller):
         self._generation.set_status(status, reason)
 
     def heartbeat(self) -> None:
-        """Say that the plugin's service is alive; once said, 5 minutes of silence (or the class's ``heartbeat``
-        seconds) make it ``degraded`` until it is said again.
+        """Say that the plugin's service is alive.
+
+        Once said, 5 minutes of silence (or the class's ``heartbeat`` seconds) degrade it until it is said again.
         """
         self._generation.heartbeat()
 

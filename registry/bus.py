@@ -44,7 +44,8 @@ class BusStatistics(msgspec.Struct, frozen=True):
 
     Of ``calls``, ``call_errors`` brought no reply; of these, ``call_refusals`` are their callers' mistakes (a tag that
     nobody answers, a body that does not fit, a grant that is missing), and ``timeouts`` took too long. ``refused`` are
-    acts of any kind that no grant covered, ``ungranted`` kinds of such acts that the profile lets pass; ``slow`` are calls that took longer than the slow-call threshold.
+    acts of any kind that no grant covered, ``ungranted`` kinds of such acts that the profile lets pass; ``slow`` are
+    calls that took longer than the slow-call threshold.
     """
 
     calls: int

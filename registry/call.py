@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from aetherra.registry.line import Line
 
 MAX_DEPTH = 100
-"""Calls that may be inside one another; a cycle of handlers that never wait ends here, long before the stack does."""
+"""Calls that may be inside one another; a cycle of handlers that never wait ends here, before the stack does."""
 Ending = Literal["", "late", "stopped", "refused"]
-"""Why a call is ended before its handler is done: its deadline passed, its plugin is stopped, or it never got inside."""
+"""Why a call ends before its handler is done: it is late, its plugin is stopped, or it never got inside."""
 IN_A_SCOPE = object()
 """What stands for the task of a call that a cancel scope holds to its deadline."""
 _PROCESS = f"{os.getpid():x}-{os.urandom(4).hex()}"

@@ -1,27 +1,43 @@
-"""The other end of the control socket: a host in another process, called and heard from here."""
+"""The client's end of the control socket: a host in another process, called and heard from here."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import count
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 import anyio
 import msgspec
 
-from aetherra.registry.connection import Connection, short_socket_path
-from aetherra.registry.errors import AetherraError, CallTimeoutError, ProtocolError
-from aetherra.registry.mailbox import Mailbox
-from aetherra.registry.messages import Request, read_reply, tag_of, to_builtins
-from aetherra.registry.protocol import Call, Cancel, Event, Fault, Hello, Listen, Reply, error_of, fault_of
+from aetherra.registry.call import current_call
+from aetherra.registry.connection import GONE, Connection
+from aetherra.registry.errors import (
+    AetherraError,
+    CallTimeoutError,
+    MessageValidationError,
+    ProtocolError,
+)
+from aetherra.registry.exchange import Exchange
+from aetherra.registry.listener import Listener, RemoteEvent
+from aetherra.registry.messages import (
+    Message,
+    Request,
+    message_classes,
+    reply_annotation,
+    reply_from_json,
+    tag_of,
+    to_json,
+)
+from aetherra.registry.protocol import MAX_FRAME, Call, Hello, Listen, Publish, RemoteOverflow
+from aetherra.registry.subscription import subscription_pattern
+from aetherra.registry.wire import UnixWire, Wire, connect_unix
 
+EventT = TypeVar("EventT", bound=Message)
 ReplyT = TypeVar("ReplyT")
-GRACE = 2.0
-"""Seconds beyond a call's timeout after which a silent host counts as gone."""
-BACKLOG = 1000
-"""Events that one listener holds for a slow reader before the oldest are dropped."""
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a call may take when neither it nor the call that it is made in says otherwise."""
 GREETING_TIMEOUT = 5.0
 """Seconds that what listens at a socket has to say ``hello``."""
 
@@ -37,182 +53,199 @@ class NoHostError(AetherraError, ConnectionError):
         return f"no host is running here: nothing answers at {self.path}"
 
 
-class RemoteEvent(msgspec.Struct, frozen=True):
-    """An event as it came over the wire; ``dropped`` counts those this listener missed so far."""
-
-    tag: str
-    body: Any
-    dropped: int
-
-
 class RemoteHost:
-    """Calls and listens over one connection; many calls may be in flight at a time."""
+    """Calls, publishes and listens over one connection; many calls may be in flight at a time.
 
-    def __init__(self, connection: Connection, host: Hello) -> None:
-        self.name, self.pid = host.name, host.pid
-        self._connection = connection
-        self._ids = count(1)
-        self._inboxes: dict[int, _Inbox] = {}
-        self._ended: Fault | None = None
+    ``connect`` makes one. Errors are those of the same acts in the host, of the same classes.
 
-    async def call(self, request: Request[ReplyT], *, timeout: float = 30.0) -> ReplyT:
-        """Call with a request of your own declaration: the tag counts, and the fields that it names.
-
-        Raises:
-            AetherraError: What the same call raises in the host, or that the host went away.
-        """
-        body = await self.call_tag(tag_of(type(request)), to_builtins(request), timeout=timeout)
-        return cast("ReplyT", read_reply(type(request), body))
-
-    async def call_tag(self, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:
-        """Call by name, builtins in and builtins out. A cancelled call cancels the handler in the host.
-
-        Raises:
-            AetherraError: What the same call raises in the host, or that the host went away.
-        """
-        raw = msgspec.Raw(msgspec.json.encode({} if body is None else body))
-        async with self._inbox() as (call_id, inbox):
-            with anyio.move_on_after(timeout + GRACE):
-                await self._send(Call(call_id, tag, raw, timeout))
-                return msgspec.json.decode((await inbox.reply()).body)
-            raise CallTimeoutError(tag, timeout, f"host process {self.pid} said nothing")
-
-    @asynccontextmanager
-    async def listen(self, pattern: str) -> AsyncGenerator[AsyncIterator[RemoteEvent]]:
-        """Hear events whose tag matches ``pattern``, from when the block is entered until it is left.
-
-        Up to 1,000 wait for a slow reader; beyond that the oldest are dropped and counted.
-        """
-        async with self._inbox() as (call_id, inbox):
-            await self._send(Listen(call_id, pattern))
-            await inbox.reply()
-            inbox.open = True
-            yield inbox
-
-    async def _send(self, frame: Call | Listen) -> None:
-        try:
-            await self._connection.send(frame)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise error_of(self._ended or self._closed()) from None
-
-    def _closed(self) -> Fault:
-        return fault_of(0, ProtocolError(f"host process {self.pid} closed the connection"))
-
-    @asynccontextmanager
-    async def _inbox(self) -> AsyncGenerator[tuple[int, _Inbox]]:
-        if self._ended is not None:
-            raise error_of(self._ended)
-        call_id, inbox = next(self._ids), _Inbox()
-        self._inboxes[call_id] = inbox
-        try:
-            yield call_id, inbox
-        finally:
-            del self._inboxes[call_id]
-            if inbox.open and self._ended is None:
-                with anyio.move_on_after(1.0, shield=True):
-                    await self._send_quietly(Cancel(call_id))
-
-    async def _send_quietly(self, frame: Cancel) -> None:
-        try:
-            await self._connection.send(frame)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return
-
-    async def read(self) -> None:
-        """Hand each frame to the call or listener that waits for it, until the host closes; ``connect`` runs it.
-
-        Never waits for a reader: one that does not take its events keeps no reply from another.
-        """
-        ended = self._closed()
-        try:
-            async for frame in self._connection:
-                if isinstance(frame, Fault) and frame.id == 0:
-                    ended = frame
-                elif isinstance(frame, (Reply, Fault, Event)) and (inbox := self._inboxes.get(frame.id)) is not None:
-                    inbox.put(frame)
-        except ProtocolError as exc:
-            ended = fault_of(0, exc)
-        finally:
-            self._ended = ended
-            for inbox in self._inboxes.values():
-                inbox.put(ended)
-
-
-class _Inbox:
-    """What one call or listener is told: one reply or fault, and any number of events.
-
-    ``open`` says that the host still works for it.
+    Attributes:
+        name: What the host says it is called.
+        pid: Its process.
     """
 
-    def __init__(self) -> None:
-        self.open = True
-        self._answer: Reply | Fault | None = None
-        self._answered = anyio.Event()
-        self._events: Mailbox[Event] = Mailbox(BACKLOG, "drop_oldest")
+    def __init__(self, exchange: Exchange) -> None:
+        self.name, self.pid = exchange.host.name, exchange.host.pid
+        self._exchange = exchange
 
-    def put(self, frame: Reply | Fault | Event) -> None:
-        if isinstance(frame, Event):
-            self._events.put_nowait(frame)
-            return
-        self.open = False
-        self._answer = frame
-        self._answered.set()
-        if isinstance(frame, Fault):
-            self._events.close()
+    # Calls
 
-    async def reply(self) -> Reply:
-        await self._answered.wait()
-        if isinstance(self._answer, Fault):
-            raise error_of(self._answer)
-        return cast("Reply", self._answer)
+    async def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
+        """Call with a request of your own declaration: the tag counts, and the fields that it names.
 
-    def __aiter__(self) -> Self:
-        return self
+        A cancelled call cancels the handler in the host.
 
-    async def __anext__(self) -> RemoteEvent:
-        try:
-            event = await self._events.get()
-        except anyio.EndOfStream:
-            raise error_of(cast("Fault", self._answer)) from None
-        return RemoteEvent(event.tag, msgspec.json.decode(event.body), event.dropped + self._events.dropped)
+        Args:
+            request: Any request with a tag.
+            timeout: Seconds; ``None`` means 30. Inside a handler it is never more than what that one's call has left.
+
+        Raises:
+            HandlerError: The handler raised; ``__cause__`` is a text of what, with a note of where.
+            HostGoneError: The host closed the connection, or its process ended.
+            CallTimeoutError: No reply in time; the handler was cancelled.
+            MessageValidationError: The request does not fit the handler's, or the reply does not fit this one's.
+            AetherraError: Whatever else the same call raises in the host.
+        """
+        request_type = type(request)
+        tagged = len(message_classes(reply_annotation(request_type))) > 1
+        body = await self._call(tag_of(request_type), to_json(request), timeout, tagged=tagged)
+        return cast("ReplyT", reply_from_json(request_type, body))
+
+    async def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Call by name, builtins in and builtins out; otherwise as ``call``.
+
+        The reply carries its tag under ``"$tag"`` only where the request can be answered by several types.
+        """
+        return msgspec.json.decode(await self._call(tag, _encoded(tag, body), timeout))
+
+    async def _call(self, tag: str, body: bytes, timeout: float | None, *, tagged: bool = False) -> msgspec.Raw:
+        seconds, trace = DEFAULT_TIMEOUT if timeout is None else timeout, None
+        if (made_in := current_call()) is not None:
+            seconds, trace = min(seconds, made_in.deadline - time.monotonic()), made_in.trace_id
+        exchange = self._exchange
+        return await exchange.ask(
+            Call(exchange.next_id(), tag, msgspec.Raw(body), seconds, trace, tagged), tag, seconds
+        )
+
+    # Events
+
+    async def publish(self, event: Message) -> int:
+        """Publish an event in the host and return how many of its subscribers keep it.
+
+        Raises:
+            UnknownEventError: Nobody there knows events of this tag.
+            MessageValidationError: It does not fit the class that is known there.
+            AetherraError: As for ``call``.
+        """
+        return await self.publish_tag(tag_of(type(event)), msgspec.Raw(to_json(event)))
+
+    async def publish_tag(self, tag: str, body: Any = None) -> int:
+        """Publish by name, the fields as builtins; otherwise as ``publish``."""
+        trace = None if (made_in := current_call()) is None else made_in.trace_id
+        exchange = self._exchange
+        frame = Publish(exchange.next_id(), tag, msgspec.Raw(_encoded(tag, body)), trace)
+        return int(msgspec.json.decode(await exchange.ask(frame, tag, DEFAULT_TIMEOUT), type=int))
+
+    @overload
+    def listen(
+        self, what: type[EventT], *, capacity: int = ..., overflow: RemoteOverflow = ...
+    ) -> AbstractAsyncContextManager[Listener[EventT]]: ...
+    @overload
+    def listen(
+        self, what: str, *, capacity: int = ..., overflow: RemoteOverflow = ...
+    ) -> AbstractAsyncContextManager[Listener[RemoteEvent]]: ...
+    @asynccontextmanager
+    async def listen(
+        self, what: Any, *, capacity: int = 1000, overflow: RemoteOverflow = "drop_oldest"
+    ) -> AsyncGenerator[Listener[Any]]:
+        """Hear events from when the block is entered until it is left.
+
+        Args:
+            what: A message class of your own declaration, whose events come as its instances, or a tag, or a pattern
+                of tags such as ``"homeostasis.*"``, whose events come as ``RemoteEvent``.
+            capacity: Events that may wait in the host, and again here, for a slow reader.
+            overflow: What happens to the next one when that many do. No reader here holds up a publisher there.
+
+        Raises:
+            HostGoneError: While it is iterated: the host has gone; what came before is still heard.
+        """
+        pattern, event_type = subscription_pattern(what)
+        listener = Listener[Any](event_type, capacity, overflow)
+        frame = Listen(self._exchange.next_id(), pattern, capacity, overflow)
+        with self._exchange.hearing(frame.id, listener):
+            await self._exchange.ask(frame, pattern, DEFAULT_TIMEOUT)
+            listener.begun = True
+            yield listener
+
+    async def wait_for(
+        self, what: type[EventT], *, where: Callable[[EventT], bool] | None = None, timeout: float | None = None
+    ) -> EventT:
+        """Return the next event of a class for which ``where`` holds.
+
+        Raises:
+            CallTimeoutError: There was none in time.
+        """
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        with anyio.move_on_after(seconds):
+            async with self.listen(what) as events:
+                async for event in events:
+                    if where is None or where(event):
+                        return event
+        raise CallTimeoutError(tag_of(what), seconds, "no event that was waited for came")
+
+
+def _encoded(tag: str, body: Any) -> bytes:
+    """Return a body in JSON; none is an empty one.
+
+    Raises:
+        MessageValidationError: It holds what JSON has no form for.
+    """
+    try:
+        return msgspec.json.encode({} if body is None else body)
+    except (TypeError, ValueError, RecursionError, OverflowError) as exc:
+        raise MessageValidationError(tag, f"the body is no JSON: {exc}") from exc
 
 
 @asynccontextmanager
-async def connect(path: str | Path, *, name: str = "python") -> AsyncGenerator[RemoteHost]:
+async def connect(path: str | Path, *, name: str = "python", max_frame: int = MAX_FRAME) -> AsyncGenerator[RemoteHost]:
     """Connect to the host whose control socket is at ``path`` (``.aetherra/control.sock`` of its project).
+
+    Args:
+        path: The socket's file.
+        name: Who is calling; the host's grants go by it.
+        max_frame: Bytes of the longest frame that is taken.
 
     Raises:
         NoHostError: Nothing listens there.
         ProtocolError: What listens there is no host, or speaks another version.
     """
+    async with talk_over(await _reach(Path(path)), str(path), name=name, max_frame=max_frame) as host:
+        yield host
+
+
+async def _reach(path: Path) -> UnixWire:
     try:
-        with short_socket_path(Path(path)) as address:
-            stream = await anyio.connect_unix(address)
-    except OSError as exc:
+        with anyio.fail_after(GREETING_TIMEOUT):
+            return await connect_unix(path)
+    except OSError as exc:  # which a timeout is, too
         raise NoHostError(str(path)) from exc
+
+
+@asynccontextmanager
+async def talk_over(
+    wire: Wire, where: str, *, name: str = "python", max_frame: int = MAX_FRAME
+) -> AsyncGenerator[RemoteHost]:
+    """Talk with a host over any wire, which is closed at the end; ``where`` is what errors call its other end.
+
+    Raises:
+        NoHostError: The other end closes without a word.
+        ProtocolError: It is no host, or speaks another version.
+    """
     failure: Exception | None = None
-    async with stream, anyio.create_task_group() as group:
-        connection = Connection(stream)
-        group.start_soon(connection.write)
-        try:
-            remote = RemoteHost(connection, await _greet(connection, name, path))
-            group.start_soon(remote.read)
-            yield remote
-        except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
-            failure = exc
-        finally:
-            with anyio.move_on_after(GRACE, shield=True):
-                await connection.finish()
-            group.cancel_scope.cancel()
+    try:
+        connection = Connection(wire, max_frame=max_frame)
+        hello = await _greet(connection, name, where)
+        async with anyio.create_task_group() as group:
+            exchange = Exchange(connection, hello, group)
+            group.start_soon(exchange.read)
+            group.start_soon(exchange.watch)
+            try:
+                yield RemoteHost(exchange)
+            except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
+                failure = exc
+            finally:
+                group.cancel_scope.cancel()
+    finally:
+        wire.close()
     if failure is not None:
         raise failure
 
 
-async def _greet(connection: Connection, name: str, path: str | Path) -> Hello:
+async def _greet(connection: Connection, name: str, where: str) -> Hello:
     with anyio.move_on_after(GREETING_TIMEOUT):
+        with suppress(anyio.BrokenResourceError):  # it may have said why before it closed
+            await connection.send(connection.hello(name))
         try:
-            await connection.greet(name)
-            return await connection.expect_greeting()
-        except (anyio.EndOfStream, anyio.BrokenResourceError) as exc:
-            raise NoHostError(str(path)) from exc
-    raise ProtocolError(f"what listens at {path} did not say 'hello' within {GREETING_TIMEOUT:g} s")
+            return await connection.receive_hello()
+        except GONE as exc:
+            raise NoHostError(where) from exc
+    raise ProtocolError(f"what listens at {where} did not say 'hello' within {GREETING_TIMEOUT:g} s")

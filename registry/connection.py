@@ -1,130 +1,212 @@
-"""One end of a control connection: whole frames over a byte stream, written one at a time."""
+"""One end of a control connection: whole frames over a wire, each written as a whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Self
+from collections import deque
 
 import anyio
-from anyio.abc import ByteStream
-from anyio.streams.buffered import BufferedByteReceiveStream
+import msgspec
 
 from aetherra.registry.errors import ProtocolError
-from aetherra.registry.mailbox import Mailbox
+from aetherra.registry.faults import error_of
 from aetherra.registry.protocol import (
     MAX_FRAME,
+    OLDEST_VERSION,
     PROTOCOL_VERSION,
     AnyFrame,
     Fault,
     Frame,
     Hello,
+    Unreadable,
+    agree,
     decode,
     encode,
-    error_of,
+    id_in,
 )
+from aetherra.registry.wire import Wire
+
+GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+"""What says that the other end has left."""
+HEAD = 1024
+"""What is kept of a frame that is too long: enough to find its id, and to quote it."""
+FRAME_TIMEOUT = 30.0
+"""Seconds that a frame may take from its first byte to its last."""
+LATER = 64 * 1024
+"""Bytes of a gathered output beyond which it is written before more is gathered."""
+
+
+class TooLong(msgspec.Struct, frozen=True):
+    """Stands for a line that was skipped because it had more bytes than are taken; ``head`` is how it began."""
+
+    head: bytes
+
+
+class Lines:
+    """Cuts a stream of bytes into lines of at most ``limit`` bytes; longer ones are skipped and never held."""
+
+    __slots__ = ("_parts", "_size", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the next line has begun and is not complete."""
+        return self._size > 0
+
+    def feed(self, chunk: bytes) -> list[bytes | TooLong]:
+        """Take what came and return the lines that are complete now, without their newlines."""
+        lines: list[bytes | TooLong] = []
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            if self._parts:
+                self._hold(end)
+                end = b"".join(self._parts)  # noqa: PLW2901  # the line that this is the end of
+                size, self._size = self._size, 0
+                self._parts.clear()
+            else:
+                size = len(end)
+            lines.append(end if size <= self.limit else TooLong(end[:HEAD]))
+        if rest:
+            self._hold(rest)
+        return lines
+
+    def _hold(self, part: bytes) -> None:
+        held, self._size = self._size, self._size + len(part)
+        if self._size <= self.limit:
+            self._parts.append(part)
+        elif held <= self.limit:
+            self._parts = [b"".join([*self._parts, part[:HEAD]])[:HEAD]]
 
 
 class Connection:
-    """Frames in, frames out. Closing the stream, and running ``write`` beside all else, are its owner's part."""
+    """Frames in, frames out. One task may receive; any may send. Closing the wire is its owner's part."""
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._lines = BufferedByteReceiveStream(stream)
-        self._outbox: Mailbox[bytes] = Mailbox(1, "block")
-        self._finished = anyio.Event()
+    __slots__ = ("_arrived", "_draining", "_lines", "_out", "_wire", "max_sent")
 
-    async def send(self, frame: Frame) -> None:
-        """Hand one frame to ``write``, waiting while the other end does not read.
+    def __init__(self, wire: Wire, *, max_frame: int = MAX_FRAME) -> None:
+        self._wire = wire
+        self._lines = Lines(max_frame)
+        self._arrived: deque[bytes | TooLong] = deque()
+        self._out = bytearray()
+        self._draining: anyio.Event | None = None
+        self.max_sent = MAX_FRAME
+        """Bytes of the longest frame that the other end takes."""
 
-        A frame is written whole or not at all: a cancelled call leaves no half of one on the wire.
+    # Out
+
+    def put(self, frame: Frame) -> None:
+        """Have one frame written, by the next ``flush`` or ``drain`` of anybody.
+
+        Raises:
+            ProtocolError: The other end takes no frame of that length; nothing of it will be written.
+        """
+        line = encode(frame)
+        if len(line) > self.max_sent + 1:
+            raise ProtocolError(f"a frame may have at most {self.max_sent:,} bytes, this one has {len(line) - 1:,}")
+        self._out += line
+
+    def flush(self) -> bool:
+        """Write what goes out without waiting and say whether that is all.
 
         Raises:
             anyio.BrokenResourceError: The other end is gone.
-            ProtocolError: The frame is over ``MAX_FRAME`` bytes; nothing of it was sent.
         """
-        line = encode(frame)
-        if len(line) > MAX_FRAME:
-            raise ProtocolError(f"a frame may have at most {MAX_FRAME:,} bytes, this one has {len(line):,}")
-        if not await self._outbox.put(line):
-            raise anyio.BrokenResourceError
+        out = self._out
+        while out:
+            sent = self._wire.send_nowait(out)
+            if not sent:
+                return False
+            del out[:sent]
+        return True
 
-    async def write(self) -> None:
-        """Write what is sent, frame by frame, until ``finish`` or until the other end is gone."""
+    async def drain(self) -> None:
+        """Return when all that was put is written, waiting while the other end does not read.
+
+        Cancelled, it takes nothing back: what was put is still written by whoever flushes or drains next.
+
+        Raises:
+            anyio.BrokenResourceError: The other end is gone.
+        """
+        while not self.flush():
+            if self._draining is not None:
+                await self._draining.wait()
+                continue
+            self._draining = anyio.Event()
+            try:
+                await self._wire.wait_writable()
+            finally:
+                self._draining.set()
+                self._draining = None
+
+    async def send(self, frame: Frame) -> None:
+        """Write one frame, waiting while the other end does not read; see ``put`` and ``drain``."""
+        self.put(frame)
+        if not self.flush():
+            await self.drain()
+
+    @property
+    def gathered(self) -> bool:
+        """Whether so much is put that it should be written before more is."""
+        return len(self._out) > LATER
+
+    # In
+
+    async def receive(self) -> AnyFrame | Unreadable:
+        """Return what comes next. Waits, and lets others run, only if it is not here yet.
+
+        Raises:
+            anyio.EndOfStream: The other end closed, be it in the middle of a frame.
+            anyio.BrokenResourceError: It is gone.
+            ProtocolError: It began a frame and did not finish it within ``FRAME_TIMEOUT``.
+        """
+        while not self._arrived:
+            await self._fill()
+        line = self._arrived.popleft()
+        if isinstance(line, TooLong):
+            limit = self._lines.limit
+            return Unreadable(id_in(line.head), f"a frame may have at most {limit:,} bytes; a longer one was skipped")
         try:
-            while True:
-                await self._stream.send(await self._outbox.get())
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return decode(line)
+        except ProtocolError as exc:
+            return Unreadable(id_in(line), str(exc))
+
+    @property
+    def idle(self) -> bool:
+        """Whether ``receive`` would wait."""
+        return not self._arrived
+
+    async def _fill(self) -> None:
+        if not self._lines.begun:
+            self._arrived.extend(self._lines.feed(await self._wire.receive()))
             return
-        finally:
-            self._outbox.close()
-            self._finished.set()
+        with anyio.move_on_after(FRAME_TIMEOUT):
+            while self._lines.begun and not self._arrived:
+                self._arrived.extend(self._lines.feed(await self._wire.receive()))
+            return
+        raise ProtocolError(f"a frame was begun and not finished within {FRAME_TIMEOUT:g} s")
 
-    async def finish(self) -> None:
-        """Send no more, and return when what was sent is written."""
-        self._outbox.close()
-        await self._finished.wait()
+    def hello(self, name: str) -> Hello:
+        """Return this end's greeting."""
+        return Hello(PROTOCOL_VERSION, name, os.getpid(), OLDEST_VERSION, self._lines.limit)
 
-    async def receive(self) -> AnyFrame:
-        """Read one frame.
-
-        Raises:
-            anyio.EndOfStream: The other end closed, between two frames.
-            ProtocolError: It sent something else, or a frame over ``MAX_FRAME`` bytes.
-        """
-        try:
-            return decode(await self._lines.receive_until(b"\n", MAX_FRAME))
-        except anyio.DelimiterNotFound as exc:
-            raise ProtocolError(f"a frame may have at most {MAX_FRAME:,} bytes") from exc
-        except anyio.IncompleteRead as exc:
-            if self._lines.buffer:
-                raise ProtocolError("the connection ended in the middle of a frame") from exc
-            raise anyio.EndOfStream from exc
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> AnyFrame:
-        try:
-            return await self.receive()
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise StopAsyncIteration from None
-
-    async def greet(self, name: str) -> None:
-        """Send this end's ``hello``."""
-        await self.send(Hello(PROTOCOL_VERSION, name, os.getpid()))
-
-    async def expect_greeting(self) -> Hello:
-        """Read the other end's ``hello``.
+    async def receive_hello(self) -> Hello:
+        """Return the other end's greeting, which must be the first that it says.
 
         Raises:
-            ProtocolError: It said something else, or speaks another version.
+            ProtocolError: It said something else, or speaks no version that this end does.
             AetherraError: It answered with a fault, which is this one.
         """
-        frame = await self.receive()
-        if isinstance(frame, Fault):
-            raise error_of(frame)
-        if not isinstance(frame, Hello):
-            raise ProtocolError(f"expected 'hello' first, got {type(frame).__name__.lower()!r}")
-        if frame.version != PROTOCOL_VERSION:
-            raise ProtocolError(f"{frame.name} speaks control protocol {frame.version}, this end {PROTOCOL_VERSION}")
-        return frame
-
-
-@contextmanager
-def short_socket_path(path: Path) -> Generator[str]:
-    """Lend a name for a socket that fits the operating system's 100-odd bytes, however deep its folder is.
-
-    On Linux the folder is opened and named by its descriptor, which is closed again at the end.
-    """
-    if len(os.fsencode(path)) < 100 or not sys.platform.startswith("linux"):
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
+        theirs = await self.receive()
+        if isinstance(theirs, Fault):
+            raise error_of(theirs)
+        if isinstance(theirs, Unreadable):
+            raise ProtocolError(theirs.problem)
+        if not isinstance(theirs, Hello):
+            raise ProtocolError(f"expected 'hello' first, got {type(theirs).__name__.lower()!r}")
+        agree(self.hello("this end"), theirs)
+        self.max_sent = theirs.max_frame
+        return theirs

@@ -116,8 +116,9 @@ class Deadlines:
             call.suspension.timer = self._clock.call_at(call.deadline, self.cancel, call, "late")
 
     def leave(self, call: Call) -> bool:
-        """Forget a call that is over, and tell whether it was this that ended it: whoever else has cancelled its task
-        is to be obeyed.
+        """Forget a call that is over, and tell whether it was this alone that ended it.
+
+        Whoever else has cancelled its task is to be obeyed.
         """
         suspension = call.suspension
         if suspension is None:

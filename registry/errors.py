@@ -95,7 +95,7 @@ class ServiceQuarantinedError(ServiceUnavailableError):
 
 
 class CapabilityError(AetherraError, PermissionError):
-    """An act that no grant covers was refused; ``grant`` is the one that is missing, ``remedy`` where it would stand."""
+    """An act that no grant covers was refused; ``grant`` is what is missing, ``remedy`` where it would stand."""
 
     def __init__(self, who: str, grant: str, remedy: str) -> None:
         super().__init__()
@@ -103,7 +103,8 @@ class CapabilityError(AetherraError, PermissionError):
         self.who, self.grant, self.remedy = who, grant, remedy
 
     def __str__(self) -> str:
-        return f"{self.who} may not {self.grant.partition(':')[0]} {self.grant.partition(':')[2]!r}; add {self.grant!r} to {self.remedy}"
+        verb, _, tag = self.grant.partition(":")
+        return f"{self.who} may not {verb} {tag!r}; add {self.grant!r} to {self.remedy}"
 
 
 class HandlerBusyError(AetherraError, RuntimeError):
@@ -224,7 +225,7 @@ class ProtocolError(AetherraError, ConnectionError):
 
 
 class HostGoneError(ProtocolError):
-    """The host at the other end closed the connection, or its process ended; what was asked of it may have been done."""
+    """The host closed the connection, or its process ended; what was asked of it may have been done."""
 
     def __init__(self, name: str, pid: int) -> None:
         super().__init__()

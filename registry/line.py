@@ -74,12 +74,12 @@ def _never_waits(function: Any) -> bool:
 
 
 OVER = Line(HOST, "", "call")
-"""What stands for the line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
+"""The line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
 
 
 @contextmanager
 def handling(line: Line, origin: Origin, now: float) -> Generator[Call]:
-    """Be inside the handling of an event or an action until the body ends: what it says belongs to that conversation."""
+    """Be inside the handling of an event or an action until the body ends: what it says is of that conversation."""
     call = Call(line, inf, now, None, 0, IN_A_SCOPE, origin=origin)
     CURRENT.set(call)
     try:

@@ -238,7 +238,7 @@ class ServiceRegistry:
             self.change(lease, ServiceStatus.HEALTHY, "")
 
     def check_heartbeats(self) -> tuple[str, ...]:
-        """Degrade each healthy service that is silent for too long, and return their names; for the host, now and then."""
+        """Degrade each healthy service that has been silent for too long, and return their names."""
         now = self.bus.clock.monotonic()
         silent = [
             lease

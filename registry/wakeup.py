@@ -1,4 +1,4 @@
-"""A wake-up call for one waiter: a bare future on asyncio, where it costs a tenth of anyio's event, which serves trio."""
+"""A wake-up call for one waiter: on asyncio a bare future, a tenth as dear as anyio's event, which serves trio."""
 
 from __future__ import annotations
 
