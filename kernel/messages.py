@@ -149,6 +149,16 @@ class PurgeDeadLetters(Request[Purged], tag="kernel.dlq_purge"):
     trace_ids: tuple[str, ...] | None = None
 
 
+class HostContract(Message, tag="kernel.contracts_reply"):
+    """What the host promises: its messages and their JSON Schemas, as ``aetherra contract check`` compares them."""
+
+    document: dict[str, Any]
+
+
+class GetContracts(Request[HostContract], tag="kernel.contracts"):
+    """Ask for the contract of the whole host."""
+
+
 class StepDone(Message, tag="kernel.maintenance_step"):
     """A step of a maintenance cycle ended, well or with an error."""
 

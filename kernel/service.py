@@ -18,6 +18,7 @@ from aetherra.kernel.config import Config
 from aetherra.kernel.host import HookCaller
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.swap import Code
 from aetherra.kernel.watchdog import Watchdog
 from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
 
@@ -62,6 +63,7 @@ class KernelService:
             (m.ListDeadLetters, self._on_dead_letters),
             (m.RedriveDeadLetter, self._on_redrive),
             (m.PurgeDeadLetters, self._on_purge),
+            (m.GetContracts, self._on_contracts),
             (m.Maintain, self._on_maintain),
         ]
         routes = [Route(request_type, answer, HOST) for request_type, answer in handlers]
@@ -165,6 +167,17 @@ class KernelService:
     async def _on_purge(self, request: m.PurgeDeadLetters) -> m.Purged:
         chosen = None if request.trace_ids is None else set(request.trace_ids)
         return m.Purged(self._actions.dlq.remove(chosen))
+
+    async def _on_contracts(self, _: m.GetContracts) -> m.HostContract:
+        from aetherra.kernel.contracts import host_contract  # noqa: PLC0415  # for who asks, not at the host's start
+
+        routes = self._registry.bus.routes()
+        plugins = [
+            Code(entry.loaded, entry.spec)
+            for entry in self._plugins.entries()
+            if entry.generation is not None and entry.spec is not None and entry.loaded is not None
+        ]
+        return m.HostContract(await anyio.to_thread.run_sync(host_contract, routes, plugins))
 
     async def _on_maintain(self, request: m.Maintain) -> m.CycleReport:
         return await run_cycle(self._registry.bus, self._hooks, step_timeout=request.step_timeout)

@@ -17,6 +17,13 @@ from aetherra.kernel.sources import Loaded
 from aetherra.kernel.spec import PluginSpec
 
 
+class Code(msgspec.Struct, frozen=True):
+    """Loaded code, and what it declares."""
+
+    loaded: Loaded
+    spec: PluginSpec
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A generation that is loaded and started, and that nothing is routed to."""
 
@@ -59,6 +66,26 @@ class Swapper:
         """
         entry = self._living(plugin)
         return await self._plugins.load_code(entry, entry.source)
+
+    def serving(self, plugin: str) -> Code | None:
+        """Return the code that serves, read; ``None`` if none does.
+
+        Raises:
+            PluginNotFoundError: There is no such plugin.
+        """
+        entry = self._plugins.entry(plugin)
+        if entry.generation is None or entry.loaded is None or entry.spec is None:
+            return None
+        return Code(entry.loaded, entry.spec)
+
+    def read(self, plugin: str, loaded: Loaded) -> Code:
+        """Read what loaded code declares.
+
+        Raises:
+            PluginNotFoundError: There is no such plugin.
+            PluginLoadError: It cannot be used as it is.
+        """
+        return Code(loaded, self._plugins.read_spec(self._living(plugin), loaded))
 
     async def prepare(self, plugin: str, loaded: Loaded) -> Candidate:
         """Make a generation of loaded code and start it apart.

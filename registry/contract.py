@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from aetherra.registry.document import FORMAT
+from aetherra.registry.document import FORMAT, Role
 from aetherra.registry.errors import AetherraError
 from aetherra.registry.readable import Misfit, Reading
 from aetherra.registry.schema import Schema, component_name
@@ -89,6 +89,8 @@ def check_document(document: object, where: str = "the document") -> dict[str, A
 
 class _Message(msgspec.Struct):
     kind: Literal["request", "event"]
+    role: Role
+    plugin: str
     schema: Schema
     reply: Schema | msgspec.UnsetType = msgspec.UNSET
 
@@ -160,7 +162,9 @@ def _check_schema(schema: dict[str, Any], components: dict[str, Schema], blame: 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
     for tag in sorted({*old["messages"], *new["messages"]}):
         before, after = old["messages"].get(tag), new["messages"].get(tag)
-        if after is None:
+        if after is None and before["role"] == "hears":
+            yield Change(tag, "$", "tag removed", False, f"{before['plugin']!r} hears it no more")
+        elif after is None:
             near = difflib.get_close_matches(tag, set(new["messages"]) - set(old["messages"]), n=1)
             hint = f"; if it is {near[0]!r} now, answer the old tag too" if near else ""
             yield Change(tag, "$", "tag removed", True, f"the {before['kind']} is gone: keep it{hint}")

@@ -25,7 +25,8 @@ from aetherra.registry.schema import (
 
 FORMAT = "aetherra-contract/1"
 """What the key ``format`` says; the number counts up when older readers could not read it."""
-Kind = Literal["request", "event"]
+Role = Literal["answers", "tells", "hears"]
+"""What a plugin has to do with a message: an event that it only hears may be somebody else's."""
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -34,11 +35,13 @@ class Declared(msgspec.Struct, frozen=True):
     Attributes:
         message_type: The class.
         plugin: Whose it is.
+        role: What that plugin has to do with it.
         replies: What a request may be answered with; none means anything.
     """
 
     message_type: type[Message]
     plugin: str
+    role: Role
     replies: tuple[type, ...] = ()
 
 
@@ -84,6 +87,7 @@ def _described(declared: Declared, components: _Components) -> dict[str, Any]:
     return {
         "kind": "request" if is_request else "event",
         "plugin": declared.plugin,
+        "role": declared.role,
         "summary": summary_of(message_type),
         "hash": schema_hash(message_type),
         "schema": components.take(message_schema(message_type)),

@@ -158,7 +158,9 @@ class _Generator:
     def _component(self, node: Any, make: Callable[[Any], Schema]) -> Schema:
         name = self._names.get(node.cls)
         if name is None:
-            wanted = "".join(c if c.isalnum() or c in "._-" else "_" for c in getattr(node.cls, "__name__", "Type"))
+            wanted = "".join(
+                c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in getattr(node.cls, "__name__", "Type")
+            )
             number, name = 1, wanted
             while name in self.components:
                 number += 1

@@ -87,6 +87,8 @@ class TestRequests:
             assert redriven["trace_id"] == letter["trace_id"] != redriven["new_trace_id"]
             await anyio.wait_all_tasks_blocked()
             assert await ask(kernel, "dlq_purge") == {"removed": 1}
+            document = (await ask(kernel, "contracts"))["document"]
+            assert document["messages"]["service_test.ask"]["plugin"] == "room"
             report = await ask(kernel, "maintain")
             assert [(step["phase"], step["plugin"], bool(step["error"])) for step in report["steps"]] == [
                 ("collect", "room", False),

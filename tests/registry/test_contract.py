@@ -49,7 +49,9 @@ def answer(**fields: Any) -> Any:
 
 def document(*classes: type[Message], replies: tuple[type, ...] = (type(None),)) -> dict[str, Any]:
     """The contract of these, as it is read back from a file."""
-    built = contract_document(Declared(cls, "house", replies) for cls in classes)
+    built = contract_document(
+        Declared(cls, "house", "answers" if issubclass(cls, Request) else "tells", replies) for cls in classes
+    )
     read: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(built))
     return read
 
@@ -257,6 +259,11 @@ class TestTags:
         assert "if it is 'house.says' now" in gone.why
         assert (new.tag, new.kind, new.breaking) == ("house.says", "tag added", False)
 
+    def test_an_event_that_is_heard_no_more_breaks(self) -> None:
+        """It may be somebody else's, and goes on without this hearer."""
+        old = contract_document([Declared(event(a=int), "house", "hears")])
+        assert only(compare(old, contract_document([]))) == ("$", "tag removed", False)
+
     def test_a_request_became_an_event(self) -> None:
         """Nobody answers an event."""
 
@@ -282,6 +289,9 @@ class TestTags:
         assert reply_changes(old, old) == ()
 
 
+SAID = {"kind": "event", "role": "tells", "plugin": "house", "schema": {}}
+
+
 def told(messages: dict[str, Any], **components: Any) -> dict[str, Any]:
     """A document as somebody might write it."""
     return {"format": "aetherra-contract/1", "messages": messages, "$defs": components}
@@ -299,8 +309,8 @@ class TestDocuments:
             (5, "Expected `object`, got `int`"),
             ({}, "missing required field `format`"),
             ({"format": "openapi", "messages": {}, "$defs": {}}, "format 'openapi'"),
-            (told({"a": {"kind": "x", "schema": {}}}), "`$.messages[...].kind`"),
-            (told({"a": {"kind": "event", "schema": {"$ref": "#/$defs/X"}}}), "refers to '#/$defs/X'"),
+            (told({"a": {**SAID, "kind": "x"}}), "`$.messages[...].kind`"),
+            (told({"a": {**SAID, "schema": {"$ref": "#/$defs/X"}}}), "refers to '#/$defs/X'"),
             (told({}, X={"items": {"type": "int"}}), "`$.$defs.X.items`"),
             (told({}, X={"required": 5}), "`$.$defs.X`"),
         ],
