@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from aetherra.hmr.errors import SwapCode, SwapError
@@ -12,9 +13,18 @@ from aetherra.kernel import Candidate, PluginLoadError, Swapper
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.sources import Loaded
 
+Promise = Literal["contract", "tags", "none"]
+"""All that its messages promise; that its requests are answered; or nothing."""
+
 
 class Attempt:
     """Brings a plugin's code up beside what serves, and lets it take over.
+
+    Args:
+        swapper: The privilege to do so.
+        plugin: Which.
+        drain_timeout: Seconds that calls in hand have to finish.
+        promise: What of the old code's promises the new must keep; a new major version of the plugin is free of them.
 
     Attributes:
         step: What a failure now would be called.
@@ -22,13 +32,14 @@ class Attempt:
         new: What serves now; ``None`` until the swap is done.
     """
 
-    def __init__(self, swapper: Swapper, plugin: str, *, drain_timeout: float) -> None:
+    def __init__(self, swapper: Swapper, plugin: str, *, drain_timeout: float, promise: Promise) -> None:
         self.step: SwapCode = "load_failed"
         self.old: Generation | None = None
         self.new: Generation | None = None
         self._swapper = swapper
         self._plugin = plugin
         self._drain_timeout = drain_timeout
+        self._promise: Promise = promise
 
     async def load(self) -> Loaded:
         """Load the code on disk.
@@ -50,6 +61,8 @@ class Attempt:
         candidate: Candidate | None = None
         try:
             self.step = "probe_failed"
+            if self._promise == "contract":
+                await self._refuse_broken_promises(loaded)
             candidate = await self._swapper.prepare(self._plugin, loaded)
             await candidate.generation.self_test()
             self.step = "quiesce_timeout"
@@ -68,7 +81,25 @@ class Attempt:
                 raise
             raise self._error(exc) from exc
 
+    async def _refuse_broken_promises(self, loaded: Loaded) -> None:
+        """Compare what the new code promises with what the old one did, before any of it starts."""
+        from aetherra.hmr.promises import broken_promises, is_new_major  # noqa: PLC0415  # not at the host's start
+
+        old, new = self._swapper.serving(self._plugin), self._swapper.read(self._plugin, loaded)
+        if old is None:
+            return
+        if is_new_major(old.spec, new.spec):
+            self._promise = "none"
+            return
+        broken = await anyio.to_thread.run_sync(broken_promises, old, new)
+        if broken:
+            self.step = "contract_broken"
+            changes = "; ".join(map(str, broken))
+            raise self._refusal(f"{changes} (swap with force, or count the first number of the plugin's version up)")
+
     def _refuse_lost_tags(self, serving: Generation | None, candidate: Candidate) -> None:
+        if self._promise == "none":
+            return
         lost = set(serving.spec.tags if serving is not None else ()) - set(candidate.spec.tags)
         if lost:
             raise self._refusal(f"the new code does not answer {', '.join(sorted(lost))} any more")

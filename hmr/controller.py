@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from aetherra.hmr.attempt import Attempt
+from aetherra.hmr.attempt import Attempt, Promise
 from aetherra.hmr.disk import Disk
 from aetherra.hmr.errors import SwapError
 from aetherra.hmr.follower import Follower
@@ -64,7 +64,8 @@ class HmrController(Plugin[HmrSettings]):
     async def reload(self, request: Reload) -> Swapped:
         """Swap in a plugin's code from disk."""
         async with self._turn(request.plugin):
-            return await self._reload(request.plugin, self._allowed_place(request.plugin))
+            promise: Promise = "none" if request.force else "contract"
+            return await self._reload(request.plugin, self._allowed_place(request.plugin), promise)
 
     @handler
     async def take_in(self, request: TakeIn) -> TakenIn:
@@ -73,7 +74,7 @@ class HmrController(Plugin[HmrSettings]):
             place = self._allowed_place(request.plugin)
             news = place is not None and await self._disk.has_news(request.plugin, place)
             if news:
-                await self._reload(request.plugin, place)
+                await self._reload(request.plugin, place, "contract")
             return TakenIn(news)
 
     @handler
@@ -83,7 +84,7 @@ class HmrController(Plugin[HmrSettings]):
             succession = self._earlier.get(request.plugin)
             if succession is None or succession.code is not self._swapper.current(request.plugin):
                 raise SwapError(request.plugin, "load_failed", "no earlier generation is kept in memory")
-            return await self._swap(request.plugin, "rollback", succession.before)
+            return await self._swap(request.plugin, "rollback", succession.before, "tags")
 
     @handler
     async def report(self, _: GetHmrStatus) -> HmrStatus:
@@ -102,17 +103,17 @@ class HmrController(Plugin[HmrSettings]):
 
     # Swapping
 
-    async def _reload(self, plugin: str, place: Path | None) -> Swapped:
+    async def _reload(self, plugin: str, place: Path | None, promise: Promise) -> Swapped:
         await self._disk.begin(plugin, place)
-        swapped = await self._swap(plugin, "reload", None)
+        swapped = await self._swap(plugin, "reload", None, promise)
         self._disk.succeed(plugin)
         return swapped
 
-    async def _swap(self, plugin: str, how: How, earlier: Loaded | None) -> Swapped:
+    async def _swap(self, plugin: str, how: How, earlier: Loaded | None, promise: Promise) -> Swapped:
         """Swap in ``earlier``, or what is on disk if that is ``None``."""
         begun = self.ctx.clock.monotonic()
         old_code = self._swapper.current(plugin)
-        attempt = Attempt(self._swapper, plugin, drain_timeout=self.settings.drain_timeout)
+        attempt = Attempt(self._swapper, plugin, drain_timeout=self.settings.drain_timeout, promise=promise)
         loaded = earlier
         try:
             loaded = earlier or await attempt.load()

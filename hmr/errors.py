@@ -7,7 +7,13 @@ from typing import Literal
 from aetherra.registry import AetherraError
 
 SwapCode = Literal[
-    "source_not_allowed", "load_failed", "probe_failed", "quiesce_timeout", "state_import_failed", "post_swap_failed"
+    "source_not_allowed",
+    "load_failed",
+    "contract_broken",
+    "probe_failed",
+    "quiesce_timeout",
+    "state_import_failed",
+    "post_swap_failed",
 ]
 
 

@@ -42,9 +42,15 @@ class SwapFailed(Message, tag="hmr.swap_failed"):
 
 
 class Reload(Request[Swapped], tag="hmr.reload"):
-    """Load a plugin's code from disk and swap it in; raises ``SwapError`` inside ``HandlerError``."""
+    """Load a plugin's code from disk and swap it in; raises ``SwapError`` inside ``HandlerError``.
+
+    Attributes:
+        plugin: Which.
+        force: Swap even if the new code breaks what the old promised to those who talk with it.
+    """
 
     plugin: str
+    force: bool = False
 
 
 class TakenIn(Message, tag="hmr.taken_in"):

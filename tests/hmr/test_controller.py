@@ -133,7 +133,7 @@ class TestReload:
             ("probe_failed", begin("start(self, ctx)", "raise ValueError('no start')"), "no start"),
             ("probe_failed", begin("start(self, ctx)", "raise SystemExit('bye')"), "bye"),
             ("probe_failed", begin("self_test(self)", "assert 2 + 2 == 5, 'sums'"), "sums"),
-            ("probe_failed", ('tag="counter.ask_slowly"', 'tag="counter.ask_later"'), "counter.ask_slowly"),
+            ("contract_broken", ('tag="counter.ask_slowly"', 'tag="counter.ask_later"'), "counter.ask_slowly"),
             ("state_import_failed", ("self.count = state.count", "raise ValueError('no memory')"), "no memory"),
             ("state_import_failed", ("async def take_over", "async def taking_over"), "take_over"),
             ("state_import_failed", ("count: int\n\n\nclass Counter", "count: str\n\n\nclass Counter"), "$.count"),
