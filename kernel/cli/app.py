@@ -18,6 +18,7 @@ COMMANDS = {
     "actions": ("inspect", "The running host's action queue."),
     "call": ("talk", "Call a service of the running host."),
     "listen": ("talk", "Print the running host's events as they pass."),
+    "contract": ("contract", "Compare two versions of what plugins promise, or show one."),
     "plugin": ("plugin", "Make a plugin, or reload, roll back, remove or describe one."),
     "dlq": ("dlq", "The dead letter queue: list, show, redrive, purge."),
     "scan": ("scan", "Scan a source tree once; needs no running host."),

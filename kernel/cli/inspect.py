@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import click
 
-from aetherra.kernel.cli.output import print_json, print_table, seconds
+from aetherra.kernel.cli.output import print_file, print_json, print_table, seconds
 from aetherra.kernel.cli.project import ask, host_options, json_option
+
+EVERY_TAG = "*"
+"""What ``--schema`` means without a tag."""
 
 
 @click.command()
@@ -43,10 +49,24 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--schema",
+    "schema_of",
+    metavar="[TAG]",
+    is_flag=False,
+    flag_value=EVERY_TAG,
+    help="Print the JSON Schemas of all messages, or of TAG.",
+)
+@click.option("--asyncapi", is_flag=True, help="Print an AsyncAPI 3.0 document of the host.")
 @host_options
 @json_option
-def services(path: Path, config_file: Path | None, as_json: bool) -> None:
-    """The running host's services."""
+def services(path: Path, config_file: Path | None, as_json: bool, schema_of: str | None, asyncapi: bool) -> None:
+    """The running host's services, or what their messages look like."""
+    if schema_of is not None or asyncapi:
+        if schema_of is not None and (asyncapi or as_json):
+            raise click.UsageError("--schema prints JSON of its own; give it without --asyncapi and --json")
+        _print_contract(ask(path, config_file, "kernel.contracts")["document"], schema_of)
+        return
     listed = ask(path, config_file, "kernel.services")["services"]
     if as_json:
         print_json(listed)
@@ -57,6 +77,23 @@ def services(path: Path, config_file: Path | None, as_json: bool) -> None:
     ]
     columns = ("service", "status", "gen", "calls", "errors", "tags", "reason")
     print_table("Services", columns, rows)
+
+
+def _print_contract(document: dict[str, Any], schema_of: str | None) -> None:
+    """Print the host's contract: as AsyncAPI, or its schemas, all or those of one tag."""
+    from aetherra.registry.asyncapi import asyncapi_document  # noqa: PLC0415  # for these two options only
+    from aetherra.registry.document import part_of  # noqa: PLC0415
+
+    if schema_of is None:
+        print_file(asyncapi_document(document, title="Aetherra host", version=importlib.metadata.version("aetherra")))
+    elif schema_of == EVERY_TAG:
+        print_file(document)
+    elif schema_of in document["messages"]:
+        print_file(part_of(document, schema_of))
+    else:
+        near = difflib.get_close_matches(schema_of, list[str](document["messages"]), n=3)
+        hint = f"; nearest tags: {', '.join(map(repr, near))}" if near else "; 'aetherra services --schema' has all"
+        raise click.ClickException(f"nothing here answers or tells {schema_of!r}{hint}")
 
 
 @click.command()

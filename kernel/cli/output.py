@@ -36,6 +36,11 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2 if on_terminal() else None, ensure_ascii=False))
 
 
+def print_file(document: Any) -> None:
+    """Print a document to be kept in a file, a line for each part, so that versions can be told apart."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under a title: drawn on a terminal, without columns that say nothing, and aligned by blanks elsewhere.
 

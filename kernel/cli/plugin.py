@@ -6,7 +6,7 @@ import keyword
 import re
 from pathlib import Path
 from string import Template
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -41,11 +41,12 @@ def new(name: str, at: Path | None) -> None:
 
 @plugin.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Swap even if it breaks what the plugin promised to others.")
 @host_options
 @json_option
-def reload(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+def reload(name: str, force: bool, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Swap in a plugin's code from disk; what serves stays if the new code is not fit."""
-    _swap("hmr.reload", name, path, config_file, as_json)
+    _swap("hmr.reload", {"plugin": name, "force": force}, path, config_file, as_json)
 
 
 @plugin.command()
@@ -54,7 +55,7 @@ def reload(name: str, path: Path, config_file: Path | None, as_json: bool) -> No
 @json_option
 def rollback(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Go back to the code that served before, from memory."""
-    _swap("hmr.rollback", name, path, config_file, as_json)
+    _swap("hmr.rollback", {"plugin": name}, path, config_file, as_json)
 
 
 @plugin.command()
@@ -95,15 +96,14 @@ def _class_name(name: str) -> str:
     return f"{joined}Plugin" if joined in ("Greet", "Greeting", "Plugin", "Settings") else joined
 
 
-def _swap(tag: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
-    done = ask(path, config_file, tag, {"plugin": name}, timeout=90.0)
+def _swap(tag: str, request: dict[str, Any], path: Path, config_file: Path | None, as_json: bool) -> None:
+    done = ask(path, config_file, tag, request, timeout=90.0)
     if as_json:
         print_json(done)
         return
     changed = f" ({', '.join(Path(file).name for file in done['changed'])} changed)" if done["changed"] else ""
-    click.echo(
-        f"{name}: generation {done['old_generation']} -> {done['generation']} in {seconds(done['seconds'])}{changed}"
-    )
+    generations = f"generation {done['old_generation']} -> {done['generation']}"
+    click.echo(f"{done['plugin']}: {generations} in {seconds(done['seconds'])}{changed}")
 
 
 _FILES = {
