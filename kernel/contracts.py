@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,12 +47,14 @@ def source_contract(path: Path) -> dict[str, Any]:
         raise ContractError(f"{path} holds no plugin: expected a .py file, or a folder with an __init__.py")
     code: CodeGeneration | None = None
     try:
-        code = CodeGeneration(entry.stem, 1, entry, _import_name(entry))
-        code.load()
-        inner = [name for name in code.sources if name.rpartition(".")[2] != "__main__"]
-        modules = [importlib.import_module(name) for name in inner]
+        name, top = _import_name(entry)
+        code = CodeGeneration(name.rpartition(".")[2], 1, entry, name)
+        with _importable(top):
+            code.load()
+            inner = [module for module in code.sources if module.rpartition(".")[2] != "__main__"]
+            modules = [importlib.import_module(module) for module in inner]
         declared = [one for spec in _specs_in(modules) for one in _declared(spec, modules)]
-        declared += [Declared(event, entry.stem, "tells") for event in _events_in(modules)]
+        declared = declared or [Declared(event, code.plugin, "tells") for event in _events_in(modules)]
         if not declared:
             raise ContractError(f"{path} holds no plugin: it defines neither a subclass of Plugin nor an event")
         return contract_document(_telling_first(declared))
@@ -136,14 +139,22 @@ def _specs_in(modules: Iterable[ModuleType]) -> list[PluginSpec]:
     return [PluginSpec.of(cls) for cls in dict.fromkeys(leaves)]
 
 
-def _import_name(entry: Path) -> str:
-    """What code calls it in absolute imports: with the packages that it stands in."""
+def _import_name(entry: Path) -> tuple[str, Path]:
+    """What code calls it in absolute imports, with the packages that it stands in, and the folder of the outermost."""
     folder, names = entry.absolute().parent, [entry.stem]
     if entry.name == "__init__.py":
         folder, names = folder.parent, [folder.name]
-    elif (folder / "__init__.py").is_file():
-        return entry.stem  # one file of a package, taken alone
-    while (folder / "__init__.py").is_file():
-        names.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(name.replace(".", "_") for name in names)
+        while (folder / "__init__.py").is_file():
+            names.insert(0, folder.name)
+            folder = folder.parent
+    return ".".join(name.replace(".", "_") for name in names), folder
+
+
+@contextmanager
+def _importable(folder: Path) -> Generator[None]:
+    """Have imports look into a folder last, so that the packages that a plugin stands in are found."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
