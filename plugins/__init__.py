@@ -29,6 +29,7 @@ from aetherra.registry import (
     NoHandlerError,
     Request,
     ServiceStatus,
+    renamed_from,
 )
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "every",
     "handler",
     "hookimpl",
+    "renamed_from",
 ]

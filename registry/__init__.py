@@ -39,7 +39,7 @@ from aetherra.registry.identity import HOST, Identity
 from aetherra.registry.latency import Latency
 from aetherra.registry.listener import Listener, RemoteEvent
 from aetherra.registry.mailbox import Mailbox, Overflow
-from aetherra.registry.messages import Message, Request, tag_of
+from aetherra.registry.messages import Message, Request, renamed_from, tag_of
 from aetherra.registry.observer import Observer
 from aetherra.registry.route import Route, RouteStatistics
 from aetherra.registry.server import serve
@@ -118,6 +118,7 @@ __all__ = [
     "connect",
     "current_call",
     "fold_health",
+    "renamed_from",
     "serve",
     "tag_of",
 ]
