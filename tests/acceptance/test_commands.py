@@ -107,6 +107,38 @@ class TestInspection:
         assert "aetherra run" in nowhere.err
 
 
+class TestContracts:
+    def test_the_host_tells_its_contract(self, project: Project, host: RunningHost) -> None:
+        """What is printed is a contract that the running host keeps, whole, of one tag, and as AsyncAPI."""
+        whole = project.aetherra("services", "--schema")
+        (project.path / "whole.json").write_text(whole.out, encoding="utf-8")
+        assert whole.json["messages"]["greeter.greet"]["plugin"] == "greeter"
+        one = project.aetherra("services", "--schema", "greeter.greet")
+        (project.path / "one.json").write_text(one.out, encoding="utf-8")
+        assert list(one.json["messages"]) == ["greeter.greet"]
+        assert project.aetherra("contract", "check", "one.json", "whole.json").status == 0
+        assert project.aetherra("contract", "check", "one.json", "greeter.py").status == 0
+        assert project.aetherra("contract", "check", "whole.json", "one.json").status == 1
+        document = project.aetherra("services", "--asyncapi").json
+        assert (document["asyncapi"], document["operations"]["greeter.greet"]["action"]) == ("3.0.0", "receive")
+
+        slip = project.aetherra("services", "--schema", "greeter.great")
+        assert (slip.status, slip.out) == (1, "")
+        assert "'greeter.greet'" in slip.err
+        assert project.aetherra("services", "--schema", "--json").status == 2
+
+    def test_a_reload_that_breaks_it_needs_force(self, project: Project, host: RunningHost) -> None:
+        """The command says each breaking change, and with ``--force`` swaps all the same."""
+        project.plugin(
+            "greeter", GREETER.replace("    name: str", "    who: str").replace("request.name", "request.who")
+        )
+        refused = project.aetherra("plugin", "reload", "greeter")
+        assert (refused.status, refused.out) == (1, "")
+        assert "contract_broken: greeter.greet: `$.who`: is new and required" in refused.err
+        assert project.aetherra("plugin", "reload", "greeter", "--force").status == 0
+        assert project.aetherra("call", "greeter.greet", '{"who": "Ada"}').json["text"] == "Hi, Ada"
+
+
 class TestListening:
     TICKER = """
     class Tick(Message, tag="ticker.tick"):
