@@ -42,6 +42,7 @@ class Codec:
         self.tag = cast("str | None", config.tag)
         self._after_tag = len(_encode({TAG_FIELD: config.tag}))
         self._has_tag = config.tag is not None and not config.array_like
+        self.decode_reply: Callable[[bytes | msgspec.Raw], Any] | None = None
 
     # Reading
 

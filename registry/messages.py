@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar, ForwardRef, Generic, TypeVar, Union, cast, dataclass_transform, get_args, get_origin
 
 import msgspec
@@ -219,7 +220,23 @@ def reply_from_json(request_type: type[Request[Any]], raw: bytes | msgspec.Raw) 
     Raises:
         MessageValidationError: It is not JSON, or a field is missing or of the wrong type.
     """
+    decode = request_type.__codec__.decode_reply or _reply_decoder(request_type)
+    if decode is not None:
+        try:
+            return decode(raw)
+        except FAULTS:  # by way of builtins, which tells every fault in the same words
+            pass
     return read_reply(request_type, _decoded(raw, tag_of(request_type)))
+
+
+def _reply_decoder(request_type: type[Request[Any]]) -> Callable[[bytes | msgspec.Raw], Any] | None:
+    """Make what reads a reply from JSON at once, and keep it; ``None`` if it has old names, or may be anything yet."""
+    annotation = reply_annotation(request_type)
+    classes = message_classes(annotation)
+    if not classes or any(cls.__codec__.renames is not None for cls in classes if issubclass(cls, Message)):
+        return None
+    request_type.__codec__.decode_reply = decode = msgspec.json.Decoder(annotation).decode
+    return decode
 
 
 def to_builtins(message: Message | None, *, tagged: bool = False) -> Any:

@@ -56,6 +56,29 @@ class TestReload:
             await kernel.call(Reload("counter"))
             assert (await kernel.call_tag("counter.ask"))["version"] == 2
 
+    async def test_an_event_that_may_be_defined_later_is_missed(self, project):
+        """Modules are imported when they are needed, so only what handlers return counts as gone."""
+        told = 'class Told(Message, tag="counter.told"):\n    pass\n\n\nclass Ask('
+        async with project.host() as kernel:
+            project.write("counter.py", project.counter(("class Ask(", told)))
+            await kernel.call(Reload("counter"))
+            project.write("counter.py", project.counter(version=2))
+            await kernel.call(Reload("counter"))
+            assert (await kernel.call_tag("counter.ask"))["version"] == 2
+
+    async def test_an_event_that_a_handler_told_goes_unheard(self, project):
+        """Others may wait for what a handler returns."""
+        told = 'class Told(Message, tag="counter.told"):\n    pass\n\n\nclass Ask('
+        telling = (
+            "    @hookimpl\n",
+            "    @handler\n    async def tell(self, answer: Answer) -> Told: ...\n\n    @hookimpl\n",
+        )
+        async with project.host() as kernel:
+            project.write("counter.py", project.counter(("class Ask(", told), telling))
+            await kernel.call(Reload("counter"))
+            project.write("counter.py", project.counter(version=2))
+            assert "counter.told: `$`: the event is gone" in str(await refusal(kernel, Reload("counter")))
+
     async def test_candidate_code_starts_before_it_is_compared(self, project):
         """Code that breaks its promises is refused before any of it has an effect."""
         async with project.host() as kernel:

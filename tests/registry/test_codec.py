@@ -19,7 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherra.registry import Message, MessageValidationError, Request
-from aetherra.registry.messages import MessageMeta, adapt, from_builtins, from_json, to_builtins, to_json
+from aetherra.registry.messages import (
+    MessageMeta,
+    adapt,
+    from_builtins,
+    from_json,
+    reply_from_json,
+    to_builtins,
+    to_json,
+)
 
 DEFINITIONS = """
 import datetime, enum, msgspec, uuid
@@ -111,6 +119,19 @@ class TestAdapt:
         assert converted.floats is not message.floats
         assert converted.by_name is not message.by_name
 
+    def test_an_attributes_name_is_taken_for_the_fields(self) -> None:
+        """What counts is the name on the wire, however each class calls its attribute."""
+        old, new = (renamed_on_the_wire("items", name) for name in ("a", "b"))
+        with pytest.raises(MessageValidationError, match="missing required field `b`"):
+            adapt(old([1]), (new,))
+        assert adapt(old([1]), (renamed_on_the_wire("things", "a"),)).things == [1]
+
+    def test_bytes_are_written_as_text_on_the_way(self) -> None:
+        """A large value inside is passed on, not encoded and decoded again."""
+        blob = b"x" * 1000
+        converted = adapt(OLD.Deep({"b": [OLD.C(OLD.D(1, blob))]}), (NEW.Deep,))
+        assert converted.a["b"][0].the_c.e is blob
+
     def test_a_method_is_taken_for_a_field(self) -> None:
         """Only fields are read: what the other class has under a name otherwise is none of them."""
 
@@ -169,6 +190,12 @@ class TestAdapt:
         """A reader may declare a text where the sender has a richer type, as a reader in another language must."""
         texts = message_type(field=str)(field=msgspec.to_builtins(value))
         assert adapt(message_type(field=type(value))(field=value), (type(texts),)) == texts
+
+
+def renamed_on_the_wire(attribute: str, name: str) -> Any:
+    """Make a message class whose one field has another name in JSON."""
+    fields = {"__annotations__": {attribute: list[int]}, attribute: msgspec.field(name=name), "__module__": __name__}
+    return MessageMeta("Renamed", (Message,), fields, tag="codec.renamed")
 
 
 def message_type(**fields: Any) -> Any:
@@ -368,7 +395,33 @@ class Ping(Request[None], tag="codec.ping"):
     """Has no fields."""
 
 
+class Pair(Request["NEW.Flat | NEW.Bulky | None"], tag="codec.pair"):
+    """Has several replies."""
+
+
 class TestRequests:
+    def test_a_reply_is_read_otherwise(self) -> None:
+        """From JSON and from builtins a reply is the same, told apart by its tag, with the same words for a fault."""
+        for reply in (NEW.Flat("x"), NEW.Bulky([1.0]), None):
+            assert reply_from_json(Pair, to_json(reply, tagged=True)) == reply
+        with pytest.raises(MessageValidationError, match=r"'codec.pair': Expected `str`, got `int` - at `\$.text`"):
+            reply_from_json(Pair, b'{"$tag": "codec.flat", "text": 5}')
+        for raw in (b"\xff", b"{", b"[" * 100_000, b"5"):
+            with pytest.raises(MessageValidationError, match=r"codec\.pair"):
+                reply_from_json(Pair, raw)
+
+    def test_fields_that_a_reader_does_not_name_are_refused(self) -> None:
+        """A program declares the fields of a reply that it reads, no more; a reply of no known type is builtins."""
+
+        class Ask(Request["NEW.Flat"], tag="codec.ask"):
+            """Has one reply."""
+
+        class AskAnything(Request["nowhere"], tag="codec.ask_anything"):  # type: ignore[name-defined]
+            """Has any."""
+
+        assert reply_from_json(Ask, b'{"text": "x", "more": 1}') == NEW.Flat("x")
+        assert reply_from_json(AskAnything, b'{"text": "x"}') == {"text": "x"}
+
     def test_a_request_is_read_otherwise(self) -> None:
         """A request is a message; one without fields is an empty object."""
         assert from_json(b"{}", Ping) == Ping()

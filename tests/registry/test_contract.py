@@ -94,6 +94,7 @@ NARROWED: list[tuple[Any, Any, str]] = [
     (High, Low, "$.a"),
     (int, High, "$.a"),
     (int, Annotated[int, msgspec.Meta(multiple_of=2)], "$.a"),
+    (Annotated[int, msgspec.Meta(multiple_of=2)], Annotated[int, msgspec.Meta(multiple_of=4)], "$.a"),
     (Annotated[float, msgspec.Meta(ge=0)], Annotated[float, msgspec.Meta(gt=0)], "$.a"),
     (str, Annotated[str, msgspec.Meta(min_length=1)], "$.a"),
     (str, Annotated[str, msgspec.Meta(pattern="^a")], "$.a"),
@@ -243,8 +244,17 @@ class TestFields:
 
     def test_a_reply_is_renamed(self) -> None:
         """Callers of the old version look for the old name, which no declaration in the new one helps."""
-        found = reply_changes((answer(name=str),), (answer(who=Annotated[str, renamed_from("name")]),))
-        assert [(change.path, change.breaking) for change in breaking(found)] == [("$reply.name", True)]
+        who = Annotated[str, renamed_from("name")]
+        for old, new in ((answer(name=str), answer(who=who)), (answer(name=(str, "")), answer(who=(who, "")))):
+            found = reply_changes((old,), (new,))
+            assert [change.path for change in breaking(found)] == ["$reply.name"]
+
+    def test_a_closed_struct_in_a_reply_grows(self) -> None:
+        """Callers of the old version refuse a field that they do not know, if their struct says so."""
+        old, new = (struct(fields, forbid_unknown_fields=True) for fields in ({"x": int}, {"x": int, "y": (int, 0)}))
+        assert breaking(changes(event(a=old), event(a=new))) == ()
+        (change,) = breaking(reply_changes((answer(a=old),), (answer(a=new),)))
+        assert (change.path, change.kind) == ("$reply.a.y", "field added")
 
 
 class TestTags:
