@@ -42,6 +42,8 @@ EXAMPLES: list[AetherraError] = [
     errors.HandlerError("x", 3, "a.b", "ValueError: no"),
     errors.ReplyTypeError("x", "a.b", "'Greeting'", "'str'"),
     errors.ProtocolError("text"),
+    errors.HostGoneError("aetherra", 42),
+    errors.UnknownEventError("a.b", ["a.c"]),
     errors.RemoteError("KeyError", "'x'"),
     NoHostError("/run/control.sock"),
 ]

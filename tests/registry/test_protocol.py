@@ -20,8 +20,8 @@ from aetherra.registry import (
     RemoteError,
     protocol,
 )
+from aetherra.registry.faults import MAX_TEXT, error_of, fault_of
 from aetherra.registry.protocol import (
-    MAX_FAULT,
     AnyFrame,
     Call,
     Cancel,
@@ -32,11 +32,11 @@ from aetherra.registry.protocol import (
     Reply,
     decode,
     encode,
-    error_of,
-    fault_of,
 )
 
 numbers = st.integers(-(2**63), 2**63 - 1)
+ids = st.integers(1, 2**53)
+names = st.text(max_size=protocol.MAX_NAME)
 json: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | numbers | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -44,15 +44,13 @@ json: st.SearchStrategy[Any] = st.recursive(
 )
 raw = json.map(msgspec.json.encode).map(msgspec.Raw)
 frames: st.SearchStrategy[AnyFrame] = st.one_of(
-    st.builds(Hello, version=numbers, name=st.text(), pid=numbers),
-    st.builds(
-        Call, id=numbers, tag=st.text(), body=raw, timeout=st.none() | st.floats(allow_nan=False, allow_infinity=False)
-    ),
+    st.builds(Hello, version=numbers, name=names, pid=numbers),
+    st.builds(Call, id=ids, tag=names, body=raw, timeout=st.none() | st.floats(allow_nan=False, allow_infinity=False)),
     st.builds(Reply, id=numbers, body=raw),
     st.builds(Fault, id=numbers, error=st.text(), message=st.text(), args=st.lists(json, max_size=3).map(tuple)),
-    st.builds(Listen, id=numbers, pattern=st.text()),
+    st.builds(Listen, id=ids, pattern=names),
     st.builds(Event, id=numbers, tag=st.text(), body=raw, dropped=numbers),
-    st.builds(Cancel, id=numbers),
+    st.builds(Cancel, id=ids),
 )
 
 KNOWN = [
@@ -140,6 +138,8 @@ class TestFaults:
 
     def test_an_endless_text_is_cut(self) -> None:
         """A fault always fits into a frame."""
-        frame = fault_of(1, HandlerError("greeter", 1, "a.b", "x" * 10 * MAX_FAULT))
-        assert len(encode(frame)) < protocol.MAX_FRAME
-        assert isinstance(error_of(frame), RemoteError)
+        frame = fault_of(1, HandlerError("greeter", 1, "a.b", "x" * 10 * MAX_TEXT))
+        assert len(encode(frame)) < protocol.MIN_FRAME
+        again = error_of(frame)
+        assert isinstance(again, HandlerError)
+        assert len(again.cause) == MAX_TEXT
