@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -38,8 +38,7 @@ class BlockingKernel:
 
     def call(self, request: Request[ReplyT], *, timeout: float | None = None) -> ReplyT:
         """Call and wait; see ``Kernel.call``."""
-        reply: ReplyT = self._run(self._kernel.call, request, timeout=timeout)
-        return reply
+        return cast("ReplyT", self._run(self._kernel.call, request, timeout=timeout))
 
     def call_tag(self, tag: str, body: Any = None, *, timeout: float | None = None) -> Any:
         """Call by name and wait; see ``Kernel.call_tag``."""

@@ -19,7 +19,7 @@ from aetherra.registry import (
     ReplyTypeError,
     ServiceStoppedError,
 )
-from aetherra.registry.line import Line, handling
+from aetherra.registry.call import Line, handling
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "version": str,
     "requires": tuple[str, ...],
     "capabilities": tuple[str, ...],
-    "heartbeat": Annotated[float, msgspec.Meta(gt=0)] | None,
+    "heartbeat": Annotated[float | None, msgspec.Meta(gt=0)],
     "privileges": tuple[str, ...],
 }
 
@@ -117,11 +117,6 @@ class PluginSpec(msgspec.Struct, frozen=True):
 
 
 def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
-    try:
-        for grant in plugin_type.capabilities if isinstance(plugin_type.capabilities, tuple) else ():
-            check_grant(grant)
-    except (ValueError, AttributeError) as exc:
-        raise PluginDefinitionError(f"{plugin_type.__qualname__}.capabilities: {exc}") from None
     for name, wanted in _ATTRIBUTES.items():
         value: Any = getattr(plugin_type, name)
         try:
@@ -131,6 +126,11 @@ def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
             raise PluginDefinitionError(
                 f"{plugin_type.__qualname__}.{name} is {value!r}; expected {expected}"
             ) from None
+    for grant in plugin_type.capabilities:
+        try:
+            check_grant(grant)
+        except ValueError as exc:
+            raise PluginDefinitionError(f"{plugin_type.__qualname__}.capabilities: {exc}") from exc
 
 
 def _marked(plugin_type: type[Any], attribute: str) -> Iterator[tuple[str, Any, Any]]:

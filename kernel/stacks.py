@@ -30,7 +30,7 @@ def coroutine_frames(coroutine: Any) -> list[FrameType]:
 
 
 def _awaited_by(awaiting: Any) -> Any:
-    if isinstance(awaiting, GeneratorType) and awaiting.gi_code is watch.__code__ and awaiting.gi_frame is not None:
+    if getattr(awaiting, "gi_code", None) is watch.__code__ and awaiting.gi_frame is not None:
         return awaiting.gi_frame.f_locals["work"]
     if type(awaiting).__name__ in _OPAQUE:
         return next((inner for inner in gc.get_referents(awaiting) if type(inner) in _DRIVEN), None)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
+from math import inf
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol, cast
 from weakref import WeakSet
 
 import msgspec
 
-if TYPE_CHECKING:
-    from aetherra.registry.bus import Bus
-    from aetherra.registry.clock import Timer
-    from aetherra.registry.identity import Identity
-    from aetherra.registry.line import Line
+from aetherra.registry.clock import Timer
+from aetherra.registry.identity import HOST, Identity
 
 MAX_DEPTH = 100
 """Calls that may be inside one another; a cycle of handlers that never wait ends here, before the stack does."""
@@ -30,6 +30,21 @@ _next_number = count(1).__next__
 def new_id() -> str:
     """Return an id unique to this process and, by four random bytes, among all of them; far cheaper than a UUID."""
     return f"{_PROCESS}-{_next_number():x}"
+
+
+class Line:
+    """From a sender to whoever handles the message; ``slow`` is from how many seconds on somebody looks at its end."""
+
+    __slots__ = ("caller", "kind", "route", "slow", "tag")
+
+    def __init__(
+        self, caller: Identity, tag: str, kind: Literal["call", "event", "action"], *, slow: float = inf
+    ) -> None:
+        self.caller = caller
+        self.tag = tag
+        self.kind: Literal["call", "event", "action"] = kind
+        self.slow = slow
+        self.route: Any = None
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -140,12 +155,26 @@ class Call(msgspec.Struct, eq=False):
         return tuple(reversed(tags))
 
 
+OVER = Line(HOST, "", "call")
+"""The line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
 CURRENT: ContextVar[Call | None] = ContextVar("aetherra_call", default=None)
 """The call that this context was last in; it is over once its ``task`` is ``None``. Nobody resets it: the next reader
 looks past what is over, which is cheaper, and right also where a task outlives the call that started it."""
-LeafCall = tuple["Line", float, float, Call | None]
-"""A call of a handler that cannot wait, before anybody asked for more: line, start, deadline, parent."""
-BUSES: WeakSet[Bus] = WeakSet()
+
+
+class Leafy(Protocol):
+    """A bus, as far as it is asked for the call of a handler that never waits.
+
+    Attributes:
+        leaf: That call while one runs, or, before anybody has asked for it, its line, start, deadline and parent.
+        thread: Where it runs.
+    """
+
+    leaf: Any
+    thread: int
+
+
+BUSES: WeakSet[Leafy] = WeakSet()
 
 
 def current_call() -> Call | None:
@@ -159,12 +188,12 @@ def current_call() -> Call | None:
     return suspendable_call()
 
 
-def leaf_call(bus: Bus) -> Call:
+def leaf_call(bus: Leafy) -> Call:
     """Return the call of a bus whose handler never waits and runs now."""
     if not isinstance(bus.leaf, Call):
         line, started, deadline, parent = bus.leaf
         bus.leaf = Call(line, deadline, started, parent, 0 if parent is None else parent.depth + 1, IN_A_SCOPE)
-    return bus.leaf
+    return cast("Call", bus.leaf)
 
 
 def suspendable_call() -> Call | None:
@@ -173,3 +202,14 @@ def suspendable_call() -> Call | None:
     while call is not None and call.task is None:
         call = call.parent
     return call
+
+
+@contextmanager
+def handling(line: Line, origin: Origin, now: float) -> Generator[Call]:
+    """Be inside the handling of an event or an action until the body ends: what it says is of that conversation."""
+    call = Call(line, inf, now, None, 0, IN_A_SCOPE, origin=origin)
+    CURRENT.set(call)
+    try:
+        yield call
+    finally:
+        call.task, call.line = None, OVER

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, Protocol, TypeVar, overload
+from weakref import WeakSet
 
 import msgspec
 
-from aetherra.registry.call import CURRENT, IN_A_SCOPE, MAX_DEPTH, Call, Suspension, leaf_call, suspendable_call
-from aetherra.registry.capabilities import Verb
+from aetherra.registry.call import CURRENT, IN_A_SCOPE, MAX_DEPTH, OVER, Call, Suspension, leaf_call, suspendable_call
+from aetherra.registry.capabilities import Capabilities, Verb
+from aetherra.registry.clock import Clock
+from aetherra.registry.deadlines import Deadlines
 from aetherra.registry.errors import (
     CallDepthError,
     CallTimeoutError,
@@ -25,7 +28,7 @@ from aetherra.registry.errors import (
 )
 from aetherra.registry.gate import Gate
 from aetherra.registry.identity import Identity
-from aetherra.registry.line import OVER, CallLine
+from aetherra.registry.line import CallLine
 from aetherra.registry.mailbox import Overflow
 from aetherra.registry.messages import (
     Message,
@@ -37,17 +40,42 @@ from aetherra.registry.messages import (
     to_builtins,
     to_json,
 )
+from aetherra.registry.observer import Observer
 from aetherra.registry.route import Answer, Route
+from aetherra.registry.routing import Routing
 from aetherra.registry.subscription import Subscription, subscription_pattern
-
-if TYPE_CHECKING:
-    from aetherra.registry.bus import Bus
+from aetherra.registry.topics import Topics
 
 ReplyT = TypeVar("ReplyT")
 EventT = TypeVar("EventT", bound=Message)
 _DEEPEST = MAX_DEPTH - 1
 _WISHES = (KeyboardInterrupt, GeneratorExit)
 """To end the process, or the coroutine."""
+
+
+class Medium(Protocol):
+    """What a caller speaks on: all that it asks of a bus."""
+
+    clock: Clock
+    default_timeout: float
+    capabilities: Capabilities
+    deadlines: Deadlines
+    routing: Routing
+    topics: Topics
+    observer: Observer | None
+    callers: WeakSet[Caller]
+    leaf: Any
+    thread: int
+
+    def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> CallLine:
+        """Return the line of a caller's class of request to a route, as things are now."""
+        ...
+
+    def call_ended(self, call: Call, seconds: float, error: BaseException | None) -> None:
+        """Look at a call that was slow, or that is observed."""
+
+    def count_refused(self, who: Identity, tag: str, error: Exception) -> None:
+        """Count a call that reached no handler."""
 
 
 class Caller:
@@ -58,7 +86,7 @@ class Caller:
         identity: Who speaks.
     """
 
-    def __init__(self, bus: Bus, identity: Identity) -> None:
+    def __init__(self, bus: Medium, identity: Identity) -> None:
         self.identity = identity
         self._bus = bus
         self._deadlines = bus.deadlines

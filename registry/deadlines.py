@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from aetherra.registry.call import Call, Ending, Suspension
@@ -29,11 +30,11 @@ REPEAT = 0.02
 def _anyio_task_states() -> Mapping[Any, Any] | None:
     """Return anyio's record of which task is in which scope, ``None`` if it is not as it was from 4.12 to 4.16."""
     try:
-        from anyio._backends._asyncio import CancelScope, _task_states  # noqa: PLC0415  # see above
-    except ImportError:
+        backend: Any = import_module("anyio._backends._asyncio")
+        scopes, states = backend.CancelScope, backend._task_states
+    except (ImportError, AttributeError):
         return None
-    known = {"_parent_scope", "_host_task", "_shield"} <= set(getattr(CancelScope, "__slots__", ()))
-    return _task_states if known else None
+    return states if {"_parent_scope", "_host_task", "_shield"} <= set(getattr(scopes, "__slots__", ())) else None
 
 
 def _nobody(_: object) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Generator
-from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from aetherra.registry.call import CURRENT, IN_A_SCOPE, Call, Origin
-from aetherra.registry.identity import HOST, Identity
+from aetherra.registry.call import Line
+from aetherra.registry.identity import Identity
 from aetherra.registry.messages import Request, message_classes, reply_annotation
 
 if TYPE_CHECKING:
@@ -18,21 +16,6 @@ if TYPE_CHECKING:
 
 _WAITS = frozenset({"GET_AWAITABLE", "SEND", "YIELD_VALUE", "YIELD_FROM"})
 """Operations of which a coroutine function has at least one if it can wait for anything."""
-
-
-class Line:
-    """From a sender to whoever handles the message; ``slow`` is from how many seconds on somebody looks at its end."""
-
-    __slots__ = ("caller", "kind", "route", "slow", "tag")
-
-    def __init__(
-        self, caller: Identity, tag: str, kind: Literal["call", "event", "action"], *, slow: float = inf
-    ) -> None:
-        self.caller = caller
-        self.tag = tag
-        self.kind: Literal["call", "event", "action"] = kind
-        self.slow = slow
-        self.route: Any = None
 
 
 class CallLine(Line):
@@ -71,18 +54,3 @@ def _never_waits(function: Any) -> bool:
     """Whether a coroutine function has no place to wait at."""
     function = getattr(function, "__func__", function)
     return inspect.isfunction(function) and not any(step.opname in _WAITS for step in dis.get_instructions(function))
-
-
-OVER = Line(HOST, "", "call")
-"""The line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
-
-
-@contextmanager
-def handling(line: Line, origin: Origin, now: float) -> Generator[Call]:
-    """Be inside the handling of an event or an action until the body ends: what it says is of that conversation."""
-    call = Call(line, inf, now, None, 0, IN_A_SCOPE, origin=origin)
-    CURRENT.set(call)
-    try:
-        yield call
-    finally:
-        call.task, call.line = None, OVER

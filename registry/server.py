@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from aetherra.registry.bus import Bus

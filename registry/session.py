@@ -11,12 +11,11 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from aetherra.registry.bus import Bus
-from aetherra.registry.call import Origin, new_id
+from aetherra.registry.call import Line, Origin, handling, new_id
 from aetherra.registry.connection import GONE, Connection
 from aetherra.registry.errors import ProtocolError
 from aetherra.registry.faults import fault_of
 from aetherra.registry.identity import Identity
-from aetherra.registry.line import Line, handling
 from aetherra.registry.messages import from_json, tag_of, to_json
 from aetherra.registry.protocol import (
     AnyFrame,
@@ -196,7 +195,7 @@ class Session:
                 await connection.drain()
                 if events.mailbox.items:
                     await anyio.lowlevel.checkpoint()
-                letter = await events.receive()
+                letter: Letter | None = await events.receive()
                 while letter is not None:
                     unsendable += not self._put_event(frame.id, letter, events.dropped + unsendable)
                     more = events.mailbox.items and not connection.gathered

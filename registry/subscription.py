@@ -5,20 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import anyio
 import msgspec
 
-from aetherra.registry.call import Call, Origin
+from aetherra.registry.call import Call, Line, Origin, handling
 from aetherra.registry.errors import MessageValidationError
 from aetherra.registry.identity import Identity
-from aetherra.registry.line import Line, handling
 from aetherra.registry.mailbox import Mailbox, Overflow
 from aetherra.registry.messages import Message, adapt, tag_of
-
-if TYPE_CHECKING:
-    from aetherra.registry.topics import Topics
 
 EventT_co = TypeVar("EventT_co", bound=Message, covariant=True)
 
@@ -41,6 +37,16 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
         return handling(line, Origin.new(None if self.cause is None else self.cause.names()), now)
 
 
+class Audible(Protocol):
+    """What a subscription hears."""
+
+    def attach(self, subscription: Subscription[Any]) -> None:
+        """Let it hear events."""
+
+    def detach(self, subscription: Subscription[Any]) -> None:
+        """Let it hear no more."""
+
+
 class Subscription(Generic[EventT_co]):
     """Events of one type, or of tags that match a pattern, in a bounded mailbox.
 
@@ -50,7 +56,7 @@ class Subscription(Generic[EventT_co]):
     """
 
     def __init__(
-        self, topics: Topics, pattern: str, event_type: type[EventT_co] | None, capacity: int, overflow: Overflow
+        self, topics: Audible, pattern: str, event_type: type[EventT_co] | None, capacity: int, overflow: Overflow
     ) -> None:
         self.pattern = pattern
         self.event_type = event_type

@@ -23,6 +23,8 @@ def watch(work: Coroutine[Any, Any, T], suspends: Callable[[], object]) -> Gener
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     suspends()
+    step: Callable[[Any], Any]
+    word: Any
     while True:
         try:
             value = yield waits_for

@@ -29,7 +29,7 @@ async def wait(wakeup: Wakeup) -> None:
 
 def wake(wakeup: Wakeup) -> None:
     """Let the waiter go on; twice does no harm, nor does it if the waiter is gone."""
-    if not isinstance(wakeup, asyncio.Future):
+    if isinstance(wakeup, anyio.Event):
         wakeup.set()
     elif not wakeup.done():
         wakeup.set_result(None)

@@ -84,9 +84,10 @@ class TestMarks:
         async def repeated() -> None: ...
 
         assert handler(bare) is bare
-        assert handler(
-            timeout=2.0, limit=4, queue=5, fallback=True, capacity=3, overflow="latest", blocking=True
-        )(tuned) is tuned
+        assert (
+            handler(timeout=2.0, limit=4, queue=5, fallback=True, capacity=3, overflow="latest", blocking=True)(tuned)
+            is tuned
+        )
         assert every("interval", at_start=True)(repeated) is repeated
         assert getattr(bare, HANDLER_ATTRIBUTE) == HandlerMark(False, None, None, 1000, False, 1000, "drop_oldest")
         assert getattr(tuned, HANDLER_ATTRIBUTE) == HandlerMark(True, 2.0, 4, 5, True, 3, "latest")
