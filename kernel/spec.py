@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
@@ -37,7 +37,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "version": str,
     "requires": tuple[str, ...],
     "capabilities": tuple[str, ...],
-    "heartbeat": Annotated[float | None, msgspec.Meta(gt=0)],
+    "heartbeat": float | None,
     "privileges": tuple[str, ...],
 }
 
@@ -122,10 +122,14 @@ def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
         try:
             msgspec.convert(value, wanted)
         except msgspec.ValidationError:
-            expected = _EXPECTED.get(wanted, "seconds of more than 0, or None")
+            expected = _EXPECTED.get(wanted, "seconds, or None")
             raise PluginDefinitionError(
                 f"{plugin_type.__qualname__}.{name} is {value!r}; expected {expected}"
             ) from None
+    if plugin_type.heartbeat is not None and not plugin_type.heartbeat > 0:
+        raise PluginDefinitionError(
+            f"{plugin_type.__qualname__}.heartbeat is {plugin_type.heartbeat!r}; expected more than 0 seconds, or None"
+        )
     for grant in plugin_type.capabilities:
         try:
             check_grant(grant)

