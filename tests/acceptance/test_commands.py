@@ -237,7 +237,7 @@ class TestPlugins:
         removed = project.aetherra("plugin", "remove", "greeter", "--json")
         assert (removed.status, removed.json["plugin"]) == (0, "greeter")
         gone = project.aetherra("call", "greeter.greet", '{"name": "Ada"}')
-        assert (gone.status, "nothing answers 'greeter.greet'" in gone.err) == (1, True)
+        assert (gone.status, "'greeter.greet' is not answered now" in gone.err) == (1, True)
 
     def test_an_unknown_plugin_is_answered_with_those_there_are(self, project: Project, host: RunningHost) -> None:
         """A typo is told what it could have meant, whatever was to be done."""
