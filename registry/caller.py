@@ -10,7 +10,17 @@ from weakref import WeakSet
 
 import msgspec
 
-from aetherra.registry.call import CURRENT, IN_A_SCOPE, MAX_DEPTH, OVER, Call, Suspension, leaf_call, suspendable_call
+from aetherra.registry.call import (
+    CURRENT,
+    IN_A_SCOPE,
+    MAX_DEPTH,
+    OVER,
+    Call,
+    Suspension,
+    current_call,
+    leaf_call,
+    suspendable_call,
+)
 from aetherra.registry.capabilities import Capabilities, Verb
 from aetherra.registry.clock import Clock
 from aetherra.registry.deadlines import Deadlines
@@ -92,12 +102,16 @@ class Caller:
         self._deadlines = bus.deadlines
         self._monotonic: Callable[[], float] = bus.clock.monotonic
         self._lines: dict[type, CallLine] = {}
+        self._foreign: dict[type, CallLine] = {}
+        self._routes: dict[str, Route] = {}
         self._may_publish: set[type[Message]] = set()
         bus.callers.add(self)
 
     def forget_lines(self) -> None:
         """Find each way anew, as routes or grants have changed."""
         self._lines.clear()
+        self._foreign.clear()
+        self._routes.clear()
         self._may_publish.clear()
 
     # Calls
@@ -209,22 +223,25 @@ class Caller:
         tag = tag_of(request_type)
         try:
             await self._wait_parked(tag, now, deadline, parent)
-            line = self._lines.get(request_type)
+            line = self._lines.get(request_type) or self._foreign.get(request_type)
             if line is None:
                 line = self._bus.line(self._open(tag), request_type, self.identity)
-                if line.foreign:
-                    return line, adapt(request, (line.route.request_type,))
-                self._lines[request_type] = line
+                (self._foreign if line.foreign else self._lines)[request_type] = line
+            if line.foreign:
+                return line, adapt(request, (line.route.request_type,))
         except Exception as exc:
             self._bus.count_refused(self.identity, tag, exc)
             raise
         return line, request
 
     def _open(self, tag: str) -> Route:
-        """Return the route of a tag that this identity may call."""
-        self._deadlines.attach()
-        self._bus.capabilities.check(self.identity, "call", tag)  # whoever asks tells of a refusal, once
-        return self._bus.routing.find(tag)
+        """Return the route of a tag that this identity may call; decided once, until routes change."""
+        route = self._routes.get(tag)
+        if route is None:
+            self._deadlines.attach()
+            self._bus.capabilities.check(self.identity, "call", tag)  # whoever asks tells of a refusal, once
+            self._routes[tag] = route = self._bus.routing.find(tag)
+        return route
 
     async def _wait_parked(self, tag: str, now: float, deadline: float, parent: Call | None) -> None:
         """Return when calls of a tag may go on, if there is still time for one then, and room on the stack."""
@@ -346,8 +363,10 @@ class Caller:
         now = self._monotonic()
         deadline = now + (self._bus.default_timeout if timeout is None else timeout)
         try:
-            await self._wait_parked(tag, now, deadline, suspendable_call())
-            route = self._open(tag)
+            route = self._routes.get(tag)
+            if route is None or not deadline > now:
+                await self._wait_parked(tag, now, deadline, suspendable_call())
+                route = self._open(tag)
             return route, read(body, route.request_type), deadline - self._monotonic()
         except Exception as exc:
             self._bus.count_refused(self.identity, tag, exc)
@@ -369,19 +388,22 @@ class Caller:
         Raises:
             CapabilityError: No grant covers it, and the profile refuses what none does.
         """
-        if event.__class__ not in self._may_publish:
+        if type(event) not in self._may_publish:
             self._check_publish(event)
         bus = self._bus
-        kept = await bus.topics.publish(event, self.identity, retain=retain)
+        kept, late = bus.topics.deliver(event, self.identity, suspendable_call(), retain=retain)
+        if late is not None:
+            topic, letter, full = late
+            kept += await topic.deliver_late(letter, full)
         if bus.observer is not None:
             bus.observer.event_published(event, self.identity, kept)
         return kept
 
     def publish_nowait(self, event: Message, *, retain: bool = False) -> int:
         """Publish without waiting: a full mailbox that would block drops the event and counts it."""
-        if event.__class__ not in self._may_publish:
+        if type(event) not in self._may_publish:
             self._check_publish(event)
-        kept = self._bus.topics.publish_nowait(event, self.identity, retain=retain)
+        kept = self._bus.topics.deliver_nowait(event, self.identity, current_call(), retain=retain)
         if self._bus.observer is not None:
             self._bus.observer.event_published(event, self.identity, kept)
         return kept

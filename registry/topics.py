@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from typing import Any
 
 import msgspec
 
-from aetherra.registry.call import current_call, suspendable_call
+from aetherra.registry.call import Call
 from aetherra.registry.errors import MessageDefinitionError, UnknownEventError
 from aetherra.registry.identity import Identity
 from aetherra.registry.mailbox import Mailbox
@@ -35,63 +34,86 @@ class TopicStatistics(msgspec.Struct, frozen=True):
     subscribers: int
 
 
+class Topic:
+    """The events of one tag, counted."""
+
+    __slots__ = ("delivered", "published", "tag")
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.published = self.delivered = 0
+
+    async def deliver_late(self, letter: Letter, full: list[Mailbox[Letter]]) -> int:
+        """Put an event into mailboxes that had no room for it, each by its policy, and return how many kept it."""
+        kept = 0
+        for mailbox in full:
+            if await mailbox.put(letter):
+                self.delivered += 1
+                kept += 1
+        return kept
+
+
+Undelivered = tuple[Topic, Letter, list[Mailbox[Letter]]]
+"""An event that some mailboxes have no room for, now."""
+
+
 class Topics:
     """Subscriptions, and the last value of what is retained."""
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription[Any]] = []
-        self._audiences: dict[type[Message], tuple[str, tuple[Mailbox[Letter], ...]]] = {}
+        self._topics: dict[str, Topic] = {}
+        self._audiences: dict[type[Message], tuple[Topic, tuple[Mailbox[Letter], ...]]] = {}
         self._retained: dict[str, Letter] = {}
-        self._published = Counter[str]()
-        self._delivered = Counter[str]()
         self._past_dropped = 0
 
-    async def publish(self, event: Message, publisher: Identity, *, retain: bool = False) -> int:
-        """Put an event in the mailbox of each subscriber and return how many kept it.
+    def deliver(
+        self, event: Message, publisher: Identity, cause: Call | None, *, retain: bool = False
+    ) -> tuple[int, Undelivered | None]:
+        """Put an event in each mailbox that has room; return how many have it, and what is left to do.
 
-        All with room have it at once. Then a full one gives its reader one turn of the event loop before anything is
-        dropped, and one that asked to ``block`` its publishers is waited for; cancelled meanwhile, the full ones go
-        without.
+        The rest is for ``Topic.deliver_late``: a full mailbox gives its reader one turn of the event loop before
+        anything is dropped, and one that asked to ``block`` its publishers is waited for.
         """
-        tag, mailboxes = self._audiences.get(event.__class__) or self._audience(event)
-        letter = Letter(event, publisher, suspendable_call())
+        topic, mailboxes = self._audiences.get(type(event)) or self._audience(event)
+        letter = Letter(event, publisher, cause)
         if retain:
-            self._retain(tag, letter)
-        self._published[tag] += 1
+            self._retain(topic.tag, letter)
+        topic.published += 1
+        full: list[Mailbox[Letter]] | None = None
         kept = 0
-        full: list[Mailbox[Letter]] = []
         for mailbox in mailboxes:
             if len(mailbox.items) < mailbox.capacity:
                 kept += mailbox.put_nowait(letter)
+            elif full is None:
+                full = [mailbox]
             else:
                 full.append(mailbox)
-        self._delivered[tag] += kept
-        for mailbox in full:
-            if await mailbox.put(letter):
-                self._delivered[tag] += 1
-                kept += 1
+        topic.delivered += kept
+        return kept, None if full is None else (topic, letter, full)
+
+    def deliver_nowait(self, event: Message, publisher: Identity, cause: Call | None, *, retain: bool = False) -> int:
+        """Put an event in the mailbox of each subscriber by its policy; a full one that would block drops it."""
+        kept, late = self.deliver(event, publisher, cause, retain=retain)
+        if late is not None:
+            topic, letter, full = late
+            more = sum(mailbox.put_nowait(letter) for mailbox in full)
+            topic.delivered += more
+            kept += more
         return kept
 
-    def publish_nowait(self, event: Message, publisher: Identity, *, retain: bool = False) -> int:
-        """Publish without waiting: a full mailbox that would block drops the event and counts it."""
-        tag, mailboxes = self._audiences.get(event.__class__) or self._audience(event)
-        letter = Letter(event, publisher, current_call())
-        if retain:
-            self._retain(tag, letter)
-        self._published[tag] += 1
-        kept = sum(mailbox.put_nowait(letter) for mailbox in mailboxes)
-        self._delivered[tag] += kept
-        return kept
-
-    def _audience(self, event: Message) -> tuple[str, tuple[Mailbox[Letter], ...]]:
+    def _audience(self, event: Message) -> tuple[Topic, tuple[Mailbox[Letter], ...]]:
         tag = tag_of(type(event))
         if isinstance(event, Request):
             raise MessageDefinitionError(f"{tag!r} is a request, to be called or submitted; events are published")
         if len(self._audiences) >= MAX_TAGS:
             self._audiences.clear()
-        audience = (tag, tuple(sub.mailbox for sub in self._subscriptions if sub.hears(tag)))
+        audience = (self._topic(tag), tuple(sub.mailbox for sub in self._subscriptions if sub.hears(tag)))
         self._audiences[type(event)] = audience
         return audience
+
+    def _topic(self, tag: str) -> Topic:
+        return self._topics.setdefault(tag, Topic(tag))
 
     def attach(self, subscription: Subscription[Any]) -> None:
         """Let a subscription hear events, first the retained ones in the order in which they were published."""
@@ -101,7 +123,7 @@ class Topics:
         self._audiences.clear()
         for tag, letter in self._retained.items():
             if subscription.hears(tag):
-                self._delivered[tag] += subscription.mailbox.put_nowait(letter)
+                self._topic(tag).delivered += subscription.mailbox.put_nowait(letter)
 
     def detach(self, subscription: Subscription[Any]) -> None:
         """Let a subscription hear no more."""
@@ -149,8 +171,8 @@ class Topics:
     def statistics(self) -> tuple[TopicStatistics, ...]:
         """Return a snapshot of each tag that was ever published, by tag."""
         return tuple(
-            TopicStatistics(tag, count, self._delivered[tag], sum(sub.hears(tag) for sub in self._subscriptions))
-            for tag, count in sorted(self._published.items())
+            TopicStatistics(tag, topic.published, topic.delivered, sum(sub.hears(tag) for sub in self._subscriptions))
+            for tag, topic in sorted(self._topics.items())
         )
 
     @property
