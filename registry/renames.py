@@ -72,10 +72,11 @@ class Renames:
                 old = next((name for name in olds if name in body), None)
                 if old is not None:
                     body[field.encode_name] = body[old]
-            for name in olds:
-                body.pop(name, None)
             if field.encode_name in body:
                 body[field.encode_name] = self._apply(body[field.encode_name], field.type)
+        for olds, _ in self._structs[id(struct)]:  # last, as two fields may have been one
+            for name in olds:
+                body.pop(name, None)
         return body
 
     def _apply_array(self, body: list[Any], node: Any) -> list[Any]:

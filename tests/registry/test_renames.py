@@ -143,3 +143,14 @@ class TestDeclaration:
         """A mark that says nothing is a mistake, said when the class is made."""
         with pytest.raises(MessageDefinitionError, match=r'expected old names, as in renamed_from\("name"\)'):
             renamed_from(*names)
+
+
+def test_a_field_that_came_of_a_split_one_is_missing() -> None:
+    """Two fields may have been one; the one that is there already takes nothing from the other."""
+
+    class Split(Message, tag="party.split"):
+        first: Annotated[str, renamed_from("name")]
+        last: Annotated[str, renamed_from("name")]
+
+    assert from_builtins({"name": "Ada"}, Split) == Split("Ada", "Ada")
+    assert from_builtins({"first": "Ada", "name": "Lovelace"}, Split) == Split("Ada", "Lovelace")
