@@ -41,6 +41,7 @@ from aetherra.registry.listener import Listener, RemoteEvent
 from aetherra.registry.mailbox import Mailbox, Overflow
 from aetherra.registry.messages import Message, Request, renamed_from, tag_of
 from aetherra.registry.observer import Observer
+from aetherra.registry.remote_blocking import BlockingHost, BlockingListener, connect_blocking
 from aetherra.registry.route import Route, RouteStatistics
 from aetherra.registry.server import serve
 from aetherra.registry.services import (
@@ -57,6 +58,8 @@ from aetherra.registry.topics import Topics, TopicStatistics
 __all__ = [
     "HOST",
     "AetherraError",
+    "BlockingHost",
+    "BlockingListener",
     "Bus",
     "BusStatistics",
     "Call",
@@ -116,6 +119,7 @@ __all__ = [
     "Topics",
     "UnknownEventError",
     "connect",
+    "connect_blocking",
     "current_call",
     "fold_health",
     "renamed_from",
