@@ -64,6 +64,9 @@ class HostStatus(Message, tag="kernel.status_reply"):
     dead_letters: int
     calls: int
     call_errors: int
+    calls_in_flight: int
+    slow_calls: int
+    refused: int
     loop_lag: float
     blocked_by: dict[str, int]
 

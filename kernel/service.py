@@ -131,6 +131,9 @@ class KernelService:
             dead_letters=numbers.actions.dlq.depth,
             calls=numbers.bus.calls,
             call_errors=numbers.bus.call_errors,
+            calls_in_flight=sum(route.in_hand for route in numbers.bus.routes),
+            slow_calls=numbers.bus.slow,
+            refused=numbers.bus.refused,
             loop_lag=numbers.loop.lag,
             blocked_by=numbers.loop.blocked,
         )

@@ -70,6 +70,7 @@ class Mailbox(Generic[T]):
         if self.full and self.overflow not in ("block", "latest") and not self._had_its_turn:
             self._had_its_turn = True
             await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()  # trio draws lots who goes first in a turn; after two, all have gone
         while self.full and self.overflow == "block" and not self.closed:
             self._room = self._room or anyio.Event()
             await self._room.wait()

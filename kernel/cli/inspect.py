@@ -16,6 +16,16 @@ EVERY_TAG = "*"
 """What ``--schema`` means without a tag."""
 
 
+CALL_COUNTS = {
+    "calls": "",
+    "call_errors": "failed",
+    "calls_in_flight": "in flight",
+    "slow_calls": "slow",
+    "refused": "refused",
+}
+"""What ``aetherra status`` tells of the calls, and in which words."""
+
+
 @click.command()
 @host_options
 @json_option
@@ -36,7 +46,10 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
         ("up", seconds(host["uptime"])),
         ("plugins", plugins),
         ("services", host["services"]),
-        ("calls", f"{host['calls']}, {host['call_errors']} failed"),
+        (
+            "calls",
+            ", ".join(f"{host[key]} {word}".rstrip() for key, word in CALL_COUNTS.items()),
+        ),
         (
             "actions",
             f"{host['actions_running']} running, {host['actions_waiting']} waiting, {host['actions_done']} done",
@@ -58,14 +71,20 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     help="Print the JSON Schemas of all messages, or of TAG.",
 )
 @click.option("--asyncapi", is_flag=True, help="Print an AsyncAPI 3.0 document of the host.")
+@click.option("--tags", is_flag=True, help="List tags: calls, errors, in flight, latency; and events.")
 @host_options
 @json_option
-def services(path: Path, config_file: Path | None, as_json: bool, schema_of: str | None, asyncapi: bool) -> None:
+def services(
+    path: Path, config_file: Path | None, as_json: bool, schema_of: str | None, asyncapi: bool, tags: bool
+) -> None:
     """The running host's services, or what their messages look like."""
     if schema_of is not None or asyncapi:
         if schema_of is not None and (asyncapi or as_json):
             raise click.UsageError("--schema prints JSON of its own; give it without --asyncapi and --json")
         _print_contract(ask(path, config_file, "kernel.contracts")["document"], schema_of)
+        return
+    if tags:
+        _print_tags(ask(path, config_file, "kernel.statistics")["bus"], as_json=as_json)
         return
     listed = ask(path, config_file, "kernel.services")["services"]
     if as_json:
@@ -77,6 +96,20 @@ def services(path: Path, config_file: Path | None, as_json: bool, schema_of: str
     ]
     columns = ("service", "status", "gen", "calls", "errors", "tags", "reason")
     print_table("Services", columns, rows)
+
+
+def _print_tags(bus: dict[str, Any], *, as_json: bool) -> None:
+    """Print how the calls of each tag fared, and the events."""
+    if as_json:
+        print_json({"calls": bus["routes"], "events": bus["topics"]})
+        return
+    calls = [
+        (r["tag"], r["provider"]["name"], r["calls"], r["errors"], r["in_hand"], *map(seconds, r["latency"].values()))
+        for r in bus["routes"]
+    ]
+    print_table("Calls", ("tag", "answered by", "calls", "errors", "in flight", "p50", "p95", "p99"), calls)
+    events = [(t["tag"], t["published"], t["delivered"], t["subscribers"]) for t in bus["topics"]]
+    print_table("Events", ("tag", "published", "delivered", "subscribers"), events)
 
 
 def _print_contract(document: dict[str, Any], schema_of: str | None) -> None:

@@ -82,6 +82,10 @@ class TestInspection:
         assert services["greeter"]["tags"] == ["greeter.greet"]
         assert {service["status"] for service in services.values()} == {"healthy"}
         assert "self_improvement_engine" in project.aetherra("services").out
+        tags = project.aetherra("services", "--tags", "--json").json
+        (greeting,) = [route for route in tags["calls"] if route["tag"] == "greeter.greet"]
+        assert greeting["latency"].keys() == {"p50", "p95", "p99"}
+        assert "p99" in project.aetherra("services", "--tags").out.lower()
 
         plugins = {plugin["name"]: plugin for plugin in project.aetherra("plugins", "--json").json}
         assert set(plugins) == {"greeter", "hmr", "homeostasis", "self_improvement", "self_incorporation"}
