@@ -119,6 +119,7 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
         shutdown_timeout: For the whole host's stop.
         block_threshold: How long the event loop may stand still before the watchdog names who holds it.
         slow_call: From which time on a call is logged as slow.
+        telemetry: Whether calls and events become OpenTelemetry spans; needs ``aetherra[otel]``.
         clients: What programs on the control socket may do, by the name that they give; ``"*"`` for all others.
         lanes: The action queue.
     """
@@ -135,6 +136,7 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
     shutdown_timeout: Seconds = 10.0
     block_threshold: Seconds = 1.0
     slow_call: Seconds = 1.0
+    telemetry: Literal["none", "opentelemetry"] = "none"
     clients: dict[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: {"*": ("*:*",)})
     lanes: LanesConfig = LanesConfig()
 

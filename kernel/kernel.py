@@ -147,6 +147,8 @@ class Kernel(AsyncContextManagerMixin):
                 self._parts = parts = self._assemble(group, dlq, journal)
                 # Each in a task of its own, so that one that a plugin's code holds up can be left behind.
                 queue, control = ResourceOwner(group, _report), ResourceOwner(group, _report)
+                if self.config.kernel.telemetry == "opentelemetry":
+                    self._watch_by_spans()
                 group.start_soon(self._watchdog.run)
                 group.start_soon(parts.service.check_heartbeats)
                 with parts.service.serving():
@@ -167,6 +169,11 @@ class Kernel(AsyncContextManagerMixin):
                     await self._leave("the action queue", queue, stop_by.remaining() * 3 / 4)
                     await parts.plugins.stop_all(stop_by.remaining())
                 group.cancel_scope.cancel()
+
+    def _watch_by_spans(self) -> None:
+        from aetherra.kernel.telemetry import Spans  # noqa: PLC0415  # an extra
+
+        self._hooks.register(Spans(), "opentelemetry")
 
     def _assemble(self, group: TaskGroup, dlq: DeadLetterQueue, journal: Journal | None) -> _Parts:
         actions = ActionQueue(
