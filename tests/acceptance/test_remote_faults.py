@@ -71,12 +71,12 @@ class RunningHost:
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(20)
         try:
-            client.connect(str(self.path))
+            client.connect(str(self.path))  # without a timeout, as then a full queue is waited for
         except OSError:
             client.close()
             raise
+        client.settimeout(20)
         return client
 
     def greeted(self) -> socket.socket:
