@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -12,11 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 CHUNK = 64 * 1024
 """Bytes read at a time."""
 QUEUE = 1024
 """Connections that may wait to be accepted."""
+NOTHING, END = b"", b"end"
+"""What a read returns, these very objects, where it brings no bytes: there are none yet; there will be none."""
 RETRY = 0.01
 """Seconds until a connection is tried again while that queue is full."""
 
@@ -57,11 +61,14 @@ class UnixWire:
     send, and whose asyncio kind reports an ``InvalidStateError`` when it is closed just as it becomes readable.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_early", "_loop", "_receiver", "_socket")
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._receiver: asyncio.Future[bytes | None] | None = None
+        self._early: bytes | None = NOTHING
 
     def send_nowait(self, data: bytes | bytearray) -> int:
         """See ``Wire``."""
@@ -78,21 +85,72 @@ class UnixWire:
 
     async def receive(self) -> bytes:
         """See ``Wire``."""
-        while True:
+        if self._socket.fileno() < 0:
+            raise anyio.ClosedResourceError
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
             await anyio.wait_readable(self._socket)
-            try:
-                data = self._socket.recv(CHUNK)
-            except BlockingIOError:  # a false alarm, which the operating system allows itself
-                continue
-            except OSError as exc:
-                raise anyio.BrokenResourceError from exc
-            if not data:
-                raise anyio.EndOfStream
-            return data
+            data = self._read()
+            while data is NOTHING:  # a false alarm, which the operating system allows itself
+                await anyio.wait_readable(self._socket)
+                data = self._read()
+        else:
+            data = await self._receive_on(loop)
+        if data is None:
+            raise anyio.BrokenResourceError
+        if data is END:
+            raise anyio.EndOfStream
+        return data
+
+    def _read(self) -> bytes | None:
+        """Return what there is: bytes, ``NOTHING``, ``END``, or ``None`` if the other end is gone."""
+        try:
+            return self._socket.recv(CHUNK) or END
+        except BlockingIOError:
+            return NOTHING
+        except OSError:
+            return None
+
+    # On asyncio the loop goes on watching the socket from one ``receive`` to the next: to begin and end it each time,
+    # as anyio does, costs as much as all else in a call.
+
+    async def _receive_on(self, loop: asyncio.AbstractEventLoop) -> bytes | None:
+        if self._early is not NOTHING:
+            early, self._early = self._early, NOTHING
+            await anyio.lowlevel.checkpoint()
+            return early
+        receiver: asyncio.Future[bytes | None] = loop.create_future()
+        self._receiver = receiver
+        if self._loop is None:
+            self._loop = loop
+            loop.add_reader(self._socket, self._on_readable)
+        try:
+            return await receiver
+        except asyncio.CancelledError:
+            if receiver.done() and not receiver.cancelled():  # both came at once: what was read is for the next
+                self._early = receiver.result()
+            raise
+        finally:
+            self._receiver = None
+
+    def _on_readable(self) -> None:
+        if self._receiver is None or self._receiver.done():  # nobody reads now, so that the other end shall wait
+            self._stop_watching()
+        elif (data := self._read()) is not NOTHING:
+            self._receiver.set_result(data)
+
+    def _stop_watching(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.remove_reader(self._socket)
 
     def close(self) -> None:
         """See ``Wire``."""
         if self._socket.fileno() >= 0:
+            self._stop_watching()
+            if self._receiver is not None and not self._receiver.done():
+                self._receiver.set_exception(anyio.ClosedResourceError())
             anyio.notify_closing(self._socket)
             self._socket.close()
 

@@ -45,6 +45,7 @@ from aetherra.registry import (
 )
 from aetherra.registry.faults import error_of, fault_of
 from aetherra.registry.protocol import MIN_FRAME, Call, Cancel, Event, Hello, Listen, Reply
+from aetherra.registry.wire import UnixWire
 
 PROVIDER = Identity("plugin", "echo", 1)
 
@@ -610,3 +611,45 @@ class TestAnotherProcess:
         reply, numbers, cause = (json.loads(line) for line in done.stdout.splitlines())
         assert (reply, numbers) == ("from afar", [0, 1, 2])
         assert "ValueError: no echo here" in cause
+
+
+class TestWire:
+    async def test_a_cancelled_receive_loses_what_came(self, tmp_path: Path) -> None:
+        """Bytes that arrive just as the reader gives up are there for the next; then the end is told, each time."""
+        near, far = socket.socketpair(socket.AF_UNIX)
+        wire = UnixWire(near)
+        with far:
+            for number in range(50):
+                with anyio.CancelScope() as scope:
+                    far.sendall(b"%d\n" % number)
+                    if number % 2:
+                        scope.cancel()
+                    assert await wire.receive() == b"%d\n" % number
+                if scope.cancelled_caught:
+                    assert await wire.receive() == b"%d\n" % number
+            far.sendall(b"end")
+            assert await wire.receive() == b"end"
+        for _ in range(2):
+            with pytest.raises(anyio.EndOfStream):
+                await wire.receive()
+        wire.close()
+        with pytest.raises(anyio.ClosedResourceError):
+            await wire.receive()
+
+    async def test_closing_leaves_the_reader_waiting(self) -> None:
+        """It is told that its own end was closed."""
+        near, far = socket.socketpair(socket.AF_UNIX)
+        wire = UnixWire(near)
+        errors: list[Exception] = []
+
+        async def read() -> None:
+            with pytest.raises(anyio.ClosedResourceError) as raised:
+                await wire.receive()
+            errors.append(raised.value)
+
+        with far:
+            async with anyio.create_task_group() as group:
+                group.start_soon(read)
+                await anyio.wait_all_tasks_blocked()
+                wire.close()
+        assert len(errors) == 1
