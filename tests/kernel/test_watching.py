@@ -18,6 +18,7 @@ from aetherra.registry import (
     NoHandlerError,
     Request,
     ServiceStatus,
+    current_call,
 )
 
 
@@ -153,3 +154,76 @@ class TestHeartbeats:
             assert entry.generation is not None
             entry.generation.context.heartbeat()
             assert status() is ServiceStatus.HEALTHY
+
+
+class Note(Request[Said], tag="noter.note"):
+    text: str
+
+
+class Later(Request[Said], tag="noter.later"):
+    text: str
+
+
+class Noter(Plugin):
+    noted: dict[str, tuple[str, str, str]]
+
+    async def start(self, ctx: Any) -> None:
+        type(self).noted = {}
+
+    def _note(self, name: str) -> None:
+        call = current_call()
+        assert call is not None
+        self.noted[name] = (call.id, call.trace_id, call.causation_id)
+
+    @handler
+    async def note(self, request: Note) -> Said:
+        self._note("call")
+        handle = await self.ctx.submit(Later(request.text))
+        return await handle.wait()
+
+    @handler
+    async def later(self, request: Later) -> Said:
+        self._note("in the action")
+        await self.ctx.publish(Said(request.text))
+        return Said(request.text)
+
+    @handler
+    async def on_said(self, event: Said) -> None:
+        self._note("event")
+
+
+class TestConversation:
+    async def test_an_action_begins_a_conversation_of_its_own(self) -> None:
+        """A call, the action that it submits, and the event that this publishes are one; each names its cause."""
+        async with run_plugin(Noter) as kernel:
+            await kernel.call(Note("hi"))
+            await kernel.bus.clock.advance(0)  # type: ignore[attr-defined]
+        noted = Noter.noted
+        call_id, trace, cause = noted["call"]
+        assert (call_id, cause) == (trace, "")
+        assert {trace_id for _, trace_id, _ in noted.values()} == {trace}
+        assert noted["event"][2] == noted["in the action"][0]
+
+
+class TestRequirements:
+    async def test_a_service_is_alone(self) -> None:
+        """It tells what it requires, and what of that is missing; others tell who depends on it."""
+
+        class Base(Plugin):
+            name = "base"
+
+        class Upper(Plugin):
+            name = "upper"
+            requires = ("base",)
+
+        async with Kernel() as kernel:
+            await kernel.add_plugin(Base)
+            await kernel.add_plugin(Upper)
+            info = kernel.registry.get_service_info("upper")
+            assert info is not None
+            assert (info.requires, info.unmet) == (("base",), ())
+            assert kernel.registry.dependents("base") == ("upper",)
+            kernel.registry.unregister("base")
+            info = kernel.registry.get_service_info("upper")
+            assert info is not None
+            assert info.unmet == ("base",)

@@ -6,8 +6,8 @@ from typing import Any, assert_type
 
 from aetherra.hmr import GetHmrStatus, HmrController, HmrStatus, Reload, Rollback, Swapped
 from aetherra.kernel import ActionHandle, ActionPriority, Kernel, PluginInfo, RetryPolicy
-from aetherra.plugins import Message, Plugin, Request, handler
-from aetherra.registry import Subscription
+from aetherra.plugins import Call, Message, Plugin, PluginContext, Request, current_call, handler
+from aetherra.registry import Subscription, connect, connect_blocking
 
 
 class Greeting(Message, tag="typing.greeting"):
@@ -93,3 +93,23 @@ async def swap(kernel: Kernel) -> None:
     """Only looked at."""
     assert_type(await kernel.call(Reload(plugin="greeter")), Swapped)
     assert_type(await kernel.call(Rollback(plugin="greeter")), Swapped)
+
+
+async def remotely() -> None:
+    """Only looked at."""
+    async with connect("control.sock") as host:
+        assert_type(await host.call(Greet(name="Ada"), timeout=1.0), Greeting)
+        assert_type(await host.wait_for(Greeting, where=lambda greeting: greeting.text != ""), Greeting)
+        async with host.listen(Greeting) as greetings:
+            assert_type(await anext(greetings), Greeting)
+    with connect_blocking("control.sock") as blocking:
+        assert_type(blocking.call(Greet(name="Ada")), Greeting)
+        with blocking.listen(Greeting) as heard:
+            assert_type(next(heard), Greeting)
+
+
+async def nested(ctx: PluginContext) -> None:
+    """Only looked at."""
+    assert_type(await ctx.call(Greet(name="Ada")), Greeting)
+    assert_type(await ctx.wait_for(Greeting), Greeting)
+    assert_type(current_call(), Call | None)
