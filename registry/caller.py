@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from typing import Any, NoReturn, Protocol, TypeVar, overload
 from weakref import WeakSet
 
@@ -239,6 +240,7 @@ class Caller:
         route = self._routes.get(tag)
         if route is None:
             self._deadlines.attach()
+            self._bus.thread = get_ident()  # a bus may be made in another thread than it is used in
             self._bus.capabilities.check(self.identity, "call", tag)  # whoever asks tells of a refusal, once
             self._routes[tag] = route = self._bus.routing.find(tag)
         return route

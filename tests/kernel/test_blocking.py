@@ -21,7 +21,15 @@ from aetherra.kernel import (
 )
 from aetherra.kernel.blocking import BlockingKernel
 from aetherra.kernel.plugin import Settings, handler
-from aetherra.registry import HandlerError, Message, MessageValidationError, NoHandlerError, Request, ServiceStatus
+from aetherra.registry import (
+    HandlerError,
+    Message,
+    MessageValidationError,
+    NoHandlerError,
+    Request,
+    ServiceStatus,
+    current_call,
+)
 
 
 class Greeting(Message, tag="blocking.greeting"):
@@ -173,3 +181,22 @@ class TestLife:
         assert {thread for thread in threading.enumerate() if "WorkerThread" not in repr(thread)} <= threads
         with pytest.raises(RuntimeError, match="portal is not running"):
             kept[0].plugins()
+
+
+class WhoAsks(Request[Greeting], tag="blocking.who_asks"):
+    pass
+
+
+class Asked(Plugin):
+    @handler
+    async def who(self, _: WhoAsks) -> Greeting:
+        call = current_call()
+        assert call is not None
+        return Greeting(f"{call.tag} by {call.caller}")
+
+
+def test_a_handler_that_never_waits_knows_no_call() -> None:
+    """Also where the kernel was made in another thread than its event loop runs in."""
+    with Kernel.blocking() as kernel:
+        kernel.add_plugin(Asked)
+        assert kernel.call(WhoAsks()).text == "blocking.who_asks by the host"
