@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -653,3 +654,19 @@ class TestWire:
                 await anyio.wait_all_tasks_blocked()
                 wire.close()
         assert len(errors) == 1
+
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_a_native_cancellation_loses_what_was_read(self) -> None:
+        """``Task.cancel()`` between the loop's read and the reader's turn leaves the bytes for the next."""
+        near, far = socket.socketpair(socket.AF_UNIX)
+        wire = UnixWire(near)
+        with far:
+            reading = asyncio.create_task(wire.receive())
+            await anyio.wait_all_tasks_blocked()
+            far.sendall(b"kept")
+            wire._on_readable()
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert await wire.receive() == b"kept"
+        wire.close()
