@@ -27,6 +27,7 @@ from aetherra.registry.errors import (
 from aetherra.registry.identity import HOST, Identity
 from aetherra.registry.line import CallLine
 from aetherra.registry.mailbox import Overflow
+from aetherra.registry.medium import Forgetful
 from aetherra.registry.messages import Message, Request
 from aetherra.registry.observer import Observer
 from aetherra.registry.route import Route, RouteStatistics
@@ -88,7 +89,7 @@ class Bus:
         self.deadlines = Deadlines(self.clock)
         self.routing = Routing(self.deadlines.settle, self._forget_lines)
         self.topics = Topics()
-        self.callers: WeakSet[Caller] = WeakSet()
+        self._callers: WeakSet[Forgetful] = WeakSet()
         self.observer: Observer | None = None
         self._unanswered = self._mistakes = self._timeouts = self._slow = 0
         self.leaf: Any = None
@@ -105,8 +106,12 @@ class Bus:
         self.observer = observer
         self._forget_lines()
 
+    def forget_lines_of(self, caller: Forgetful) -> None:
+        """Tell a caller whenever routes, grants or watchers change, for as long as it lives."""
+        self._callers.add(caller)
+
     def _forget_lines(self) -> None:
-        for caller in self.callers:
+        for caller in self._callers:
             caller.forget_lines()
 
     # As the host

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, NoReturn, Protocol, TypeVar, overload
-from weakref import WeakSet
+from typing import Any, NoReturn, TypeVar, overload
 
 import msgspec
 
@@ -22,9 +21,7 @@ from aetherra.registry.call import (
     leaf_call,
     suspendable_call,
 )
-from aetherra.registry.capabilities import Capabilities, Verb
-from aetherra.registry.clock import Clock
-from aetherra.registry.deadlines import Deadlines
+from aetherra.registry.capabilities import Verb
 from aetherra.registry.errors import (
     CallDepthError,
     CallTimeoutError,
@@ -41,6 +38,7 @@ from aetherra.registry.gate import Gate
 from aetherra.registry.identity import Identity
 from aetherra.registry.line import CallLine
 from aetherra.registry.mailbox import Overflow
+from aetherra.registry.medium import Medium
 from aetherra.registry.messages import (
     Message,
     Request,
@@ -51,42 +49,14 @@ from aetherra.registry.messages import (
     to_builtins,
     to_json,
 )
-from aetherra.registry.observer import Observer
 from aetherra.registry.route import Answer, Route
-from aetherra.registry.routing import Routing
 from aetherra.registry.subscription import Subscription, subscription_pattern
-from aetherra.registry.topics import Topics
 
 ReplyT = TypeVar("ReplyT")
 EventT = TypeVar("EventT", bound=Message)
 _DEEPEST = MAX_DEPTH - 1
 _WISHES = (KeyboardInterrupt, GeneratorExit)
 """To end the process, or the coroutine."""
-
-
-class Medium(Protocol):
-    """What a caller speaks on: all that it asks of a bus."""
-
-    clock: Clock
-    default_timeout: float
-    capabilities: Capabilities
-    deadlines: Deadlines
-    routing: Routing
-    topics: Topics
-    observer: Observer | None
-    callers: WeakSet[Caller]
-    leaf: Any
-    thread: int
-
-    def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> CallLine:
-        """Return the line of a caller's class of request to a route, as things are now."""
-        ...
-
-    def call_ended(self, call: Call, seconds: float, error: BaseException | None) -> None:
-        """Look at a call that was slow, or that is observed."""
-
-    def count_refused(self, who: Identity, tag: str, error: Exception) -> None:
-        """Count a call that reached no handler."""
 
 
 class Caller:
@@ -106,7 +76,7 @@ class Caller:
         self._foreign: dict[type, CallLine] = {}
         self._routes: dict[str, Route] = {}
         self._may_publish: set[type[Message]] = set()
-        bus.callers.add(self)
+        bus.forget_lines_of(self)
 
     def forget_lines(self) -> None:
         """Find each way anew, as routes or grants have changed."""
