@@ -15,6 +15,7 @@ from aetherra.kernel import Config, Kernel, Plugin, PluginContext, PluginLoadErr
 from aetherra.kernel.config import KernelConfig, PluginConfig
 from aetherra.kernel.manager import convert_settings
 from aetherra.kernel.testing import FakeClock
+from aetherra.registry import NoHandlerError, ServiceFailedError, ServiceStartingError, ServiceStoppingError
 
 HEADER = "from aetherra.plugins import Plugin, Request, Settings, handler\nimport sys, anyio, time\n"
 
@@ -426,3 +427,62 @@ class TestStopAll:
         assert "plugin 'stuck' (generation 1) was not stopped in time; it waits at" in caplog.text
         assert "await anyio.sleep_forever()  # the line" in caplog.text
         assert "plugin 'quick'" not in caplog.text
+
+
+ASKED = """
+class Ask(Request[None], tag="{name}.ask"):
+    pass
+
+class P(Plugin):
+    name = "{name}"
+
+    @handler
+    async def ask(self, _: Ask) -> None:
+        pass
+
+    async def start(self, ctx):
+        {start}
+"""
+
+
+class TestAbsence:
+    async def test_a_failed_plugins_callers_hear_that_nobody_answers(self, tmp_path: Path) -> None:
+        """They hear that it failed, and why; those of one that is removed, that it was stopped."""
+        config = files(
+            tmp_path, broken=ASKED.format(name="broken", start="1 / 0"), sound=ASKED.format(name="sound", start="pass")
+        )
+        async with Kernel(config) as kernel:
+            with pytest.raises(ServiceFailedError, match=r"'broken\.ask' is not answered.*has failed.*ZeroDivision"):
+                await kernel.call_tag("broken.ask")
+            assert await kernel.call_tag("sound.ask") is None
+            await kernel.remove_plugin("sound")
+            with pytest.raises(ServiceStoppingError, match=r"plugin 'sound' .* was stopped"):
+                await kernel.call_tag("sound.ask")
+
+    async def test_a_starting_plugins_callers_wait_or_hear_nothing(self, tmp_path: Path) -> None:
+        """While it starts, its callers are told so at once; then it answers."""
+        clock = FakeClock()
+        config = files(tmp_path, slow=ASKED.format(name="slow", start="await ctx.clock.sleep(5.0)"))
+        kernel = Kernel(config, clock=clock)
+        errors: list[Exception] = []
+
+        async def run(ready: anyio.Event, done: anyio.Event) -> None:
+            async with kernel:
+                assert await kernel.call_tag("slow.ask") is None
+                ready.set()
+                await done.wait()
+
+        ready, done = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, ready, done)
+            while not errors:
+                try:
+                    await kernel.bus.call_tag("slow.ask")
+                except ServiceStartingError as exc:
+                    errors.append(exc)
+                except NoHandlerError:  # its code is being imported, so nobody knows its tags yet
+                    await anyio.sleep(0.001)
+            await clock.advance(5.0)
+            await ready.wait()
+            done.set()
+        assert "is starting" in str(errors[0])
