@@ -20,6 +20,7 @@ from aetherra.kernel.plugin import HandlerMark, Plugin
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.spec import HandlerSpec, PluginSpec
 from aetherra.kernel.stacks import coroutine_stack
+from aetherra.kernel.threads import run_in_thread
 from aetherra.registry import (
     Gate,
     Identity,
@@ -421,24 +422,24 @@ class Generation:
     def _route(self, spec: HandlerSpec) -> Route:
         request_type: type[Request[Any]] = spec.message_type  # type: ignore[assignment]  # is_request was asked
         mark = spec.mark
-        gate = None if mark.limit is None else Gate(tag_of(request_type), mark.limit, mark.queue)
+        limit = mark.limit
+        gate = None if limit is None else Gate(tag_of(request_type), limit, mark.queue, kept=mark.blocking)
         bare = mark.timeout is None and not mark.blocking  # then nothing need stand between
-        answer = getattr(self.plugin, spec.method) if bare else self._answer(spec.method, mark)
+        answer = getattr(self.plugin, spec.method) if bare else self._answer(spec.method, mark, gate)
         return Route(request_type, answer, self.identity, spec.replies, gate=gate, fallback=mark.fallback)
 
     def _listen_by_mark(self, spec: HandlerSpec) -> None:
         mark = spec.mark
         self.listen(spec.message_type, self._answer(spec.method, mark), capacity=mark.capacity, overflow=mark.overflow)
 
-    def _answer(self, method: str, mark: HandlerMark) -> Callable[[Any], Awaitable[Message | None]]:
+    def _answer(
+        self, method: str, mark: HandlerMark, gate: Gate | None = None
+    ) -> Callable[[Any], Awaitable[Message | None]]:
         function: Callable[[Message], Any] = getattr(self.plugin, method)
 
         async def answer(message: Message) -> Message | None:
             if mark.blocking:
-                return cast(
-                    "Message | None",
-                    await anyio.to_thread.run_sync(function, message, abandon_on_cancel=True, limiter=self.threads),
-                )
+                return cast("Message | None", await run_in_thread(function, message, self.threads, gate))
             reply = function(message)
             return cast("Message | None", await reply if inspect.isawaitable(reply) else reply)
 

@@ -1,18 +1,22 @@
-"""Plugin code in a thread of its own, which can be left behind when it takes too long."""
+"""Plugin code in threads, which can be left behind when it takes too long."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import takewhile
 from typing import Generic, TypeVar
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 from anyio.lowlevel import current_token
 
 from aetherra.kernel.stacks import stack_text, thread_stack
+from aetherra.registry import Gate
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -81,3 +85,50 @@ class Errand(Generic[T]):
     def _discard(self) -> None:
         for result in self._results:
             self._unwanted(result)
+
+
+async def run_in_thread(
+    function: Callable[[A], T], argument: A, limiter: anyio.CapacityLimiter, gate: Gate | None
+) -> T:
+    """Call a plain function in a worker thread and return what it does; cancelled, leave the thread to itself.
+
+    The place that its caller has behind ``gate`` is given back when the function has returned, not before: a thread
+    that is left to itself is still inside.
+    """
+    if gate is None:
+        return await anyio.to_thread.run_sync(function, argument, abandon_on_cancel=True, limiter=limiter)
+    place = _Place(gate)
+    try:
+        return await anyio.to_thread.run_sync(place.call, function, argument, abandon_on_cancel=True, limiter=limiter)
+    except BaseException:
+        place.give_up()
+        raise
+
+
+class _Place:
+    """A place behind a gate, on its way from the event loop to a thread and back."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._lock = threading.Lock()
+        self._begun = self._left = False
+        self._token = current_token()
+
+    def call(self, function: Callable[[A], T], argument: A) -> T:
+        with self._lock:
+            if self._left:
+                raise RuntimeError("its caller has gone before it began")
+            self._begun = True
+        try:
+            return function(argument)
+        finally:
+            with suppress(RuntimeError):  # the event loop has ended without us
+                anyio.from_thread.run_sync(self._gate.leave, token=self._token)
+
+    def give_up(self) -> None:
+        """Leave, if the function was not even begun."""
+        with self._lock:
+            if self._begun or self._left:
+                return
+            self._left = True
+        self._gate.leave()

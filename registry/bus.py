@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import msgspec
 
-from aetherra.registry.call import BUSES, IN_A_SCOPE, Call
+from aetherra.registry.call import IN_A_SCOPE, Call, add_bus
 from aetherra.registry.caller import Caller
 from aetherra.registry.capabilities import Capabilities
 from aetherra.registry.clock import Clock, SystemClock
@@ -95,7 +95,7 @@ class Bus:
         self.leaf: Any = None
         self.thread = get_ident()
         self._host = Caller(self, HOST)
-        BUSES.add(self)
+        add_bus(self)
 
     def caller(self, identity: Identity) -> Caller:
         """Return what an identity calls, publishes and listens through."""

@@ -10,7 +10,7 @@ from itertools import count
 from math import inf
 from threading import get_ident
 from typing import Any, Literal, Protocol, cast
-from weakref import WeakSet
+from weakref import ref
 
 import msgspec
 
@@ -152,14 +152,13 @@ class Call(msgspec.Struct, eq=False):
         while call is not None:
             tags.append(call.tag)
             call = call.parent
-        return tuple(reversed(tags))
+        return tuple(tag for tag in reversed(tags) if tag)  # what is over, or was in another process, has none
 
 
 OVER = Line(HOST, "", "call")
 """The line of a call that is over, so that a context that was once in it keeps no plugin's code alive."""
 CURRENT: ContextVar[Call | None] = ContextVar("aetherra_call", default=None)
-"""The call that this context was last in; it is over once its ``task`` is ``None``. Nobody resets it: the next reader
-looks past what is over, which is cheaper, and right also where a task outlives the call that started it."""
+"""The call that this context is in; none, if its ``task`` is ``None``: a task may outlive the call that started it."""
 
 
 class Leafy(Protocol):
@@ -174,7 +173,13 @@ class Leafy(Protocol):
     thread: int
 
 
-BUSES: WeakSet[Leafy] = WeakSet()
+_buses: tuple[ref[Leafy], ...] = ()
+
+
+def add_bus(bus: Leafy) -> None:
+    """Let ``current_call`` ask a bus, for as long as it lives."""
+    global _buses  # noqa: PLW0603  # replaced as a whole, as another thread may be reading it
+    _buses = (*(known for known in _buses if known() is not None), ref(bus))
 
 
 def current_call() -> Call | None:
@@ -182,8 +187,9 @@ def current_call() -> Call | None:
 
     A task that a handler started is inside its call for as long as the call lasts.
     """
-    for bus in BUSES:
-        if bus.leaf is not None and bus.thread == get_ident():
+    for reference in _buses:
+        bus = reference()
+        if bus is not None and bus.leaf is not None and bus.thread == get_ident():
             return leaf_call(bus)
     return suspendable_call()
 
@@ -199,17 +205,17 @@ def leaf_call(bus: Leafy) -> Call:
 def suspendable_call() -> Call | None:
     """Return what ``current_call`` does, for code that awaits and so cannot be in a handler that never does."""
     call = CURRENT.get()
-    while call is not None and call.task is None:
-        call = call.parent
-    return call
+    return None if call is None or call.task is None else call
 
 
 @contextmanager
 def handling(line: Line, origin: Origin, now: float) -> Generator[Call]:
     """Be inside the handling of an event or an action until the body ends: what it says is of that conversation."""
     call = Call(line, inf, now, None, 0, IN_A_SCOPE, origin=origin)
+    before = CURRENT.get()
     CURRENT.set(call)
     try:
         yield call
     finally:
         call.task, call.line = None, OVER
+        CURRENT.set(before)

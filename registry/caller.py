@@ -26,8 +26,10 @@ from aetherra.registry.errors import (
     CallDepthError,
     CallTimeoutError,
     CapabilityError,
+    EventTimeoutError,
     HandlerBusyError,
     HandlerError,
+    MessageDefinitionError,
     MessageValidationError,
     ReplyTypeError,
     ServiceQuiescedError,
@@ -117,13 +119,13 @@ class Caller:
         bus = self._bus
         deadline = started + (bus.default_timeout if timeout is None else timeout)
         parent = CURRENT.get()
-        while parent is not None and parent.task is None:
-            parent = parent.parent
+        if parent is not None and parent.task is None:
+            parent = None
         if parent is not None:
             if parent.deadline < deadline:
                 deadline = parent.deadline
             if parent.depth >= _DEEPEST:
-                raise CallDepthError((*parent.chain, tag_of(type(request))))
+                self._refuse_depth(parent, tag_of(type(request)))
         line = self._lines.get(type(request))
         if line is None or not deadline > started:  # as NaN is not, either
             line, request = await self._find(request, started, deadline, parent)
@@ -137,15 +139,18 @@ class Caller:
                 reply = answer(request) if line.inline else await answer(request)
             except BaseException as exc:  # noqa: BLE001  # it is raised again, by its right name
                 self._fail(leaf_call(bus), exc)
-            if bus.leaf is not leaf:
-                bus.leaf.task, bus.leaf.line = None, OVER
-            bus.leaf = None
             if type(reply) is line.reply:
                 elapsed = monotonic() - started
                 line.durations.append(elapsed)
                 if elapsed > line.slow:
-                    bus.call_ended(Call(line, deadline, started, parent, 0, None), elapsed, None)
+                    bus.call_ended(leaf_call(bus), elapsed, None)
+                if bus.leaf is not leaf:
+                    bus.leaf.task, bus.leaf.line = None, OVER
+                bus.leaf = None
                 return reply  # type: ignore[return-value]  # a cast costs a call
+            if bus.leaf is not leaf:
+                bus.leaf.task, bus.leaf.line = None, OVER
+            bus.leaf = None
             if not inspect.isawaitable(reply):
                 return self._read_reply(line, reply)  # type: ignore[no-any-return]
             line.leaf = False  # a plain function around a coroutine function
@@ -182,9 +187,15 @@ class Caller:
             bus.call_ended(call, elapsed, None)
         call.task = None
         call.line = OVER
+        CURRENT.set(parent)
         if type(reply) is not line.reply:
             reply = self._read_reply(line, reply)
         return reply  # type: ignore[no-any-return]
+
+    def _refuse_depth(self, parent: Call, tag: str) -> NoReturn:
+        error = CallDepthError((*parent.chain, tag))
+        self._bus.count_refused(self.identity, tag, error)
+        raise error
 
     async def _find(
         self, request: Request[Any], now: float, deadline: float, parent: Call | None
@@ -192,6 +203,8 @@ class Caller:
         """Return the line of a request, and the request as its handler takes it; waits while its tag is parked."""
         request_type = type(request)
         tag = tag_of(request_type)
+        if not issubclass(request_type, Request):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise MessageDefinitionError(f"{tag!r} is an event, to be published; requests are called and submitted")
         try:
             await self._wait_parked(tag, now, deadline, parent)
             line = self._lines.get(request_type) or self._foreign.get(request_type)
@@ -215,18 +228,18 @@ class Caller:
             self._routes[tag] = route = self._bus.routing.find(tag)
         return route
 
-    async def _wait_parked(self, tag: str, now: float, deadline: float, parent: Call | None) -> None:
-        """Return when calls of a tag may go on, if there is still time for one then, and room on the stack."""
+    async def _wait_parked(self, tag: str, now: float, deadline: float, parent: Call | None) -> bool:
+        """Return when calls of a tag may go on, if there is still time for one, and whether they had to wait."""
         chain = (tag,) if parent is None else (*parent.chain, tag)
         seconds = deadline - now
         if not seconds > 0:
             raise CallTimeoutError(tag, seconds, "no time was left, it was not begun", chain)
         if self._bus.routing.parking(tag) is None:
-            return
+            return False
         with self._bus.clock.move_on_after(seconds):
             while (parking := self._bus.routing.parking(tag)) is not None:
                 await parking.wait(tag)
-            return
+            return True
         raise ServiceQuiescedError(tag, seconds, "its plugin is being swapped", chain)
 
     async def _answer_with_care(self, call: Call, answer: Answer, request: Request[Any]) -> Any:
@@ -253,7 +266,7 @@ class Caller:
             reply = answer(request)
             return await reply if inspect.isawaitable(reply) else reply
         finally:
-            if gate is not None:
+            if gate is not None and not gate.kept:
                 gate.leave()
 
     @staticmethod
@@ -284,13 +297,19 @@ class Caller:
             ended = self._deadlines.leave(call) and fault is None and not isinstance(exc, _WISHES)
         error = self._error(call, fault, ended=ended)
         elapsed = self._monotonic() - call.started
-        if error is not None:
-            call.line.route.errors += 1
+        route = call.line.route
+        if call.suspension is not None and call.suspension.ending == "refused" and isinstance(error, Exception):
+            route.calls -= 1  # it never reached the handler
+            self._bus.count_refused(self.identity, call.tag, error)
+        elif error is not None:
+            route.errors += 1
+            route.durations.append(elapsed)
         elif call.parent is not None and call.parent.suspension is not None:
             call.parent.suspension.trail = (call.tag, *_trail(call))
         if elapsed > call.line.slow:
             self._bus.call_ended(call, elapsed, error or exc)
         call.task, call.line = None, OVER
+        CURRENT.set(call.parent)
         if error is None or error is exc:
             raise exc
         raise error from (None if ended else fault)
@@ -302,7 +321,7 @@ class Caller:
             if suspension.ending == "stopped":
                 return ServiceStoppedError(route.tag, str(route.provider))
             route.timeouts += 1
-            state = f"{route.provider} was still at work and is cancelled"
+            state = f"{route.provider} was still at work, which is given up"
             return CallTimeoutError(route.tag, call.deadline - call.started, state, (*call.chain, *_trail(call)))
         refused = suspension is not None and suspension.ending == "refused"
         if fault is None or refused or isinstance(fault, CallDepthError):
@@ -332,14 +351,16 @@ class Caller:
         self, tag: str, read: Callable[[Any, type[Request[Any]]], Request[Any]], body: Any, timeout: float | None
     ) -> tuple[Route, Request[Any], float]:
         """Return the route of a tag, the request that a body stands for, and the seconds that are left for it."""
-        now = self._monotonic()
-        deadline = now + (self._bus.default_timeout if timeout is None else timeout)
+        seconds = self._bus.default_timeout if timeout is None else timeout
         try:
             route = self._routes.get(tag)
-            if route is None or not deadline > now:
-                await self._wait_parked(tag, now, deadline, suspendable_call())
+            if route is None or not seconds > 0:
+                now, parent = self._monotonic(), suspendable_call()
+                deadline = now + seconds if parent is None else min(now + seconds, parent.deadline)
+                if await self._wait_parked(tag, now, deadline, parent):
+                    seconds = deadline - self._monotonic()
                 route = self._open(tag)
-            return route, read(body, route.request_type), deadline - self._monotonic()
+            return route, read(body, route.request_type), seconds
         except Exception as exc:
             self._bus.count_refused(self.identity, tag, exc)
             raise
@@ -431,7 +452,7 @@ class Caller:
             async for event in events:
                 if where is None or where(event):
                     return event
-        raise CallTimeoutError(tag_of(what), seconds, "no event that was waited for came")
+        raise EventTimeoutError(tag_of(what), seconds, "none came that was waited for")
 
     def check(self, verb: Verb, tag: str) -> None:
         """Pass an act of this identity, log it, or refuse it, as the grants and the profile say.

@@ -15,7 +15,7 @@ from aetherra.registry.call import current_call
 from aetherra.registry.connection import GONE, Connection
 from aetherra.registry.errors import (
     AetherraError,
-    CallTimeoutError,
+    EventTimeoutError,
     MessageValidationError,
     ProtocolError,
 )
@@ -81,7 +81,7 @@ class RemoteHost:
         Raises:
             HandlerError: The handler raised; ``__cause__`` is a text of what, with a note of where.
             HostGoneError: The host closed the connection, or its process ended.
-            CallTimeoutError: No reply in time; the handler was cancelled.
+            EventTimeoutError: No reply in time; the handler was cancelled.
             MessageValidationError: The request does not fit the handler's, or the reply does not fit this one's.
             AetherraError: Whatever else the same call raises in the host.
         """
@@ -162,7 +162,7 @@ class RemoteHost:
         """Return the next event of a class for which ``where`` holds.
 
         Raises:
-            CallTimeoutError: There was none in time.
+            EventTimeoutError: There was none in time.
         """
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
         with anyio.move_on_after(seconds):
@@ -170,7 +170,7 @@ class RemoteHost:
                 async for event in events:
                     if where is None or where(event):
                         return event
-        raise CallTimeoutError(tag_of(what), seconds, "no event that was waited for came")
+        raise EventTimeoutError(tag_of(what), seconds, "none came that was waited for")
 
 
 def _encoded(tag: str, body: Any) -> bytes:

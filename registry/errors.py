@@ -167,6 +167,13 @@ class CallTimeoutError(AetherraError, TimeoutError):
         return f"no reply to {self.tag!r} within {self.timeout:g} s: {self.state}{inside}"
 
 
+class EventTimeoutError(CallTimeoutError):
+    """An event that was waited for did not come in time."""
+
+    def __str__(self) -> str:
+        return f"no event {self.tag!r} within {self.timeout:g} s: {self.state}"
+
+
 class ServiceQuiescedError(CallTimeoutError):
     """A call waited for a plugin that is being swapped, and its time was over first; no handler saw it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ MAX_FRAMES = 5
 """What of a traceback is told: the innermost calls."""
 MAX_TRACEBACK = 4 * 1024
 """Characters of these."""
+OURS = Path(__file__).parent
+"""Whose frames say nothing of the handler."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -46,7 +49,8 @@ def _where(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, HandlerError) else None
     if cause is None or cause.__traceback__ is None:
         return ""
-    lines = traceback.format_tb(cause.__traceback__, limit=-MAX_FRAMES)
+    frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if Path(frame.filename).parent != OURS]
+    lines = traceback.format_list(frames[-MAX_FRAMES:])
     return _told("".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)
 
 

@@ -16,11 +16,13 @@ class Gate:
         tag: What the handler answers; for errors.
         limit: Calls inside at a time.
         queue: Calls that may wait; one more is refused.
+        kept: Whether the handler itself leaves, when it is done: a worker thread outlasts who waits for it.
     """
 
-    __slots__ = ("_inside", "_waiting", "limit", "queue", "tag")
+    __slots__ = ("_inside", "_waiting", "kept", "limit", "queue", "tag")
 
-    def __init__(self, tag: str, limit: int, queue: int) -> None:
+    def __init__(self, tag: str, limit: int, queue: int, *, kept: bool = False) -> None:
+        self.kept = kept
         self.tag = tag
         self.limit = limit
         self.queue = queue

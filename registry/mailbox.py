@@ -6,7 +6,6 @@ from collections import deque
 from typing import Generic, Literal, TypeVar, get_args
 
 import anyio
-import anyio.lowlevel
 
 from aetherra.registry.wakeup import Wakeup, new_wakeup, wait, wake
 
@@ -61,16 +60,18 @@ class Mailbox(Generic[T]):
             self._wake_readers()
         return True
 
-    async def put(self, item: T) -> bool:
-        """Add something; a full mailbox first gives its reader a turn, or, with ``block``, all the time it takes.
+    def ask_turn(self) -> bool:
+        """Whether its reader should get a turn of the event loop before something is dropped.
 
-        A reader that does not take its turn gets no other until it has taken something: one that hangs costs
-        its writers nothing. A cancelled call adds nothing.
+        A reader that does not use its turn gets no other until it has taken something: one that hangs costs its
+        writers nothing.
         """
-        if self.full and self.overflow not in ("block", "latest") and not self._had_its_turn:
-            self._had_its_turn = True
-            await anyio.lowlevel.checkpoint()
-            await anyio.lowlevel.checkpoint()  # trio draws lots who goes first in a turn; after two, all have gone
+        wanted = self.full and not self._had_its_turn
+        self._had_its_turn = True
+        return wanted
+
+    async def put(self, item: T) -> bool:
+        """Add something; with ``block`` wait for room first. A cancelled call adds nothing."""
         while self.full and self.overflow == "block" and not self.closed:
             self._room = self._room or anyio.Event()
             await self._room.wait()

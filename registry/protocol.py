@@ -188,10 +188,21 @@ def decode(line: bytes) -> AnyFrame:
         ) from exc
 
 
+class _Identified(msgspec.Struct):
+    """What is sought in a line that is no frame."""
+
+    id: Id = 0
+
+
 def id_in(head: bytes) -> int:
-    """Return the id of a line that cannot be read, 0 unless it begins with ``op`` and ``id``."""
+    """Return the id of a line that cannot be read, 0 if it has none, or is cut and does not begin with it."""
     match = _OPENING.match(head)
-    return int(match[1]) if match else 0
+    if match:
+        return int(match[1])
+    try:
+        return msgspec.json.decode(head, type=_Identified).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
 
 
 def agree(mine: Hello, theirs: Hello) -> int:

@@ -12,9 +12,9 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aetherra.registry.client import RemoteHost, connect
-from aetherra.registry.errors import CallTimeoutError
+from aetherra.registry.errors import EventTimeoutError
 from aetherra.registry.listener import RemoteEvent
-from aetherra.registry.messages import Message, Request
+from aetherra.registry.messages import Message, Request, tag_of
 from aetherra.registry.protocol import RemoteOverflow
 
 EventT = TypeVar("EventT", bound=Message)
@@ -64,7 +64,7 @@ class BlockingHost:
         """Hear events from when the block is entered until it is left; see ``RemoteHost.listen``."""
         hearing: Any = self._host.listen(what, capacity=capacity, overflow=overflow)
         with self._portal.wrap_async_context_manager(hearing) as events:
-            yield BlockingListener(self._portal, events, str(what))
+            yield BlockingListener(self._portal, events, what if isinstance(what, str) else tag_of(what))
 
     def wait_for(
         self, what: type[EventT], *, where: Callable[[EventT], bool] | None = None, timeout: float | None = None
@@ -93,14 +93,14 @@ class BlockingListener(Generic[HeardT]):
         """Return the next event.
 
         Raises:
-            CallTimeoutError: There was none within ``timeout`` seconds; a later one is not lost.
+            EventTimeoutError: There was none within ``timeout`` seconds; a later one is not lost.
         """
         return self._portal.call(self._next, timeout)
 
     async def _next(self, timeout: float | None) -> HeardT:
         with anyio.move_on_after(timeout):
             return await anext(self._events)
-        raise CallTimeoutError(self._what, timeout or 0.0, "no event came")
+        raise EventTimeoutError(self._what, timeout or 0.0, "none came")
 
 
 @contextmanager

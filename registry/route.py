@@ -30,7 +30,7 @@ class RouteStatistics(msgspec.Struct, frozen=True):
         errors: How many of them had no reply: the handler raised, took too long, or returned the wrong type.
         in_hand: How many are not finished.
         waiting: How many of those wait for the handler's concurrency limit.
-        latency: Seconds that the last ones took.
+        latency: Seconds that the last ones took, whether or not they brought a reply.
     """
 
     tag: str

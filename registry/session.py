@@ -183,7 +183,7 @@ class Session:
 
     def _made_for(self, trace: str) -> AbstractContextManager[object]:
         """Have what the body says belong to a conversation that began in another process."""
-        line = Line(self._identity, str(self._identity), "action")
+        line = Line(self._identity, "", "action")
         return handling(line, Origin(new_id(), trace), self._bus.clock.monotonic())
 
     async def _listen(self, frame: Listen) -> None:

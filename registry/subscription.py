@@ -11,10 +11,10 @@ import anyio
 import msgspec
 
 from aetherra.registry.call import Call, Line, Origin, handling
-from aetherra.registry.errors import MessageValidationError
+from aetherra.registry.errors import MessageDefinitionError, MessageValidationError
 from aetherra.registry.identity import Identity
 from aetherra.registry.mailbox import Mailbox, Overflow
-from aetherra.registry.messages import Message, adapt, tag_of
+from aetherra.registry.messages import Message, Request, adapt, tag_of
 
 EventT_co = TypeVar("EventT_co", bound=Message, covariant=True)
 
@@ -123,4 +123,9 @@ class Subscription(Generic[EventT_co]):
 
 def subscription_pattern(what: Any) -> tuple[str, type[Message] | None]:
     """Return the pattern that a class, a tag or a pattern stands for, and the class if it is one."""
-    return (what, None) if isinstance(what, str) else (tag_of(what), what)
+    if isinstance(what, str):
+        return what, None
+    tag = tag_of(what)
+    if issubclass(what, Request):
+        raise MessageDefinitionError(f"{tag!r} is a request, which its one handler answers; events are heard")
+    return tag, what

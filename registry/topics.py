@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from typing import Any
+from weakref import WeakSet
 
+import anyio.lowlevel
 import msgspec
 
 from aetherra.registry.call import Call
@@ -44,12 +46,30 @@ class Topic:
         self.published = self.delivered = 0
 
     async def deliver_late(self, letter: Letter, full: list[Mailbox[Letter]]) -> int:
-        """Put an event into mailboxes that had no room for it, each by its policy, and return how many kept it."""
+        """Put an event into mailboxes that had no room for it, each by its policy, and return how many kept it.
+
+        Those that ask their publishers to wait come last. Cancelled, these go without, counted as dropped.
+        """
         kept = 0
-        for mailbox in full:
-            if await mailbox.put(letter):
-                self.delivered += 1
-                kept += 1
+        waited_for = [mailbox for mailbox in full if mailbox.overflow == "block"]
+        try:
+            others = [mailbox for mailbox in full if mailbox.overflow != "block"]
+            try:
+                turns = [mailbox.ask_turn() for mailbox in others]  # each is asked
+                if any(turns):
+                    await anyio.lowlevel.checkpoint()
+                    await anyio.lowlevel.checkpoint()  # trio draws lots who goes first in a turn; after two, all have
+            finally:
+                kept = sum(mailbox.put_nowait(letter) for mailbox in others)
+                self.delivered += kept
+            while waited_for:
+                delivered = await waited_for[0].put(letter)
+                del waited_for[0]
+                self.delivered += delivered
+                kept += delivered
+        finally:
+            for mailbox in waited_for:
+                mailbox.dropped += 1
         return kept
 
 
@@ -65,6 +85,7 @@ class Topics:
         self._topics: dict[str, Topic] = {}
         self._audiences: dict[type[Message], tuple[Topic, tuple[Mailbox[Letter], ...]]] = {}
         self._retained: dict[str, Letter] = {}
+        self._known: dict[str, WeakSet[type[Message]]] = {}
         self._past_dropped = 0
 
     def deliver(
@@ -83,7 +104,7 @@ class Topics:
         full: list[Mailbox[Letter]] | None = None
         kept = 0
         for mailbox in mailboxes:
-            if len(mailbox.items) < mailbox.capacity:
+            if len(mailbox.items) < mailbox.capacity or mailbox.overflow == "latest":
                 kept += mailbox.put_nowait(letter)
             elif full is None:
                 full = [mailbox]
@@ -110,6 +131,7 @@ class Topics:
             self._audiences.clear()
         audience = (self._topic(tag), tuple(sub.mailbox for sub in self._subscriptions if sub.hears(tag)))
         self._audiences[type(event)] = audience
+        self._know(type(event))
         return audience
 
     def _topic(self, tag: str) -> Topic:
@@ -121,6 +143,8 @@ class Topics:
             return
         self._subscriptions.append(subscription)
         self._audiences.clear()
+        if subscription.event_type is not None:
+            self._know(subscription.event_type)
         for tag, letter in self._retained.items():
             if subscription.hears(tag):
                 self._topic(tag).delivered += subscription.mailbox.put_nowait(letter)
@@ -138,13 +162,15 @@ class Topics:
         Raises:
             UnknownEventError: There is none.
         """
-        known: list[type[Message]] = [cls for cls in self._audiences if cls.__struct_config__.tag == tag]
-        known += [sub.event_type for sub in self._subscriptions if sub.event_type is not None and sub.pattern == tag]
+        known = self._known.get(tag)
         if not known:
-            tags = {str(cls.__struct_config__.tag) for cls in self._audiences}
-            tags |= {sub.pattern for sub in self._subscriptions if sub.event_type is not None}
+            tags = [other for other, classes in self._known.items() if classes]
             raise UnknownEventError(tag, difflib.get_close_matches(tag, tags, n=3))
         return max(known, key=lambda cls: len(cls.__struct_fields__))
+
+    def _know(self, event_type: type[Message]) -> None:
+        """Remember a class of events for as long as it lives, which is as long as its plugin's code does."""
+        self._known.setdefault(tag_of(event_type), WeakSet()).add(event_type)
 
     # What is retained
 

@@ -128,8 +128,8 @@ class UnixWire:
         try:
             return await receiver
         except asyncio.CancelledError:
-            if receiver.done() and not receiver.cancelled():  # both came at once: what was read is for the next
-                self._early = receiver.result()
+            if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
+                self._early = receiver.result()  # both came at once: what was read is for the next
             raise
         finally:
             self._receiver = None

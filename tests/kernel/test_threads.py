@@ -7,7 +7,8 @@ import threading
 import anyio
 import pytest
 
-from aetherra.kernel.threads import Errand
+from aetherra.kernel.threads import Errand, run_in_thread
+from aetherra.registry import Gate
 
 
 class TestErrand:
@@ -54,3 +55,44 @@ class TestErrand:
         release.set()
         assert discarded.wait(10)
         assert unwanted == ["late"]
+
+
+class TestGated:
+    async def test_a_thread_that_is_left_gives_its_place_away(self) -> None:
+        """However many callers give up, no more threads are inside than the gate lets in."""
+        gate, limiter = Gate("a.b", 1, 10, kept=True), anyio.CapacityLimiter(10)
+        go_on = threading.Event()
+        inside: list[int] = []
+        most: list[int] = []
+
+        def work(number: int) -> int:
+            inside.append(number)
+            most.append(len(inside))
+            go_on.wait(20)
+            inside.remove(number)
+            return number
+
+        async def call(number: int, seconds: float) -> None:
+            with anyio.move_on_after(seconds):
+                await gate.enter()
+                await run_in_thread(work, number, limiter, gate)
+
+        for number in range(4):
+            await call(number, 0.02)
+        assert most == [1]
+        go_on.set()
+        with anyio.fail_after(10):
+            await gate.enter()
+            assert await run_in_thread(work, 9, limiter, gate) == 9
+            await gate.enter()
+        assert max(most) == 1
+
+    async def test_a_call_that_never_began_keeps_its_place(self) -> None:
+        """Cancelled while it waits for a thread, it gives its place back at once."""
+        gate, limiter = Gate("a.b", 1, 10, kept=True), anyio.CapacityLimiter(1)
+        await limiter.acquire_on_behalf_of(self)
+        with anyio.move_on_after(0.02):
+            await gate.enter()
+            await run_in_thread(str, 1, limiter, gate)
+        with anyio.fail_after(5):
+            await gate.enter()

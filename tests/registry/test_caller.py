@@ -26,6 +26,7 @@ from aetherra.registry import (
     HandlerError,
     Identity,
     Message,
+    MessageDefinitionError,
     NoHandlerError,
     ReplyTypeError,
     Request,
@@ -197,6 +198,51 @@ class TestDeadlines:
             await world.host.call(Outer(), timeout=1.0)
             await world.clock.advance(10.0)
         assert replies == [Done("at once")]
+
+    async def test_a_task_that_outlives_its_call_falls_into_that_calls_own(self) -> None:
+        """Once the handler that started it is done, it is not bound by those who had called that handler either."""
+        world = World()
+        left: list[Any] = []
+
+        async with anyio.create_task_group() as outliving:
+
+            async def later() -> None:
+                await world.clock.sleep(0.1)
+                left.append(current_call())
+                await world.a.call(Third(), timeout=5.0)
+                left.append("answered")
+
+            async def inner(_: Inner) -> Done:
+                outliving.start_soon(later)
+                await anyio.lowlevel.checkpoint()
+                return Done()
+
+            async def outer(_: Outer) -> Done:
+                await world.a.call(Inner())
+                return await forever(_)
+
+            async def third(_: Third) -> Done:
+                await world.clock.sleep(1.0)
+                return Done()
+
+            world.answer(Outer, outer)
+            world.answer(Inner, inner, B)
+            world.answer(Third, third, B)
+            errors: list[Any] = []
+            outliving.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=0.5), errors))
+            await world.clock.advance(2.0)
+        assert left == [None, "answered"]
+        assert [error.chain for error in errors] == [("a.outer",)]
+
+    async def test_a_call_by_name_forgets_the_timeout_that_was_asked(self) -> None:
+        """The error says what the caller said."""
+        world = World()
+        world.answer(Outer, forever)
+        errors: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.errors_of(lambda: world.host.call_tag("a.outer", timeout=0.3), errors))
+            await world.clock.advance(0.3)
+        assert [error.timeout for error in errors] == [0.3]
 
     async def test_a_scope_opened_before_the_first_wait_misnests(self) -> None:
         """A deadline that comes while the handler is inside scopes of its own ends it in order."""
@@ -538,6 +584,16 @@ class TestHandlers:
         assert current_call() is None
 
 
+class TestKinds:
+    async def test_an_event_can_be_called_and_a_request_heard(self) -> None:
+        """Each mistake says what the thing is for."""
+        world = World()
+        with pytest.raises(MessageDefinitionError, match=r"'a\.said' is an event, to be published"):
+            await world.host.call(Said())  # type: ignore[arg-type]
+        with pytest.raises(MessageDefinitionError, match=r"'a\.outer' is a request, which its one handler answers"):
+            world.host.listen(Outer)
+
+
 class TestLimits:
     async def test_more_are_inside_than_the_limit_allows(self) -> None:
         """Calls wait in order for a place; beyond the queue one more is refused, and says so."""
@@ -566,6 +622,8 @@ class TestLimits:
         (error,) = errors
         assert isinstance(error, HandlerBusyError)
         assert "2 calls in hand and 3 wait" in str(error)
+        assert (route.calls, route.errors) == (5, 0)
+        assert (world.bus.statistics().calls, world.bus.statistics().call_errors) == (6, 1)
 
     async def test_who_gives_up_waiting_keeps_its_place(self) -> None:
         """A call that is late while it waits for its turn is gone, and who has the turn hands it on."""
@@ -747,6 +805,33 @@ class TestSlowCalls:
         assert world.bus.statistics().slow == 1
         (record,) = [record for record in caplog.records if "took" in record.message]
         assert "a call of 'a.outer' by plugin 'a' (generation 1) took 2.000 s" in record.message
+
+    async def test_the_log_names_another_conversation(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A handler that never waits is in the conversation that its slow call is logged with."""
+        world = World(slow_call=1.0)
+        traces: list[str] = []
+
+        def outer(_: Outer) -> Done:
+            call = current_call()
+            assert call is not None
+            traces.append(call.trace_id)
+            world.clock._now += 2.0
+            return Done()
+
+        world.answer(Outer, outer)
+        await world.host.call(Outer())
+        (record,) = [record for record in caplog.records if "took" in record.message]
+        assert record.message.endswith(f"in conversation {traces[0]}")
+
+    async def test_a_call_that_failed_took_no_time(self) -> None:
+        """The quantiles are of all calls, also of those that were late."""
+        world = World()
+        route = world.answer(Outer, forever)
+        errors: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=2.0), errors))
+            await world.clock.advance(2.0)
+        assert route.statistics().latency.p99 == 2.0
 
     async def test_the_quantiles_are_not_those_of_the_calls(self) -> None:
         """A route tells how long its last calls took."""

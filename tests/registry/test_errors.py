@@ -28,6 +28,7 @@ EXAMPLES: list[AetherraError] = [
     errors.ServiceConflictError("greeter", "the host", "plugin 'x' (generation 1)"),
     errors.CallTimeoutError("a.b", 1.5, "it is being swapped"),
     errors.CallTimeoutError("a.b", 1.5, "it was at work", ("a.b", "c.d")),
+    errors.EventTimeoutError("a.b", 1.5, "none came"),
     errors.ServiceQuiescedError("a.b", 1.5, "its plugin is being swapped", ("a.b",)),
     errors.CallDepthError(["a.b", "c.d"] * 6),
     errors.HandlerBusyError("a.b", 4, 100),

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aetherra.kernel.testing import FakeClock
-from aetherra.registry import Bus, CallTimeoutError, Identity, Message
+from aetherra.registry import Bus, CallTimeoutError, Identity, Message, UnknownEventError
 
 OLD = Identity("plugin", "probe", 1)
 
@@ -125,3 +125,36 @@ class TestFull:
                 group.cancel_scope.cancel()
             assert len(turns) <= 4
             assert (len(stuck.mailbox), stuck.dropped) == (10, 990)
+
+    async def test_a_stuck_publisher_keeps_the_event_from_others(self) -> None:
+        """One that blocks its publishers is served last; if the publisher gives up, what it missed is counted."""
+        events = bus()
+        with (
+            events.subscribe(Reading, capacity=1, overflow="block") as stuck,
+            events.subscribe(Reading, overflow="latest") as latest,
+            events.subscribe(Reading, capacity=1) as oldest,
+        ):
+            await events.publish(Reading(1.0))
+            async with anyio.create_task_group() as group:
+                group.start_soon(events.publish, Reading(2.0))
+                await anyio.wait_all_tasks_blocked()
+                group.cancel_scope.cancel()
+            heard = [[letter.event for letter in sub.mailbox.items] for sub in (stuck, latest, oldest)]
+            assert heard == [[Reading(1.0)], [Reading(2.0)], [Reading(2.0)]]
+            assert [sub.dropped for sub in (stuck, latest, oldest)] == [1, 1, 1]
+        (topic,) = events.statistics().topics
+        assert topic.delivered == 5
+
+
+class TestKnown:
+    async def test_who_comes_and_goes_changes_what_is_known(self) -> None:
+        """A class of events is known from when it is first published or heard, for as long as it lives."""
+        events = bus()
+        with pytest.raises(UnknownEventError):
+            events.topics.event_type("probe.reading")
+        await events.publish(Reading(1.0), retain=True)
+        with events.subscribe("probe.*"):
+            assert events.topics.event_type("probe.reading") is Reading
+        assert events.topics.event_type("probe.reading") is Reading
+        with pytest.raises(UnknownEventError, match=r"probe\.reading"):
+            events.topics.event_type("probe.reding")
