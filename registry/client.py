@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, overload
 import anyio
 import msgspec
 
+from aetherra.registry.beside import tasks_beside
 from aetherra.registry.call import current_call
 from aetherra.registry.connection import GONE, Connection
 from aetherra.registry.errors import (
@@ -220,24 +221,16 @@ async def talk_over(
         NoHostError: The other end closes without a word.
         ProtocolError: It is no host, or speaks another version.
     """
-    failure: Exception | None = None
     try:
         connection = Connection(wire, max_frame=max_frame)
         hello = await _greet(connection, name, where)
-        async with anyio.create_task_group() as group:
+        async with tasks_beside() as group:
             exchange = Exchange(connection, hello, group)
             group.start_soon(exchange.read)
             group.start_soon(exchange.watch)
-            try:
-                yield RemoteHost(exchange)
-            except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
-                failure = exc
-            finally:
-                group.cancel_scope.cancel()
+            yield RemoteHost(exchange)
     finally:
         wire.close()
-    if failure is not None:
-        raise failure
 
 
 async def _greet(connection: Connection, name: str, where: str) -> Hello:

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from aetherra.registry.beside import tasks_beside
 from aetherra.registry.bus import Bus
 from aetherra.registry.connection import GONE, Connection
 from aetherra.registry.errors import AetherraError, ProtocolError, is_signal
@@ -45,20 +46,12 @@ async def serve(bus: Bus, path: Path, *, name: str = "aetherra", max_frame: int 
     """
     clients = Clients(bus, name, max_frame)
     listener = UnixListener(path)
-    failure: Exception | None = None
     try:
-        async with anyio.create_task_group() as group:
+        async with tasks_beside() as group:
             group.start_soon(_accept, listener, clients)
-            try:
-                yield
-            except Exception as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
-                failure = exc
-            finally:
-                group.cancel_scope.cancel()
+            yield
     finally:
         listener.close()
-    if failure is not None:
-        raise failure
 
 
 async def _accept(listener: UnixListener, clients: Clients) -> None:
