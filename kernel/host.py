@@ -84,7 +84,7 @@ class HookCaller:
         """Have the bus tell a watcher if any plugin watches."""
         watched = any(hasattr(listener, hook) for listener in self._listeners.values() for hook in WATCHING)
         if self._bus is not None and watched != (self._bus.observer is not None):
-            self._bus.observe(HookObserver(self) if watched else None)
+            self._bus.observe(HookObserver(self.call) if watched else None)
 
     def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """Call each implementation and yield its plugin's name and what it returned, unless that is ``None``.

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from aetherra.registry import Call, Identity, Message, Request
 
 
-class _Hooks(Protocol):
-    def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
-        """Call each implementation of a hook."""
-        ...
-
-
 class HookObserver:
-    """Calls ``before_call``, ``after_call``, ``event_published`` and ``act_refused``; one that raises is logged."""
+    """Calls ``before_call``, ``after_call``, ``event_published`` and ``act_refused``; one that raises is logged.
 
-    def __init__(self, hooks: _Hooks) -> None:
-        self._hooks = hooks
+    Args:
+        call: Calls each implementation of a hook with these arguments, and yields what they return.
+    """
+
+    def __init__(self, call: Callable[..., Iterator[tuple[str, Any]]]) -> None:
+        self._call = call
 
     def before_call(self, call: Call, request: Request[Any]) -> None:
         """Tell of a request that is about to reach its handler."""
@@ -37,5 +35,5 @@ class HookObserver:
         self._tell("act_refused", who=who, tag=tag, error=error)
 
     def _tell(self, hook: str, **arguments: Any) -> None:
-        for _ in self._hooks.call(hook, **arguments):
+        for _ in self._call(hook, **arguments):
             pass
