@@ -11,6 +11,7 @@ import msgspec
 from aetherra.hmr.errors import SwapCode, SwapError
 from aetherra.kernel import Candidate, PluginLoadError, Swapper
 from aetherra.kernel.generation import Generation
+from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
 
 Promise = Literal["contract", "tags", "none"]
@@ -61,9 +62,10 @@ class Attempt:
         candidate: Candidate | None = None
         try:
             self.step = "probe_failed"
+            code = self._swapper.read(self._plugin, loaded)
             if self._promise == "contract":
-                await self._refuse_broken_promises(loaded)
-            candidate = await self._swapper.prepare(self._plugin, loaded)
+                await self._refuse_broken_promises(code)
+            candidate = await self._swapper.prepare(self._plugin, code)
             await candidate.generation.self_test()
             self.step = "quiesce_timeout"
             async with self._swapper.quiesced(self._plugin, timeout=self._drain_timeout) as serving:
@@ -81,11 +83,11 @@ class Attempt:
                 raise
             raise self._error(exc) from exc
 
-    async def _refuse_broken_promises(self, loaded: Loaded) -> None:
+    async def _refuse_broken_promises(self, new: Code) -> None:
         """Compare what the new code promises with what the old one did, before any of it starts."""
         from aetherra.hmr.promises import broken_promises, is_new_major  # noqa: PLC0415  # not at the host's start
 
-        old, new = self._swapper.serving(self._plugin), self._swapper.read(self._plugin, loaded)
+        old = self._swapper.serving(self._plugin)
         if old is None:
             return
         if is_new_major(old.spec, new.spec):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aetherra.kernel.contracts import plugin_contract, told_tags
+from aetherra.kernel.manager import Code
 from aetherra.kernel.spec import PluginSpec
-from aetherra.kernel.swap import Code
 from aetherra.registry.contract import Change, breaking, compare
 
 

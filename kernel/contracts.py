@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from aetherra.kernel.code import CodeGeneration
+from aetherra.kernel.manager import Code
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.spec import PluginSpec
-from aetherra.kernel.swap import Code
 from aetherra.registry import HOST, Message, Request, Route, tag_of
 from aetherra.registry.contract import ContractError
 from aetherra.registry.document import Declared, contract_document

@@ -65,6 +65,13 @@ class PluginInfo(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Code(msgspec.Struct, frozen=True):
+    """Loaded code, and what it declares."""
+
+    loaded: Loaded
+    spec: PluginSpec
+
+
 class Entry:
     """A plugin over time: its source, and the generation that serves."""
 
@@ -99,6 +106,12 @@ class Entry:
         if self.loaded is not None:
             self.loaded.unload()
             self.loaded = None
+
+    def code(self) -> Code | None:
+        """Return the code that serves, ``None`` if none does."""
+        if self.generation is None or self.loaded is None or self.spec is None:
+            return None
+        return Code(self.loaded, self.spec)
 
     def info(self) -> PluginInfo:
         """Return a snapshot."""

@@ -18,7 +18,6 @@ from aetherra.kernel.config import Config
 from aetherra.kernel.host import HookCaller
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
-from aetherra.kernel.swap import Code
 from aetherra.kernel.watchdog import Watchdog
 from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
 
@@ -175,11 +174,7 @@ class KernelService:
         from aetherra.kernel.contracts import host_contract  # noqa: PLC0415  # for who asks, not at the host's start
 
         routes = self._registry.bus.routes()
-        plugins = [
-            Code(entry.loaded, entry.spec)
-            for entry in self._plugins.entries()
-            if entry.generation is not None and entry.spec is not None and entry.loaded is not None
-        ]
+        plugins = [code for entry in self._plugins.entries() if (code := entry.code()) is not None]
         return m.HostContract(await anyio.to_thread.run_sync(host_contract, routes, plugins))
 
     async def _on_maintain(self, request: m.Maintain) -> m.CycleReport:

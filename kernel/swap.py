@@ -12,16 +12,9 @@ import msgspec
 from aetherra.kernel.errors import PluginLoadError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
-from aetherra.kernel.manager import Entry, PluginManager
+from aetherra.kernel.manager import Code, Entry, PluginManager
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.spec import PluginSpec
-
-
-class Code(msgspec.Struct, frozen=True):
-    """Loaded code, and what it declares."""
-
-    loaded: Loaded
-    spec: PluginSpec
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -54,8 +47,8 @@ class Swapper:
         Raises:
             PluginNotFoundError: There is no such plugin.
         """
-        entry = self._plugins.entry(plugin)
-        return entry.loaded if entry.generation is not None else None
+        code = self.serving(plugin)
+        return None if code is None else code.loaded
 
     async def load(self, plugin: str) -> Loaded:
         """Load a plugin's code as it is on disk, in a worker thread.
@@ -73,10 +66,7 @@ class Swapper:
         Raises:
             PluginNotFoundError: There is no such plugin.
         """
-        entry = self._plugins.entry(plugin)
-        if entry.generation is None or entry.loaded is None or entry.spec is None:
-            return None
-        return Code(entry.loaded, entry.spec)
+        return self._plugins.entry(plugin).code()
 
     def read(self, plugin: str, loaded: Loaded) -> Code:
         """Read what loaded code declares.
@@ -87,15 +77,14 @@ class Swapper:
         """
         return Code(loaded, self._plugins.read_spec(self._living(plugin), loaded))
 
-    async def prepare(self, plugin: str, loaded: Loaded) -> Candidate:
-        """Make a generation of loaded code and start it apart.
+    async def prepare(self, plugin: str, code: Code) -> Candidate:
+        """Make a generation of code that was loaded and read, and start it apart.
 
         Raises:
             PluginLoadError: It could not be configured or started; nothing of it is left but the loaded code.
         """
-        entry = self._living(plugin)
-        spec = self._plugins.read_spec(entry, loaded)
-        return Candidate(loaded, spec, await self._plugins.make_generation(entry, spec))
+        generation = await self._plugins.make_generation(self._living(plugin), code.spec)
+        return Candidate(code.loaded, code.spec, generation)
 
     async def discard(self, candidate: Candidate) -> None:
         """Stop a candidate that will not serve."""

@@ -113,7 +113,8 @@ class Rig:
         return Taker.swapper
 
     async def prepare(self) -> Candidate:
-        return await self.swapper.prepare("room", await self.swapper.load("room"))
+        loaded = await self.swapper.load("room")
+        return await self.swapper.prepare("room", self.swapper.read("room", loaded))
 
     async def take_over(self, candidate: Candidate) -> None:
         async with self.swapper.quiesced("room", timeout=5.0):
