@@ -19,8 +19,8 @@ from aetherra.registry.identity import HOST, Identity
 
 MAX_DEPTH = 100
 """Calls that may be inside one another; a cycle of handlers that never wait ends here, before the stack does."""
-Ending = Literal["", "late", "stopped", "refused"]
-"""Why a call ends before its handler is done: it is late, its plugin is stopped, or it never got inside."""
+Ending = Literal["", "late", "stopped"]
+"""Why a call is ended before its handler is done: it is late, or its plugin is stopped."""
 IN_A_SCOPE = object()
 """What stands for the task of a call that a cancel scope holds to its deadline."""
 _PROCESS = f"{os.getpid():x}-{os.urandom(4).hex()}"

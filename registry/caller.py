@@ -36,7 +36,6 @@ from aetherra.registry.errors import (
     ServiceStoppedError,
     fault_in,
 )
-from aetherra.registry.gate import Gate
 from aetherra.registry.identity import Identity
 from aetherra.registry.line import CallLine
 from aetherra.registry.mailbox import Overflow
@@ -139,21 +138,20 @@ class Caller:
                 reply = answer(request) if line.inline else await answer(request)
             except BaseException as exc:  # noqa: BLE001  # it is raised again, by its right name
                 self._fail(leaf_call(bus), exc)
-            if type(reply) is line.reply:
+            replied = type(reply) is line.reply or not inspect.isawaitable(reply)
+            if replied:
                 elapsed = monotonic() - started
                 line.durations.append(elapsed)
                 if elapsed > line.slow:
                     bus.call_ended(leaf_call(bus), elapsed, None)
-                if bus.leaf is not leaf:
-                    bus.leaf.task, bus.leaf.line = None, OVER
-                bus.leaf = None
-                return reply  # type: ignore[return-value]  # a cast costs a call
             if bus.leaf is not leaf:
                 bus.leaf.task, bus.leaf.line = None, OVER
             bus.leaf = None
-            if not inspect.isawaitable(reply):
-                return self._read_reply(line, reply)  # type: ignore[no-any-return]
-            line.leaf = False  # a plain function around a coroutine function
+            if replied:
+                if type(reply) is not line.reply:
+                    reply = self._read_reply(line, reply)
+                return reply  # type: ignore[no-any-return]
+            line.leaf = line.plain = route.leaf = False  # a plain function around a coroutine function
             answer = partial(_same, reply)
 
         depth = 0 if parent is None else parent.depth + 1
@@ -261,22 +259,16 @@ class Caller:
         if observer is not None:
             observer.before_call(call, request)
         if gate is not None:
-            await self._enter(gate, call)
+            try:
+                await gate.enter()
+            except HandlerBusyError as exc:
+                raise _RefusedError from exc
         try:
             reply = answer(request)
             return await reply if inspect.isawaitable(reply) else reply
         finally:
             if gate is not None and not gate.kept:
                 gate.leave()
-
-    @staticmethod
-    async def _enter(gate: Gate, call: Call) -> None:
-        try:
-            await gate.enter()
-        except HandlerBusyError:
-            call.suspension = call.suspension or Suspension()
-            call.suspension.ending = "refused"
-            raise
 
     def _read_reply(self, line: CallLine, reply: Any) -> Any:
         """Return a reply as the caller's request names it."""
@@ -295,10 +287,10 @@ class Caller:
             ended = isinstance(exc, _EndedError)
         else:
             ended = self._deadlines.leave(call) and fault is None and not isinstance(exc, _WISHES)
-        error = self._error(call, fault, ended=ended)
+        error = exc.__cause__ if isinstance(exc, _RefusedError) else self._error(call, fault, ended=ended)
         elapsed = self._monotonic() - call.started
         route = call.line.route
-        if call.suspension is not None and call.suspension.ending == "refused" and isinstance(error, Exception):
+        if isinstance(exc, _RefusedError) and isinstance(error, Exception):
             route.calls -= 1  # it never reached the handler
             self._bus.count_refused(self.identity, call.tag, error)
         elif error is not None:
@@ -312,7 +304,7 @@ class Caller:
         CURRENT.set(call.parent)
         if error is None or error is exc:
             raise exc
-        raise error from (None if ended else fault)
+        raise error from (fault if isinstance(error, HandlerError) else None)
 
     def _error(self, call: Call, fault: BaseException | None, *, ended: bool) -> BaseException | None:
         """Return the error that a call ended with; ``None`` for a cancellation from outside or a wish to end all."""
@@ -323,8 +315,7 @@ class Caller:
             route.timeouts += 1
             state = f"{route.provider} was still at work, which is given up"
             return CallTimeoutError(route.tag, call.deadline - call.started, state, (*call.chain, *_trail(call)))
-        refused = suspension is not None and suspension.ending == "refused"
-        if fault is None or refused or isinstance(fault, CallDepthError):
+        if fault is None or isinstance(fault, CallDepthError):
             return fault
         return HandlerError.of(route.provider, route.tag, fault)
 
@@ -445,7 +436,7 @@ class Caller:
             timeout: Seconds; ``None`` means the host's default.
 
         Raises:
-            CallTimeoutError: There was none in time.
+            EventTimeoutError: There was none in time.
         """
         seconds = self._bus.default_timeout if timeout is None else timeout
         with self.listen(what) as events, self._bus.clock.move_on_after(seconds):
@@ -470,6 +461,10 @@ class Caller:
 
 class _EndedError(Exception):
     """The scope around a call has cancelled it."""
+
+
+class _RefusedError(Exception):
+    """The gate before a handler let a call not even wait; the cause is what its caller is told."""
 
 
 def _trail(call: Call) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dis
-import inspect
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +12,6 @@ from aetherra.registry.messages import Request, message_classes, reply_annotatio
 if TYPE_CHECKING:
     from aetherra.registry.route import Route
 
-_WAITS = frozenset({"GET_AWAITABLE", "SEND", "YIELD_VALUE", "YIELD_FROM"})
-"""Operations of which a coroutine function has at least one if it can wait for anything."""
-
 
 class CallLine(Line):
     """From a caller's class of request to a route.
@@ -26,7 +21,8 @@ class CallLine(Line):
         durations: Where the route keeps how long its calls took.
         leaf: Whether the handler can be called with nothing around it, as it never waits: a plain function, or a
             coroutine function without an ``await``.
-        plain: Whether the handler is awaited as it is: nobody watches, and it has no concurrency limit.
+        plain: Whether the handler is awaited as it is: nobody watches, it has no concurrency limit, and what it returns
+            is known to want that, or not to.
         inline: Whether it is a plain function.
         foreign: Whether the caller's class of request is another than the handler's.
         replies: What the caller's class of request is answered with.
@@ -42,15 +38,10 @@ class CallLine(Line):
         self.route = route
         self.answer: Any = route.answer
         self.durations = route.durations
-        self.plain = route.gate is None and not observed
-        self.inline = not inspect.iscoroutinefunction(route.answer)
-        self.leaf = self.plain and (self.inline or _never_waits(route.answer))
+        bare = route.gate is None and not observed
+        self.inline = route.inline
+        self.leaf = bare and route.is_leaf()
+        self.plain = bare and (self.leaf or not self.inline)
         self.foreign = request_type is not route.request_type
         self.replies = message_classes(reply_annotation(request_type)) if self.foreign else route.replies
         self.reply: type | None = route.replies[0] if len(route.replies) == 1 and not self.foreign else None
-
-
-def _never_waits(function: Any) -> bool:
-    """Whether a coroutine function has no place to wait at."""
-    function = getattr(function, "__func__", function)
-    return inspect.isfunction(function) and not any(step.opname in _WAITS for step in dis.get_instructions(function))

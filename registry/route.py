@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +18,8 @@ from aetherra.registry.identity import Identity
 from aetherra.registry.latency import KEPT, Latency
 from aetherra.registry.messages import Message, Request, adapt, message_classes, reply_annotation, tag_of
 
+_WAITS = frozenset({"GET_AWAITABLE", "SEND", "YIELD_VALUE", "YIELD_FROM"})
+"""Operations of which a coroutine function has at least one if it can wait for anything."""
 Answer = Callable[[Any], Awaitable[Message | None]] | Callable[[Any], Message | None]
 """What stands behind a route: a request in, its reply out, at once or awaited."""
 
@@ -52,6 +56,8 @@ class Route:
         replies: What it may return, where the request does not say.
         gate: Bounds its concurrency; ``None`` for no bound.
         fallback: Whether it answers only while nobody else does.
+
+    ``inline`` says whether the handler is a plain function.
     """
 
     __slots__ = (
@@ -63,6 +69,8 @@ class Route:
         "fallback",
         "gate",
         "in_hand",
+        "inline",
+        "leaf",
         "provider",
         "replies",
         "request_type",
@@ -92,7 +100,18 @@ class Route:
         self.durations: deque[float] = deque(maxlen=KEPT)
         self.in_hand: set[Call] = set()
         self.settle: Callable[[], None] = _nothing
+        self.inline = not inspect.iscoroutinefunction(answer)
+        self.leaf: bool | None = None
         self._idle: anyio.Event | None = None
+
+    def is_leaf(self) -> bool:
+        """Whether the handler never waits: a plain function, or a coroutine function without an ``await``.
+
+        Looked up when first asked for; a plain function whose result has to be awaited is found out when it is called.
+        """
+        if self.leaf is None:
+            self.leaf = self.inline or _never_waits(self.answer)
+        return self.leaf
 
     def check(self, reply: Any) -> Any:
         """Return what the handler returned, as one of its reply's classes.
@@ -139,6 +158,12 @@ class Route:
             0 if self.gate is None else self.gate.waiting,
             Latency.of(self.durations),
         )
+
+
+def _never_waits(function: Any) -> bool:
+    """Whether a coroutine function has no place to wait at."""
+    function = getattr(function, "__func__", function)
+    return inspect.isfunction(function) and not any(step.opname in _WAITS for step in dis.get_instructions(function))
 
 
 def _nothing() -> None:

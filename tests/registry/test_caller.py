@@ -88,6 +88,14 @@ class World:
         self.bus.add_routes([route])
         return route
 
+    async def errors_within(self, seconds: float, call: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """Make a call, let so many seconds pass, and return what it raised, if it did."""
+        errors: list[Any] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.errors_of(call, errors))
+            await self.clock.advance(seconds)
+        return errors
+
     def errors_of(self, call: Callable[[], Awaitable[Any]], errors: list[Any]) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
             try:
@@ -238,10 +246,7 @@ class TestDeadlines:
         """The error says what the caller said."""
         world = World()
         world.answer(Outer, forever)
-        errors: list[Any] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(world.errors_of(lambda: world.host.call_tag("a.outer", timeout=0.3), errors))
-            await world.clock.advance(0.3)
+        errors = await world.errors_within(0.3, lambda: world.host.call_tag("a.outer", timeout=0.3))
         assert [error.timeout for error in errors] == [0.3]
 
     async def test_a_scope_opened_before_the_first_wait_misnests(self) -> None:
@@ -286,10 +291,7 @@ class TestDeadlines:
             raise AssertionError("it slept for ever")
 
         world.answer(Outer, outer)
-        errors: list[Any] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=1.0), errors))
-            await world.clock.advance(1.0)
+        errors = await world.errors_within(1.0, lambda: world.host.call(Outer(), timeout=1.0))
         assert [type(error) for error in errors] == [CallTimeoutError]
 
     async def test_a_deadline_breaks_a_shield_of_the_handler(self) -> None:
@@ -347,10 +349,7 @@ class TestDeadlines:
             raise AssertionError("it was let go on")
 
         world.answer(Outer, outer)
-        errors: list[Any] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=1.0), errors))
-            await world.clock.advance(1.0)
+        errors = await world.errors_within(1.0, lambda: world.host.call(Outer(), timeout=1.0))
         assert caught == [0, 1, 2]
         assert [type(error) for error in errors] == [CallTimeoutError]
 
@@ -470,10 +469,7 @@ class TestCycles:
 
         world.answer(Outer, outer)
         world.answer(Inner, inner, B)
-        errors: list[Any] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=0.35), errors))
-            await world.clock.advance(0.35)
+        errors = await world.errors_within(0.35, lambda: world.host.call(Outer(), timeout=0.35))
         (error,) = errors
         assert isinstance(error, CallTimeoutError)
         assert error.chain == ("a.outer", "b.inner", "a.outer", "b.inner")
@@ -533,6 +529,38 @@ class TestHandlers:
             group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=1.0), errors))
             await world.clock.advance(1.0)
         assert [type(error) for error in errors] == [CallTimeoutError]
+
+    async def test_a_plain_function_is_awaited_when_it_has_nothing_to_wait_for(self) -> None:
+        """One that returns a coroutine now and a reply then, as a cache does, is taken either way."""
+        world = World()
+        kept: list[Done] = []
+
+        async def look_up(_: Outer) -> Done:
+            await anyio.lowlevel.checkpoint()
+            kept.append(Done("looked up"))
+            return kept[0]
+
+        world.answer(Outer, lambda request: kept[0] if kept else look_up(request))
+        assert [(await world.host.call(Outer())).by for _ in range(3)] == ["looked up"] * 3
+        kept.clear()
+        assert (await world.a.call(Outer())).by == "looked up"
+
+    async def test_a_reply_of_several_kinds_took_no_time(self) -> None:
+        """A handler that never waits is in its route's latency, whichever reply it gives."""
+
+        class Other(Message, tag="work.other"):
+            pass
+
+        class Either(Request[Done | Other], tag="a.either"):
+            pass
+
+        async def answer(_: Either) -> Done | Other:
+            return Other()
+
+        world = World()
+        route = world.answer(Either, answer)
+        assert await world.host.call(Either()) == Other()
+        assert route.statistics().latency.p50 == 0.0
 
     @pytest.mark.parametrize("handler", [lambda _: "text", at_once], ids=["plain", "coroutine"])
     async def test_the_wrong_type_passes(self, handler: Any) -> None:
@@ -827,10 +855,7 @@ class TestSlowCalls:
         """The quantiles are of all calls, also of those that were late."""
         world = World()
         route = world.answer(Outer, forever)
-        errors: list[Any] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(world.errors_of(lambda: world.host.call(Outer(), timeout=2.0), errors))
-            await world.clock.advance(2.0)
+        await world.errors_within(2.0, lambda: world.host.call(Outer(), timeout=2.0))
         assert route.statistics().latency.p99 == 2.0
 
     async def test_the_quantiles_are_not_those_of_the_calls(self) -> None:
