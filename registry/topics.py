@@ -178,11 +178,6 @@ class Topics:
         self._retained.pop(tag, None)  # so that the order is that of publishing
         self._retained[tag] = letter
 
-    def retained(self, tag: str) -> Message | None:
-        """Return the event of this tag that late subscribers get, ``None`` if there is none."""
-        letter = self._retained.get(tag)
-        return None if letter is None else letter.event
-
     def forget(self, tag: str) -> None:
         """Retain the last event of this tag no more."""
         self._retained.pop(tag, None)
