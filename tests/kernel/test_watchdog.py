@@ -14,7 +14,7 @@ from aetherra.kernel import Config, Kernel, KernelConfig, LoopBlocked, Plugin, h
 from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.config import PluginConfig
 from aetherra.kernel.watchdog import Watchdog, owner_of
-from aetherra.registry import Bus, Request
+from aetherra.registry import Bus, Request, Subscription
 
 THRESHOLD = 0.05
 
@@ -34,6 +34,13 @@ class Blocking(Plugin):
         block_here()
 
 
+async def told_of(plugin: str, events: Subscription[LoopBlocked]) -> LoopBlocked:
+    """Return the next event of a block by a plugin: a busy machine stands still by itself now and then, too."""
+    while (event := await anext(events)).plugin != plugin:
+        pass
+    return event
+
+
 def config(**plugins: str) -> Config:
     """A configuration with a short threshold."""
     return Config(
@@ -49,14 +56,13 @@ class TestBlock:
             await kernel.add_plugin(Blocking)
             with kernel.subscribe(LoopBlocked) as events:
                 await kernel.call(Block())
-                event = await anext(events)
-            assert event.plugin == "blocking"
+                event = await told_of("blocking", events)
             assert event.seconds > THRESHOLD
             assert "in block_here" in event.stack
             numbers = kernel.statistics().loop
-            assert numbers.blocked == {"blocking": 1}
+            assert numbers.blocked["blocking"] == 1
             assert numbers.lag_max > THRESHOLD
-            assert (await kernel.call_tag("kernel.status"))["blocked_by"] == {"blocking": 1}
+            assert (await kernel.call_tag("kernel.status"))["blocked_by"]["blocking"] == 1
         assert "plugin 'blocking' blocks the event loop for more than 0.05 s" in caplog.text
 
     async def test_a_function_of_a_plugins_module_is_not_named(self, tmp_path: Path) -> None:
@@ -66,9 +72,9 @@ class TestBlock:
         (tmp_path / "held.py").write_text(text.format(10 * THRESHOLD) + start)
         async with Kernel(config(held=str(tmp_path / "held.py"))) as kernel:
             with kernel.subscribe(LoopBlocked) as events:
-                if not kernel.statistics().loop.blocked:
-                    await anext(events)
-            assert kernel.statistics().loop.blocked == {"held": 1}
+                if "held" not in kernel.statistics().loop.blocked:
+                    await told_of("held", events)
+            assert kernel.statistics().loop.blocked["held"] == 1
 
     async def test_every_block_fills_the_log_with_a_stack(self, caplog: pytest.LogCaptureFixture) -> None:
         """The first one is shown from where the plugin was called, without the host above; later ones take a line."""
@@ -77,8 +83,9 @@ class TestBlock:
             with kernel.subscribe(LoopBlocked) as events:
                 for _ in range(2):
                     await kernel.call_tag("watchdog_test.block")
-                    assert "run_forever" not in (await anext(events)).stack
-        first, second = [record.getMessage() for record in caplog.records if "blocks the event" in record.getMessage()]
+                    assert "run_forever" not in (await told_of("blocking", events)).stack
+        said = [record.getMessage() for record in caplog.records]
+        first, second = [text for text in said if text.startswith("plugin 'blocking' blocks the event")]
         assert "time.sleep" in first
         assert "run_forever" not in first
         assert second.endswith("for the 2. time; the event tells where")
@@ -90,7 +97,7 @@ class TestBlock:
             with kernel.subscribe(LoopBlocked) as events:
                 block_here()
                 assert (await anext(events)).plugin == ""
-            assert kernel.statistics().loop.blocked == {"": 1}
+            assert set(kernel.statistics().loop.blocked) == {""}
 
     async def test_a_block_that_nobody_could_look_at_is_missed(self) -> None:
         """One that holds the interpreter, too, so that no thread can look, is counted once it is over."""
