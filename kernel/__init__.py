@@ -1,10 +1,11 @@
 """What runs: the kernel with its queue, plugins and configuration, on top of the registry."""
 
-from aetherra.kernel.actions import ActionStatistics
+from aetherra.kernel.actions.dlq import DeadLetter
+from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.queue import ActionStatistics
 from aetherra.kernel.config import Config, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
-from aetherra.kernel.dlq import DeadLetter
-from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import (
     ActionCancelledError,
     ActionExpiredError,
@@ -22,7 +23,6 @@ from aetherra.kernel.errors import (
     RetryLater,
     StepTimeoutError,
 )
-from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.hookspecs import PHASES, CyclePhase, CycleStep, MetricSample, hookimpl
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo

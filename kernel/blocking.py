@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from aetherra.kernel.actions.dlq import DeadLetter
+from aetherra.kernel.actions.envelope import ActionPriority, RetryPolicy
+from aetherra.kernel.actions.handle import ActionHandle, ActionStatus
 from aetherra.kernel.config import Config
-from aetherra.kernel.dlq import DeadLetter
-from aetherra.kernel.envelope import ActionPriority, RetryPolicy
-from aetherra.kernel.handle import ActionHandle, ActionStatus
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.messages import Health, KernelStatistics

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar, overload
 
 import anyio
 
-from aetherra.kernel.envelope import ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import ActionPriority, RetryPolicy
+from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.errors import PrivilegeError
-from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.registry import (

@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 from anyio.abc import TaskGroup
 
-from aetherra.kernel.actions import ActionQueue
+from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.config import Config
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample

@@ -11,16 +11,16 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 
-from aetherra.kernel.actions import ActionQueue
+from aetherra.kernel.actions.dlq import DeadLetter, DeadLetterQueue
+from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.journal import Accepted, Journal
+from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.config import Config
 from aetherra.kernel.datadir import DataDir
-from aetherra.kernel.dlq import DeadLetter, DeadLetterQueue
-from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import KernelNotRunningError
 from aetherra.kernel.generation import CANCEL_GRACE
-from aetherra.kernel.handle import ActionHandle
 from aetherra.kernel.host import HookCaller, Host
-from aetherra.kernel.journal import Accepted, Journal
 from aetherra.kernel.manager import PluginInfo, PluginManager
 from aetherra.kernel.messages import Health, KernelStatistics
 from aetherra.kernel.plugin import Plugin, Settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aetherra.kernel.actions import ActionStatistics
-from aetherra.kernel.dlq import DeadLetter
+from aetherra.kernel.actions.dlq import DeadLetter
+from aetherra.kernel.actions.queue import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.watchdog import LoopStatistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aetherra.kernel.envelope import RetryPolicy
+from aetherra.kernel.actions.envelope import RetryPolicy
 
 
 def backoff(policy: RetryPolicy, attempts: int, random: Callable[[], float]) -> float:

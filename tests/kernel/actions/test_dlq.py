@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from aetherra.kernel import ActionEnvelope, ActionPriority, DataFileError, DeadLetter, LetterNotFoundError, RetryPolicy
-from aetherra.kernel import dlq as dlq_module
-from aetherra.kernel.dlq import DeadLetterQueue
+from aetherra.kernel.actions import dlq as dlq_module
+from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.registry import HandlerError, Identity, Request
 
 

@@ -32,9 +32,9 @@ from aetherra.kernel import (
     RetryLater,
     RetryPolicy,
 )
-from aetherra.kernel.actions import ActionQueue
-from aetherra.kernel.dlq import DeadLetterQueue
-from aetherra.kernel.journal import Journal
+from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.journal import Journal
+from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import (
     Bus,

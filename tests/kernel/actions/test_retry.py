@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherra.kernel import RetryPolicy
-from aetherra.kernel.retry import backoff, next_attempt
+from aetherra.kernel.actions.retry import backoff, next_attempt
 
 seconds = st.floats(0, 1e6)
 chance = st.floats(0, 1)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherra.kernel import ActionEnvelope, DataFileError, RetryPolicy
-from aetherra.kernel import journal as journal_module
-from aetherra.kernel.dlq import DeadLetterQueue
-from aetherra.kernel.journal import Journal
+from aetherra.kernel.actions import journal as journal_module
+from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.journal import Journal
 from aetherra.registry import MessageValidationError, Request
 
 

@@ -15,15 +15,15 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
+from aetherra.kernel.actions.dispatch import Dead, Done, Outcome, Retry, attempt
+from aetherra.kernel.actions.dlq import DeadLetter, DeadLetterQueue, DlqStatistics, Reason
+from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.journal import Accepted, Journal
+from aetherra.kernel.actions.lanes import Lanes, LaneStatistics
+from aetherra.kernel.actions.retry import next_attempt
 from aetherra.kernel.config import LanesConfig
-from aetherra.kernel.dispatch import Dead, Done, Outcome, Retry, attempt
-from aetherra.kernel.dlq import DeadLetter, DeadLetterQueue, DlqStatistics, Reason
-from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import ActionCancelledError, ActionExpiredError, ActionQueueFullError, DataFileError
-from aetherra.kernel.handle import ActionHandle
-from aetherra.kernel.journal import Accepted, Journal
-from aetherra.kernel.lanes import Lanes, LaneStatistics
-from aetherra.kernel.retry import next_attempt
 from aetherra.registry import Bus, Clock, Message, NoHandlerError, Request, ServiceRegistered, current_call
 from aetherra.registry.messages import from_builtins
 

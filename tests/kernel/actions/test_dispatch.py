@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from aetherra.kernel import ActionEnvelope, Reject, RetryLater
-from aetherra.kernel.dispatch import Dead, Done, Retry, attempt
+from aetherra.kernel.actions.dispatch import Dead, Done, Retry, attempt
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import Bus, Identity, MessageValidationError, NoHandlerError, Request, Route
 

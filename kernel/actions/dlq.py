@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.journal import Accepted
 from aetherra.kernel.datadir import AppendFile
-from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
-from aetherra.kernel.journal import Accepted
 from aetherra.registry import HandlerError, Message
 from aetherra.registry.messages import TAG_FIELD
 

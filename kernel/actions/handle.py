@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import anyio
 
-from aetherra.kernel.envelope import ActionEnvelope
+from aetherra.kernel.actions.envelope import ActionEnvelope
 
 ReplyT = TypeVar("ReplyT")
 ActionStatus = Literal["queued", "running", "waiting", "done", "dead"]

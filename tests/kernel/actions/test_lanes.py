@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aetherra.kernel.lanes import Lanes
+from aetherra.kernel.actions.lanes import Lanes
 from aetherra.kernel.testing import FakeClock
 
 BOUNDS = {"high": (10, 5), "normal": (10, 3), "background": (10, 1)}

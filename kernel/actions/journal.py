@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.datadir import AppendFile
-from aetherra.kernel.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.registry import MessageValidationError, Request
 from aetherra.registry.messages import TAG_FIELD, from_builtins
 
