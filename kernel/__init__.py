@@ -1,8 +1,8 @@
 """What runs: the kernel with its queue, plugins and configuration, on top of the registry."""
 
-from aetherra.kernel.actions.dlq import DeadLetter
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.queue import ActionStatistics
 from aetherra.kernel.config import Config, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from aetherra.kernel.actions.dlq import DeadLetter
 from aetherra.kernel.actions.envelope import ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle, ActionStatus
+from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.config import Config
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 import pluggy
 
-from aetherra.kernel.actions.dlq import DeadLetter
+from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.registry import Call, HealthReport, Identity, Message, Request
 
 PROJECT = "aetherra"

@@ -11,11 +11,13 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 
-from aetherra.kernel.actions.dlq import DeadLetter, DeadLetterQueue
+from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
-from aetherra.kernel.actions.journal import Accepted, Journal
+from aetherra.kernel.actions.journal import Journal
+from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.queue import ActionQueue
+from aetherra.kernel.actions.records import Accepted
 from aetherra.kernel.config import Config
 from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.errors import KernelNotRunningError

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from aetherra.kernel.actions.dlq import Reason
 from aetherra.kernel.actions.envelope import ActionEnvelope
+from aetherra.kernel.actions.letter import Reason
 from aetherra.kernel.errors import Reject, RetryLater
 from aetherra.registry import (
     HOST,

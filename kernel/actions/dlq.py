@@ -3,85 +3,18 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import deque
 from pathlib import Path
-from typing import Any, Literal
 
 import msgspec
 
-from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
-from aetherra.kernel.actions.journal import Accepted
+from aetherra.kernel.actions.letter import DeadLetter, read_letter
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
-from aetherra.registry import HandlerError, Message
-from aetherra.registry.messages import TAG_FIELD
 
 log = logging.getLogger("aetherra.kernel.dlq")
-Reason = Literal[
-    "queue_full", "expired", "timeout", "failed", "rejected", "invalid", "no_handler", "cancelled", "shutdown"
-]
 IN_MEMORY = 1000
 """Letters kept where there is no disk, or none that takes them; the oldest go first, counted in ``dropped``."""
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """One action that ended undone, and why. One line of JSON each."""
-
-    ts: float
-    reason: Reason
-    trace_id: str
-    action_type: str
-    params: Any
-    priority: ActionPriority
-    attempts: int
-    timeout: float
-    retry: RetryPolicy
-    error_type: str = ""
-    message: str = ""
-    traceback: str = ""
-    plugin: str = ""
-    generation: int = 0
-
-    @classmethod
-    def of(
-        cls, envelope: ActionEnvelope, reason: Reason, *, ts: float, attempts: int, error: BaseException | None
-    ) -> DeadLetter:
-        """Write the letter for an envelope that ended with ``error``."""
-        return cls._of(envelope, _params_of(envelope.request), reason, ts, attempts, error)
-
-    @classmethod
-    def of_record(cls, record: Accepted, reason: Reason, *, ts: float, attempts: int, error: Exception) -> DeadLetter:
-        """Write the letter for an action of an earlier run."""
-        return cls._of(record, record.params, reason, ts, attempts, error)
-
-    @classmethod
-    def _of(
-        cls,
-        action: ActionEnvelope | Accepted,
-        params: Any,
-        reason: Reason,
-        ts: float,
-        attempts: int,
-        error: BaseException | None,
-    ) -> DeadLetter:
-        cause = error.__cause__ if isinstance(error, HandlerError) and error.__cause__ is not None else error
-        return cls(
-            ts=ts,
-            reason=reason,
-            trace_id=action.trace_id,
-            action_type=action.action_type,
-            params=params,
-            priority=action.priority,
-            attempts=attempts,
-            timeout=action.timeout,
-            retry=action.retry,
-            error_type=type(cause).__name__ if cause is not None else "",
-            message=_as_text(str(error)) if error is not None else "",
-            traceback=_as_text("".join(traceback.format_exception(cause))) if cause and cause.__traceback__ else "",
-            plugin=error.plugin if isinstance(error, HandlerError) else "",
-            generation=error.generation if isinstance(error, HandlerError) else 0,
-        )
 
 
 class DlqStatistics(msgspec.Struct, frozen=True):
@@ -195,7 +128,7 @@ class DeadLetterQueue:
     def _read(self) -> list[DeadLetter]:
         if self._file is None:
             return []
-        read = [_read_letter(line) for line in self._file.lines() if line.strip()]
+        read = [read_letter(line) for line in self._file.lines() if line.strip()]
         self._unreadable = sum(letter is None for letter in read)
         return [letter for letter in read if letter is not None]
 
@@ -212,28 +145,6 @@ class DeadLetterQueue:
             self._file.close()
 
 
-def _read_letter(line: bytes) -> DeadLetter | None:
-    try:
-        return msgspec.json.decode(line, type=DeadLetter)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
 def _goes(line: bytes, trace_ids: set[str] | None) -> bool:
-    letter = _read_letter(line)
+    letter = read_letter(line)
     return letter is not None and (trace_ids is None or letter.trace_id in trace_ids)
-
-
-def _params_of(request: Message) -> Any:
-    """Return a request's fields as JSON can hold them; what it cannot is there as text, for people to read."""
-    try:
-        params = msgspec.json.decode(msgspec.json.encode(request, enc_hook=repr))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return {"unreadable": _as_text(repr(request))}
-    params.pop(TAG_FIELD, None)
-    return params
-
-
-def _as_text(text: str) -> str:
-    """Return a text that UTF-8 can hold: a file name in an error may bring half a character along."""
-    return text.encode("utf-8", "backslashreplace").decode()

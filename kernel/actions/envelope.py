@@ -30,18 +30,32 @@ class ActionPriority(enum.IntEnum):
         return "background" if self is ActionPriority.LOW else "normal"
 
 
+DAY = 86_400.0
+"""Seconds for which an idempotency key counts, unless the envelope says otherwise."""
+MAX_TRACE_ID = 128
+MAX_KEY = 200
+"""Bytes of a trace id, and of an idempotency key."""
+SHORT = MAX_TRACE_ID // 4
+"""Characters that cannot be more bytes than either."""
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often an action is tried, and how long to wait between two attempts.
 
     Attributes:
         max_attempts: Attempts in all, the first included.
-        backoff_sec: Upper bound of the first wait; it doubles with each further one.
-        max_backoff_sec: Where the doubling ends.
+        backoff_sec: Upper bound of the first wait.
+        max_backoff_sec: Upper bound of all waits.
+        multiplier: By how much the bound grows with each further attempt; 1 keeps it as it is.
+        jitter: Whether a wait is drawn evenly from 0 to its bound, which spreads a crowd of failures; else it is the
+            bound.
     """
 
     max_attempts: int = 3
     backoff_sec: float = 0.5
     max_backoff_sec: float = 30.0
+    multiplier: float = 2.0
+    jitter: bool = True
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1 or not 0 <= self.backoff_sec <= self.max_backoff_sec < math.inf:
@@ -49,6 +63,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"expected max_attempts >= 1 and 0 <= backoff_sec <= max_backoff_sec, all finite, got "
                 f"{self.max_attempts}, {self.backoff_sec} and {self.max_backoff_sec}"
             )
+        if not 1 <= self.multiplier < math.inf:
+            raise ValueError(f"expected a finite multiplier of 1 or more, got {self.multiplier}")
 
 
 class ActionEnvelope(msgspec.Struct, frozen=True):
@@ -60,7 +76,10 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
         timeout: Seconds that one attempt may take.
         deadline: Unix time after which the action is not worth doing; ``None`` if it always is.
         retry: How often to try.
-        trace_id: Its name, in logs, in the dead letter queue and in the journal.
+        target: The plugin that is to do it; ``""`` for whichever answers its tag.
+        idempotency_key: The same work, submitted again under the same key, is the same action; ``""`` for no key.
+        idempotency_window: Seconds from its admission for which the key counts.
+        trace_id: Its name, in logs, in the dead letter queue and in the journal; at most 128 bytes.
         enqueued: Unix time of its admission.
         correlation_id: The conversation that it belongs to, ``""`` if it begins one.
         causation_id: The ``id`` of the call, event or action that it was submitted in, ``""`` if in none.
@@ -71,6 +90,9 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
     timeout: float = 30.0
     deadline: float | None = None
     retry: RetryPolicy = RetryPolicy()
+    target: str = ""
+    idempotency_key: str = ""
+    idempotency_window: float = DAY
     trace_id: str = msgspec.field(default_factory=new_id)
     enqueued: float = 0.0
     correlation_id: str = ""
@@ -95,3 +117,18 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
             raise ValueError(f"expected a finite timeout of more than 0 seconds, got {self.timeout!r}")
         if self.deadline is not None and not math.isfinite(self.deadline):
             raise ValueError(f"expected a finite deadline, or None for none, got {self.deadline!r}")
+        if not 0 < self.idempotency_window < math.inf:
+            wanted = "a finite idempotency_window of more than 0 seconds"
+            raise ValueError(f"expected {wanted}, got {self.idempotency_window!r}")
+        if not self.trace_id or len(self.trace_id) + len(self.idempotency_key) > SHORT:
+            _check_names(self.trace_id, self.idempotency_key)
+
+
+def _check_names(trace_id: str, idempotency_key: str) -> None:
+    for what, name, least, most in (
+        ("trace_id", trace_id, 1, MAX_TRACE_ID),
+        ("idempotency_key", idempotency_key, 0, MAX_KEY),
+    ):
+        size = len(name.encode("utf-8", "surrogatepass"))
+        if not least <= size <= most:
+            raise ValueError(f"expected {what} to have {least} to {most} bytes, got {size}")

@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import ActionEnvelope
+from aetherra.kernel.actions.records import Accepted, Attempted, Finished
 from aetherra.kernel.datadir import AppendFile
-from aetherra.registry import MessageValidationError, Request
-from aetherra.registry.messages import TAG_FIELD, from_builtins
-
-
-class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op"):
-    """An action was accepted; its params are the request's fields, to be read by the class of that day."""
-
-    trace_id: str
-    action_type: str
-    params: Any
-    priority: ActionPriority
-    timeout: float
-    deadline: float | None
-    retry: RetryPolicy
-    enqueued: float
-    correlation_id: str = ""
-    causation_id: str = ""
-
-    def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
-        """Return the envelope as it was accepted, with its request read by the class of today.
-
-        Raises:
-            MessageValidationError: That class has other fields.
-        """
-        return ActionEnvelope(
-            from_builtins(self.params, request_type),
-            priority=self.priority,
-            timeout=self.timeout,
-            deadline=self.deadline,
-            retry=self.retry,
-            trace_id=self.trace_id,
-            enqueued=self.enqueued,
-            correlation_id=self.correlation_id,
-            causation_id=self.causation_id,
-        )
-
-
-class Attempted(msgspec.Struct, frozen=True, tag="attempted", tag_field="op"):
-    """An open action has had so many attempts."""
-
-    trace_id: str
-    attempts: int
-
-
-class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="op"):
-    """An action was done or dead-lettered."""
-
-    trace_id: str
-
+from aetherra.registry import MessageValidationError
 
 _decoder: msgspec.json.Decoder[Accepted | Attempted | Finished] = msgspec.json.Decoder(Accepted | Attempted | Finished)
 
@@ -123,22 +75,7 @@ class Journal:
             DataFileError: It could not be written; the action must not be accepted.
         """
         try:
-            params = msgspec.to_builtins(envelope.request, str_keys=True)
-            params.pop(TAG_FIELD, None)
-            line = msgspec.json.encode(
-                Accepted(
-                    envelope.trace_id,
-                    envelope.action_type,
-                    params,
-                    envelope.priority,
-                    envelope.timeout,
-                    envelope.deadline,
-                    envelope.retry,
-                    envelope.enqueued,
-                    envelope.correlation_id,
-                    envelope.causation_id,
-                )
-            )
+            line = msgspec.json.encode(Accepted.of(envelope))
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:
             raise MessageValidationError(envelope.action_type, f"cannot be kept in the journal: {exc}") from exc
         self._file.append(line)

@@ -16,11 +16,13 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from aetherra.kernel.actions.dispatch import Dead, Done, Outcome, Retry, attempt
-from aetherra.kernel.actions.dlq import DeadLetter, DeadLetterQueue, DlqStatistics, Reason
+from aetherra.kernel.actions.dlq import DeadLetterQueue, DlqStatistics
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
-from aetherra.kernel.actions.journal import Accepted, Journal
+from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.lanes import Lanes, LaneStatistics
+from aetherra.kernel.actions.letter import DeadLetter, Reason
+from aetherra.kernel.actions.records import Accepted
 from aetherra.kernel.actions.retry import next_attempt
 from aetherra.kernel.config import LanesConfig
 from aetherra.kernel.errors import ActionCancelledError, ActionExpiredError, ActionQueueFullError, DataFileError

@@ -1,0 +1,127 @@
+"""A dead letter: one action that ended undone, and why."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Literal
+
+import msgspec
+
+from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.records import Accepted
+from aetherra.registry import HandlerError, Message, Request
+from aetherra.registry.messages import TAG_FIELD, from_builtins
+
+Reason = Literal[
+    "queue_full", "expired", "timeout", "failed", "rejected", "invalid", "no_handler", "cancelled", "shutdown"
+]
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One action that ended undone, and why. One line of JSON each."""
+
+    ts: float
+    reason: Reason
+    trace_id: str
+    action_type: str
+    params: Any
+    priority: ActionPriority
+    attempts: int
+    timeout: float
+    retry: RetryPolicy
+    error_type: str = ""
+    message: str = ""
+    traceback: str = ""
+    plugin: str = ""
+    generation: int = 0
+    target: str = ""
+    correlation_id: str = ""
+    causation_id: str = ""
+    idempotency_key: str = ""
+    idempotency_window: float = DAY
+
+    def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
+        """Return an envelope to send the action again: a new one, with all its attempts and no deadline.
+
+        Raises:
+            MessageValidationError: Today's class of the request has other fields.
+        """
+        return ActionEnvelope(
+            from_builtins(self.params, request_type),
+            priority=self.priority,
+            timeout=self.timeout,
+            retry=self.retry,
+            target=self.target,
+            idempotency_key=self.idempotency_key or f"redrive of {self.trace_id}",
+            idempotency_window=self.idempotency_window,
+            correlation_id=self.correlation_id or self.trace_id,
+            causation_id=self.trace_id,
+        )
+
+    @classmethod
+    def of(
+        cls, envelope: ActionEnvelope, reason: Reason, *, ts: float, attempts: int, error: BaseException | None
+    ) -> DeadLetter:
+        """Write the letter for an envelope that ended with ``error``."""
+        return cls._of(envelope, _params_of(envelope.request), reason, ts, attempts, error)
+
+    @classmethod
+    def of_record(cls, record: Accepted, reason: Reason, *, ts: float, attempts: int, error: Exception) -> DeadLetter:
+        """Write the letter for an action of an earlier run."""
+        return cls._of(record, record.params, reason, ts, attempts, error)
+
+    @classmethod
+    def _of(
+        cls,
+        action: ActionEnvelope | Accepted,
+        params: Any,
+        reason: Reason,
+        ts: float,
+        attempts: int,
+        error: BaseException | None,
+    ) -> DeadLetter:
+        cause = error.__cause__ if isinstance(error, HandlerError) and error.__cause__ is not None else error
+        return cls(
+            ts=ts,
+            reason=reason,
+            trace_id=action.trace_id,
+            action_type=action.action_type,
+            params=params,
+            priority=action.priority,
+            attempts=attempts,
+            timeout=action.timeout,
+            retry=action.retry,
+            error_type=type(cause).__name__ if cause is not None else "",
+            message=_as_text(str(error)) if error is not None else "",
+            traceback=_as_text("".join(traceback.format_exception(cause))) if cause and cause.__traceback__ else "",
+            plugin=error.plugin if isinstance(error, HandlerError) else "",
+            generation=error.generation if isinstance(error, HandlerError) else 0,
+            target=action.target,
+            correlation_id=action.correlation_id,
+            causation_id=action.causation_id,
+            idempotency_key=action.idempotency_key,
+            idempotency_window=action.idempotency_window,
+        )
+
+
+def read_letter(line: bytes) -> DeadLetter | None:
+    """Return the letter that a line holds, ``None`` if it holds none."""
+    try:
+        return msgspec.json.decode(line, type=DeadLetter)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _params_of(request: Message) -> Any:
+    """Return a request's fields as JSON can hold them; what it cannot is there as text, for people to read."""
+    try:
+        params = msgspec.json.decode(msgspec.json.encode(request, enc_hook=repr))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {"unreadable": _as_text(repr(request))}
+    params.pop(TAG_FIELD, None)
+    return params
+
+
+def _as_text(text: str) -> str:
+    """Return a text that UTF-8 can hold: a file name in an error may bring half a character along."""
+    return text.encode("utf-8", "backslashreplace").decode()
