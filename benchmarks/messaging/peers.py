@@ -8,15 +8,16 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import anyio
+from measuring.figures import Case, Effort, Figure, Run, measure
+from measuring.report import installed
 
 from aetherra.kernel import Kernel
 from messaging.calls import BARE, bare, called
 from messaging.events import CAPACITY, Tally, hear, hear_queue, one_by_one, publish_to
-from messaging.figures import Case, Effort, Figure, Run, measure
 from messaging.vocabulary import Add, Adder, AddMaybeLater, Tick
 
 LISTENERS = 10
@@ -37,17 +38,6 @@ class Answer:
     """What a peer answers that knows no msgspec."""
 
     total: int
-
-
-def versions() -> dict[str, str]:
-    """Return what is installed of them."""
-    found: dict[str, str] = {}
-    for name in MODULES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def call_case(name: str, run: Run, lacks: str) -> Case:
@@ -322,7 +312,7 @@ async def measured(effort: Effort) -> dict[str, list[Figure]]:
                 deliveries=LISTENERS,
             ),
         ]
-        for name in versions():
+        for name in installed(MODULES):
             importlib.import_module(MODULES[name])
             for case in await stack.enter_async_context(SETUPS[name](adder)):
                 (calls if case.floor == BARE else told).append(case)
