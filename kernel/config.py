@@ -103,6 +103,20 @@ class LanesConfig(_Section, frozen=True, kw_only=True):
     background: LaneConfig = LaneConfig(weight=1)
 
 
+class DlqConfig(_Section, frozen=True, kw_only=True):
+    """Bounds of the dead letter queue on disk; what leaves at its end is counted and logged.
+
+    Attributes:
+        max_bytes: How large one file grows before the next one begins.
+        files: Files that are kept, the one that is written to among them.
+        max_age: Seconds after which letters leave, a file at a time.
+    """
+
+    max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=2**30)] = 16 * 2**20
+    files: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 5
+    max_age: Seconds = 30 * 86_400.0
+
+
 class KernelConfig(_Section, frozen=True, kw_only=True):
     """The kernel's own settings; durations are seconds.
 
@@ -121,7 +135,9 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
         slow_call: From which time on a call is logged as slow.
         telemetry: Whether calls and events become OpenTelemetry spans; needs ``aetherra[otel]``.
         clients: What programs on the control socket may do, by the name that they give; ``"*"`` for all others.
+        limiter: How many of ``workers`` may run at a time: all of them, or as many as latency allows (``gradient``).
         lanes: The action queue.
+        dlq: The dead letter queue.
     """
 
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] | None = ".aetherra"
@@ -138,7 +154,9 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
     slow_call: Seconds = 1.0
     telemetry: Literal["none", "opentelemetry"] = "none"
     clients: dict[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: {"*": ("*:*",)})
+    limiter: Literal["none", "gradient"] = "none"
     lanes: LanesConfig = LanesConfig()
+    dlq: DlqConfig = DlqConfig()
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):

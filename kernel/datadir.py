@@ -106,7 +106,7 @@ class AppendFile:
             size = os.fstat(self._descriptor).st_size
             self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
             if self._sync:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         return self._descriptor
 
     def _flush(self, descriptor: int, written: int) -> None:
@@ -136,7 +136,7 @@ class AppendFile:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as exc:
             raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}") from exc
 
@@ -161,7 +161,7 @@ class AppendFile:
             self._descriptor = None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new or renamed file survive a power cut: its name is the folder's content."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from aetherra.kernel.actions.letter import DeadLetter, read_letter
-from aetherra.kernel.datadir import AppendFile
+from aetherra.kernel.actions.letter import DeadLetter, LetterFilter, write_letter
+from aetherra.kernel.actions.letter_files import LOCK_TIMEOUT, LetterFiles
+from aetherra.kernel.config import DlqConfig
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
 
 log = logging.getLogger("aetherra.kernel.dlq")
 IN_MEMORY = 1000
 """Letters kept where there is no disk, or none that takes them; the oldest go first, counted in ``dropped``."""
+AT_ONCE = 100
+"""Letters that are written by one call of the system."""
 
 
 class DlqStatistics(msgspec.Struct, frozen=True):
-    """A snapshot of the dead letter queue.
+    """A snapshot of the dead letter queue; what other processes changed in its files counts from the next reading on.
 
     Attributes:
         depth: Letters held.
-        unwritten: Those of them that the disk did not take yet.
-        unreadable: Lines of the file that are no letters.
-        dropped: Letters that memory had no room for.
+        unwritten: Letters of which ``add`` or ``flush`` has yet to say that they are safe.
+        unreadable: Lines that are no letters, in the files and kept aside.
+        dropped: Letters that there was no room for, in memory or on disk, or that were too old, since the start.
     """
 
     depth: int
@@ -34,117 +41,220 @@ class DlqStatistics(msgspec.Struct, frozen=True):
 
 
 class DeadLetterQueue:
-    """Letters in a JSONL file, or in memory where there is no data directory.
+    """Letters in JSONL files, or in memory where there is no data directory.
 
-    A letter that the disk refuses is kept in memory, said loudly, and written with the next one that goes through, or
-    when the queue is closed. A line that is no letter is counted, never removed and never in the way.
+    A letter that the disk does not take now, as it is full or another process works on the files, is kept in memory and
+    written as soon as one goes through. A line that is no letter is never in the way: it is kept in a file beside.
 
-    Letters are added and removed on the event loop; ``items`` and ``find`` may run in a worker thread meanwhile.
+    ``add``, ``flush`` and ``statistics`` are for the event loop and never wait. What reads or removes reads files, and
+    may wait for another process: call it in a worker thread. All of it may run at the same time, in several processes.
+
+    Args:
+        path: The file that letters are written to; older ones stand beside it. ``None`` keeps letters in memory.
+        limits: Bounds of the files.
+        sync: Whether written letters wait for the disk, to survive a power cut.
+        now: The Unix time, by which what is too old leaves at the start; later a new letter's own time tells.
+        tidy: Whether to put the files in order at the start; without it nothing is changed before it is asked for.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._file = AppendFile(path) if path is not None else None
-        self._unwritten: deque[DeadLetter] = deque()
-        self._memory: deque[DeadLetter] = deque()
+    def __init__(
+        self,
+        path: Path | None,
+        limits: DlqConfig | None = None,
+        *,
+        sync: bool = False,
+        now: Callable[[], float] | None = None,
+        tidy: bool = True,
+    ) -> None:
+        self._files = LetterFiles(path, limits or DlqConfig(), sync=sync) if path is not None else None
+        self._guard = threading.Lock()
+        self._waiting: deque[tuple[DeadLetter, bytes]] = deque()
+        self._safe: list[str] = []
         self._dropped = 0
-        self._depth = 0
-        self._unreadable = 0
-        if self._file is not None:
-            self._depth = len(self._read())
+        self._trouble = ""
+        if self._files is not None and tidy:
+            self._begin(self._files, now)
+
+    @staticmethod
+    def _begin(files: LetterFiles, now: Callable[[], float] | None) -> None:
+        try:
+            if files.path.parent.is_dir():
+                with files.lock.held(LOCK_TIMEOUT):
+                    files.tidy()
+                    if now is not None:
+                        files.let_go(now())
+            files.survey()
+        except DataFileError as exc:
+            log.error("the dead letters on disk are left as they are: %s", exc)  # noqa: TRY400  # no traceback needed
+
+    # On the event loop
 
     def add(self, letter: DeadLetter) -> list[str]:
-        """Keep a letter; return the trace ids of those that are safe where they are to stay by this call."""
-        self._depth += 1
-        waiting = self._memory if self._file is None else self._unwritten
-        waiting.append(letter)
-        if len(waiting) > IN_MEMORY:
-            waiting.popleft()
-            self._depth -= 1
-            self._dropped += 1
-        return [letter.trace_id] if self._file is None else self.flush()
+        """Keep a letter; return the trace ids of those that turned out to be safe where they are to stay.
+
+        Those are this one and any that waited, or none while the disk does not take them.
+        """
+        with self._guard:
+            self._waiting.append((letter, write_letter(letter)))
+            if len(self._waiting) > IN_MEMORY:
+                self._waiting.popleft()
+                self._dropped += 1
+        return [letter.trace_id] if self._files is None else self.flush()
 
     def flush(self) -> list[str]:
-        """Write what waits for the disk, as far as it goes; return the trace ids of those that are there now."""
-        written: list[str] = []
-        try:
-            while self._file is not None and self._unwritten:
-                self._file.append(msgspec.json.encode(self._unwritten[0]))
-                written.append(self._unwritten.popleft().trace_id)
-        except DataFileError as exc:
-            log.error("%d dead letters wait in memory: %s", len(self._unwritten), exc)  # noqa: TRY400  # no traceback needed
-        return written
-
-    def items(
-        self, *, limit: int = 100, reason: str | None = None, action_type: str | None = None, since: float | None = None
-    ) -> list[DeadLetter]:
-        """Return the newest letters that fit, newest first. Reads the file: call it in a worker thread."""
-        fitting = (
-            letter
-            for letter in reversed(self._all())
-            if (reason is None or letter.reason == reason)
-            and (action_type is None or letter.action_type == action_type)
-            and (since is None or letter.ts >= since)
-        )
-        return [letter for letter, _ in zip(fitting, range(limit), strict=False)]
-
-    def find(self, trace_id: str) -> DeadLetter:
-        """Return one letter.
-
-        Raises:
-            LetterNotFoundError: There is none with this trace id.
-        """
-        for letter in reversed(self._all()):
-            if letter.trace_id == trace_id:
-                return letter
-        raise LetterNotFoundError(trace_id)
-
-    def remove(self, trace_ids: set[str] | None = None) -> int:
-        """Take letters out, or all of them, and return how many; lines that are no letters stay.
-
-        Raises:
-            DataFileError: The file cannot be rewritten; all letters stay.
-        """
-        removed = 0
-        if self._file is not None:
-            lines = self._file.lines()
-            kept = [line for line in lines if not _goes(line, trace_ids)]
-            removed = len(lines) - len(kept)
-            if removed:
-                self._file.replace(kept)
-        for letters in (self._memory, self._unwritten):
-            staying = [letter for letter in letters if trace_ids is not None and letter.trace_id not in trace_ids]
-            removed += len(letters) - len(staying)
-            letters.clear()
-            letters.extend(staying)
-        self._depth -= removed
-        return removed
-
-    def _all(self) -> list[DeadLetter]:
-        unwritten = list(self._unwritten)  # first: one that is written meanwhile is then seen, not missed
-        letters = self._read() if self._file is not None else list(self._memory)
-        seen = {letter.trace_id for letter in letters} if unwritten else set[str]()
-        return [*letters, *(letter for letter in unwritten if letter.trace_id not in seen)]
-
-    def _read(self) -> list[DeadLetter]:
-        if self._file is None:
-            return []
-        read = [read_letter(line) for line in self._file.lines() if line.strip()]
-        self._unreadable = sum(letter is None for letter in read)
-        return [letter for letter in read if letter is not None]
+        """Write what waits for the disk, as far as it goes without waiting; return the trace ids as ``add`` does."""
+        if self._files is not None and self._waiting:
+            try:
+                if self._files.lock.try_acquire():
+                    try:
+                        self._write_waiting(self._files)
+                    finally:
+                        self._files.lock.release()
+            except DataFileError as exc:
+                self._say_trouble(exc)
+        with self._guard:
+            safe, self._safe = self._safe, []
+        return safe
 
     def statistics(self) -> DlqStatistics:
         """Return a snapshot."""
-        return DlqStatistics(self._depth, len(self._unwritten), self._unreadable, self._dropped)
+        with self._guard:
+            waiting, unwritten, dropped = len(self._waiting), len(self._waiting) + len(self._safe), self._dropped
+        if self._files is None:
+            return DlqStatistics(waiting, 0, 0, dropped)
+        letters, unreadable = self._files.letters, self._files.unreadable
+        return DlqStatistics(letters + waiting, unwritten, unreadable, dropped + self._files.dropped)
+
+    def _write_waiting(self, files: LetterFiles) -> None:
+        """Write what waits; the lock is held."""
+        at_once = AT_ONCE
+        while waiting := self._next_waiting(at_once):
+            try:
+                files.append([line for _, line in waiting], [letter for letter, _ in waiting])
+            except DataFileError as exc:
+                if len(waiting) == 1:
+                    self._say_trouble(exc)
+                    return
+                at_once = 1  # there may be room for one of them
+                continue
+            with self._guard:
+                self._safe.extend(letter.trace_id for letter, _ in waiting)
+                for entry in waiting:
+                    if self._waiting and self._waiting[0] is entry:
+                        self._waiting.popleft()
+                    else:
+                        self._dropped -= 1  # memory had no room for it while it was written
+        if self._trouble:
+            self._trouble = ""
+            log.info("the dead letters that waited in memory are on disk")
+
+    def _next_waiting(self, most: int) -> list[tuple[DeadLetter, bytes]]:
+        with self._guard:
+            return list(islice(self._waiting, most))
+
+    def _say_trouble(self, exc: DataFileError) -> None:
+        if str(exc) != self._trouble:
+            self._trouble = str(exc)
+            log.error("%d dead letters wait in memory until the disk takes them: %s", len(self._waiting), exc)
+
+    # In a worker thread
+
+    @property
+    def aside(self) -> Path | None:
+        """Where lines that are no letters are kept, if there are any."""
+        return self._files.aside if self._files is not None and self._files.unreadable else None
+
+    def items(
+        self,
+        *,
+        limit: int = 100,
+        reason: str | None = None,
+        action_type: str | None = None,
+        since: float | None = None,
+        before: float | None = None,
+    ) -> list[DeadLetter]:
+        """Return the newest letters that fit all that is given, newest first; reads no further back than needed.
+
+        Raises:
+            DataFileError: A file cannot be read.
+        """
+        wanted = LetterFilter(reason=reason, action_type=action_type, since=since, before=before)
+        with closing(self._fitting(wanted)) as fitting:
+            return list(islice(fitting, limit))
+
+    def find(self, trace_id: str) -> DeadLetter:
+        """Return one letter, the newest if several have this trace id.
+
+        Raises:
+            LetterNotFoundError: There is none.
+            DataFileError: A file cannot be read.
+        """
+        with closing(self._fitting(LetterFilter(trace_ids=frozenset([trace_id])))) as fitting:
+            for letter in fitting:
+                return letter
+        raise LetterNotFoundError(trace_id)
+
+    def _fitting(self, wanted: LetterFilter) -> Generator[DeadLetter]:
+        with self._guard:  # first: one that is written meanwhile is then seen twice, not missed
+            waiting = [letter for letter, _ in reversed(self._waiting)]
+        yield from filter(wanted.fits, waiting)
+        if self._files is None:
+            return
+        self._files.survey()
+        seen = {(letter.trace_id, letter.ts) for letter in waiting}
+        with closing(self._files.backwards(wanted.since)) as letters:
+            for letter in filter(wanted.fits, letters):
+                if (letter.trace_id, letter.ts) not in seen:
+                    yield letter
+
+    def remove(
+        self,
+        trace_ids: set[str] | None = None,
+        *,
+        reason: str | None = None,
+        action_type: str | None = None,
+        since: float | None = None,
+        before: float | None = None,
+    ) -> int:
+        """Delete the letters that fit all that is given, or all of them, and return how many those were.
+
+        Waits up to ten seconds for another process that works on the files. Lines that are no letters stay.
+
+        Raises:
+            DataFileError: A file cannot be rewritten; the letters in it stay, and so do those that wait in memory.
+        """
+        wanted = LetterFilter(
+            trace_ids=None if trace_ids is None else frozenset(trace_ids),
+            reason=reason,
+            action_type=action_type,
+            since=since,
+            before=before,
+        )
+        if self._files is None:
+            return self._remove_waiting(wanted)
+        if not self._files.path.parent.is_dir():
+            return 0
+        with self._files.lock.held(LOCK_TIMEOUT):
+            removed = self._files.take_out(wanted.fits) + self._remove_waiting(wanted)
+            self._write_waiting(self._files)
+        self._files.survey()
+        return removed
+
+    def _remove_waiting(self, wanted: LetterFilter) -> int:
+        with self._guard:
+            staying = [entry for entry in self._waiting if not wanted.fits(entry[0])]
+            removed = len(self._waiting) - len(staying)
+            self._waiting = deque(staying)
+        return removed
+
+    # The end
 
     def close(self) -> None:
-        """Write what waits, or say what is lost; close the file."""
-        if self._file is not None:
-            self.flush()
-            for letter in self._unwritten:
-                log.critical("a dead letter is lost: %s", msgspec.json.encode(letter).decode())
-            self._file.close()
-
-
-def _goes(line: bytes, trace_ids: set[str] | None) -> bool:
-    letter = read_letter(line)
-    return letter is not None and (trace_ids is None or letter.trace_id in trace_ids)
+        """Write what waits, or say what is lost; close the files."""
+        if self._files is None:
+            return
+        self.flush()
+        for _, line in self._waiting:
+            log.critical("a dead letter is lost: %s", line.decode())
+        self._files.close()
+        self._files.lock.close()

@@ -84,8 +84,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return cls(
             ts=ts,
             reason=reason,
-            trace_id=action.trace_id,
-            action_type=action.action_type,
+            trace_id=_as_text(action.trace_id),
+            action_type=_as_text(action.action_type),
             params=params,
             priority=action.priority,
             attempts=attempts,
@@ -96,12 +96,67 @@ class DeadLetter(msgspec.Struct, frozen=True):
             traceback=_as_text("".join(traceback.format_exception(cause))) if cause and cause.__traceback__ else "",
             plugin=error.plugin if isinstance(error, HandlerError) else "",
             generation=error.generation if isinstance(error, HandlerError) else 0,
-            target=action.target,
-            correlation_id=action.correlation_id,
-            causation_id=action.causation_id,
-            idempotency_key=action.idempotency_key,
+            target=_as_text(action.target),
+            correlation_id=_as_text(action.correlation_id),
+            causation_id=_as_text(action.causation_id),
+            idempotency_key=_as_text(action.idempotency_key),
             idempotency_window=action.idempotency_window,
         )
+
+
+class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters are meant: those that fit all that is given, and all of them if nothing is.
+
+    Attributes:
+        trace_ids: Their trace ids.
+        reason: Why they are dead.
+        action_type: The tag of their request.
+        since: Unix time of the oldest.
+        before: Unix time that all are older than.
+    """
+
+    trace_ids: frozenset[str] | None = None
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    before: float | None = None
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether a letter is meant."""
+        return (
+            (self.trace_ids is None or letter.trace_id in self.trace_ids)
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.action_type is None or letter.action_type == self.action_type)
+            and (self.since is None or letter.ts >= self.since)
+            and (self.before is None or letter.ts < self.before)
+        )
+
+
+class _Stranger(msgspec.Struct, frozen=True):
+    """What any version's letter has, whatever else it says."""
+
+    ts: float
+    reason: str
+    trace_id: str
+    action_type: str
+
+
+def write_letter(letter: DeadLetter) -> bytes:
+    """Return the line that holds a letter; params that cannot be written are there as text."""
+    try:
+        return msgspec.json.encode(letter)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        params = {"unreadable": _as_text(_shown(letter.params))}
+        return msgspec.json.encode(msgspec.structs.replace(letter, params=params))
+
+
+def is_strange_letter(line: bytes) -> bool:
+    """Whether a line that is no letter to us is one of another version."""
+    try:
+        msgspec.json.decode(line, type=_Stranger)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def read_letter(line: bytes) -> DeadLetter | None:
@@ -115,11 +170,19 @@ def read_letter(line: bytes) -> DeadLetter | None:
 def _params_of(request: Message) -> Any:
     """Return a request's fields as JSON can hold them; what it cannot is there as text, for people to read."""
     try:
-        params = msgspec.json.decode(msgspec.json.encode(request, enc_hook=repr))
+        written = msgspec.json.encode([[request]], enc_hook=_shown)  # no less deep than the letter will have it
+        ((params,),) = msgspec.json.decode(written)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return {"unreadable": _as_text(repr(request))}
+        return {"unreadable": _as_text(_shown(request))}
     params.pop(TAG_FIELD, None)
     return params
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as exc:  # noqa: BLE001  # it is somebody else's, and may raise anything
+        return f"a {type(value).__name__} whose repr() raised {type(exc).__name__}"
 
 
 def _as_text(text: str) -> str:
