@@ -3,7 +3,7 @@
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.letter import DeadLetter
-from aetherra.kernel.actions.queue import ActionStatistics
+from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
 from aetherra.kernel.errors import (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from aetherra.kernel.actions.envelope import ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle, ActionStatus
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo
@@ -48,20 +48,13 @@ class BlockingKernel:
         """Publish; see ``Kernel.publish``."""
         return self._run(self._kernel.publish, event)
 
-    def submit(
-        self,
-        request: Request[ReplyT],
-        *,
-        priority: ActionPriority = ActionPriority.MEDIUM,
-        deadline: float | None = None,
-        timeout: float | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> BlockingHandle[ReplyT]:
+    def submit(self, request: Request[ReplyT], **options: Unpack[Submission]) -> BlockingHandle[ReplyT]:
         """Submit; see ``Kernel.submit``."""
-        submit = partial(
-            self._kernel.submit, request, priority=priority, deadline=deadline, timeout=timeout, retry=retry
-        )
-        return BlockingHandle(self._portal, self._portal.call(submit))
+        return BlockingHandle(self._portal, self._run(self._kernel.submit, request, **options))
+
+    def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
+        """Submit and wait for the reply; see ``Kernel.submit_and_wait``."""
+        return self.submit(request, **options).wait()
 
     def get_dlq_items(self, limit: int = 100, **only: Any) -> list[DeadLetter]:
         """Return dead letters; see ``Kernel.get_dlq_items``."""

@@ -6,12 +6,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, Unpack, overload
 
 import anyio
 
-from aetherra.kernel.actions.envelope import ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.resources import ResourceOwner
@@ -96,22 +96,21 @@ class PluginContext(Caller):
 
     # Messages
 
-    async def submit(
-        self,
-        request: Request[ReplyT],
-        *,
-        priority: ActionPriority = ActionPriority.MEDIUM,
-        deadline: float | None = None,
-        timeout: float | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> ActionHandle[ReplyT]:
+    async def submit(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ActionHandle[ReplyT]:
         """Submit a request as an action; see ``Kernel.submit``.
 
         Raises:
             CapabilityError: No grant covers it, and the profile refuses what none does.
         """
         self.check("submit", tag_of(type(request)))
-        return self._host.actions.submit(request, priority=priority, deadline=deadline, timeout=timeout, retry=retry)
+        return await self._host.actions.submit(request, **options)
+
+    async def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
+        """Submit a request and return its reply; see ``Kernel.submit_and_wait``.
+
+        The action is not bound to the time of the call that it is submitted in; give it a ``deadline``.
+        """
+        return await (await self.submit(request, **options)).wait()
 
     @overload
     def subscribe(

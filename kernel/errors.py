@@ -127,6 +127,17 @@ class ActionCancelledError(AetherraError, RuntimeError):
         return f"action {self.trace_id} ({self.action_type!r}) was not done: {self.why}"
 
 
+class ReplyLostError(AetherraError, LookupError):
+    """An action was done under its idempotency key in an earlier run, but what it was done with is not known."""
+
+    def __init__(self, trace_id: str, why: str) -> None:
+        super().__init__(trace_id, why)
+        self.trace_id, self.why = trace_id, why
+
+    def __str__(self) -> str:
+        return f"action {self.trace_id} was done in an earlier run, its reply is lost: {self.why}"
+
+
 class LetterNotFoundError(AetherraError, LookupError):
     """The dead letter queue holds no letter with this trace id."""
 

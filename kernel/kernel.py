@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 
 from aetherra.kernel.actions.dlq import DeadLetterQueue
-from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
-from aetherra.kernel.actions.journal import Journal
+from aetherra.kernel.actions.journal import Journal, Unfinished
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.queue import ActionQueue
-from aetherra.kernel.actions.records import Accepted
-from aetherra.kernel.config import Config
+from aetherra.kernel.actions.resume import Resumption
+from aetherra.kernel.actions.submission import Submission
+from aetherra.kernel.config import Config, KernelConfig
 from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.errors import KernelNotRunningError
 from aetherra.kernel.generation import CANCEL_GRACE
@@ -51,14 +53,23 @@ class Kernel(AsyncContextManagerMixin):
     Args:
         config: As from ``Config.load``.
         clock: Where the host's time comes from; tests inject ``FakeClock``.
+        limiter: Finds out how many actions may run at a time, ``workers`` at most; default is what ``limiter`` in the
+            configuration says.
 
     Raises:
         HostRunningError: On entering: another process holds the data directory.
         DataFileError: On entering: the data directory cannot be used.
     """
 
-    def __init__(self, config: Config | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        clock: Clock | None = None,
+        limiter: ConcurrencyLimiter | None = None,
+    ) -> None:
         self.config = config or Config.in_memory()
+        self._limiter = limiter
         limits = self.config.kernel
         self.bus = Bus(
             clock=clock,
@@ -158,8 +169,10 @@ class Kernel(AsyncContextManagerMixin):
                         with life.starting:
                             await queue.enter(parts.actions.running(lambda: stop_by.remaining() / 2))
                             await parts.plugins.start_all()
-                            for record, attempts in unfinished:
-                                parts.actions.resume(record, attempts)
+                            if unfinished is not None:
+                                resumption = Resumption(self.bus, parts.actions)
+                                resumption.begin(unfinished)
+                                group.start_soon(resumption.run)
                             if data_dir is not None and self.config.kernel.control_socket:
                                 await control.enter(serve(self.bus, data_dir.socket))
                             life.started.set()
@@ -184,6 +197,7 @@ class Kernel(AsyncContextManagerMixin):
             lanes=self.config.kernel.lanes,
             workers=self.config.kernel.workers,
             journal=journal,
+            limiter=self._limiter or _limiter(self.config.kernel),
             on_dead_letter=self._tell_dead_letter,
         )
         privileges: dict[str, Callable[[], object]] = {}
@@ -214,14 +228,14 @@ class Kernel(AsyncContextManagerMixin):
         log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, calls_in_hand())
         owner.abort()
 
-    def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, list[tuple[Accepted, int]]]:
+    def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, Unfinished | None]:
         durability = self.config.kernel.durability
         if data_dir is None or durability == "none":
-            return None, []
-        journal = Journal(data_dir.path / "kernel_journal.jsonl", sync=durability == "power")
+            return None, None
+        journal = Journal(data_dir.path, self.bus.clock, sync=durability == "power")
         unfinished = journal.open()
-        if unfinished:
-            log.info("%d actions of the last run were not finished; they are taken up again", len(unfinished))
+        if unfinished.actions:
+            log.info("%d actions of the last run were not finished; they are taken up again", len(unfinished.actions))
         if journal.unreadable:
             log.error("%d lines of the journal are no records; they are kept beside it", journal.unreadable)
         return journal, unfinished
@@ -291,36 +305,46 @@ class Kernel(AsyncContextManagerMixin):
 
     # Actions
 
-    async def submit(
-        self,
-        request: Request[ReplyT],
-        *,
-        priority: ActionPriority = ActionPriority.MEDIUM,
-        deadline: float | None = None,
-        timeout: float | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> ActionHandle[ReplyT]:
-        """Have a request done through the queue; it is accepted, and journalled where there is a journal, on return.
+    def submit(
+        self, request: Request[ReplyT], **options: Unpack[Submission]
+    ) -> Coroutine[Any, Any, ActionHandle[ReplyT]]:
+        """Have a request done through the queue; when awaited, it is accepted, and in the journal where there is one.
+
+        Cancelled while it waits for room, or for the disk, it has not accepted it.
 
         Args:
             request: What to do.
-            priority: How urgent it is.
-            deadline: Seconds from now after which it is not worth doing.
-            timeout: Seconds for one attempt; ``None`` means ``default_timeout``.
-            retry: How often to try; default three times with backoff.
+            **options: ``priority``, ``deadline``, ``timeout``, ``retry``, ``target``, ``idempotency_key``,
+                ``idempotency_window`` and ``wait_for_room``, as ``Submission`` explains them.
 
         Raises:
             ActionQueueFullError: Its lane has no room; the refusal is counted and dead-lettered.
             ActionExpiredError: The deadline is not in the future; dead-lettered.
+            ActionCancelledError: The host is stopping; dead-lettered.
             DataFileError: The journal cannot be written; the action was not accepted.
+            MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
-        return self._running().actions.submit(
-            request, priority=priority, deadline=deadline, timeout=timeout, retry=retry
-        )
+        return self._running().actions.submit(request, **options)
 
-    async def submit_action(self, envelope: ActionEnvelope) -> ActionHandle[Any]:
-        """Have a ready envelope done; see ``submit``."""
-        return self._running().actions.submit_envelope(envelope)
+    async def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
+        """Have a request done through the queue and return its reply; a cancelled call leaves the action be.
+
+        Raises:
+            AetherraError: As ``submit``, and what dead-lettered the action.
+        """
+        return await (await self.submit(request, **options)).wait()
+
+    async def submit_action(self, envelope: ActionEnvelope, *, wait_for_room: float = 0.0) -> ActionHandle[Any]:
+        """Have a ready envelope done; see ``submit``. One whose action is not finished yet gets the handle it has."""
+        return await self._running().actions.submit_envelope(envelope, wait_for_room=wait_for_room)
+
+    def set_workers(self, workers: int) -> None:
+        """Change how many actions may run at a time; see ``ActionQueue.set_workers``."""
+        self._running().actions.set_workers(workers)
+
+    def set_lane(self, name: str, *, capacity: int | None = None, weight: int | None = None) -> None:
+        """Change a lane's bounds; see ``ActionQueue.set_lane``."""
+        self._running().actions.set_lane(name, capacity=capacity, weight=weight)
 
     async def get_dlq_items(
         self, limit: int = 100, *, reason: str | None = None, action_type: str | None = None, since: float | None = None
@@ -380,6 +404,12 @@ class Kernel(AsyncContextManagerMixin):
     def health(self) -> Health:
         """Return how the host is, folded and by part."""
         return self._running().service.health()
+
+
+def _limiter(limits: KernelConfig) -> ConcurrencyLimiter | None:
+    if limits.limiter == "none":
+        return None
+    return GradientLimiter(start=min(8, limits.workers), most=limits.workers)
 
 
 def _report(what: str, fault: BaseException) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aetherra.kernel.actions.letter import DeadLetter
-from aetherra.kernel.actions.queue import ActionStatistics
+from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.watchdog import LoopStatistics

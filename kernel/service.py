@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 
 from aetherra.kernel import messages as m
-from aetherra.kernel.actions.queue import ActionQueue, ActionStatistics
+from aetherra.kernel.actions.queue import ActionQueue
+from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config
 from aetherra.kernel.host import HookCaller
 from aetherra.kernel.maintenance import run_cycle

@@ -13,6 +13,7 @@ import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import current_token
 
+from aetherra.kernel.actions.action import Action, current_action
 from aetherra.kernel.stacks import stack_text, thread_stack
 from aetherra.registry import Gate
 
@@ -92,26 +93,29 @@ async def run_in_thread(
 ) -> T:
     """Call a plain function in a worker thread and return what it does; cancelled, leave the thread to itself.
 
-    The place that its caller has behind ``gate`` is given back when the function has returned, not before: a thread
-    that is left to itself is still inside.
+    A thread that is left to itself is still inside: the place that its caller has behind ``gate`` is given back when the
+    function has returned, not before, and an action that it works for hears of it only then, so as not to be run twice
+    at a time.
     """
-    if gate is None:
+    action = current_action()
+    if gate is None and action is None:
         return await anyio.to_thread.run_sync(function, argument, abandon_on_cancel=True, limiter=limiter)
-    place = _Place(gate)
+    errand = _Inside(gate, action)
     try:
-        return await anyio.to_thread.run_sync(place.call, function, argument, abandon_on_cancel=True, limiter=limiter)
+        return await anyio.to_thread.run_sync(errand.call, function, argument, abandon_on_cancel=True, limiter=limiter)
     except BaseException:
-        place.give_up()
+        errand.give_up()
         raise
 
 
-class _Place:
-    """A place behind a gate, on its way from the event loop to a thread and back."""
+class _Inside:
+    """A call of a function in a thread, for who has to know when the thread is out of it again."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate | None, action: Action | None) -> None:
         self._gate = gate
+        self._action = action
         self._lock = threading.Lock()
-        self._begun = self._left = False
+        self._begun = self._left = self._over = False
         self._token = current_token()
 
     def call(self, function: Callable[[A], T], argument: A) -> T:
@@ -123,12 +127,22 @@ class _Place:
             return function(argument)
         finally:
             with suppress(RuntimeError):  # the event loop has ended without us
-                anyio.from_thread.run_sync(self._gate.leave, token=self._token)
+                anyio.from_thread.run_sync(self._come_out, token=self._token)
+
+    def _come_out(self) -> None:
+        """Be out of the thread; on the event loop."""
+        self._over = True
+        if self._gate is not None:
+            self._gate.leave()
+        if self._left and self._action is not None and self._action.owner is not None:
+            self._action.owner.thread_returned(self._action)
 
     def give_up(self) -> None:
-        """Leave, if the function was not even begun."""
+        """Leave a thread behind that is inside, or the place of one that was not even begun."""
         with self._lock:
-            if self._begun or self._left:
-                return
-            self._left = True
-        self._gate.leave()
+            begun, self._left = self._begun, True
+        if not begun:
+            if self._gate is not None:
+                self._gate.leave()
+        elif not self._over and self._action is not None and self._action.owner is not None:
+            self._action.owner.left_behind(self._action)

@@ -191,12 +191,21 @@ class Bus:
         self.deadlines.settle()
         calls = list(route.in_hand)
         for call in calls:
-            if call.task is not IN_A_SCOPE:
-                self.deadlines.cancel(call, "stopped")
-            elif call.suspension is not None:
-                call.suspension.ending = call.suspension.ending or "stopped"
-                call.scope.cancel()
+            self._stop(call)
         return len(calls)
+
+    def cancel_within(self, call: Call | None) -> None:
+        """Cancel the calls that were made for another and are in hand; that one gets ``ServiceStoppedError``."""
+        for route in self.routing.with_work():
+            for inner in [inner for inner in route.in_hand if inner.parent is call]:
+                self._stop(inner)
+
+    def _stop(self, call: Call) -> None:
+        if call.task is not IN_A_SCOPE:
+            self.deadlines.cancel(call, "stopped")
+        elif call.suspension is not None:
+            call.suspension.ending = call.suspension.ending or "stopped"
+            call.scope.cancel()
 
     def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> CallLine:
         """Return the line of a caller's class of request to a route, as things are now."""

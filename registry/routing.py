@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, KeysView
 from contextlib import contextmanager
 from functools import partial
 
@@ -133,6 +133,16 @@ class Routing:
                     del self._parked[tag]
             self._changed()
             parking.release()
+
+    @property
+    def parked_tags(self) -> KeysView[str]:
+        """The tags that are parked: a view, which changes as they do."""
+        return self._parked.keys()
+
+    def with_work(self) -> list[Route]:
+        """Return all routes that may have calls in hand, those that answer no more included."""
+        self._settle()
+        return [*self._routes.values(), *self._fallbacks.values(), *self._retired]
 
     def parking(self, tag: str) -> Parking | None:
         """Return what calls of a tag have to wait for, ``None`` if they need not."""

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import anyio
+import msgspec
 
 from aetherra.kernel.actions.envelope import ActionEnvelope
 
 ReplyT = TypeVar("ReplyT")
 ActionStatus = Literal["queued", "running", "waiting", "done", "dead"]
-"""``waiting`` is between two attempts; ``done`` and ``dead`` are for good."""
+"""``waiting`` is between two attempts, or for a plugin that is being swapped; ``done`` and ``dead`` are for good."""
 
 
-class ActionHandle(Generic[ReplyT]):
-    """An accepted action. Dropping the handle, or cancelling who waits on it, does not cancel the action."""
+class ActionHandle(msgspec.Struct, Generic[ReplyT], eq=False):
+    """An accepted action. Dropping the handle, or cancelling who waits on it, does not cancel the action.
 
-    def __init__(self, envelope: ActionEnvelope, cancel: Callable[[], bool]) -> None:
-        self.envelope = envelope
-        self.status: ActionStatus = "queued"
-        self.attempts = 0
-        self._cancel = cancel
-        self._ended = anyio.Event()
-        self._reply: Any = None
-        self._error: BaseException | None = None
+    Attributes:
+        envelope: What was submitted.
+        status: Where the action is.
+        attempts: How often it was begun.
+    """
+
+    envelope: ActionEnvelope
+    status: ActionStatus = "queued"
+    attempts: int = 0
+    _ended: anyio.Event | None = None
+    _reply: Any = None
+    _error: BaseException | None = None
 
     @property
     def trace_id(self) -> str:
         """The action's name, in logs, in the journal and in the dead letter queue."""
         return self.envelope.trace_id
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is done or dead."""
+        return self.status in ("done", "dead")
 
     async def wait(self) -> ReplyT:
         """Return the reply once the action is done; a cancelled call leaves the action be.
@@ -39,17 +48,24 @@ class ActionHandle(Generic[ReplyT]):
             ActionCancelledError: It was cancelled, or the host stopped.
             AetherraError: The error of its last attempt, which dead-lettered it.
         """
-        await self._ended.wait()
+        if not self.is_ended:
+            if self._ended is None:
+                self._ended = anyio.Event()
+            await self._ended.wait()
         if self._error is not None:
             raise self._error
         return cast("ReplyT", self._reply)
 
     def cancel(self) -> bool:
         """End the action before its time and dead-letter it; ``False`` if it had ended already."""
-        return self._cancel()
+        return False
 
     def settle(self, reply: Any = None, error: BaseException | None = None) -> None:
         """Record how the action ended; the queue's part."""
         self.status = "done" if error is None else "dead"
         self._reply, self._error = reply, error
-        self._ended.set()
+        if self._ended is not None:
+            self._ended.set()
+
+    def __repr__(self) -> str:
+        return f"<action {self.trace_id} {self.envelope.action_type!r}: {self.status}, {self.attempts} attempts>"

@@ -1,117 +1,175 @@
-"""The three lanes: bounded heaps that take turns by weight, so that none starves."""
+"""The three lanes: bounded queues that take turns by weight, so that none starves."""
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from collections.abc import Mapping
-from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-import anyio
-import anyio.lowlevel
-import msgspec
-
-T = TypeVar("T")
+from aetherra.registry.wakeup import Wakeup, new_wakeup, wait, wake
 
 
-class LaneStatistics(msgspec.Struct, frozen=True):
-    """A snapshot of one lane: waiting now, room in all, share of turns, and refused since the start."""
+class Item(Protocol):
+    """What can wait in a lane; ``in_lane`` is the lane's to set."""
 
-    depth: int
-    capacity: int
-    weight: int
-    refused: int
+    in_lane: bool
 
 
-class _Lane(Generic[T]):
-    __slots__ = ("capacity", "credit", "heap", "refused", "weight")
+ItemT = TypeVar("ItemT", bound=Item)
+STALE = 1000
+"""Removed items whose places may pile up in a lane, beyond as many as it has, until it is swept."""
 
-    def __init__(self, capacity: int, weight: int) -> None:
+
+class Lane(Generic[ItemT]):
+    """One lane: a queue for each level of urgency.
+
+    Attributes:
+        held: Items that take up room: those in the lane, those that will come back to it, and those on their way in.
+        depth: Items in the lane.
+        refused: Items that found no room.
+    """
+
+    __slots__ = ("_stale", "_waiters", "capacity", "credit", "depth", "held", "levels", "name", "refused", "weight")
+
+    def __init__(self, name: str, capacity: int, weight: int, levels: int) -> None:
+        self.name = name
         self.capacity = capacity
         self.weight = weight
         self.credit = 0
-        self.refused = 0
-        self.heap: list[tuple[int, int, T]] = []
+        self.held = self.depth = self.refused = 0
+        self.levels: tuple[deque[ItemT], ...] = tuple(deque() for _ in range(levels))
+        self._stale = 0
+        self._waiters: deque[Wakeup] = deque()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another item; those who wait for room come first."""
+        return self.held < self.capacity and not self._waiters
+
+    async def wait_for_room(self) -> None:
+        """Return once there is room, which is then the caller's, in the order of calls; cancelled, it takes none."""
+        waiter = new_wakeup()
+        self._waiters.append(waiter)
+        self._let_in()
+        try:
+            await wait(waiter)
+        except BaseException:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            else:
+                self.give_up_room()
+            raise
+
+    def give_up_room(self) -> None:
+        """Let another item have the room of one."""
+        self.held -= 1
+        if self._waiters:
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiters and self.held < self.capacity:
+            self.held += 1
+            wake(self._waiters.popleft())
+
+    def set(self, capacity: int, weight: int) -> None:
+        """Change its bounds; what is there stays, also beyond them."""
+        self.capacity, self.weight = capacity, weight
+        self._let_in()
+
+    def take(self) -> ItemT:
+        """Remove and return the most urgent item; equals leave in the order they came. There must be one."""
+        for level in self.levels:
+            while level:
+                item = level.popleft()
+                if item.in_lane:
+                    item.in_lane = False
+                    self.depth -= 1
+                    self.held -= 1
+                    if self._waiters:
+                        self._let_in()
+                    return item
+                self._stale -= 1
+        raise LookupError("the lane is empty")
+
+    def discard(self, item: ItemT) -> None:
+        """Remove an item; its room stays taken until it is given up."""
+        if item.in_lane:
+            item.in_lane = False
+            self.depth -= 1
+            self._stale += 1
+            if self._stale > self.depth + STALE:
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for level in self.levels:
+            kept = [item for item in level if item.in_lane]
+            level.clear()
+            level.extend(kept)
+        self._stale = 0
 
 
-class Lanes(Generic[T]):
+class Lanes(Generic[ItemT]):
     """A queue of several lanes for many readers.
 
-    In a lane the lowest priority number leaves first, and equals in the order they came. Between lanes that hold
-    something, turns are dealt by smooth weighted round robin (as nginx deals its upstreams).
+    In a lane the most urgent level leaves first, and equals in the order they came. Between lanes that hold something,
+    turns are dealt by smooth weighted round robin (as nginx deals its upstreams).
 
     Args:
-        lanes: Name to capacity and weight.
+        lanes: Name to capacity, weight, and how many levels of urgency.
     """
 
-    def __init__(self, lanes: Mapping[str, tuple[int, int]]) -> None:
-        self._lanes: dict[str, _Lane[T]] = {name: _Lane(*bounds) for name, bounds in lanes.items()}
-        self._sequence = count()
-        self._waiting: list[anyio.Event] = []
+    def __init__(self, lanes: Mapping[str, tuple[int, int, int]]) -> None:
+        self.lanes: dict[str, Lane[ItemT]] = {name: Lane(name, *bounds) for name, bounds in lanes.items()}
+        self._all = tuple(self.lanes.values())
+        self._readers: list[Wakeup] = []
 
     def __len__(self) -> int:
-        return sum(len(lane.heap) for lane in self._lanes.values())
+        return sum(lane.depth for lane in self._all)
 
-    def has_room(self, lane_name: str, extra: int = 0) -> bool:
-        """Whether a lane takes another item; ``extra`` counts those that belong to it and wait elsewhere."""
-        lane = self._lanes[lane_name]
-        return len(lane.heap) + extra < lane.capacity
+    def put(self, lane: Lane[ItemT], level: int, item: ItemT) -> None:
+        """Put an item in whose room is taken already."""
+        item.in_lane = True
+        lane.levels[level].append(item)
+        lane.depth += 1
+        if self._readers:
+            wake(self._readers.pop())
 
-    def refuse(self, lane_name: str) -> None:
-        """Count an item that found no room."""
-        self._lanes[lane_name].refused += 1
-
-    def put(self, lane_name: str, priority: int, item: T) -> None:
-        """Put an item in, also beyond the capacity: what was accepted before must find room again."""
-        heapq.heappush(self._lanes[lane_name].heap, (priority, next(self._sequence), item))
-        if self._waiting:
-            self._waiting.pop().set()
-
-    def discard(self, lane_name: str, item: T) -> None:
-        """Remove an item that need not wait any longer; one that is not there does no harm."""
-        heap = self._lanes[lane_name].heap
-        heap[:] = [entry for entry in heap if entry[2] is not item]
-        heapq.heapify(heap)
-
-    async def get(self) -> T:
-        """Remove and return the next item, waiting for one if need be. A cancelled call takes none.
-
-        Always lets other tasks run first, so that a reader of a lane that never empties holds up nobody.
-        """
-        await anyio.lowlevel.checkpoint()
-        while not self:
-            event = anyio.Event()
-            self._waiting.append(event)
-            try:
-                await event.wait()
-            except BaseException:
-                if event in self._waiting:
-                    self._waiting.remove(event)
-                elif self and self._waiting:
-                    self._waiting.pop().set()  # the wake-up was ours; hand it on
-                raise
-        return self._take()
-
-    def _take(self) -> T:
-        ready = [lane for lane in self._lanes.values() if lane.heap]
+    def take(self) -> ItemT | None:
+        """Remove and return the next item, ``None`` if all lanes are empty; its room is free."""
+        ready = [lane for lane in self._all if lane.depth]
+        if len(ready) == 1:
+            return ready[0].take()
+        if not ready:
+            return None
+        total = 0
+        chosen = ready[0]
         for lane in ready:
             lane.credit += lane.weight
-        chosen = max(ready, key=lambda lane: lane.credit)
-        chosen.credit -= sum(lane.weight for lane in ready)
-        return heapq.heappop(chosen.heap)[2]
+            total += lane.weight
+            if lane.credit > chosen.credit:
+                chosen = lane
+        chosen.credit -= total
+        return chosen.take()
 
-    def clear(self) -> None:
-        """Remove all that waits."""
-        for lane in self._lanes.values():
-            lane.heap.clear()
+    async def wait(self) -> None:
+        """Return when there may be an item to take, or after ``wake_all``. A cancelled call takes no wake-up along."""
+        reader = new_wakeup()
+        self._readers.append(reader)
+        try:
+            await wait(reader)
+        except BaseException:
+            if reader in self._readers:
+                self._readers.remove(reader)
+            elif len(self):
+                self.wake_one()  # the wake-up was ours; hand it on
+            raise
 
-    def capacity(self, lane_name: str) -> int:
-        """How many items a lane may hold."""
-        return self._lanes[lane_name].capacity
+    def wake_one(self) -> None:
+        """Let one reader look again."""
+        if self._readers:
+            wake(self._readers.pop())
 
-    def statistics(self) -> dict[str, LaneStatistics]:
-        """Return a snapshot of each lane."""
-        return {
-            name: LaneStatistics(len(lane.heap), lane.capacity, lane.weight, lane.refused)
-            for name, lane in self._lanes.items()
-        }
+    def wake_all(self) -> None:
+        """Let all readers look again."""
+        while self._readers:
+            wake(self._readers.pop())

@@ -8,7 +8,7 @@ import msgspec
 
 from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.registry import MessageValidationError, Request
-from aetherra.registry.messages import TAG_FIELD, from_builtins
+from aetherra.registry.messages import from_builtins
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op", omit_defaults=True):
@@ -30,17 +30,11 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op", omit
 
     @classmethod
     def of(cls, envelope: ActionEnvelope) -> Accepted:
-        """Write an envelope down.
-
-        Raises:
-            TypeError, ValueError: The request holds something that has no builtins.
-        """
-        params = msgspec.to_builtins(envelope.request, str_keys=True)
-        params.pop(TAG_FIELD, None)
+        """Return what is to be written of an envelope; its params are the request itself, to be encoded."""
         return cls(
             envelope.trace_id,
             envelope.action_type,
-            params,
+            envelope.request,
             envelope.priority,
             envelope.timeout,
             envelope.deadline,
@@ -94,13 +88,12 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="op", omit
         trace_id: Which.
         key: Its type and idempotency key, if it was done under one that still counts.
         until: Unix time until which the key counts.
-        reply: What it was done with, as builtins, tag and all.
+        reply: What it was done with, tag and all.
+        lost: Whether that could not be written.
     """
 
     trace_id: str
     key: tuple[str, str] | None = None
     until: float = 0.0
     reply: Any = None
-
-
-Record = Accepted | Attempted | Finished
+    lost: bool = False

@@ -13,8 +13,11 @@ def backoff(policy: RetryPolicy, attempts: int, random: Callable[[], float]) -> 
     Full jitter: uniform between 0 and the capped exponential bound, which spreads a crowd of failures
     best (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
     """
-    bound = min(policy.max_backoff_sec, policy.backoff_sec * 2.0 ** min(attempts - 1, 60))
-    return bound * random()
+    try:
+        bound = min(policy.max_backoff_sec, policy.backoff_sec * policy.multiplier ** (attempts - 1))
+    except OverflowError:
+        bound = policy.max_backoff_sec if policy.backoff_sec else 0.0
+    return bound * random() if policy.jitter else bound
 
 
 def next_attempt(

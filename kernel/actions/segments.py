@@ -1,0 +1,217 @@
+"""Segments: a log in files of bounded size, of which the oldest go once nothing in them is needed.
+
+Each line stands behind its CRC-32, so that damage anywhere is seen, and what is not damaged is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import zlib
+from collections import deque
+from pathlib import Path
+
+from aetherra.kernel.datadir import AppendFile, sync_folder
+from aetherra.kernel.errors import DataFileError
+
+log = logging.getLogger("aetherra.kernel.actions.segments")
+SEGMENT_BYTES = 1_000_000
+"""How large a file grows before the next one begins."""
+_NAME = re.compile(r"-(\d{8})\.log$")
+
+
+def framed(body: bytes) -> bytes:
+    """Return the line that holds ``body``."""
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def unframed(line: bytes) -> bytes | None:
+    """Return what a line, without its newline, holds; ``None`` if it is damaged.
+
+    One that begins as a JSON object was written by a version that knew no CRC.
+    """
+    if line[:1] == b"{":
+        return line
+    try:
+        told = int(line[:8], 16)
+    except ValueError:
+        return None
+    body = line[9:]
+    return body if line[8:9] == b" " and zlib.crc32(body) == told else None
+
+
+class Segment:
+    """One file: how much is in it, and how many of its records are needed."""
+
+    __slots__ = ("descriptor", "live", "path", "size")
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self.path = path
+        self.size = size
+        self.live = 0
+        self.descriptor: int | None = None
+
+
+class Segments:
+    """The files of one log, oldest first; lines are appended to the last, and each run of the host begins another.
+
+    Args:
+        folder: Where they are.
+        name: How their names begin.
+        sync: Whether to survive a power cut: a new file's name waits for the disk, and nothing is deleted before what
+            has taken its place is there.
+    """
+
+    def __init__(self, folder: Path, name: str, *, sync: bool) -> None:
+        self.folder = folder
+        self.files: deque[Segment] = deque()
+        self._name = name
+        self._sync = sync
+        self._last = 0
+        self._torn = False
+        self._unsynced: list[Segment] = []
+        self._lock = threading.Lock()
+
+    @property
+    def current(self) -> Segment | None:
+        """The file that is written to, ``None`` before the first line of this run."""
+        return self.files[-1] if self.files and self.files[-1].descriptor is not None else None
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(segment.size for segment in self.files)
+
+    def read(self) -> list[tuple[Segment, list[bytes]]]:
+        """Return the lines of the files that an earlier run left, oldest first.
+
+        A file that cannot be read is logged and left where it is.
+        """
+        found: list[tuple[Segment, list[bytes]]] = []
+        for number, path in sorted(self._numbered()):
+            self._last = max(self._last, number)
+            try:
+                lines = AppendFile(path).lines()
+                segment = Segment(path, path.stat().st_size)
+            except (DataFileError, OSError) as exc:
+                log.error("a file of the journal is left where it is, with what it holds: %s", exc)  # noqa: TRY400
+                continue
+            self.files.append(segment)
+            found.append((segment, lines))
+        return found
+
+    def _numbered(self) -> list[tuple[int, Path]]:
+        """Return all files with their numbers; the one that had none comes first."""
+        files = [(0, path) for path in self.folder.glob(f"{self._name}.jsonl")]
+        for path in self.folder.glob(f"{self._name}-*.log"):
+            number = _NAME.search(path.name)
+            if number is not None:
+                files.append((int(number[1]), path))
+        return files
+
+    def append(self, lines: bytes) -> Segment:
+        """Append whole lines, all of them or none, and return the file that has them.
+
+        Raises:
+            DataFileError: The disk is full, the folder is read-only, ...; they are not in the file.
+        """
+        try:
+            segment = self.current
+            if segment is None or segment.size >= SEGMENT_BYTES:
+                segment = self.begin()
+            assert segment.descriptor is not None
+            data = b"\n" + lines if self._torn else lines
+            written = os.write(segment.descriptor, data)
+            if written < len(data):
+                self._take_back(segment, written)
+                raise DataFileError(str(segment.path), "only a part could be written; is the disk full?")
+        except OSError as exc:
+            if isinstance(exc, DataFileError):
+                raise
+            raise DataFileError(str(self.folder), f"the journal cannot be written: {exc.strerror or exc}") from exc
+        self._torn = False
+        segment.size += written
+        return segment
+
+    def _take_back(self, segment: Segment, written: int) -> None:
+        assert segment.descriptor is not None
+        try:
+            os.ftruncate(segment.descriptor, segment.size)
+        except OSError:
+            self._torn = True
+            segment.size += written
+
+    def begin(self) -> Segment:
+        """Begin another file, which is the current one from now on.
+
+        Raises:
+            OSError: It cannot be made; the current one stays.
+        """
+        path = self.folder / f"{self._name}-{self._last + 1:08d}.log"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._last += 1
+        if self._sync:
+            sync_folder(self.folder)
+        before, self._torn = self.current, False
+        segment = Segment(path)
+        segment.descriptor = descriptor
+        self.files.append(segment)
+        if self._sync:
+            self._unsynced.append(segment)
+        elif before is not None:
+            _close(before)
+        return segment
+
+    def is_gone(self, segment: Segment) -> bool:
+        """Whether somebody has deleted a file, or has put another in its place while it was written to."""
+        try:
+            there = segment.path.stat()
+            here = there if segment.descriptor is None else os.fstat(segment.descriptor)
+        except OSError:
+            return True
+        return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk; may run in a thread.
+
+        Raises:
+            OSError: The disk has failed.
+        """
+        with self._lock:
+            written = list(self._unsynced)
+            for segment in written:
+                if segment.descriptor is not None:
+                    os.fsync(segment.descriptor)
+            for segment in written[:-1]:
+                self._unsynced.remove(segment)
+                _close(segment)
+
+    def drop_oldest(self) -> None:
+        """Delete the oldest file; nothing in it is needed.
+
+        Raises:
+            OSError: It cannot be deleted, or what has taken the place of its records cannot be kept.
+        """
+        if self._sync:
+            self.sync()
+        segment = self.files[0]
+        segment.path.unlink(missing_ok=True)
+        self.files.popleft()
+        with self._lock:
+            if segment in self._unsynced:
+                self._unsynced.remove(segment)
+            _close(segment)
+
+    def close(self) -> None:
+        """Close all files."""
+        for segment in self.files:
+            _close(segment)
+        self._unsynced.clear()
+
+
+def _close(segment: Segment) -> None:
+    if segment.descriptor is not None:
+        os.close(segment.descriptor)
+        segment.descriptor = None
