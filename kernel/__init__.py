@@ -3,8 +3,9 @@
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
-from aetherra.kernel.config import Config, KernelConfig, LaneConfig, LanesConfig
+from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
 from aetherra.kernel.errors import (
     ActionCancelledError,
@@ -60,6 +61,7 @@ __all__ = [
     "CycleStep",
     "DataFileError",
     "DeadLetter",
+    "DlqConfig",
     "GetHealth",
     "GetStatistics",
     "GetStatus",
@@ -83,6 +85,7 @@ __all__ = [
     "PluginLoadError",
     "PluginNotFoundError",
     "PrivilegeError",
+    "RedriveReport",
     "Reject",
     "RetryLater",
     "RetryPolicy",

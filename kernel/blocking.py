@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack, cast
@@ -11,6 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aetherra.kernel.actions.handle import ActionHandle, ActionStatus
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
 from aetherra.kernel.kernel import Kernel
@@ -63,6 +64,14 @@ class BlockingKernel:
     def redrive(self, trace_id: str) -> BlockingHandle[Any]:
         """Submit a dead letter's action again; see ``Kernel.redrive``."""
         return BlockingHandle(self._portal, self._run(self._kernel.redrive, trace_id))
+
+    def redrive_where(self, **only: Any) -> RedriveReport:
+        """Submit the actions of dead letters again; see ``Kernel.redrive_where``."""
+        return self._run(self._kernel.redrive_where, **only)
+
+    def purge(self, trace_ids: Iterable[str] | None = None, **only: Any) -> int:
+        """Delete dead letters; see ``Kernel.purge``."""
+        return self._run(self._kernel.purge, trace_ids, **only)
 
     def add_plugin(
         self, plugin_type: type[Plugin[Any]], *, settings: Mapping[str, Any] | Settings | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import anyio
+import anyio.to_thread
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 
@@ -18,6 +20,7 @@ from aetherra.kernel.actions.journal import Journal, Unfinished
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.queue import ActionQueue
+from aetherra.kernel.actions.redrive import Redriver, RedriveReport
 from aetherra.kernel.actions.resume import Resumption
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config, KernelConfig
@@ -149,7 +152,7 @@ class Kernel(AsyncContextManagerMixin):
             life.ended.set()
 
     async def _hold(self, data_dir: DataDir | None, life: _Life) -> None:
-        dlq = DeadLetterQueue(None if data_dir is None else data_dir.path / "kernel_dlq.jsonl")
+        dlq = await self._open_dlq(data_dir)
         journal, unfinished = self._open_journal(data_dir)
         stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
         with ExitStack() as files:
@@ -211,15 +214,17 @@ class Kernel(AsyncContextManagerMixin):
         )
         plugins = PluginManager(host)
         privileges["kernel:swap"] = lambda: Swapper(host, plugins)
+        redriver = Redriver(self.bus, actions, dlq)
         service = KernelService(
             config=self.config,
             registry=self.registry,
             actions=actions,
             hooks=self._hooks,
             plugins=plugins,
+            redriver=redriver,
             watchdog=self._watchdog,
         )
-        return _Parts(actions, plugins, service)
+        return _Parts(actions, plugins, redriver, service)
 
     async def _leave(self, what: str, owner: ResourceOwner, seconds: float) -> None:
         with self.bus.clock.move_on_after(seconds):
@@ -227,6 +232,13 @@ class Kernel(AsyncContextManagerMixin):
             return
         log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, calls_in_hand())
         owner.abort()
+
+    async def _open_dlq(self, data_dir: DataDir | None) -> DeadLetterQueue:
+        if data_dir is None:
+            return DeadLetterQueue(None)
+        limits, sync = self.config.kernel.dlq, self.config.kernel.durability == "power"
+        path = data_dir.path / "kernel_dlq.jsonl"
+        return await anyio.to_thread.run_sync(lambda: DeadLetterQueue(path, limits, sync=sync, now=self.bus.clock.time))
 
     def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, Unfinished | None]:
         durability = self.config.kernel.durability
@@ -347,25 +359,84 @@ class Kernel(AsyncContextManagerMixin):
         self._running().actions.set_lane(name, capacity=capacity, weight=weight)
 
     async def get_dlq_items(
-        self, limit: int = 100, *, reason: str | None = None, action_type: str | None = None, since: float | None = None
+        self,
+        limit: int = 100,
+        *,
+        reason: str | None = None,
+        action_type: str | None = None,
+        since: float | None = None,
+        before: float | None = None,
     ) -> list[DeadLetter]:
-        """Return dead letters that fit all that is given, newest first; ``since`` is a Unix time."""
-        dlq = self._running().actions.dlq
+        """Return the newest dead letters that fit all that is given, newest first; times are Unix times.
 
-        def read() -> list[DeadLetter]:
-            return dlq.items(limit=limit, reason=reason, action_type=action_type, since=since)
-
+        Raises:
+            DataFileError: A file of theirs cannot be read.
+        """
+        read = partial(
+            self._running().actions.dlq.items,
+            limit=limit,
+            reason=reason,
+            action_type=action_type,
+            since=since,
+            before=before,
+        )
         return await anyio.to_thread.run_sync(read)
 
     async def redrive(self, trace_id: str) -> ActionHandle[Any]:
-        """Submit a dead letter's action again, as a new one with all its attempts.
+        """Submit a dead letter's action again, as a new one with all its attempts; see ``Redriver.redrive``.
 
         Raises:
             LetterNotFoundError: There is no such letter.
             NoHandlerError: Nothing answers its tag today; the letter stays.
             MessageValidationError: Today's request has other fields; the letter stays.
+            AetherraError: As ``submit``; the letter stays, and there is no second one.
         """
-        return await self._running().actions.redrive(trace_id)
+        return await self._running().redriver.redrive(trace_id)
+
+    async def redrive_where(
+        self,
+        *,
+        reason: str | None = None,
+        action_type: str | None = None,
+        since: float | None = None,
+        before: float | None = None,
+        limit: int = 1000,
+        dry_run: bool = False,
+    ) -> RedriveReport:
+        """Submit the actions of the newest dead letters that fit all that is given again, the oldest of them first.
+
+        Tells who was redriven, and who was refused and why; with ``dry_run`` who would be, as far as that can be told.
+
+        Raises:
+            DataFileError: A file of theirs cannot be read.
+        """
+        return await self._running().redriver.redrive_where(
+            reason=reason, action_type=action_type, since=since, before=before, limit=limit, dry_run=dry_run
+        )
+
+    async def purge(
+        self,
+        trace_ids: Iterable[str] | None = None,
+        *,
+        reason: str | None = None,
+        action_type: str | None = None,
+        since: float | None = None,
+        before: float | None = None,
+    ) -> int:
+        """Delete the dead letters that fit all that is given, or all if nothing is, and return how many those were.
+
+        Raises:
+            DataFileError: A file of theirs cannot be rewritten; the letters in it stay.
+        """
+        remove = partial(
+            self._running().actions.dlq.remove,
+            trace_ids,
+            reason=reason,
+            action_type=action_type,
+            since=since,
+            before=before,
+        )
+        return await anyio.to_thread.run_sync(remove)
 
     # Plugins
 
@@ -419,9 +490,12 @@ def _report(what: str, fault: BaseException) -> None:
 class _Parts:
     """What exists only while the kernel runs."""
 
-    def __init__(self, actions: ActionQueue, plugins: PluginManager, service: KernelService) -> None:
+    def __init__(
+        self, actions: ActionQueue, plugins: PluginManager, redriver: Redriver, service: KernelService
+    ) -> None:
         self.actions = actions
         self.plugins = plugins
+        self.redriver = redriver
         self.service = service
 
 

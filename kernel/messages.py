@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.manager import PluginInfo
@@ -112,32 +113,48 @@ class GetActions(Request[ActionStatistics], tag="kernel.actions"):
 
 
 class DeadLetters(Message, tag="kernel.dlq_reply"):
-    """Dead letters, newest first."""
+    """Dead letters, newest first.
+
+    Attributes:
+        letters: Those that fit.
+        cut: Whether there are more of them, for which one reply has no room; ask again with ``before``, or for fewer.
+        unreadable: Lines of the files that are no letters.
+        aside: The file that such lines are kept in; ``""`` if there are none.
+    """
 
     letters: tuple[DeadLetter, ...]
+    cut: bool = False
+    unreadable: int = 0
+    aside: str = ""
 
 
 class ListDeadLetters(Request[DeadLetters], tag="kernel.dlq"):
-    """Ask for dead letters that fit all that is given."""
+    """Ask for the newest dead letters that fit all that is given; times are Unix times."""
 
     limit: int = 100
     reason: str | None = None
     action_type: str | None = None
     since: float | None = None
     trace_id: str | None = None
-
-
-class Redriven(Message, tag="kernel.dlq_redriven"):
-    """A dead letter's action was submitted again, under a new trace id."""
-
-    trace_id: str
-    new_trace_id: str
+    before: float | None = None
 
 
 class RedriveDeadLetter(Request[Redriven], tag="kernel.dlq_redrive"):
     """Submit a dead letter's action again."""
 
     trace_id: str
+
+
+class RedriveDeadLetters(Request[RedriveReport], tag="kernel.dlq_redrive_where"):
+    """Submit the actions of the newest dead letters that fit all that is given again; ``dry_run`` only tells who."""
+
+    trace_ids: tuple[str, ...] | None = None
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    before: float | None = None
+    limit: int = 1000
+    dry_run: bool = False
 
 
 class Purged(Message, tag="kernel.dlq_purged"):
@@ -147,9 +164,13 @@ class Purged(Message, tag="kernel.dlq_purged"):
 
 
 class PurgeDeadLetters(Request[Purged], tag="kernel.dlq_purge"):
-    """Delete dead letters: these, or all of them."""
+    """Delete the dead letters that fit all that is given, or all of them."""
 
     trace_ids: tuple[str, ...] | None = None
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    before: float | None = None
 
 
 class HostContract(Message, tag="kernel.contracts_reply"):

@@ -8,12 +8,17 @@ import platform
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import anyio
+import anyio.to_thread
+import msgspec
 
 from aetherra.kernel import messages as m
 from aetherra.kernel.actions.queue import ActionQueue
+from aetherra.kernel.actions.redrive import Redriven, Redriver, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config
 from aetherra.kernel.host import HookCaller
@@ -26,6 +31,8 @@ log = logging.getLogger("aetherra.kernel.service")
 SERVICE_NAME = "kernel"
 HEARTBEAT_CHECK = 15.0
 """Seconds between two looks at who has fallen silent."""
+REPLY_BYTES = 4 * 2**20
+"""What dead letters may amount to in one reply, which a client's protocol bounds as well."""
 
 
 class KernelService:
@@ -39,6 +46,7 @@ class KernelService:
         actions: ActionQueue,
         hooks: HookCaller,
         plugins: PluginManager,
+        redriver: Redriver,
         watchdog: Watchdog,
     ) -> None:
         self._config = config
@@ -46,6 +54,7 @@ class KernelService:
         self._actions = actions
         self._hooks = hooks
         self._plugins = plugins
+        self._redriver = redriver
         self._watchdog = watchdog
         self._begun = registry.bus.clock.monotonic()
 
@@ -62,6 +71,7 @@ class KernelService:
             (m.GetActions, self._on_actions),
             (m.ListDeadLetters, self._on_dead_letters),
             (m.RedriveDeadLetter, self._on_redrive),
+            (m.RedriveDeadLetters, self._on_redrive_where),
             (m.PurgeDeadLetters, self._on_purge),
             (m.GetContracts, self._on_contracts),
             (m.Maintain, self._on_maintain),
@@ -152,24 +162,38 @@ class KernelService:
         return self._actions.statistics()
 
     async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
+        return await anyio.to_thread.run_sync(self._read_letters, request)
+
+    def _read_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
+        dlq = self._actions.dlq
         if request.trace_id is not None:
-            return m.DeadLetters((await anyio.to_thread.run_sync(self._actions.dlq.find, request.trace_id),))
+            return m.DeadLetters((dlq.find(request.trace_id),))
+        letters = dlq.items(
+            limit=request.limit,
+            reason=request.reason,
+            action_type=request.action_type,
+            since=request.since,
+            before=request.before,
+        )
+        sizes = accumulate(len(msgspec.json.encode(letter)) for letter in letters)
+        fitting = max(1, sum(size <= REPLY_BYTES for size in sizes))
+        return m.DeadLetters(
+            letters=tuple(letters[:fitting]),
+            cut=fitting < len(letters),
+            unreadable=dlq.statistics().unreadable,
+            aside=str(dlq.aside or ""),
+        )
 
-        def read() -> m.DeadLetters:
-            letters = self._actions.dlq.items(
-                limit=request.limit, reason=request.reason, action_type=request.action_type, since=request.since
-            )
-            return m.DeadLetters(tuple(letters))
+    async def _on_redrive(self, request: m.RedriveDeadLetter) -> Redriven:
+        handle = await self._redriver.redrive(request.trace_id)
+        return Redriven(request.trace_id, handle.trace_id)
 
-        return await anyio.to_thread.run_sync(read)
-
-    async def _on_redrive(self, request: m.RedriveDeadLetter) -> m.Redriven:
-        handle = await self._actions.redrive(request.trace_id)
-        return m.Redriven(request.trace_id, handle.trace_id)
+    async def _on_redrive_where(self, request: m.RedriveDeadLetters) -> RedriveReport:
+        return await self._redriver.redrive_where(**msgspec.structs.asdict(request))
 
     async def _on_purge(self, request: m.PurgeDeadLetters) -> m.Purged:
-        chosen = None if request.trace_ids is None else set(request.trace_ids)
-        return m.Purged(self._actions.dlq.remove(chosen))
+        remove = partial(self._actions.dlq.remove, **msgspec.structs.asdict(request))
+        return m.Purged(await anyio.to_thread.run_sync(remove))
 
     async def _on_contracts(self, _: m.GetContracts) -> m.HostContract:
         from aetherra.kernel.contracts import host_contract  # noqa: PLC0415  # for who asks, not at the host's start

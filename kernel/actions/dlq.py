@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -168,6 +168,7 @@ class DeadLetterQueue:
         self,
         *,
         limit: int = 100,
+        trace_ids: Iterable[str] | None = None,
         reason: str | None = None,
         action_type: str | None = None,
         since: float | None = None,
@@ -178,7 +179,8 @@ class DeadLetterQueue:
         Raises:
             DataFileError: A file cannot be read.
         """
-        wanted = LetterFilter(reason=reason, action_type=action_type, since=since, before=before)
+        named = None if trace_ids is None else frozenset(trace_ids)
+        wanted = LetterFilter(trace_ids=named, reason=reason, action_type=action_type, since=since, before=before)
         with closing(self._fitting(wanted)) as fitting:
             return list(islice(fitting, limit))
 
@@ -209,7 +211,7 @@ class DeadLetterQueue:
 
     def remove(
         self,
-        trace_ids: set[str] | None = None,
+        trace_ids: Iterable[str] | None = None,
         *,
         reason: str | None = None,
         action_type: str | None = None,
@@ -223,13 +225,8 @@ class DeadLetterQueue:
         Raises:
             DataFileError: A file cannot be rewritten; the letters in it stay, and so do those that wait in memory.
         """
-        wanted = LetterFilter(
-            trace_ids=None if trace_ids is None else frozenset(trace_ids),
-            reason=reason,
-            action_type=action_type,
-            since=since,
-            before=before,
-        )
+        named = None if trace_ids is None else frozenset(trace_ids)
+        wanted = LetterFilter(trace_ids=named, reason=reason, action_type=action_type, since=since, before=before)
         if self._files is None:
             return self._remove_waiting(wanted)
         if not self._files.path.parent.is_dir():
@@ -242,10 +239,11 @@ class DeadLetterQueue:
 
     def _remove_waiting(self, wanted: LetterFilter) -> int:
         with self._guard:
-            staying = [entry for entry in self._waiting if not wanted.fits(entry[0])]
-            removed = len(self._waiting) - len(staying)
-            self._waiting = deque(staying)
-        return removed
+            going = [letter.trace_id for letter, _ in self._waiting if wanted.fits(letter)]
+            self._waiting = deque(entry for entry in self._waiting if not wanted.fits(entry[0]))
+            if self._files is not None:
+                self._safe.extend(going)  # whoever waits to hear that they are safe need wait no longer
+        return len(going)
 
     # The end
 

@@ -9,7 +9,7 @@ import msgspec
 
 from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.records import Accepted
-from aetherra.registry import HandlerError, Message, Request
+from aetherra.registry import HandlerError, Message, MessageValidationError, Request
 from aetherra.registry.messages import TAG_FIELD, from_builtins
 
 Reason = Literal[
@@ -44,19 +44,23 @@ class DeadLetter(msgspec.Struct, frozen=True):
         """Return an envelope to send the action again: a new one, with all its attempts and no deadline.
 
         Raises:
-            MessageValidationError: Today's class of the request has other fields.
+            MessageValidationError: Today's class of the request has other fields, or the letter has none that do.
         """
-        return ActionEnvelope(
-            from_builtins(self.params, request_type),
-            priority=self.priority,
-            timeout=self.timeout,
-            retry=self.retry,
-            target=self.target,
-            idempotency_key=self.idempotency_key or f"redrive of {self.trace_id}",
-            idempotency_window=self.idempotency_window,
-            correlation_id=self.correlation_id or self.trace_id,
-            causation_id=self.trace_id,
-        )
+        request = from_builtins(self.params, request_type)
+        try:
+            return ActionEnvelope(
+                request,
+                priority=self.priority,
+                timeout=self.timeout,
+                retry=self.retry,
+                target=self.target,
+                idempotency_key=self.idempotency_key or f"redrive of {self.trace_id}",
+                idempotency_window=self.idempotency_window,
+                correlation_id=self.correlation_id or self.trace_id,
+                causation_id=self.trace_id,
+            )
+        except ValueError as exc:  # somebody else wrote the letter
+            raise MessageValidationError(self.action_type, str(exc)) from exc
 
     @classmethod
     def of(

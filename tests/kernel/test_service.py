@@ -86,6 +86,9 @@ class TestRequests:
             redriven = await ask(kernel, "dlq_redrive", {"trace_id": letter["trace_id"]})
             assert redriven["trace_id"] == letter["trace_id"] != redriven["new_trace_id"]
             await anyio.wait_all_tasks_blocked()
+            report = await ask(kernel, "dlq_redrive_where", {"reason": "rejected", "dry_run": True})
+            assert [done["trace_id"] for done in report["redriven"]] == [redriven["new_trace_id"]]
+            assert await ask(kernel, "dlq_purge", {"reason": "timeout"}) == {"removed": 0}
             assert await ask(kernel, "dlq_purge") == {"removed": 1}
             document = (await ask(kernel, "contracts"))["document"]
             assert document["messages"]["service_test.ask"]["plugin"] == "room"

@@ -213,7 +213,7 @@ class TestFile:
         assert names(DeadLetterQueue(path).items()) == ["t0"]
 
     def test_letters_in_memory_can_be_removed_as_well(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Purging takes them wherever they are, and counts them once."""
+        """Purging takes them wherever they are, counts them once, and nobody waits any longer for them to be safe."""
         queue = DeadLetterQueue(path)
         queue.add(letter("t0"))
         path.unlink()
@@ -223,6 +223,8 @@ class TestFile:
         path.rmdir()
 
         assert queue.remove({"t1"}) == 1
+        assert queue.statistics().depth == 0
+        assert queue.flush() == ["t1"]
         assert queue.statistics().unwritten == 0
 
     def test_letters_stay_when_the_file_cannot_be_rewritten(
