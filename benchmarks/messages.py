@@ -9,8 +9,9 @@ environment with ``aetherra[trio]``, and with ``aetherra[bench]`` for the others
 
 from __future__ import annotations
 
-from measuring.report import Part, main
 from messaging import calls, conversions, events, peers, remote
+
+from measuring.report import Part, main
 
 PARTS = {
     "calls": Part("asyncio", calls.on_asyncio),

@@ -6,6 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 import anyio
 import anyio.lowlevel
@@ -25,6 +26,8 @@ class Case(msgspec.Struct, frozen=True):
         bound: The most that it may cost, times its floor; ``None`` where none is promised.
         unit: What one operation is.
         step: The run does multiples of this many operations.
+        count: How many operations a sample does; 0 for as many as fill its time.
+        tells: Whether the run returns the figure itself, in seconds, such as a percentile of its operations.
         deliveries: How many deliveries one operation makes, for events.
         lacks: What a peer leaves out that ours does.
     """
@@ -35,6 +38,8 @@ class Case(msgspec.Struct, frozen=True):
     bound: float | None = None
     unit: str = "call"
     step: int = 1
+    count: int = 0
+    tells: bool = False
     deliveries: int = 1
     lacks: str = ""
 
@@ -70,20 +75,25 @@ class Effort(msgspec.Struct, frozen=True):
 
 
 async def calibrate(case: Case, effort: Effort) -> int:
-    """Return how many operations fill one sample."""
-    await seconds_of(case, 2 * case.step)  # warms it up
+    """Return how many operations make one sample."""
+    await sampled(case, 2 * case.step)  # warms it up
+    if case.count:
+        return case.count
     steps = 1
-    while (taken := await seconds_of(case, steps * case.step)) < effort.sample / 8:
+    while (taken := await sampled(case, steps * case.step) * steps * case.step) < effort.sample / 8:
         steps *= 2
     return case.step * max(1, round(steps * effort.sample / taken))
 
 
-async def seconds_of(case: Case, count: int) -> float:
-    """Time so many operations, and one turn of the loop, for what they leave it to clear, such as cancelled timers."""
+async def sampled(case: Case, count: int) -> float:
+    """Return what one operation of so many took, in seconds, or what the run says.
+
+    One turn of the loop is timed with them, for what they leave it to clear, such as cancelled timers.
+    """
     begun = time.perf_counter()
-    await case.run(count)
+    told = await case.run(count)
     await anyio.lowlevel.checkpoint()
-    return time.perf_counter() - begun
+    return cast("float", told) if case.tells else (time.perf_counter() - begun) / count
 
 
 async def measure(cases: Sequence[Case], effort: Effort) -> list[Figure]:
@@ -96,8 +106,7 @@ async def measure(cases: Sequence[Case], effort: Effort) -> list[Figure]:
     for _ in range(effort.rounds):
         gc.collect()
         for case in cases:
-            count = counts[case.name]
-            taken[case.name].append(await seconds_of(case, count) / count)
+            taken[case.name].append(await sampled(case, counts[case.name]))
     return [figure_of(case, taken) for case in cases]
 
 

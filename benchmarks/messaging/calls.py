@@ -12,11 +12,11 @@ from typing import Any, Protocol, cast
 
 import anyio
 import msgspec
-from measuring.figures import Case, Effort, Figure, Run, measure
-from measuring.report import Amount
 
 from aetherra.kernel import Kernel
 from aetherra.registry import Request
+from measuring.figures import Case, Effort, Figure, Run, measure
+from measuring.report import Amount
 from messaging.vocabulary import (
     Add,
     AddAfterTurn,

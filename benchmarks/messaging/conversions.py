@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from measuring.figures import Case, Effort, Figure, Run, measure
 
 from aetherra.kernel import Kernel
 from aetherra.plugins import Plugin, handler
 from aetherra.registry import Message, Request
 from aetherra.registry.messages import adapt
+from measuring.figures import Case, Effort, Figure, Run, measure
 
 BOUND = 2.0
 

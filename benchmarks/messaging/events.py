@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 
 import anyio
-from measuring.figures import Case, Effort, Figure, Run, measure
 
 from aetherra.kernel import Kernel
 from aetherra.plugins import Plugin, PluginContext
+from measuring.figures import Case, Effort, Figure, Run, measure
 from messaging.vocabulary import Tick
 
 AUDIENCES = (1, 10, 100)

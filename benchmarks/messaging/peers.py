@@ -12,10 +12,10 @@ from importlib.metadata import version
 from typing import Any
 
 import anyio
-from measuring.figures import Case, Effort, Figure, Run, measure
-from measuring.report import installed
 
 from aetherra.kernel import Kernel
+from measuring.figures import Case, Effort, Figure, Run, measure
+from measuring.report import installed
 from messaging.calls import BARE, bare, called
 from messaging.events import CAPACITY, Tally, hear, hear_queue, one_by_one, publish_to
 from messaging.vocabulary import Add, Adder, AddMaybeLater, Tick

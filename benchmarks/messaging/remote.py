@@ -14,9 +14,9 @@ from typing import Any
 import anyio
 import msgspec
 from anyio.abc import ByteStream, SocketStream
-from measuring.figures import Case, Effort, Figure, Run, measure
 
 from aetherra.registry import RemoteHost, connect
+from measuring.figures import Case, Effort, Figure, Run, measure
 from messaging.calls import CALLERS, concurrently
 from messaging.served import Script
 from messaging.vocabulary import Add
