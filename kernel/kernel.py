@@ -13,7 +13,7 @@ import anyio.to_thread
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskGroup
 
-from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.dlq import FILE_NAME, DeadLetterQueue
 from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.journal import Journal, Unfinished
@@ -237,7 +237,7 @@ class Kernel(AsyncContextManagerMixin):
         if data_dir is None:
             return DeadLetterQueue(None)
         limits, sync = self.config.kernel.dlq, self.config.kernel.durability == "power"
-        path = data_dir.path / "kernel_dlq.jsonl"
+        path = data_dir.path / FILE_NAME
         return await anyio.to_thread.run_sync(lambda: DeadLetterQueue(path, limits, sync=sync, now=self.bus.clock.time))
 
     def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, Unfinished | None]:

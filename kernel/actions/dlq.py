@@ -18,6 +18,8 @@ from aetherra.kernel.config import DlqConfig
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
 
 log = logging.getLogger("aetherra.kernel.dlq")
+FILE_NAME = "kernel_dlq.jsonl"
+"""The file that a host writes its letters to, in its data directory."""
 IN_MEMORY = 1000
 """Letters kept where there is no disk, or none that takes them; the oldest go first, counted in ``dropped``."""
 AT_ONCE = 100
@@ -162,7 +164,7 @@ class DeadLetterQueue:
     @property
     def aside(self) -> Path | None:
         """Where lines that are no letters are kept, if there are any."""
-        return self._files.aside if self._files is not None and self._files.unreadable else None
+        return self._files.aside if self._files is not None and self._files.aside.exists() else None
 
     def items(
         self,

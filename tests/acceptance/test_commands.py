@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
@@ -266,10 +267,16 @@ class TestDeadLetters:
             assert "no such probe" in shown["message"]
 
             (project.path / "fixed").touch()
-            again = project.aetherra("dlq", "redrive", trace_id, "--json").json
-            assert again["new_trace_id"] != trace_id
+            planned = project.aetherra("dlq", "redrive", "--reason", "failed", "--since", "1h", "--dry-run")
+            assert planned.out == f"{trace_id} would be submitted again\n"
+            again = project.aetherra("dlq", "redrive", trace_id, "--json")
+            (redriven,) = again.json["redriven"]
+            assert (again.status, again.json["refused"], redriven["trace_id"]) == (0, [], trace_id)
+            assert redriven["new_trace_id"] != trace_id
             project.until(lambda: host.call("kernel.status")["actions_done"] == 1, "the action is done")
             assert project.aetherra("dlq", "list", "--json").json == []
+            nothing = project.aetherra("dlq", "redrive", "--all")
+            assert (nothing.status, nothing.out, nothing.err) == (0, "", "aetherra: no dead letter fits\n")
             assert host.stop() == 0
 
     def test_letters_outlive_their_host_until_they_are_purged(self, project: Project) -> None:
@@ -282,9 +289,81 @@ class TestDeadLetters:
         with project.host() as host:
             assert len(project.aetherra("dlq", "list", "--json").json) == 1
             assert project.aetherra("dlq", "purge").status == 2
-            assert project.aetherra("dlq", "purge", "--all", "--json").json["removed"] == 1
+            assert project.aetherra("dlq", "purge", "--all").status == 2
+            assert project.aetherra("dlq", "purge", "--before", "1h").out == "0 deleted\n"
+            assert project.aetherra("dlq", "purge", "--all", "--yes", "--json").json["removed"] == 1
             assert project.aetherra("dlq", "list", "--json").json == []
             assert host.stop() == 0
+
+    def test_where_no_host_runs_its_files_are_read_and_purged(self, asyncio_project: Project) -> None:
+        """List, show and purge work on the files, which is said; sending again takes a host, which is said too."""
+        project = asyncio_project
+        project.plugin("doer", DOER)
+        empty = project.aetherra("dlq", "list", "--json")
+        assert (empty.status, empty.json) == (0, [])
+        assert not project.data.exists()
+        with project.host() as host:
+            project.until(lambda: host.call("kernel.status")["dead_letters"] == 1, "the action is dead")
+            assert host.stop() == 0
+        file = project.data / "kernel_dlq.jsonl"
+        with file.open("ab") as torn:
+            torn.write(b'{"torn":\n')
+
+        listed = project.aetherra("dlq", "list", "--json", "--type", "doer.do", "--since", "1h")
+        assert listed.status == 0
+        assert listed.err.splitlines() == [
+            f"aetherra: no host is running here; these are the files: {file}",
+            "aetherra: 1 lines are no letters that can be read, as another version may have written them",
+        ]
+        (letter,) = listed.json
+        trace_id = letter["trace_id"]
+        assert project.aetherra("dlq", "show", trace_id).json == letter
+        missing = project.aetherra("dlq", "show", "nope")
+        assert (missing.status, missing.out, "nothing with trace id 'nope'" in missing.err) == (1, "", True)
+        redrive = project.aetherra("dlq", "redrive", trace_id)
+        assert (redrive.status, redrive.out) == (1, "")
+        assert "start one with 'aetherra run .': it is the host's handlers" in redrive.err
+        assert project.aetherra("dlq", "purge", "--reason", "expired").out == "0 deleted\n"
+        purged = project.aetherra("dlq", "purge", trace_id)
+        assert (purged.status, purged.out) == (0, "1 deleted\n")
+        assert "no host is running here" in purged.err
+
+        aside = project.data / "kernel_dlq.unreadable"
+        assert aside.read_bytes() == b'{"torn":\n'
+        assert project.aetherra("dlq", "list", "--json").err.endswith(
+            f"aetherra: 1 lines are no letters that can be read; see {aside}\n"
+        )
+        file.unlink()
+        file.mkdir()
+        broken = project.aetherra("dlq", "list")
+        assert (broken.status, broken.out) == (1, "")
+        assert f"{file}: cannot read: Is a directory" in broken.err
+
+    def test_who_is_asked_may_say_no(self, asyncio_project: Project) -> None:
+        """On a terminal, deleting everything asks first; anything but a yes deletes nothing."""
+        import pty
+
+        project = asyncio_project
+        project.plugin("doer", DOER)
+        with project.host() as host:
+            project.until(lambda: host.call("kernel.status")["dead_letters"] == 1, "the action is dead")
+            assert host.stop() == 0
+        for answer, left in ((b"n\n", 1), (b"y\n", 0)):
+            ours, theirs = pty.openpty()
+            os.write(ours, answer)
+            ended = subprocess.run(
+                [project.command, "dlq", "purge", "--all"],
+                check=False,
+                cwd=project.path,
+                stdin=theirs,
+                capture_output=True,
+                timeout=20,
+            )
+            os.close(ours)
+            os.close(theirs)
+            assert b"Delete all dead letters" in ended.stderr
+            assert ended.returncode == left
+            assert len(project.aetherra("dlq", "list", "--json").json) == left
 
     def test_an_unknown_letter_is_said(self, asyncio_project: Project) -> None:
         """A trace id that is not there fails the command, with where to look."""
@@ -380,7 +459,12 @@ class TestMisuse:
             ["plugin", "new", "Not-A-Name"],
             ["plugin", "new", "class"],
             ["dlq", "list", "--limit", "0"],
+            ["dlq", "list", "--since", "soon"],
+            ["dlq", "redrive"],
+            ["dlq", "redrive", "--all", "--reason", "failed"],
             ["dlq", "purge"],
+            ["dlq", "purge", "--all"],
+            ["dlq", "purge", "--all", "--yes", "some-id"],
             ["call"],
         ],
         ids=" ".join,
