@@ -92,8 +92,7 @@ def append(descriptor: int, lines: list[bytes], *, sync: bool) -> int:
         OSError: The disk is full, ...; nothing of them is in the file, but for a fragment that cannot be taken back.
     """
     size = os.fstat(descriptor).st_size
-    torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-    data = b"\n".join([*([b""] if torn else []), *lines, b""])
+    data = b"\n".join([*([b""] if _is_torn(descriptor, size) else []), *lines, b""])
     written = os.write(descriptor, data)
     try:
         if written < len(data):
@@ -106,6 +105,20 @@ def append(descriptor: int, lines: list[bytes], *, sync: bool) -> int:
                 os.ftruncate(descriptor, size)  # else somebody wrote behind it: their bytes stay
         raise
     return written
+
+
+def end_line(descriptor: int) -> None:
+    """End a line that somebody tore, if there is one.
+
+    Raises:
+        OSError: The disk is full, ...
+    """
+    if _is_torn(descriptor, os.fstat(descriptor).st_size):
+        os.write(descriptor, b"\n")
+
+
+def _is_torn(descriptor: int, size: int) -> bool:
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 class Sorted(NamedTuple):

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -287,6 +287,8 @@ class LetterFiles:
         older = self._older()
         number = 1 + (int(older[-1].name.removesuffix(self.path.suffix).rpartition(".")[2]) if older else 0)
         beside = self.path.with_name(f"{self.path.stem}.{number:08d}{self.path.suffix}")
+        with suppress(OSError):  # a full disk: the line is counted when it is set aside
+            letter_file.end_line(self._open()[0])
         self.path.rename(beside)
         self.close()
         return beside
