@@ -44,6 +44,19 @@ class Case(msgspec.Struct, frozen=True):
     lacks: str = ""
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """What one case of the same rounds takes beyond another; otherwise as a case."""
+
+    name: str
+    more: str
+    less: str
+    floor: str
+    bound: float | None = None
+    unit: str = "call"
+    deliveries: int = 1
+    lacks: str = ""
+
+
 class Figure(msgspec.Struct, frozen=True):
     """What a case came to: nanoseconds an operation, and the median, least and most of its ratio over the rounds."""
 
@@ -96,21 +109,25 @@ async def sampled(case: Case, count: int) -> float:
     return cast("float", told) if case.tells else (time.perf_counter() - begun) / count
 
 
-async def measure(cases: Sequence[Case], effort: Effort) -> list[Figure]:
+async def measure(cases: Sequence[Case | Difference], effort: Effort) -> list[Figure]:
     """Measure cases turn by turn, so that a noisy machine disturbs floor and figure alike.
 
     The garbage collector runs as it does in a host; what earlier samples left is collected before each round.
     """
-    counts = {case.name: await calibrate(case, effort) for case in cases}
+    counts = {case.name: await calibrate(case, effort) for case in cases if isinstance(case, Case)}
     taken: dict[str, list[float]] = {case.name: [] for case in cases}
     for _ in range(effort.rounds):
         gc.collect()
         for case in cases:
-            taken[case.name].append(await sampled(case, counts[case.name]))
+            if isinstance(case, Case):
+                taken[case.name].append(await sampled(case, counts[case.name]))
+    for case in cases:
+        if isinstance(case, Difference):
+            taken[case.name] = [a - b for a, b in zip(taken[case.more], taken[case.less], strict=True)]
     return [figure_of(case, taken) for case in cases]
 
 
-def figure_of(case: Case, taken: dict[str, list[float]]) -> Figure:
+def figure_of(case: Case | Difference, taken: dict[str, list[float]]) -> Figure:
     """Fold a case's rounds."""
     own = taken[case.name]
     ratios = [mine / floor for mine, floor in zip(own, taken[case.floor or case.name], strict=True)]

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import msgspec
 
 from aetherra.kernel.config import Durability
-from measuring.figures import Case, Effort, Figure, Run, measure
+from measuring.figures import Case, Difference, Effort, Figure, Run, measure
 from measuring.report import Amount
 from queueing.stage import PATIENCE, config, file_system, folder_on_disk, serving, submitted
 from queueing.throughput import actions
@@ -140,26 +140,19 @@ async def journal(effort: Effort) -> dict[str, list[Figure] | list[Amount]]:
         bare, ours, synced = (stack.enter_context(folder_on_disk()) for _ in range(3))
         descriptor = stack.enter_context(appending(bare))
         memory = await stack.enter_async_context(serving(config()))
-        figures: list[Figure] = []
         async with serving(config("process", ours)) as kernel:
             floor = "floor: a bare append of the same bytes, once per action and once per end"
-            none = "beside: kernel.submit, durability none"
+            none, one = "beside: kernel.submit, durability none", "kernel.submit, durability process"
+            many = f"{one}, {SUBMITTERS} submitters"
+            shared = number // SUBMITTERS * SUBMITTERS
+            of_many = submitted(kernel, Noop(), SUBMITTERS)
             figures = await measure(
                 [
                     Case(floor, appended(descriptor, *process), unit="action", count=number),
                     Case(none, submitted(memory, Noop()), floor, unit="action", count=number),
-                    *(
-                        Case(
-                            f"kernel.submit, durability process{aside}",
-                            submitted(kernel, Noop(), submitters),
-                            floor,
-                            BOUND_PROCESS,
-                            "action",
-                            SUBMITTERS,
-                            count=number // SUBMITTERS * SUBMITTERS,
-                        )
-                        for submitters, aside in ((1, ""), (SUBMITTERS, f", {SUBMITTERS} submitters"))
-                    ),
+                    Case(one, submitted(kernel, Noop()), floor, BOUND_PROCESS, "action", count=number),
+                    Case(many, of_many, floor, BOUND_PROCESS, "action", SUBMITTERS, shared),
+                    Difference("of it the journal: process less none", one, none, floor, BOUND_PROCESS, "action"),
                 ],
                 effort,
             )
