@@ -205,10 +205,10 @@ class DeadLetterQueue:
         if self._files is None:
             return
         self._files.survey()
-        seen = {(letter.trace_id, letter.ts) for letter in waiting}
+        seen = {(letter.trace_id, letter.ts): letter for letter in waiting}
         with closing(self._files.backwards(wanted.since)) as letters:
             for letter in filter(wanted.fits, letters):
-                if (letter.trace_id, letter.ts) not in seen:
+                if seen.get((letter.trace_id, letter.ts)) != letter:
                     yield letter
 
     def remove(

@@ -16,6 +16,8 @@ from aetherra.kernel.datadir import sync_folder
 
 BLOCK = 64 * 1024
 """Bytes that are read at a time, from the end of a file to its beginning."""
+MARK = 256
+"""Bytes of a line that tell it from others: its time and its trace id stand there."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -27,6 +29,8 @@ class Tally(msgspec.Struct, frozen=True):
         strange: How many lines that are no letters.
         oldest: The least ``ts`` of the letters; infinite if there are none.
         newest: The greatest.
+        last: Where the last line begins.
+        mark: How it begins, by which a file is told from a later one that got its inode.
     """
 
     size: int = 0
@@ -34,17 +38,30 @@ class Tally(msgspec.Struct, frozen=True):
     strange: int = 0
     oldest: float = math.inf
     newest: float = -math.inf
+    last: int = 0
+    mark: bytes = b""
 
-    def plus(self, letters: Iterable[DeadLetter], size: int, strange: int = 0) -> Tally:
-        """Return a tally of ``size`` more bytes, which hold these letters and so many lines that are none."""
+    def plus(self, data: bytes, letters: Iterable[DeadLetter], strange: int = 0) -> Tally:
+        """Return a tally with whole lines more, which hold these letters and so many lines that are none."""
         times = [letter.ts for letter in letters]
+        last = data[:-1].rfind(b"\n") + 1
         return Tally(
-            self.size + size,
+            self.size + len(data),
             self.letters + len(times),
             self.strange + strange,
             min([self.oldest, *times]),
             max([self.newest, *times]),
+            self.size + last if data else self.last,
+            data[last : last + MARK] if data else self.mark,
         )
+
+    def is_of(self, descriptor: int, size: int) -> bool:
+        """Whether a file of this size is the one that was counted; it may have grown.
+
+        Lines are only added at its end, and those that stay when it is rewritten move. So the same line at the same
+        place, with its time and its trace id, has the same before it.
+        """
+        return self.size <= size and os.pread(descriptor, len(self.mark), self.last) == self.mark
 
 
 def count(descriptor: int, size: int, known: Tally) -> Tally:
@@ -53,7 +70,7 @@ def count(descriptor: int, size: int, known: Tally) -> Tally:
     data = data[: data.rfind(b"\n") + 1]  # what follows is a line that somebody is writing, or tore
     lines = [line for line in data.split(b"\n") if line.strip()]
     letters = [letter for letter in map(read_letter, lines) if letter is not None]
-    return known.plus(letters, len(data), strange=len(lines) - len(letters))
+    return known.plus(data, letters, strange=len(lines) - len(letters))
 
 
 def letters_backwards(descriptor: int, size: int) -> Iterator[DeadLetter]:
@@ -92,7 +109,7 @@ def append(descriptor: int, lines: list[bytes], *, sync: bool) -> int:
         OSError: The disk is full, ...; nothing of them is in the file, but for a fragment that cannot be taken back.
     """
     size = os.fstat(descriptor).st_size
-    data = b"\n".join([*([b""] if _is_torn(descriptor, size) else []), *lines, b""])
+    data = (b"\n" if _is_torn(descriptor, size) else b"") + joined(lines)
     written = os.write(descriptor, data)
     try:
         if written < len(data):
@@ -155,7 +172,7 @@ def sort_lines(descriptor: int, goes: Callable[[DeadLetter], bool]) -> Sorted:
             stays.append(line)
         else:
             (stays if is_strange_letter(line) else alien).append(line)
-    tally = Tally().plus(staying, sum(map(len, stays)) + len(stays), strange=len(stays) - len(staying))
+    tally = Tally().plus(joined(stays), staying, strange=len(stays) - len(staying))
     return Sorted(stays, going, alien, len(data), tally)
 
 
@@ -170,7 +187,7 @@ def replace(path: Path, descriptor: int, lines: list[bytes], size: int) -> None:
     beside = path.with_name(f"{path.name}.new")
     new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        _write(new, b"".join(line + b"\n" for line in lines))
+        _write(new, joined(lines))
         size += _carry_over(descriptor, new, size)
         os.fsync(new)
         beside.replace(path)
@@ -181,6 +198,11 @@ def replace(path: Path, descriptor: int, lines: list[bytes], size: int) -> None:
         raise
     finally:
         os.close(new)
+
+
+def joined(lines: list[bytes]) -> bytes:
+    """Return lines as they stand in a file."""
+    return b"".join([line + b"\n" for line in lines])
 
 
 def _carry_over(old: int, new: int, size: int) -> int:

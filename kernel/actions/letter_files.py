@@ -95,7 +95,8 @@ class LetterFiles:
 
     @staticmethod
     def _counted(file: _Opened, known: Tally) -> Tally:
-        return letter_file.count(file.descriptor, file.size, known if known.size <= file.size else Tally())
+        known = known if known.is_of(file.descriptor, file.size) else Tally()
+        return letter_file.count(file.descriptor, file.size, known)
 
     def _count_aside(self) -> None:
         try:
@@ -116,7 +117,8 @@ class LetterFiles:
         with self._reading(), self._opened() as files:
             for file in files:
                 tally = self._tallies.get(file.inode, Tally())
-                if since is None or tally.size != file.size or tally.newest >= since:
+                known = tally.size == file.size and tally.is_of(file.descriptor, file.size)
+                if since is None or not known or tally.newest >= since:
                     yield from letter_file.letters_backwards(file.descriptor, file.size)
 
     @contextmanager
@@ -184,12 +186,12 @@ class LetterFiles:
             DataFileError: The disk is full, the file is read-only, ...; none of them is there.
         """
         with self._writing():
-            now, size = letters[-1].ts, sum(map(len, lines)) + len(lines)
+            now, data = letters[-1].ts, letter_file.joined(lines)
             descriptor, told = self._open()
             if self._is_due(self._tallies.get(told.st_ino, Tally()), now):
                 self._let_go(now)
                 descriptor, told = self._open()
-            if told.st_size and told.st_size + size > self._limits.max_bytes:
+            if told.st_size and told.st_size + len(data) > self._limits.max_bytes:
                 self._put_beside()
                 self._let_go(now)
                 descriptor, told = self._open()
@@ -198,12 +200,12 @@ class LetterFiles:
             if known is not None:
                 if known.size < told.st_size:  # a torn line was ended
                     known = letter_file.count(descriptor, told.st_size + 1, known)
-                self._note(told.st_ino, known.plus(letters, size))
+                self._note(told.st_ino, known.plus(data, letters))
 
     def _counted_so_far(self, descriptor: int, told: os.stat_result) -> Tally | None:
         """Count what others wrote since the last look, if it is not too much for now: ``survey`` counts it then."""
         known = self._tallies.get(told.st_ino, Tally())
-        if known.size > told.st_size:
+        if not known.is_of(descriptor, told.st_size):
             known = Tally()
         if known.size == told.st_size:
             return known
@@ -361,7 +363,7 @@ class LetterFiles:
             if not found.goes:
                 raise
             stays = [*stays, *found.alien]  # a full disk keeps nobody from making room on it
-            tally = tally.plus([], sum(map(len, found.alien)) + len(found.alien), strange=len(found.alien))
+            tally = tally.plus(letter_file.joined(found.alien), [], strange=len(found.alien))
         old = os.fstat(descriptor).st_ino
         letter_file.replace(path, descriptor, stays, found.size)
         told = path.stat()

@@ -5,15 +5,30 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
+from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aetherra.kernel import ActionPriority, DataFileError, DeadLetter, LetterNotFoundError, RetryPolicy
+from aetherra.kernel import (
+    ActionPriority,
+    DataFileError,
+    DeadLetter,
+    DlqConfig,
+    LetterNotFoundError,
+    RetryPolicy,
+)
 from aetherra.kernel.actions import dlq as dlq_module
 from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.letter import read_letter
+from aetherra.kernel.filelock import FileLock
 from aetherra.registry import Request
 
 
@@ -264,3 +279,256 @@ class TestMemory:
             queue.add(letter(f"t{number}"))
 
         assert (queue.statistics().unwritten, queue.statistics().dropped) == (3, 2)
+
+    def test_a_letter_that_memory_drops_while_it_is_written_is_not_counted_twice(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is on disk after all, and so it is not dropped."""
+        monkeypatch.setattr(dlq_module, "IN_MEMORY", 2)
+        queue = DeadLetterQueue(path)
+        assert queue._files is not None
+        append = queue._files.append
+        late = iter(["t1", "t2"])
+
+        def append_while_others_come(*arguments: Any) -> None:
+            append(*arguments)
+            for name in late:
+                queue.add(letter(name))
+
+        monkeypatch.setattr(queue._files, "append", append_while_others_come)
+        assert queue.add(letter("t0")) == ["t0", "t1", "t2"]
+        assert names(queue.items()) == ["t2", "t1", "t0"]
+        assert (queue.statistics().depth, queue.statistics().dropped, queue.statistics().unwritten) == (3, 0, 0)
+        queue.close()
+
+
+class TestTogether:
+    """Two queues over the same files, as two processes have them."""
+
+    @pytest.fixture
+    def other(self, path: Path):
+        other = DeadLetterQueue(path)
+        yield other
+        other.close()
+
+    def test_add_does_not_wait_while_somebody_works_on_the_files(self, path: Path, queue: DeadLetterQueue) -> None:
+        """The letter waits in memory, is listed and found, and is written as soon as that can be."""
+        queue.add(letter("t0"))
+        lock = FileLock(path.with_suffix(".lock"))
+        with lock.held(1.0):
+            assert queue.add(letter("t1")) == []
+            assert queue.flush() == []
+            assert names(queue.items()) == ["t1", "t0"]
+            assert queue.find("t1").trace_id == "t1"
+            assert (queue.statistics().depth, queue.statistics().unwritten) == (2, 1)
+        assert queue.flush() == ["t1"]
+        assert queue.flush() == []
+        assert queue.statistics().unwritten == 0
+        assert names(queue.items()) == ["t1", "t0"]
+
+    def test_who_rewrites_the_files_writes_what_came_meanwhile(
+        self, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a worker thread; the event loop is told at its next call that it is safe."""
+        queue.add(letter("t0"))
+        assert queue._files is not None
+        take_out = queue._files.take_out
+
+        def take_out_meanwhile(goes: Any) -> int:
+            assert queue.add(letter("t1")) == []
+            return take_out(goes)
+
+        monkeypatch.setattr(queue._files, "take_out", take_out_meanwhile)
+        assert queue.remove({"t0"}) == 1
+        assert names(queue.items()) == ["t1"]
+        assert queue.statistics().unwritten == 1
+        assert queue.flush() == ["t1"]
+        assert queue.statistics().unwritten == 0
+
+    def test_a_change_that_cannot_have_the_files_is_told(
+        self, path: Path, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a while, with the lock's name; nothing has changed."""
+        monkeypatch.setattr(dlq_module, "LOCK_TIMEOUT", 0.01)
+        queue.add(letter("t0"))
+        lock = path.with_suffix(".lock")
+        with FileLock(lock).held(1.0), pytest.raises(DataFileError, match=f"{lock}: was held by somebody else"):
+            queue.remove()
+        assert names(queue.items()) == ["t0"]
+
+    def test_a_start_beside_somebody_who_works_on_the_files_leaves_them(
+        self, path: Path, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """They are counted at the next reading."""
+        monkeypatch.setattr(dlq_module, "LOCK_TIMEOUT", 0.01)
+        queue.add(letter("t0"))
+        with FileLock(path.with_suffix(".lock")).held(1.0):
+            late = DeadLetterQueue(path)
+        assert "are left as they are" in caplog.text
+        assert names(late.items()) == ["t0"]
+        assert late.statistics().depth == 1
+        late.close()
+
+    def test_what_one_adds_and_removes_the_other_sees(self, queue: DeadLetterQueue, other: DeadLetterQueue) -> None:
+        """Counts follow at the next reading."""
+        queue.add(letter("t0"))
+        other.add(letter("t1"))
+        assert names(queue.items()) == names(other.items()) == ["t1", "t0"]
+        assert queue.statistics().depth == other.statistics().depth == 2
+        assert other.remove({"t0"}) == 1
+        assert names(queue.items()) == ["t1"]
+        assert queue.statistics().depth == 1
+        queue.add(letter("t2"))
+        assert names(other.items()) == ["t2", "t1"]
+
+    def test_a_reader_that_is_to_change_nothing_changes_nothing(self, path: Path) -> None:
+        """No file is made, moved or written, not even to put things in order."""
+        path.write_bytes(b"alien\n" + msgspec.json.encode(letter("t0")) + b"\n")
+        before = [(file, file.read_bytes()) for file in path.parent.iterdir()]
+        queue = DeadLetterQueue(path, tidy=False)
+        assert names(queue.items()) == ["t0"]
+        assert (queue.statistics().depth, queue.statistics().unreadable) == (1, 1)
+        assert queue.aside is None
+        queue.close()
+        assert [(file, file.read_bytes()) for file in path.parent.iterdir()] == before
+
+    def test_a_folder_that_is_not_there_holds_no_letters(self, tmp_path: Path) -> None:
+        """It is not made by looking, nor by deleting what is not there."""
+        queue = DeadLetterQueue(tmp_path / "no" / "dlq.jsonl")
+        assert (queue.items(), queue.remove(), queue.statistics().depth) == ([], 0, 0)
+        queue.close()
+        assert not (tmp_path / "no").exists()
+
+
+def fits(one: DeadLetter, wanted: dict[str, Any]) -> bool:
+    """What a filter means, told once more."""
+    return (
+        one.trace_id in wanted.get("trace_ids", [one.trace_id])
+        and wanted.get("reason", one.reason) == one.reason
+        and wanted.get("action_type", one.action_type) == one.action_type
+        and wanted.get("since", one.ts) <= one.ts < wanted.get("before", one.ts + 1)
+    )
+
+
+TIMES = st.floats(0, 100)
+NAMES = st.sampled_from([f"t{i}" for i in range(6)])
+WANTED = st.fixed_dictionaries(
+    {},
+    optional={
+        "trace_ids": st.sets(NAMES, max_size=3),
+        "reason": st.sampled_from(["failed", "timeout"]),
+        "action_type": st.sampled_from(["dlq.a", "dlq.b"]),
+        "since": TIMES,
+        "before": TIMES,
+    },
+)
+
+
+class Letters(RuleBasedStateMachine):
+    """Two queues over the same files, beside a list; the files are torn, written to by strangers, and kept busy."""
+
+    @initialize(files=st.sampled_from([2, 3, 1000]))
+    def begin(self, files: int) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "dlq.jsonl"
+        self.limits = DlqConfig(max_bytes=1024, files=files)
+        self.queues = [DeadLetterQueue(self.path, self.limits) for _ in range(2)]
+        self.model: list[DeadLetter] = []
+        self.strange = Counter[bytes]()
+        self.number = map(str, count())
+        self.dropped = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            for queue in self.queues:
+                queue.close()
+            self.folder.cleanup()
+
+    def drop(self) -> None:
+        """What left at the end leaves the list at its beginning."""
+        dropped = sum(queue.statistics().dropped for queue in self.queues)
+        del self.model[: dropped - self.dropped]
+        self.dropped = dropped
+
+    @rule(
+        who=st.integers(0, 1),
+        name=NAMES,
+        ts=TIMES,
+        reason=st.sampled_from(["failed", "timeout"]),
+        action_type=st.sampled_from(["dlq.a", "dlq.b"]),
+        size=st.sampled_from([0, 0, 200, 2000]),
+    )
+    def add(self, who: int, name: str, ts: float, reason: Any, action_type: str, size: int) -> None:
+        one = letter(name, ts=ts, reason=reason, action_type=action_type, message=next(self.number) + "x" * size)
+        assert self.queues[who].add(one) == [name]
+        self.model.append(one)
+        self.drop()
+
+    @rule(who=st.integers(0, 1), batch=st.lists(NAMES, max_size=5))
+    def add_while_somebody_works(self, who: int, batch: list[str]) -> None:
+        lock = FileLock(self.path.with_suffix(".lock"))
+        with lock.held(1.0):
+            waiting = [letter(name, message=next(self.number)) for name in batch]
+            for one in waiting:
+                assert self.queues[who].add(one) == []
+            assert self.queues[who].items(limit=1000) == [*self.model, *waiting][::-1]
+        lock.close()
+        assert self.queues[who].flush() == batch
+        self.model += waiting
+        self.drop()
+
+    @rule(who=st.integers(0, 1), wanted=WANTED, limit=st.integers(0, 8))
+    def read(self, who: int, wanted: dict[str, Any], limit: int) -> None:
+        expected = [one for one in reversed(self.model) if fits(one, wanted)]
+        assert self.queues[who].items(limit=limit, **wanted) == expected[:limit]
+
+    @rule(who=st.integers(0, 1), wanted=WANTED)
+    def remove(self, who: int, wanted: dict[str, Any]) -> None:
+        going = [one for one in self.model if fits(one, wanted)]
+        assert self.queues[who].remove(**wanted) == len(going)
+        self.model = [one for one in self.model if one not in going]
+
+    @rule(who=st.integers(0, 1), tidy=st.booleans())
+    def begin_again(self, who: int, tidy: bool) -> None:
+        self.queues[who].close()
+        self.dropped -= self.queues[who].statistics().dropped
+        self.queues[who] = DeadLetterQueue(self.path, self.limits, tidy=tidy)
+
+    @precondition(lambda self: self.path.exists())
+    @rule(cut=st.integers(0, 600))
+    def tear(self, cut: int) -> None:
+        data = self.path.read_bytes()
+        before = [line for line in data.split(b"\n") if read_letter(line) is not None]
+        left = data[: max(0, len(data) - cut)]
+        os.truncate(self.path, len(left))
+        after = [line for line in left.split(b"\n") if read_letter(line) is not None]
+        del self.model[len(self.model) - (len(before) - len(after)) :]
+        lines, rest = Counter(data.split(b"\n")), Counter(left.split(b"\n"))
+        self.strange -= lines - rest
+        self.strange.update(line for line in rest - lines if line.strip() and read_letter(line) is None)
+
+    @rule(
+        line=st.binary(min_size=1, max_size=30).filter(lambda line: line.strip() and b"\n" not in line),
+        ended=st.booleans(),
+    )
+    def write_as_a_stranger(self, line: bytes, ended: bool) -> None:
+        with self.path.open("ab") as file:
+            file.write(b"\n" + line + (b"\n" if ended else b""))
+        self.strange[line] += 1
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        for queue in self.queues:
+            assert queue.items(limit=1000) == self.model[::-1]
+            ended = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
+            assert queue.statistics().depth in ({len(self.model)} if ended else {len(self.model), len(self.model) - 1})
+
+    @precondition(lambda self: self.limits.files == 1000)
+    @invariant()
+    def no_byte_of_a_stranger_is_lost(self) -> None:
+        lines = [line for file in self.path.parent.iterdir() for line in file.read_bytes().split(b"\n")]
+        assert not self.strange - Counter(lines)
+
+
+TestAgainstAList = Letters.TestCase
+TestAgainstAList.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -95,16 +95,33 @@ class TestTally:
         path.write_bytes(begun + b'{"half')
         descriptor = opened()
         first = count(descriptor, path.stat().st_size, Tally())
-        assert first == Tally(len(begun), 2, 1, 3.0, 5.0)
+        assert first == Tally(len(begun), 2, 1, 3.0, 5.0, len(begun) - 6, b"alien\n")
         assert count(descriptor, path.stat().st_size, first) == first
 
         append(descriptor, [line("t2", 9.0)], sync=False)
-        assert count(descriptor, path.stat().st_size, first) == Tally(path.stat().st_size, 3, 2, 3.0, 9.0)
+        grown = count(descriptor, path.stat().st_size, first)
+        assert (grown.size, grown.letters, grown.strange) == (path.stat().st_size, 3, 2)
+        assert (grown.oldest, grown.newest) == (3.0, 9.0)
 
     def test_nothing_has_no_time(self) -> None:
         """So that nothing in an empty file is ever too old."""
         assert (Tally().oldest, Tally().newest) == (math.inf, -math.inf)
-        assert Tally().plus([], 7, strange=1) == Tally(7, 0, 1)
+        assert Tally().plus(b"strange\n", [], strange=1) == Tally(8, 0, 1, mark=b"strange\n")
+
+    def test_a_file_that_got_the_inode_of_another_is_told_from_it(self, path: Path, opened: Callable[[], int]) -> None:
+        """By the last line that was counted; one that has only grown is the same, one that was cut is not."""
+        descriptor = opened()
+        append(descriptor, [line("t0"), line("t1")], sync=False)
+        size = path.stat().st_size
+        known = count(descriptor, size, Tally())
+        assert known.is_of(descriptor, size)
+        append(descriptor, [line("t2")], sync=False)
+        assert known.is_of(descriptor, path.stat().st_size)
+        os.truncate(path, 0)
+        append(descriptor, [line("t1"), line("t2"), line("t3")], sync=False)
+        assert not known.is_of(descriptor, path.stat().st_size)
+        assert not known.is_of(descriptor, size - 1)
+        assert Tally().is_of(descriptor, 0)
 
 
 class TestAppend:
