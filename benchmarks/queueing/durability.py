@@ -6,18 +6,17 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
 from aetherra.kernel.config import Durability
 from measuring.figures import Case, Difference, Effort, Figure, Run, measure
 from measuring.report import Amount
-from queueing.stage import PATIENCE, config, file_system, folder_on_disk, serving, submitted
+from queueing.stage import config, file_system, folder_on_disk, held, serving, submitted
 from queueing.throughput import actions
 from queueing.vocabulary import Noop
 
@@ -27,38 +26,39 @@ BOUND_SYNCS = 1.1
 """Times that the disk is waited for, for so many actions as submit at a time: once, and a tenth for the first and the
 last, whose company is not complete."""
 RECORDED = 1_000
-"""Actions whose records are read back: few enough that the journal still has them all."""
-
-
-class Op(msgspec.Struct, frozen=True):
-    """What tells a journal's records apart."""
-
-    op: str
+"""Actions whose records are read back: few enough that the journal has thrown none away."""
 
 
 async def records(durability: Durability) -> tuple[list[bytes], list[bytes]]:
-    """Have actions done, and return what the journal wrote of each: lines of acceptances, and of ends."""
-    decoder = msgspec.json.Decoder(Op)
+    """Return what the journal writes of each of so many actions: when they are accepted, and from then to their ends.
+
+    Its files are read once all are accepted, and once all are done, and each growth is cut into as many pieces, so
+    that nothing has to be known of what is in them.
+    """
     with folder_on_disk() as folder:
-        its = config(durability, folder)
-        async with serving(its) as kernel:
-            await submitted(kernel, Noop())(RECORDED)
-            with anyio.fail_after(PATIENCE):
-                while True:
-                    lines = [line for file in journals(folder) for line in file.read_bytes().splitlines(keepends=True)]
-                    ops = [decoder.decode(line[line.index(b"{") :]).op for line in lines]  # behind its checksum
-                    accepted, finished = (
-                        [line for line, its in zip(lines, ops, strict=True) if its == op]
-                        for op in ("accepted", "finished")
-                    )
-                    if len(accepted) == len(finished) == RECORDED:
-                        return accepted, finished
-                    await anyio.sleep(0.01)
+        async with serving(config(durability, folder, workers=1)) as kernel:
+            async with held(kernel):
+                before = written(folder)
+                for _ in range(RECORDED):
+                    handle = await kernel.submit(Noop())
+                accepted = written(folder)
+            await handle.wait()
+            await anyio.sleep(0.1)  # ends may be written after whoever waits for them has heard
+            ended = written(folder)
+    if not (ended.startswith(accepted) and accepted.startswith(before)):
+        raise AssertionError("the journal was written anew while it was looked at")
+    return pieces(accepted[len(before) :]), pieces(ended[len(accepted) :])
 
 
-def journals(folder: Path) -> list[Path]:
-    """Return the files of a host's journal."""
-    return sorted((folder / "data").glob("*journal*"))
+def written(folder: Path) -> bytes:
+    """Return what is in the files of a host's journal."""
+    return b"".join(file.read_bytes() for file in sorted((folder / "data").glob("*journal*")))
+
+
+def pieces(data: bytes) -> list[bytes]:
+    """Cut bytes into as many pieces as there are actions."""
+    cuts = [len(data) * number // RECORDED for number in range(RECORDED + 1)]
+    return [data[begin:end] for begin, end in pairwise(cuts)]
 
 
 @contextmanager
