@@ -176,15 +176,15 @@ def sort_lines(descriptor: int, goes: Callable[[DeadLetter], bool]) -> Sorted:
     return Sorted(stays, going, alien, len(data), tally)
 
 
-def replace(path: Path, descriptor: int, lines: list[bytes], size: int) -> None:
+def replace(path: Path, descriptor: int, lines: list[bytes], size: int, beside: Path) -> None:
     """Put lines in a file's place in one step: whoever opens it finds the old content or the new.
 
     What somebody without the lock wrote behind the first ``size`` bytes of the old file meanwhile goes over as well.
+    Until then the new content is ``beside``, where a crash leaves it.
 
     Raises:
         OSError: It cannot be written; the old content stands.
     """
-    beside = path.with_name(f"{path.name}.new")
     new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         _write(new, joined(lines))

@@ -52,6 +52,7 @@ class LetterFiles:
         self.aside = path.with_suffix(".unreadable")
         self.lock = FileLock(path.with_suffix(".lock"))
         self.dropped = 0
+        self._beside = path.with_name(f"{path.name}.new")
         self._limits = limits
         self._span = limits.max_age / (limits.files - 1)
         self._sync = sync
@@ -323,7 +324,7 @@ class LetterFiles:
             DataFileError: A file cannot be read or written; nothing is lost.
         """
         with self._writing():
-            self.path.with_name(f"{self.path.name}.new").unlink(missing_ok=True)
+            self._beside.unlink(missing_ok=True)
         self.take_out(lambda _: False)
 
     def take_out(self, goes: Callable[[DeadLetter], bool]) -> int:
@@ -365,7 +366,7 @@ class LetterFiles:
             stays = [*stays, *found.alien]  # a full disk keeps nobody from making room on it
             tally = tally.plus(letter_file.joined(found.alien), [], strange=len(found.alien))
         old = os.fstat(descriptor).st_ino
-        letter_file.replace(path, descriptor, stays, found.size)
+        letter_file.replace(path, descriptor, stays, found.size, self._beside)
         told = path.stat()
         if path != self.path and not told.st_size:
             path.unlink()

@@ -207,7 +207,7 @@ class TestReplace:
     def test_the_new_lines_stand_in_the_files_place(self, path: Path, opened: Callable[[], int]) -> None:
         """For this user alone, and nothing is left beside."""
         path.write_bytes(b"a\nb\n")
-        replace(path, opened(), [b"b"], 4)
+        replace(path, opened(), [b"b"], 4, path.with_name("new"))
         assert path.read_bytes() == b"b\n"
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(path.parent.iterdir()) == [path]
@@ -220,7 +220,7 @@ class TestReplace:
         path.write_bytes(b"a\nb\n")
         monkeypatch.setattr(os, step, _broken)
         with pytest.raises(OSError, match="broken"):
-            replace(path, opened(), [b"b"], 4)
+            replace(path, opened(), [b"b"], 4, path.with_name("new"))
         assert path.read_bytes() == b"a\nb\n"
         assert list(path.parent.iterdir()) == [path]
 
@@ -239,5 +239,5 @@ class TestReplace:
 
         os.write(theirs, b"early\n")
         monkeypatch.setattr(os, step, late)
-        replace(path, opened(), [b"b"], 4)
+        replace(path, opened(), [b"b"], 4, path.with_name("new"))
         assert path.read_bytes().startswith(b"b\nearly\nwritten after " + step.encode())

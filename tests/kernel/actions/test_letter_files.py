@@ -286,6 +286,10 @@ class TestOthers:
         assert files.letters == 300
 
 
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 class TestFolder:
     def test_no_folder_is_no_letters(self, tmp_path: Path) -> None:
         """A reader makes nothing; a writer says what is missing."""
@@ -309,12 +313,17 @@ class TestFolder:
     def test_a_crash_in_a_rewrite_is_cleared_away(self, make: Make, path: Path) -> None:
         """What was beside is deleted, never taken for letters."""
         files = make()
-        add(files, letter("t0"))
-        (path.parent / "kernel_dlq.jsonl.new").write_bytes(write_letter(letter("half")))
+        for i in range(4):
+            add(files, letter(f"t{i}"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "replace", _die)
+            with files.lock.held(1.0), pytest.raises(KeyboardInterrupt):
+                files.take_out(lambda found: found.trace_id == "t0")
+        assert "kernel_dlq.jsonl.new" in on_disk(path.parent)
         with files.lock.held(1.0):
             files.tidy()
-        assert on_disk(path.parent) == ["kernel_dlq.jsonl"]
-        assert names(files) == ["t0"]
+        assert on_disk(path.parent) == ["kernel_dlq.00000001.jsonl", "kernel_dlq.jsonl"]
+        assert names(files) == ["t3", "t2", "t1", "t0"]
 
     def test_older_files_that_are_empty_are_deleted(self, make: Make, path: Path) -> None:
         """A purge gives the disk back what it held."""
