@@ -31,13 +31,18 @@ class FileLock:
         self._threads = threading.Lock()
         self._descriptor: int | None = None
 
-    def try_acquire(self) -> bool:
-        """Take the lock if that needs no waiting, and say whether.
+    def try_acquire(self, timeout: float = 0.0) -> bool:
+        """Take the lock, waiting in this thread for at most ``timeout`` seconds, and say whether that went.
 
         Raises:
             DataFileError: The file cannot be made, or its file system has no locks.
         """
-        return self._threads.acquire(blocking=False) and self._taken_or_let_go()
+        end = time.monotonic() + timeout if timeout else 0.0
+        while not (self._threads.acquire(blocking=False) and self._taken_or_let_go()):
+            if not timeout or time.monotonic() >= end:
+                return False
+            time.sleep(POLL)
+        return True
 
     def acquire(self, timeout: float) -> None:
         """Take the lock, waiting in this thread for at most ``timeout`` seconds.
@@ -45,11 +50,8 @@ class FileLock:
         Raises:
             DataFileError: It was held all the time, the file cannot be made, or its file system has no locks.
         """
-        end = time.monotonic() + timeout
-        while not self.try_acquire():
-            if time.monotonic() >= end:
-                raise DataFileError(str(self.path), f"was held by somebody else for {timeout:g} s; try again")
-            time.sleep(POLL)
+        if not self.try_acquire(timeout):
+            raise DataFileError(str(self.path), f"was held by somebody else for {timeout:g} s; try again")
 
     def release(self) -> None:
         """Let go of a lock that is held."""

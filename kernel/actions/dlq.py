@@ -22,6 +22,8 @@ FILE_NAME = "kernel_dlq.jsonl"
 """The file that a host writes its letters to, in its data directory."""
 IN_MEMORY = 1000
 """Letters kept where there is no disk, or none that takes them; the oldest go first, counted in ``dropped``."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that letters may wait at the end for another process to let go of the files."""
 AT_ONCE = 100
 """Letters that are written by one call of the system."""
 
@@ -74,6 +76,7 @@ class DeadLetterQueue:
         self._safe: list[str] = []
         self._dropped = 0
         self._trouble = ""
+        self._overflowing = False
         if self._files is not None and tidy:
             self._begin(self._files, now)
 
@@ -86,6 +89,8 @@ class DeadLetterQueue:
                     if now is not None:
                         files.let_go(now())
             files.survey()
+            if files.strange:
+                log.warning("%d lines of the dead letters cannot be read here; they stay", files.strange)
         except DataFileError as exc:
             log.error("the dead letters on disk are left as they are: %s", exc)  # noqa: TRY400  # no traceback needed
 
@@ -98,16 +103,24 @@ class DeadLetterQueue:
         """
         with self._guard:
             self._waiting.append((letter, write_letter(letter)))
-            if len(self._waiting) > IN_MEMORY:
+            full = len(self._waiting) > IN_MEMORY
+            if full:
                 self._waiting.popleft()
                 self._dropped += 1
+        if full and self._files is not None and not self._overflowing:
+            self._overflowing = True
+            log.error("the oldest dead letters are dropped, as %d wait in memory and the disk takes none", IN_MEMORY)
         return [letter.trace_id] if self._files is None else self.flush()
 
-    def flush(self) -> list[str]:
-        """Write what waits for the disk, as far as it goes without waiting; return the trace ids as ``add`` does."""
+    def flush(self, *, wait: float = 0.0) -> list[str]:
+        """Write what waits for the disk, as far as it goes; return the trace ids as ``add`` does.
+
+        Args:
+            wait: Seconds to wait for another process that works on the files, at the end of everything.
+        """
         if self._files is not None and self._waiting:
             try:
-                if self._files.lock.try_acquire():
+                if self._files.lock.try_acquire(wait):
                     try:
                         self._write_waiting(self._files)
                     finally:
@@ -147,7 +160,7 @@ class DeadLetterQueue:
                     else:
                         self._dropped -= 1  # memory had no room for it while it was written
         if self._trouble:
-            self._trouble = ""
+            self._trouble, self._overflowing = "", False
             log.info("the dead letters that waited in memory are on disk")
 
     def _next_waiting(self, most: int) -> list[tuple[DeadLetter, bytes]]:
@@ -184,7 +197,7 @@ class DeadLetterQueue:
         named = None if trace_ids is None else frozenset(trace_ids)
         wanted = LetterFilter(trace_ids=named, reason=reason, action_type=action_type, since=since, before=before)
         with closing(self._fitting(wanted)) as fitting:
-            return list(islice(fitting, limit))
+            return list(islice(fitting, max(0, limit)))
 
     def find(self, trace_id: str) -> DeadLetter:
         """Return one letter, the newest if several have this trace id.
@@ -250,10 +263,10 @@ class DeadLetterQueue:
     # The end
 
     def close(self) -> None:
-        """Write what waits, or say what is lost; close the files."""
+        """Write what waits, for which it may wait a second itself, or say what is lost; close the files."""
         if self._files is None:
             return
-        self.flush()
+        self.flush(wait=CLOSE_TIMEOUT)
         for _, line in self._waiting:
             log.critical("a dead letter is lost: %s", line.decode())
         self._files.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +18,7 @@ from aetherra.kernel.datadir import sync_folder
 
 BLOCK = 64 * 1024
 """Bytes that are read at a time, from the end of a file to its beginning."""
-MARK = 256
+MARK = 1024
 """Bytes of a line that tell it from others: its time and its trace id stand there."""
 
 
@@ -62,6 +64,22 @@ class Tally(msgspec.Struct, frozen=True):
         place, with its time and its trace id, has the same before it.
         """
         return self.size <= size and os.pread(descriptor, len(self.mark), self.last) == self.mark
+
+
+def open_file(path: Path, flags: int) -> int:
+    """Open a file, and nothing else that may stand in its place; no pipe is waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is no file.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 def count(descriptor: int, size: int, known: Tally) -> Tally:
@@ -185,7 +203,7 @@ def replace(path: Path, descriptor: int, lines: list[bytes], size: int, beside: 
     Raises:
         OSError: It cannot be written; the old content stands.
     """
-    new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    new = open_file(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     try:
         _write(new, joined(lines))
         size += _carry_over(descriptor, new, size)

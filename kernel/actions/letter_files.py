@@ -72,10 +72,15 @@ class LetterFiles:
             return sum(tally.letters for tally in self._tallies.values())
 
     @property
+    def strange(self) -> int:
+        """Lines here that are no letters to us, as far as they were counted."""
+        with self._guard:
+            return sum(tally.strange for tally in self._tallies.values())
+
+    @property
     def unreadable(self) -> int:
         """Lines that are no letters, here and kept aside, as far as they were counted."""
-        with self._guard:
-            return sum(tally.strange for tally in self._tallies.values()) + self._kept_aside[1]
+        return self.strange + self._kept_aside[1]
 
     def survey(self) -> None:
         """Count what others changed. May run beside any change.
@@ -149,7 +154,7 @@ class LetterFiles:
         files: list[_Opened] = []
         for path in before:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = letter_file.open_file(path, os.O_RDONLY)
             except FileNotFoundError:
                 return None
             stack.callback(os.close, descriptor)
@@ -230,8 +235,7 @@ class LetterFiles:
         if self._descriptor is not None and not self._is_in_place(self._descriptor):
             self.close()
         if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._descriptor = os.open(self.path, flags, 0o600)
+            self._descriptor = letter_file.open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             if self._sync:
                 sync_folder(self.path.parent)
         return self._descriptor, os.fstat(self._descriptor)
@@ -298,7 +302,7 @@ class LetterFiles:
 
     def _tally_of(self, path: Path) -> Tally:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = letter_file.open_file(path, os.O_RDONLY)
         except FileNotFoundError:
             return Tally()
         try:
@@ -343,7 +347,7 @@ class LetterFiles:
 
     def _take_out_of(self, path: Path, goes: Callable[[DeadLetter], bool]) -> int:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = letter_file.open_file(path, os.O_RDONLY)
         except FileNotFoundError:
             return 0
         try:
@@ -377,7 +381,7 @@ class LetterFiles:
     def _set_aside(self, path: Path, alien: list[bytes]) -> None:
         if not alien:
             return
-        descriptor = os.open(self.aside, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = letter_file.open_file(self.aside, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             letter_file.append(descriptor, alien, sync=True)
         finally:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import tempfile
+import time
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -174,7 +175,9 @@ class TestFile:
         assert path.read_bytes() == b""
         queue.close()
 
-    def test_letters_of_another_version_are_neither_read_nor_moved_nor_deleted(self, path: Path) -> None:
+    def test_letters_of_another_version_are_neither_read_nor_moved_nor_deleted(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """What a newer host wrote is there for it, whatever an older one does to the rest."""
         newer = msgspec.json.encode(letter("t1")).replace(b'"failed"', b'"eaten"')
         more = msgspec.json.encode(letter("t2"))[:-1] + b',"colour":"red"}'
@@ -188,6 +191,7 @@ class TestFile:
         assert queue.remove() == 1
         assert path.read_bytes() == newer + b"\n"
         assert queue.statistics().unreadable == 1
+        assert caplog.text.count("1 lines of the dead letters cannot be read here; they stay") == 1
         queue.close()
 
     def test_letters_that_the_disk_refuses_wait_in_memory_and_are_written_later(
@@ -270,8 +274,10 @@ class TestMemory:
         assert names(queue.items()) == ["t4", "t3", "t2"]
         assert (queue.statistics().depth, queue.statistics().dropped) == (3, 2)
 
-    def test_letters_that_wait_for_the_disk_are_bounded_too(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A disk that stays full does not fill the memory as well."""
+    def test_letters_that_wait_for_the_disk_are_bounded_too(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A disk that stays full does not fill the memory as well; that letters are dropped is said once."""
         monkeypatch.setattr(dlq_module, "IN_MEMORY", 3)
         queue = DeadLetterQueue(path)
         path.mkdir()
@@ -279,6 +285,10 @@ class TestMemory:
             queue.add(letter(f"t{number}"))
 
         assert (queue.statistics().unwritten, queue.statistics().dropped) == (3, 2)
+        assert caplog.text.count("the oldest dead letters are dropped") == 1
+        path.rmdir()
+        assert queue.flush() == ["t2", "t3", "t4"]
+        queue.close()
 
     def test_a_letter_that_memory_drops_while_it_is_written_is_not_counted_twice(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -345,6 +355,28 @@ class TestTogether:
         assert queue.flush() == ["t1"]
         assert queue.statistics().unwritten == 0
 
+    def test_the_end_waits_a_moment_for_somebody_who_works_on_the_files(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A letter that would be lost is worth it; what is lost all the same stands in the log."""
+        queue = DeadLetterQueue(path)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire(1.0)
+        assert queue.add(letter("t0")) == []
+        monkeypatch.setattr(time, "sleep", lambda _: lock.release() if lock.path.exists() and held.pop() else None)
+        held = [True]
+        queue.close()
+        assert names(DeadLetterQueue(path).items()) == ["t0"]
+
+        monkeypatch.undo()
+        monkeypatch.setattr(dlq_module, "CLOSE_TIMEOUT", 0.01)
+        with lock.held(1.0):
+            queue.add(letter("t1"))
+            queue.close()
+        assert "a dead letter is lost" in caplog.text
+        assert '"t1"' in caplog.text
+        lock.close()
+
     def test_a_change_that_cannot_have_the_files_is_told(
         self, path: Path, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -391,6 +423,18 @@ class TestTogether:
         assert queue.aside is None
         queue.close()
         assert [(file, file.read_bytes()) for file in path.parent.iterdir()] == before
+
+    def test_a_pipe_in_the_files_place_is_told_and_waited_for_by_nobody(
+        self, path: Path, queue: DeadLetterQueue, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What is written to it would be gone, and who opens it to read might wait for ever."""
+        os.mkfifo(path)
+        assert queue.add(letter("t0")) == []
+        assert f"{path}: cannot write: is no regular file" in caplog.text
+        with pytest.raises(DataFileError, match="cannot read: is no regular file"):
+            queue.items()
+        path.unlink()
+        assert queue.flush() == ["t0"]
 
     def test_a_folder_that_is_not_there_holds_no_letters(self, tmp_path: Path) -> None:
         """It is not made by looking, nor by deleting what is not there."""
