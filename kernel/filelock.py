@@ -28,6 +28,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._path = str(path)
         self._threads = threading.Lock()
         self._descriptor: int | None = None
 
@@ -100,10 +101,11 @@ class FileLock:
 
     def _is_in_place(self, descriptor: int) -> bool:
         try:
-            there = self.path.stat()
+            there = os.stat(self._path)  # noqa: PTH116  # a text is taken more quickly, and this is done for each look
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(descriptor))
+        told = os.fstat(descriptor)
+        return there.st_ino == told.st_ino and there.st_dev == told.st_dev
 
     def _close(self) -> None:
         if self._descriptor is not None:

@@ -143,7 +143,7 @@ class DeadLetterQueue:
     def _write_waiting(self, files: LetterFiles) -> None:
         """Write what waits; the lock is held."""
         at_once = AT_ONCE
-        while waiting := self._next_waiting(at_once):
+        while self._waiting and (waiting := self._next_waiting(at_once)):
             try:
                 files.append([line for _, line in waiting], [letter for letter, _ in waiting])
             except DataFileError as exc:

@@ -52,6 +52,7 @@ class LetterFiles:
         self.aside = path.with_suffix(".unreadable")
         self.lock = FileLock(path.with_suffix(".lock"))
         self.dropped = 0
+        self._path = str(path)
         self._beside = path.with_name(f"{path.name}.new")
         self._limits = limits
         self._span = limits.max_age / (limits.files - 1)
@@ -232,19 +233,22 @@ class LetterFiles:
 
     def _open(self) -> tuple[int, os.stat_result]:
         """Return the file that is written to; another one if somebody moved, replaced or deleted it."""
-        if self._descriptor is not None and not self._is_in_place(self._descriptor):
+        if self._descriptor is not None:
+            told = os.fstat(self._descriptor)
+            if self._is_in_place(told):
+                return self._descriptor, told
             self.close()
-        if self._descriptor is None:
-            self._descriptor = letter_file.open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            if self._sync:
-                sync_folder(self.path.parent)
+        self._descriptor = letter_file.open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        if self._sync:
+            sync_folder(self.path.parent)
         return self._descriptor, os.fstat(self._descriptor)
 
-    def _is_in_place(self, descriptor: int) -> bool:
+    def _is_in_place(self, told: os.stat_result) -> bool:
         try:
-            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+            there = os.stat(self._path)  # noqa: PTH116  # a text is taken more quickly, and this is done for each letter
         except FileNotFoundError:
             return False
+        return there.st_ino == told.st_ino and there.st_dev == told.st_dev
 
     def _note(self, inode: int, tally: Tally | None, instead_of: int | None = None) -> None:
         with self._guard:
