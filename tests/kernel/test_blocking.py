@@ -126,6 +126,21 @@ class TestBlockingKernel:
         with pytest.raises(LetterNotFoundError):
             kernel.redrive(dead.trace_id)
 
+    def test_dead_letters_are_redriven_and_deleted_by_filter(self, kernel: BlockingKernel) -> None:
+        """As by the kernel's own methods."""
+        Greeter.closed = True
+        for name in ("Ada", "Grace"):
+            with pytest.raises(HandlerError, match="closed"):
+                kernel.submit(Greet(name)).wait()
+        Greeter.closed = False
+        oldest = kernel.get_dlq_items()[1]
+        planned = kernel.redrive_where(reason="rejected", dry_run=True)
+        assert planned.redriven[0].trace_id == oldest.trace_id
+        assert kernel.purge(reason="timeout") == 0
+        assert kernel.purge([oldest.trace_id]) == 1
+        report = kernel.redrive_where()
+        assert (len(report.redriven), report.refused, kernel.purge()) == (1, (), 0)
+
     def test_plugins_come_and_go(self, kernel: BlockingKernel) -> None:
         """And can be asked about."""
         assert [(info.name, info.state) for info in kernel.plugins()] == [("greeter", "serving")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aetherra.kernel import Config, CycleStep, Kernel, Plugin, Reject, handler, hookimpl
+from aetherra.kernel import Config, CycleStep, Kernel, Plugin, Reject, handler, hookimpl, service
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import HealthReport, Message, Request, ServiceStatus
 
@@ -124,6 +125,76 @@ class TestRequests:
             bus = kernel.bus
             assert bus.routes()
         assert bus.routes() == []
+
+
+class TestDeadLetters:
+    async def bury(self, kernel: Kernel, count: int = 1) -> None:
+        for _ in range(count):
+            handle = await kernel.submit(Ask("rejected"))
+            with pytest.raises(Exception, match="no such room"):
+                await handle.wait()
+
+    async def test_a_reply_that_would_be_too_long_is_cut_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At least one letter goes into it, and the rest can be asked for."""
+        async with Kernel() as kernel:
+            await kernel.add_plugin(Room)
+            await self.bury(kernel, 3)
+            whole = await ask(kernel, "dlq")
+            assert (len(whole["letters"]), whole["cut"], whole["unreadable"], whole["aside"]) == (3, False, 0, "")
+            assert [await kernel.get_dlq_items(-1), await kernel.get_dlq_items(0)] == [[], []]
+            for room, fitting in ((1, 1), (len(json.dumps(whole["letters"][:2])), 2)):
+                monkeypatch.setattr(service, "REPLY_BYTES", room)
+                reply = await ask(kernel, "dlq")
+                assert (reply["letters"], reply["cut"]) == (whole["letters"][:fitting], True)
+
+    async def test_its_bounds_are_those_of_the_configuration(self, tmp_path: Path) -> None:
+        """Size, number and age, the last by the host's own clock; and what is no letter is told."""
+        bounds = {"max_bytes": 1024, "files": 2, "max_age": 100.0}
+        document = {"kernel": {"discover": False, "data_dir": ".", "control_socket": False, "dlq": bounds}}
+        config = Config.parse(document, root=tmp_path)
+        clock = FakeClock()
+        async with Kernel(config, clock=clock) as kernel:
+            await kernel.add_plugin(Room)
+            await self.bury(kernel, 3)
+            assert (kernel.statistics().actions.dlq.depth, kernel.statistics().actions.dlq.dropped) == (2, 1)
+            assert len(_letter_files(tmp_path)) == 2
+        with (tmp_path / "kernel_dlq.jsonl").open("ab") as file:
+            file.write(b"alien\n")
+        async with Kernel(config, clock=clock) as kernel:
+            reply = await ask(kernel, "dlq")
+            assert (len(reply["letters"]), reply["unreadable"]) == (2, 1)
+            assert reply["aside"] == str(tmp_path / "kernel_dlq.unreadable")
+        await clock.advance(101.0)
+        async with Kernel(config, clock=clock) as kernel:
+            assert (await ask(kernel, "dlq"))["letters"] == ()
+            assert kernel.statistics().actions.dlq.dropped == 2
+
+    @pytest.mark.parametrize(("durability", "waits"), [("none", False), ("process", False), ("power", True)])
+    async def test_a_letter_survives_what_its_action_does(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str, waits: bool
+    ) -> None:
+        """With ``power`` it is on the disk before its action counts as finished."""
+        document = {"kernel": {"discover": False, "data_dir": ".", "control_socket": False, "durability": durability}}
+        flushed: list[str] = []
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            flushed.extend(str(path) for path in tmp_path.glob("kernel_dlq.jsonl") if _is_open_as(path, descriptor))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", watched)
+        async with Kernel(Config.parse(document, root=tmp_path)) as kernel:
+            await kernel.add_plugin(Room)
+            await self.bury(kernel)
+            assert bool(flushed) is waits
+
+
+def _letter_files(folder: Path) -> list[Path]:
+    return list(folder.glob("kernel_dlq*.jsonl"))
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    return os.path.samestat(path.stat(), os.fstat(descriptor))
 
 
 class TestStatistics:
