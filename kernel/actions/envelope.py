@@ -67,7 +67,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected a finite multiplier of 1 or more, got {self.multiplier}")
 
 
-class ActionEnvelope(msgspec.Struct, frozen=True):
+class ActionEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     """One action.
 
     Attributes:
@@ -117,18 +117,21 @@ class ActionEnvelope(msgspec.Struct, frozen=True):
             raise ValueError(f"expected a finite timeout of more than 0 seconds, got {self.timeout!r}")
         if self.deadline is not None and not math.isfinite(self.deadline):
             raise ValueError(f"expected a finite deadline, or None for none, got {self.deadline!r}")
+        if self.idempotency_key:
+            self._check_key()
+        if len(self.trace_id) > SHORT or not self.trace_id.isprintable() or " " in self.trace_id or not self.trace_id:
+            _check_trace_id(self.trace_id)
+
+    def _check_key(self) -> None:
+        size = len(self.idempotency_key.encode("utf-8", "surrogatepass"))
+        if size > MAX_KEY:
+            raise ValueError(f"expected an idempotency_key of at most {MAX_KEY} bytes, got {size}")
         if not 0 < self.idempotency_window < math.inf:
             wanted = "a finite idempotency_window of more than 0 seconds"
             raise ValueError(f"expected {wanted}, got {self.idempotency_window!r}")
-        if not self.trace_id or len(self.trace_id) + len(self.idempotency_key) > SHORT:
-            _check_names(self.trace_id, self.idempotency_key)
 
 
-def _check_names(trace_id: str, idempotency_key: str) -> None:
-    for what, name, least, most in (
-        ("trace_id", trace_id, 1, MAX_TRACE_ID),
-        ("idempotency_key", idempotency_key, 0, MAX_KEY),
-    ):
-        size = len(name.encode("utf-8", "surrogatepass"))
-        if not least <= size <= most:
-            raise ValueError(f"expected {what} to have {least} to {most} bytes, got {size}")
+def _check_trace_id(trace_id: str) -> None:
+    if not (trace_id.isprintable() and trace_id and " " not in trace_id and len(trace_id.encode()) <= MAX_TRACE_ID):
+        wanted = f"a trace_id of 1 to {MAX_TRACE_ID} printable bytes without spaces"
+        raise ValueError(f"expected {wanted}, got {trace_id!r}")

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import msgspec
 
+from aetherra.kernel.actions import records
+from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.records import Accepted, Attempted, Finished
-from aetherra.kernel.actions.segments import Segment, Segments, framed, unframed
+from aetherra.kernel.actions.segments import Segment, Segments
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.errors import DataFileError
-from aetherra.registry import MessageValidationError
-from aetherra.registry.messages import TAG_FIELD
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from aetherra.kernel.actions.envelope import ActionEnvelope
-    from aetherra.registry import Clock
+from aetherra.registry import Clock
 
 log = logging.getLogger("aetherra.kernel.actions.journal")
 NAME = "kernel_journal"
-SPARE = 4_000_000
-"""Bytes of records that nobody needs any more and that may pile up, beyond as many as are needed."""
-_encode = msgspec.json.Encoder().encode
-_decoder: msgspec.json.Decoder[Accepted | Attempted | Finished] = msgspec.json.Decoder(Accepted | Attempted | Finished)
+SPARE = 20_000
+"""Records that nobody needs any more and that may pile up, beyond as many as are needed."""
+Known = tuple[ActionEnvelope | Accepted, int]
+"""An action that is not finished, and how many attempts were begun."""
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -37,20 +33,11 @@ class Unfinished(msgspec.Struct, frozen=True):
 
     Attributes:
         actions: What was accepted and not finished, oldest first, each with the attempts that were begun.
-        done: What was done under an idempotency key that may still count.
+        done: What was done under an idempotency key that still counts.
     """
 
     actions: list[tuple[Accepted, int]]
     done: list[Finished]
-
-
-class _Live(msgspec.Struct):
-    """A record that is needed: which file has it, as what line, and how many attempts were begun since."""
-
-    segment: Segment
-    line: bytes
-    attempts: int = 0
-    until: float | None = None
 
 
 class Journal:
@@ -64,18 +51,21 @@ class Journal:
         folder: Where the files are.
         clock: For the time until which an idempotency key counts.
         sync: Whether acceptances have to survive a power cut (``durability: power``).
+
+    ``recall`` tells of an action of this run that is not finished, ``None`` if it knows none of that trace id.
     """
 
     def __init__(self, folder: Path, clock: Clock, *, sync: bool) -> None:
         self.unreadable = 0
         self.is_synced = sync
+        self.recall: Callable[[str], Known | None] = _nothing
         self._clock = clock
         self._segments = Segments(folder, NAME, sync=sync)
-        self._live: dict[str, _Live] = {}  # in the order of their files
-        self._live_bytes = 0
+        self._open: dict[str, Segment] = {}  # in the order of their files
+        self._earlier: dict[str, tuple[Accepted, int]] = {}
+        self._done: dict[str, tuple[Segment, Finished]] = {}
         self._ends: list[bytes] = []
-        self._flushing = False
-        self._failing = False
+        self._flushing = self._failing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._written = self._synced = 0
         self._syncing: _Sync | None = None
@@ -88,40 +78,39 @@ class Journal:
         Lines that are no records, as a crash leaves one at the end, are set aside in a file beside it. Files that
         cannot be read, and all of them if nothing can be written, are left as they are.
         """
-        accepted: dict[str, Accepted] = {}
-        done: dict[str, Finished] = {}
         alien: list[bytes] = []
-        for segment, lines in self._segments.read():
-            for line in filter(None, lines):
-                record = _read(line)
-                match record:
-                    case None:
-                        alien.append(line)
-                    case Accepted(trace_id=trace_id):
-                        self._forget(trace_id)
-                        accepted[trace_id] = record
-                        self._keep(trace_id, segment, line + b"\n")
-                    case Attempted(trace_id=trace_id, attempts=attempts):
-                        if trace_id in accepted:
-                            self._live[trace_id].attempts = attempts
-                    case Finished(trace_id=trace_id, key=key, until=until):
-                        accepted.pop(trace_id, None)
-                        self._forget(trace_id)
-                        if key is not None and until > self._clock.time():
-                            done[trace_id] = record
-                            self._keep(trace_id, segment, line + b"\n", until)
+        for segment, line, record in self._segments.read():
+            said = [None] if record is None else [records.read(part) for part in record.split(b"\t")]
+            for each in said:
+                if each is not None:
+                    self._replay(segment, each)
+            if None in said:
+                alien.append(line)
         self.unreadable = len(alien)
         try:
             if alien:
                 self._set_aside(alien)
-            if alien or self._segments.size > self._live_bytes + SPARE:
+            if alien or self._is_wasteful():
                 self._renew()
         except OSError as exc:
             log.error("the journal stays as it is, damaged lines and all: %s", exc)  # noqa: TRY400
         self._drop_empty()
-        return Unfinished(
-            [(record, self._live[trace_id].attempts) for trace_id, record in accepted.items()], list(done.values())
-        )
+        return Unfinished(list(self._earlier.values()), [finished for _, finished in self._done.values()])
+
+    def _replay(self, segment: Segment, said: Accepted | Attempted | Finished) -> None:
+        trace_id = said.trace_id
+        match said:
+            case Accepted():
+                self._forget(trace_id)
+                self._earlier[trace_id] = (said, 0)
+                self._keep(trace_id, segment)
+            case Attempted(attempts=attempts):
+                if trace_id in self._earlier:
+                    self._earlier[trace_id] = (self._earlier[trace_id][0], attempts)
+            case Finished():
+                self._forget(trace_id)
+                if said.key is not None and said.until > self._clock.time():
+                    self._keep_done(segment, said)
 
     def _set_aside(self, alien: list[bytes]) -> None:
         aside = AppendFile(self._segments.folder / f"{NAME}.unreadable")
@@ -138,11 +127,7 @@ class Journal:
             MessageValidationError: The request holds something that JSON cannot; the action must not be accepted.
             DataFileError: It could not be written; the action must not be accepted.
         """
-        try:
-            line = framed(_encode(Accepted.of(envelope)))
-        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-            raise MessageValidationError(envelope.action_type, f"cannot be kept in the journal: {exc}") from exc
-        self._keep(envelope.trace_id, self._write(line), line)
+        self._keep(envelope.trace_id, self._write(records.accepted(envelope)))
 
     async def sync(self) -> None:
         """Return when all acceptances recorded so far are on the disk; those who wait meanwhile share one ``fsync``.
@@ -152,19 +137,16 @@ class Journal:
         """
         wanted = self._written
         while self._synced < wanted:
-            if self._syncing is not None:
-                running = self._syncing
-                await running.over.wait()
-                if running.error is not None and running.upto >= wanted:
-                    raise DataFileError(str(self._segments.folder), running.error)
+            running = self._syncing
+            if running is None:
+                await self._sync()
                 continue
-            await self._sync(self._syncing_now())
+            await running.over.wait()
+            if running.error and running.upto >= wanted:
+                raise DataFileError(str(self._segments.folder), running.error)
 
-    def _syncing_now(self) -> _Sync:
-        self._syncing = _Sync()
-        return self._syncing
-
-    async def _sync(self, sync: _Sync) -> None:
+    async def _sync(self) -> None:
+        self._syncing = sync = _Sync()
         with anyio.CancelScope(shield=True):
             try:
                 await anyio.lowlevel.checkpoint()  # whoever is about to submit, too, joins
@@ -180,34 +162,35 @@ class Journal:
                 sync.over.set()
 
     def begin(self, trace_id: str, attempts: int) -> None:
-        """Record that an open action has begun so many attempts.
+        """Record that an open action has begun so many attempts; if it cannot be written, a crash forgets it."""
+        if trace_id in self._open:
+            try:
+                self._write(records.attempted(trace_id, attempts))
+            except DataFileError as exc:
+                self._complain(exc)
 
-        Raises:
-            DataFileError: It could not be written; a crash would forget it.
+    def finish(self, trace_id: str) -> None:
+        """Record that an action was done or dead-lettered; one that is not open needs no record.
+
+        A disk that does not take it now is asked again with each record.
         """
-        live = self._live.get(trace_id)
-        if live is not None:
-            live.attempts = attempts
-            self._write(framed(_encode(Attempted(trace_id, attempts))))
-
-    def finish(self, trace_id: str, key: tuple[str, str] | None = None, until: float = 0.0, reply: Any = None) -> None:
-        """Record that an action was done or dead-lettered, and the idempotency key that it was done under, if any.
-
-        One that is not open needs no record. A disk that does not take it now is asked again with each record.
-        """
-        if self._live.get(trace_id) is None:
+        segment = self._open.pop(trace_id, None)
+        if segment is None:
             return
-        self._forget(trace_id)
-        if key is None:
-            self._ends.append(framed(_encode(Finished(trace_id))))
-            if not self._flushing:
-                self._flush_soon()
-            return
-        line = framed(_encoded_end(Finished(trace_id, key, until, reply)))
+        segment.live -= 1
+        if self._earlier:
+            self._earlier.pop(trace_id, None)
+        self._ends.append(records.finished(trace_id))
+        if not self._flushing:
+            self._flush_soon()
+
+    def finish_done(self, finished: Finished) -> None:
+        """Record that an action was done under an idempotency key, and with what."""
+        self._forget(finished.trace_id)
         try:
-            self._keep(trace_id, self._write(line), line, until)
+            self._keep_done(self._write(records.done(finished)), finished)
         except DataFileError as exc:
-            self._ends.append(line)
+            self._ends.append(records.done(finished))
             self._complain(exc)
 
     def _flush_soon(self) -> None:
@@ -240,14 +223,15 @@ class Journal:
             log.error("the journal waits for the disk, %d ends would run again after a crash: %s", len(self._ends), exc)
         self._failing = True
 
-    def _write(self, line: bytes) -> Segment:
+    def _write(self, record: bytes) -> Segment:
+        """Append a record, and the ends that wait before it, in one line."""
         segments = self._segments
         before = segments.current
         if self._ends:
-            segment = segments.append(b"".join((*self._ends, line)))
+            segment = segments.append(b"\t".join((*self._ends, record) if record else self._ends))
             self._ends.clear()
         else:
-            segment = segments.append(line)
+            segment = segments.append(record)
         self._written += 1
         if segment is not before and before is not None:
             self._clean()
@@ -255,57 +239,73 @@ class Journal:
 
     # What is needed
 
-    def _keep(self, name: str, segment: Segment, line: bytes, until: float | None = None) -> None:
-        self._live[name] = _Live(segment, line, 0, until)
-        self._live_bytes += len(line)
+    def _keep(self, trace_id: str, segment: Segment) -> None:
+        self._open[trace_id] = segment
         segment.live += 1
 
-    def _forget(self, name: str) -> None:
-        live = self._live.pop(name, None)
-        if live is not None:
-            live.segment.live -= 1
-            self._live_bytes -= len(live.line)
+    def _keep_done(self, segment: Segment, finished: Finished) -> None:
+        self._done[finished.trace_id] = (segment, finished)
+        segment.live += 1
+
+    def _forget(self, trace_id: str) -> None:
+        segment = self._open.pop(trace_id, None)
+        self._earlier.pop(trace_id, None)
+        if segment is not None:
+            segment.live -= 1
+        done = self._done.pop(trace_id, None)
+        if done is not None:
+            done[0].live -= 1
+
+    def _is_wasteful(self) -> bool:
+        lines = sum(segment.lines for segment in self._segments.files)
+        return lines > 2 * (len(self._open) + len(self._done)) + SPARE
 
     def _drop_empty(self) -> None:
-        files = self._segments.files
+        segments = self._segments
         try:
-            while files and files[0].live == 0 and files[0] is not self._segments.current:
-                self._segments.drop_oldest()
+            while segments.files and segments.files[0].live == 0 and segments.files[0] is not segments.current:
+                segments.drop_oldest()
         except OSError as exc:
             self._complain(exc)
 
     def _clean(self) -> None:
         """Delete the files that are not needed, moving what is needed of the oldest while there is too much else."""
-        if any(self._segments.is_gone(segment) for segment in self._segments.files):
+        segments = self._segments
+        if any(segments.is_gone(segment) for segment in segments.files):
             self._renew_safely()
         self._drop_empty()
         try:
-            while len(self._segments.files) > 1 and self._segments.size > 2 * self._live_bytes + SPARE:
-                self._move(self._segments.files[0])
-                self._segments.drop_oldest()
+            while len(segments.files) > 1 and self._is_wasteful():
+                self._move(segments.files[0])
+                segments.drop_oldest()
         except OSError as exc:
             self._complain(exc)
 
     def _move(self, segment: Segment) -> None:
-        """Write what is needed of a file, the oldest, once more."""
+        """Write what is needed of a file once more; the open actions of the oldest come first."""
         now = self._clock.time()
-        moving: list[tuple[str, _Live]] = []
-        for name, live in self._live.items():
-            if live.segment is not segment:
+        for trace_id, (kept_in, finished) in list(self._done.items()):
+            if kept_in is segment:
+                self._forget(trace_id)
+                if finished.until > now:
+                    self._keep_done(self._segments.append(records.done(finished)), finished)
+        moving: list[str] = []
+        for trace_id, kept_in in self._open.items():
+            if kept_in is not segment:
                 break
-            moving.append((name, live))
-        lines: list[bytes] = []
-        for name, live in moving:
-            if live.until is None or live.until > now:
-                lines.append(live.line)
-                if live.attempts:
-                    lines.append(framed(_encode(Attempted(name, live.attempts))))
-        target = self._segments.append(b"".join(lines)) if lines else segment
-        for name, live in moving:
-            self._forget(name)
-            if live.until is None or live.until > now:
-                self._keep(name, target, live.line, live.until)
-                self._live[name].attempts = live.attempts
+            moving.append(trace_id)
+        for trace_id in moving:
+            known = self._earlier.get(trace_id) or self.recall(trace_id)
+            if known is None:
+                raise DataFileError(str(segment.path), f"nobody knows action {trace_id} any more")
+            envelope, attempts = known
+            record = records.accepted(envelope)
+            if attempts:
+                record += b"\t" + records.attempted(trace_id, attempts)
+            target = self._segments.append(record)
+            segment.live -= 1
+            del self._open[trace_id]
+            self._keep(trace_id, target)
 
     def _renew(self) -> None:
         """Write all that is needed into a new file and delete the others."""
@@ -318,8 +318,8 @@ class Journal:
     def _renew_safely(self) -> None:
         try:
             self._renew()
-        except OSError as exc:
-            self._complain(exc)
+        except (OSError, ValueError) as exc:
+            self._complain(DataFileError(str(self._segments.folder), str(exc)))
 
     def close(self) -> None:
         """Write what waits, and close the files."""
@@ -338,23 +338,8 @@ class _Sync:
     def __init__(self) -> None:
         self.over = anyio.Event()
         self.upto = 0
-        self.error: str | None = None
+        self.error = ""
 
 
-def _read(line: bytes) -> Accepted | Attempted | Finished | None:
-    body = unframed(line)
-    try:
-        record = None if body is None else _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if isinstance(record, Accepted) and isinstance(record.params, dict):
-        record.params.pop(TAG_FIELD, None)
-    return record
-
-
-def _encoded_end(finished: Finished) -> bytes:
-    """Return an end with its reply, or without one that JSON cannot hold."""
-    try:
-        return _encode(finished)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return _encode(msgspec.structs.replace(finished, reply=None, lost=True))
+def _nothing(_: str) -> Known | None:
+    return None

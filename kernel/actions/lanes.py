@@ -126,30 +126,31 @@ class Lanes(Generic[ItemT]):
     def __len__(self) -> int:
         return sum(lane.depth for lane in self._all)
 
-    def put(self, lane: Lane[ItemT], level: int, item: ItemT) -> None:
-        """Put an item in whose room is taken already."""
+    def put(self, lane: Lane[ItemT], level: deque[ItemT], item: ItemT) -> None:
+        """Put an item in one of a lane's levels; its room is taken already."""
         item.in_lane = True
-        lane.levels[level].append(item)
+        level.append(item)
         lane.depth += 1
         if self._readers:
             wake(self._readers.pop())
 
     def take(self) -> ItemT | None:
         """Remove and return the next item, ``None`` if all lanes are empty; its room is free."""
+        chosen = None
+        for lane in self._all:
+            if lane.depth:
+                if chosen is not None:
+                    return self._by_turn().take()
+                chosen = lane
+        return None if chosen is None else chosen.take()
+
+    def _by_turn(self) -> Lane[ItemT]:
         ready = [lane for lane in self._all if lane.depth]
-        if len(ready) == 1:
-            return ready[0].take()
-        if not ready:
-            return None
-        total = 0
-        chosen = ready[0]
         for lane in ready:
             lane.credit += lane.weight
-            total += lane.weight
-            if lane.credit > chosen.credit:
-                chosen = lane
-        chosen.credit -= total
-        return chosen.take()
+        chosen = max(ready, key=lambda lane: lane.credit)
+        chosen.credit -= sum(lane.weight for lane in ready)
+        return chosen
 
     async def wait(self) -> None:
         """Return when there may be an item to take, or after ``wake_all``. A cancelled call takes no wake-up along."""

@@ -1,4 +1,9 @@
-"""What the journal writes of an action: that it was accepted, how often it was tried, and that it is finished."""
+"""What the journal writes of an action: that it was accepted, how often it was begun, and that it is finished.
+
+A record is one letter, a space and its fields: ``A`` an envelope in JSON, as it is encoded by itself; ``B`` the
+attempts that were begun, and of which action; ``F`` which action is finished; ``K`` one that was done under an
+idempotency key, in JSON. None holds a tab or a newline.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +13,37 @@ import msgspec
 
 from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.registry import MessageValidationError, Request
-from aetherra.registry.messages import from_builtins
+from aetherra.registry.messages import TAG_FIELD, from_builtins
 
 
-class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op", omit_defaults=True):
-    """An action was accepted; its params are the request's fields, to be read by the class of that day."""
+class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An envelope that was accepted, with its request as builtins, to be read by the class of that day.
 
+    What the encoded envelope leaves out has its default, which therefore must stay what it is.
+    """
+
+    request: dict[str, Any]
     trace_id: str
-    action_type: str
-    params: Any
-    priority: ActionPriority
-    timeout: float
-    deadline: float | None
-    retry: RetryPolicy
-    enqueued: float
-    correlation_id: str = ""
-    causation_id: str = ""
+    priority: ActionPriority = ActionPriority.MEDIUM
+    timeout: float = 30.0
+    deadline: float | None = None
+    retry: RetryPolicy = RetryPolicy()
     target: str = ""
     idempotency_key: str = ""
     idempotency_window: float = DAY
+    enqueued: float = 0.0
+    correlation_id: str = ""
+    causation_id: str = ""
 
-    @classmethod
-    def of(cls, envelope: ActionEnvelope) -> Accepted:
-        """Return what is to be written of an envelope; its params are the request itself, to be encoded."""
-        return cls(
-            envelope.trace_id,
-            envelope.action_type,
-            envelope.request,
-            envelope.priority,
-            envelope.timeout,
-            envelope.deadline,
-            envelope.retry,
-            envelope.enqueued,
-            envelope.correlation_id,
-            envelope.causation_id,
-            envelope.target,
-            envelope.idempotency_key,
-            envelope.idempotency_window,
-        )
+    @property
+    def action_type(self) -> str:
+        """The tag of its request."""
+        return str(self.request.get(TAG_FIELD, ""))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The fields of its request."""
+        return {name: value for name, value in self.request.items() if name != TAG_FIELD}
 
     def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
         """Return the envelope as it was accepted, with its request read by the class of today.
@@ -53,35 +51,23 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted", tag_field="op", omit
         Raises:
             MessageValidationError: That class has other fields.
         """
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "request"}
         try:
-            return ActionEnvelope(
-                from_builtins(self.params, request_type),
-                priority=self.priority,
-                timeout=self.timeout,
-                deadline=self.deadline,
-                retry=self.retry,
-                target=self.target,
-                idempotency_key=self.idempotency_key,
-                idempotency_window=self.idempotency_window,
-                trace_id=self.trace_id,
-                enqueued=self.enqueued,
-                correlation_id=self.correlation_id,
-                causation_id=self.causation_id,
-            )
+            return ActionEnvelope(from_builtins(self.params, request_type), **fields)
         except MessageValidationError:
             raise
         except ValueError as exc:
             raise MessageValidationError(self.action_type, str(exc)) from exc
 
 
-class Attempted(msgspec.Struct, frozen=True, tag="attempted", tag_field="op"):
-    """An open action has had so many attempts."""
+class Attempted(msgspec.Struct, frozen=True):
+    """So many attempts of an open action were begun."""
 
     trace_id: str
     attempts: int
 
 
-class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="op", omit_defaults=True):
+class Finished(msgspec.Struct, frozen=True, omit_defaults=True):
     """An action was done or dead-lettered.
 
     Attributes:
@@ -97,3 +83,57 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", tag_field="op", omit
     until: float = 0.0
     reply: Any = None
     lost: bool = False
+
+
+_encode = msgspec.json.Encoder().encode
+_read_accepted = msgspec.json.Decoder(Accepted).decode
+_read_finished = msgspec.json.Decoder(Finished).decode
+
+
+def accepted(envelope: ActionEnvelope | Accepted) -> bytes:
+    """Return the record of an acceptance.
+
+    Raises:
+        MessageValidationError: The request holds something that JSON cannot.
+    """
+    try:
+        return b"A " + _encode(envelope)
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise MessageValidationError(envelope.action_type, f"cannot be kept in the journal: {exc}") from exc
+
+
+def attempted(trace_id: str, attempts: int) -> bytes:
+    """Return the record of an attempt that begins."""
+    return b"B %d %b" % (attempts, trace_id.encode())
+
+
+def finished(trace_id: str) -> bytes:
+    """Return the record of an end."""
+    return b"F " + trace_id.encode()
+
+
+def done(end: Finished) -> bytes:
+    """Return the record of work done under a key, without the reply if JSON cannot hold it."""
+    try:
+        return b"K " + _encode(end)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return b"K " + _encode(msgspec.structs.replace(end, reply=None, lost=True))
+
+
+def read(record: bytes) -> Accepted | Attempted | Finished | None:
+    """Return what a record says, ``None`` if it is none."""
+    try:
+        match record[:2]:
+            case b"A ":
+                return _read_accepted(record[2:])
+            case b"B ":
+                attempts, _, trace_id = record[2:].partition(b" ")
+                return Attempted(trace_id.decode(), int(attempts))
+            case b"F ":
+                return Finished(record[2:].decode())
+            case b"K ":
+                return _read_finished(record[2:])
+            case _:
+                return None
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None

@@ -25,31 +25,24 @@ class Resumption:
     def __init__(self, bus: Bus, queue: ActionQueue) -> None:
         self._bus = bus
         self._queue = queue
-        self._unclaimed: list[tuple[Accepted, int]] = []
-
-    @property
-    def waiting(self) -> int:
-        """Actions that wait for their plugin."""
-        return len(self._unclaimed)
 
     def begin(self, unfinished: Unfinished) -> None:
         """Take up what can be taken up at once, in the order of acceptance, and honour the keys of what was done."""
         for finished in unfinished.done:
             self._queue.remember(finished)
-        self._unclaimed = [entry for entry in unfinished.actions if not self._take_up(*entry)]
+        self._queue.unclaimed = [entry for entry in unfinished.actions if not self._take_up(*entry)]
 
     async def run(self) -> None:
         """Take up the others as their plugins come; dead-letter those whose plugin does not."""
-        with self._bus.subscribe(ServiceRegistered) as events:
-            with self._bus.clock.move_on_after(self._bus.default_timeout):
-                while self._unclaimed and not self._queue.is_stopping:
-                    self._unclaimed = [entry for entry in self._unclaimed if not self._take_up(*entry)]
-                    if self._unclaimed:
-                        await anext(events)
+        with self._bus.subscribe(ServiceRegistered) as events, self._bus.clock.move_on_after(self._bus.default_timeout):
+            while self._queue.unclaimed and not self._queue.is_stopping:
+                self._queue.unclaimed = [entry for entry in self._queue.unclaimed if not self._take_up(*entry)]
+                if self._queue.unclaimed:
+                    await anext(events)
         if not self._queue.is_stopping:
-            for record, attempts in self._unclaimed:
+            for record, attempts in self._queue.unclaimed:
                 self._queue.bury_record(record, "no_handler", attempts, NoHandlerError(record.action_type))
-        self._unclaimed.clear()
+        self._queue.unclaimed.clear()
 
     def _take_up(self, record: Accepted, attempts: int) -> bool:
         """See an action into its lane or to its end; ``False`` if nobody answers its tag."""

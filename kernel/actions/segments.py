@@ -9,9 +9,10 @@ import logging
 import os
 import re
 import threading
-import zlib
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 from aetherra.kernel.datadir import AppendFile, sync_folder
 from aetherra.kernel.errors import DataFileError
@@ -22,35 +23,24 @@ SEGMENT_BYTES = 1_000_000
 _NAME = re.compile(r"-(\d{8})\.log$")
 
 
-def framed(body: bytes) -> bytes:
-    """Return the line that holds ``body``."""
-    return b"%08x %b\n" % (zlib.crc32(body), body)
-
-
-def unframed(line: bytes) -> bytes | None:
-    """Return what a line, without its newline, holds; ``None`` if it is damaged.
-
-    One that begins as a JSON object was written by a version that knew no CRC.
-    """
-    if line[:1] == b"{":
-        return line
+def _unframed(line: bytes) -> bytes | None:
     try:
         told = int(line[:8], 16)
     except ValueError:
         return None
-    body = line[9:]
-    return body if line[8:9] == b" " and zlib.crc32(body) == told else None
+    record = line[9:]
+    return record if line[8:9] == b" " and crc32(record) == told else None
 
 
 class Segment:
-    """One file: how much is in it, and how many of its records are needed."""
+    """One file: how much is in it, in how many lines, and how many of its records are needed."""
 
-    __slots__ = ("descriptor", "live", "path", "size")
+    __slots__ = ("descriptor", "lines", "live", "path", "size")
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path = path
         self.size = size
-        self.live = 0
+        self.lines = self.live = 0
         self.descriptor: int | None = None
 
 
@@ -69,27 +59,17 @@ class Segments:
         self.files: deque[Segment] = deque()
         self._name = name
         self._sync = sync
+        self.current: Segment | None = None
         self._last = 0
-        self._torn = False
+        self._torn = self._closed = False
         self._unsynced: list[Segment] = []
         self._lock = threading.Lock()
 
-    @property
-    def current(self) -> Segment | None:
-        """The file that is written to, ``None`` before the first line of this run."""
-        return self.files[-1] if self.files and self.files[-1].descriptor is not None else None
-
-    @property
-    def size(self) -> int:
-        """Bytes in all files."""
-        return sum(segment.size for segment in self.files)
-
-    def read(self) -> list[tuple[Segment, list[bytes]]]:
-        """Return the lines of the files that an earlier run left, oldest first.
+    def read(self) -> Iterator[tuple[Segment, bytes, bytes | None]]:
+        """Yield the lines that an earlier run left, oldest first: where each is, and its record if it is whole.
 
         A file that cannot be read is logged and left where it is.
         """
-        found: list[tuple[Segment, list[bytes]]] = []
         for number, path in sorted(self._numbered()):
             self._last = max(self._last, number)
             try:
@@ -98,41 +78,41 @@ class Segments:
             except (DataFileError, OSError) as exc:
                 log.error("a file of the journal is left where it is, with what it holds: %s", exc)  # noqa: TRY400
                 continue
+            segment.lines = len(lines)
             self.files.append(segment)
-            found.append((segment, lines))
-        return found
+            for line in filter(None, lines):
+                yield segment, line, _unframed(line)
 
     def _numbered(self) -> list[tuple[int, Path]]:
-        """Return all files with their numbers; the one that had none comes first."""
-        files = [(0, path) for path in self.folder.glob(f"{self._name}.jsonl")]
+        files: list[tuple[int, Path]] = []
         for path in self.folder.glob(f"{self._name}-*.log"):
             number = _NAME.search(path.name)
             if number is not None:
                 files.append((int(number[1]), path))
         return files
 
-    def append(self, lines: bytes) -> Segment:
-        """Append whole lines, all of them or none, and return the file that has them.
+    def append(self, record: bytes) -> Segment:
+        """Append a record, which holds no newline, as a line, and return the file that has it.
 
         Raises:
-            DataFileError: The disk is full, the folder is read-only, ...; they are not in the file.
+            DataFileError: The disk is full, the folder is read-only, ...; the record is not in the file.
         """
         try:
             segment = self.current
             if segment is None or segment.size >= SEGMENT_BYTES:
                 segment = self.begin()
             assert segment.descriptor is not None
-            data = b"\n" + lines if self._torn else lines
+            line = b"%08x %b\n" % (crc32(record), record)
+            data = b"\n" + line if self._torn else line
             written = os.write(segment.descriptor, data)
-            if written < len(data):
-                self._take_back(segment, written)
-                raise DataFileError(str(segment.path), "only a part could be written; is the disk full?")
         except OSError as exc:
-            if isinstance(exc, DataFileError):
-                raise
             raise DataFileError(str(self.folder), f"the journal cannot be written: {exc.strerror or exc}") from exc
+        if written < len(data):
+            self._take_back(segment, written)
+            raise DataFileError(str(segment.path), "only a part could be written; is the disk full?")
         self._torn = False
         segment.size += written
+        segment.lines += 1
         return segment
 
     def _take_back(self, segment: Segment, written: int) -> None:
@@ -149,6 +129,8 @@ class Segments:
         Raises:
             OSError: It cannot be made; the current one stays.
         """
+        if self._closed:
+            raise OSError("the host has stopped")
         path = self.folder / f"{self._name}-{self._last + 1:08d}.log"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._last += 1
@@ -158,6 +140,7 @@ class Segments:
         segment = Segment(path)
         segment.descriptor = descriptor
         self.files.append(segment)
+        self.current = segment
         if self._sync:
             self._unsynced.append(segment)
         elif before is not None:
@@ -205,10 +188,12 @@ class Segments:
             _close(segment)
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files; nothing is written any more."""
         for segment in self.files:
             _close(segment)
         self._unsynced.clear()
+        self.current = None
+        self._closed = True
 
 
 def _close(segment: Segment) -> None:
