@@ -51,7 +51,8 @@ class BlockingKernel:
 
     def submit(self, request: Request[ReplyT], **options: Unpack[Submission]) -> BlockingHandle[ReplyT]:
         """Submit; see ``Kernel.submit``."""
-        return BlockingHandle(self._portal, self._run(self._kernel.submit, request, **options))
+        handle = self._run(self._kernel.submit, request, **options)
+        return BlockingHandle(self._portal, cast("ActionHandle[ReplyT]", handle))
 
     def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
         """Submit and wait for the reply; see ``Kernel.submit_and_wait``."""

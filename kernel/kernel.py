@@ -336,7 +336,9 @@ class Kernel(AsyncContextManagerMixin):
             DataFileError: The journal cannot be written; the action was not accepted.
             MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
-        return self._running().actions.submit(request, **options)
+        if self._parts is None:
+            raise KernelNotRunningError
+        return self._parts.actions.submit(request, **options)
 
     async def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
         """Have a request done through the queue and return its reply; a cancelled call leaves the action be.

@@ -93,9 +93,9 @@ async def run_in_thread(
 ) -> T:
     """Call a plain function in a worker thread and return what it does; cancelled, leave the thread to itself.
 
-    A thread that is left to itself is still inside: the place that its caller has behind ``gate`` is given back when the
-    function has returned, not before, and an action that it works for hears of it only then, so as not to be run twice
-    at a time.
+    A thread that is left to itself is still inside: the place that its caller has behind ``gate`` is given back when
+    the function has returned, not before, and an action that it works for hears of it only then, so as not to be run
+    twice at a time.
     """
     action = current_action()
     if gate is None and action is None:

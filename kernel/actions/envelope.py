@@ -67,8 +67,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected a finite multiplier of 1 or more, got {self.multiplier}")
 
 
-class ActionEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One action.
+DEFAULT_RETRY = RetryPolicy()
+
+
+class ActionEnvelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One action. The garbage collector leaves it out: what it holds is not to hold it.
 
     Attributes:
         request: What is to be done; its tag is the action type.
@@ -89,7 +92,7 @@ class ActionEnvelope(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: ActionPriority = ActionPriority.MEDIUM
     timeout: float = 30.0
     deadline: float | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = DEFAULT_RETRY
     target: str = ""
     idempotency_key: str = ""
     idempotency_window: float = DAY

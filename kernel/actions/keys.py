@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
+import msgspec
+
 from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.records import Finished
@@ -91,11 +93,12 @@ def _restored(finished: Finished, request: Request[Any]) -> ActionHandle[Any]:
 def _reply_of(finished: Finished, request: Request[Any]) -> Any:
     if finished.lost:
         raise ReplyLostError(finished.trace_id, "the journal could not hold it")
-    if not isinstance(finished.reply, dict):
-        return finished.reply
-    fields: dict[str, Any] = dict(finished.reply)
+    if finished.reply is None:
+        return None
+    fields = msgspec.convert(finished.reply, dict[str, Any])
     tag = fields.pop(TAG_FIELD, None)
     for reply_type in message_classes(reply_annotation(type(request))):
         if tag_of(reply_type) == tag:
-            return from_builtins(fields, reply_type)
+            reply: Any = from_builtins(fields, reply_type)
+            return reply
     raise ReplyLostError(finished.trace_id, f"it was a {tag!r}, which today's request does not know")

@@ -27,9 +27,10 @@ class Lane(Generic[ItemT]):
         held: Items that take up room: those in the lane, those that will come back to it, and those on their way in.
         depth: Items in the lane.
         refused: Items that found no room.
+        waiters: Who waits for room.
     """
 
-    __slots__ = ("_stale", "_waiters", "capacity", "credit", "depth", "held", "levels", "name", "refused", "weight")
+    __slots__ = ("_stale", "capacity", "credit", "depth", "held", "levels", "name", "refused", "waiters", "weight")
 
     def __init__(self, name: str, capacity: int, weight: int, levels: int) -> None:
         self.name = name
@@ -39,23 +40,23 @@ class Lane(Generic[ItemT]):
         self.held = self.depth = self.refused = 0
         self.levels: tuple[deque[ItemT], ...] = tuple(deque() for _ in range(levels))
         self._stale = 0
-        self._waiters: deque[Wakeup] = deque()
+        self.waiters: deque[Wakeup] = deque()
 
     @property
     def has_room(self) -> bool:
         """Whether it takes another item; those who wait for room come first."""
-        return self.held < self.capacity and not self._waiters
+        return self.held < self.capacity and not self.waiters
 
     async def wait_for_room(self) -> None:
         """Return once there is room, which is then the caller's, in the order of calls; cancelled, it takes none."""
         waiter = new_wakeup()
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
         self._let_in()
         try:
             await wait(waiter)
         except BaseException:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
             else:
                 self.give_up_room()
             raise
@@ -63,13 +64,13 @@ class Lane(Generic[ItemT]):
     def give_up_room(self) -> None:
         """Let another item have the room of one."""
         self.held -= 1
-        if self._waiters:
+        if self.waiters:
             self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiters and self.held < self.capacity:
+        while self.waiters and self.held < self.capacity:
             self.held += 1
-            wake(self._waiters.popleft())
+            wake(self.waiters.popleft())
 
     def set(self, capacity: int, weight: int) -> None:
         """Change its bounds; what is there stays, also beyond them."""
@@ -85,7 +86,7 @@ class Lane(Generic[ItemT]):
                     item.in_lane = False
                     self.depth -= 1
                     self.held -= 1
-                    if self._waiters:
+                    if self.waiters:
                         self._let_in()
                     return item
                 self._stale -= 1

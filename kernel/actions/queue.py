@@ -18,7 +18,7 @@ from aetherra.kernel.actions.action import Action
 from aetherra.kernel.actions.agenda import Agenda
 from aetherra.kernel.actions.dispatch import Dead, Retry
 from aetherra.kernel.actions.dlq import DeadLetterQueue
-from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import DAY, DEFAULT_RETRY, ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.keys import Keys
@@ -38,7 +38,7 @@ from aetherra.registry import (
     Request,
     tag_of,
 )
-from aetherra.registry.call import new_id, suspendable_call
+from aetherra.registry.call import CURRENT, new_id
 
 log = logging.getLogger("aetherra.kernel.actions")
 ReplyT = TypeVar("ReplyT")
@@ -46,7 +46,6 @@ DeadLetterListener = Callable[[DeadLetter], None]
 FLUSH_INTERVAL = 1.0
 """Seconds between two tries to write dead letters that the disk has refused."""
 _LEVELS = {"high": 3, "normal": 2, "background": 1}
-_ONCE_MORE = RetryPolicy()
 
 
 class ActionOverrun(Message, tag="kernel.action_overrun"):
@@ -98,7 +97,7 @@ class ActionQueue:
         self._monotonic = bus.clock.monotonic
         self._time = bus.clock.time
         self._journal = journal
-        self._is_synced = journal is not None and journal.is_synced
+        self._is_careful = journal is not None and journal.is_synced
         self._tell = on_dead_letter
         self._lanes: Lanes[Action] = Lanes(
             {
@@ -175,13 +174,15 @@ class ActionQueue:
             MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
         now = self._time()
-        cause = suspendable_call()
+        cause = CURRENT.get()
+        if cause is not None and cause.task is None:
+            cause = None
         envelope = ActionEnvelope(
             request,
             priority,
             self._bus.default_timeout if timeout is None else timeout,
             None if deadline is None else now + deadline,
-            retry or _ONCE_MORE,
+            retry or DEFAULT_RETRY,
             target,
             idempotency_key,
             idempotency_window,
@@ -192,7 +193,7 @@ class ActionQueue:
         )
         tally = self._by_class[priority].get(type(request)) or self._tally_of(envelope)
         lane = tally.lane
-        if deadline is not None or idempotency_key or not lane.has_room or self._stopping or self._is_synced:
+        if self._is_careful or deadline is not None or idempotency_key or lane.held >= lane.capacity or lane.waiters:
             return await self._admit(envelope, tally, wait_for_room, bury=True)
         if self._journal is not None:
             self._journal.accept(envelope)
@@ -383,7 +384,7 @@ class ActionQueue:
                 group.cancel_scope.cancel()
 
     async def _stop(self, timeout: float) -> None:
-        self._stopping = True
+        self._stopping = self._is_careful = True
         for action in self._open():
             if action.status != "running":
                 self._end_unfinished(action)

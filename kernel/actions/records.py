@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from aetherra.kernel.actions.envelope import DAY, ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import DAY, DEFAULT_RETRY, ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.registry import MessageValidationError, Request
 from aetherra.registry.messages import TAG_FIELD, from_builtins
 
@@ -27,7 +27,7 @@ class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: ActionPriority = ActionPriority.MEDIUM
     timeout: float = 30.0
     deadline: float | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = DEFAULT_RETRY
     target: str = ""
     idempotency_key: str = ""
     idempotency_window: float = DAY

@@ -28,7 +28,6 @@ from aetherra.kernel import (
     DeadLetter,
     LaneConfig,
     LanesConfig,
-    LetterNotFoundError,
     Reject,
     RetryLater,
     RetryPolicy,
@@ -836,79 +835,6 @@ class TestDisk:
             assert len(Journal(tmp_path, FakeClock(), sync=False).open().actions) == 1
             monkeypatch.undo()
         assert Journal(tmp_path, FakeClock(), sync=False).open().actions == []
-
-
-class TestRedrive:
-    async def test_a_letters_action_is_sent_again_and_the_letter_leaves(self, tmp_path: Path) -> None:
-        """As a new action with all its attempts, its priority and its policy."""
-        async with garden(folder=tmp_path) as g:
-            g.plan.append(failing(Reject("closed")))
-            dead = await g.queue.submit(Water("north"), priority=ActionPriority.LOW, timeout=7.0, retry=RetryPolicy(5))
-            await g.rest()
-            handle = await g.queue.redrive(dead.trace_id)
-
-            assert await handle.wait() == Watered("north")
-            sent = handle.envelope
-            assert (sent.priority, sent.timeout, sent.retry) == (ActionPriority.LOW, 7.0, RetryPolicy(5))
-            assert sent.trace_id != dead.trace_id
-            assert g.dlq.items() == []
-            with pytest.raises(LetterNotFoundError):
-                await g.queue.redrive(dead.trace_id)
-
-    async def test_two_redrives_of_one_letter_send_its_action_once(self, tmp_path: Path) -> None:
-        """The second finds no letter."""
-        async with garden(folder=tmp_path) as g:
-            g.plan.append(failing(Reject("closed")))
-            dead = await g.queue.submit(Water("north"))
-            await g.rest()
-            outcomes: list[str] = []
-
-            async def redrive() -> None:
-                try:
-                    await g.queue.redrive(dead.trace_id)
-                    outcomes.append("sent")
-                except LetterNotFoundError:
-                    outcomes.append("none")
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(redrive)
-                group.start_soon(redrive)
-            await g.rest()
-
-            assert sorted(outcomes) == ["none", "sent"]
-            assert g.calls == ["north", "north"]
-
-    async def test_the_letter_stays_when_its_action_cannot_be_sent(self, tmp_path: Path) -> None:
-        """No handler, other fields today, a full lane: the error says which, and nothing is lost or written twice."""
-        async with garden(folder=tmp_path, capacity=1) as g:
-            gate = anyio.Event()
-            g.plan.extend([failing(Reject("closed")), until(gate)])
-            dead = await g.queue.submit(Water("north"))
-            unknown = await g.queue.submit(Unknown(), retry=ONCE, priority=ActionPriority.LOW)
-            await g.rest()
-            await g.queue.submit(Water("running"))
-            await g.rest()
-            await g.queue.submit(Water("queued"))
-            with pytest.raises(NoHandlerError):
-                await g.queue.redrive(unknown.trace_id)
-            with pytest.raises(ActionQueueFullError):
-                await g.queue.redrive(dead.trace_id)
-            gate.set()
-            await g.rest()
-
-            class OtherWater(Request[None], tag="actions.water"):
-                litres: int
-
-            async def answer(_: OtherWater) -> None:
-                return None
-
-            old = next(route for route in g.bus.routes() if route.tag == "actions.water")
-            g.bus.add_routes([Route(OtherWater, answer, GARDENER)], replacing=[old])
-            with pytest.raises(MessageValidationError, match="unknown field"):
-                await g.queue.redrive(dead.trace_id)
-
-            assert {letter.trace_id for letter in g.dlq.items()} == {dead.trace_id, unknown.trace_id}
-            assert g.dlq.statistics().depth == 2
 
 
 class Season:
