@@ -353,12 +353,20 @@ class Kernel(AsyncContextManagerMixin):
         return await self._running().actions.submit_envelope(envelope, wait_for_room=wait_for_room)
 
     def set_workers(self, workers: int) -> None:
-        """Change how many actions may run at a time; see ``ActionQueue.set_workers``."""
-        self._running().actions.set_workers(workers)
+        """Change how many actions may run at a time; those that run beyond it are let finish.
+
+        Raises:
+            ValueError: They are fewer than 1, or more than 1,000.
+        """
+        self._running().actions.tune(workers=workers)
 
     def set_lane(self, name: str, *, capacity: int | None = None, weight: int | None = None) -> None:
-        """Change a lane's bounds; see ``ActionQueue.set_lane``."""
-        self._running().actions.set_lane(name, capacity=capacity, weight=weight)
+        """Change a lane's bounds; what waits in it stays, also beyond them.
+
+        Raises:
+            ValueError: There is no such lane, or a bound is less than 1.
+        """
+        self._running().actions.tune(lanes={name: (capacity, weight)})
 
     async def get_dlq_items(
         self,

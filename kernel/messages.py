@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
@@ -110,6 +112,23 @@ class RemovePlugin(Request[PluginRemoved], tag="kernel.remove_plugin"):
 
 class GetActions(Request[ActionStatistics], tag="kernel.actions"):
     """Ask how the action queue is."""
+
+
+class LaneBounds(msgspec.Struct, frozen=True):
+    """What to change of a lane; ``None`` leaves it as it is."""
+
+    capacity: int | None = None
+    weight: int | None = None
+
+
+class TuneActions(Request[ActionStatistics], tag="kernel.tune_actions"):
+    """Change how many actions may run at a time, and lanes' bounds, until the next start; answered with what is then.
+
+    What runs or waits beyond the new bounds is let finish.
+    """
+
+    workers: int | None = None
+    lanes: dict[str, LaneBounds] = {}
 
 
 class DeadLetters(Message, tag="kernel.dlq_reply"):

@@ -69,6 +69,7 @@ class KernelService:
             (m.ListPlugins, self._on_plugins),
             (m.RemovePlugin, self._on_remove_plugin),
             (m.GetActions, self._on_actions),
+            (m.TuneActions, self._on_tune_actions),
             (m.ListDeadLetters, self._on_dead_letters),
             (m.RedriveDeadLetter, self._on_redrive),
             (m.RedriveDeadLetters, self._on_redrive_where),
@@ -159,6 +160,11 @@ class KernelService:
         return m.PluginRemoved(request.plugin)
 
     async def _on_actions(self, _: m.GetActions) -> ActionStatistics:
+        return self._actions.statistics()
+
+    async def _on_tune_actions(self, request: m.TuneActions) -> ActionStatistics:
+        lanes = {name: (bounds.capacity, bounds.weight) for name, bounds in request.lanes.items()}
+        self._actions.tune(workers=request.workers, lanes=lanes)
         return self._actions.statistics()
 
     async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -11,7 +11,7 @@ from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.records import Finished
 from aetherra.kernel.errors import ReplyLostError
-from aetherra.registry import Clock, MessageValidationError, Request
+from aetherra.registry import Clock, Message, MessageValidationError, Request
 from aetherra.registry.messages import TAG_FIELD, from_builtins, message_classes, reply_annotation, tag_of
 
 MOST = 100_000
@@ -99,6 +99,5 @@ def _reply_of(finished: Finished, request: Request[Any]) -> Any:
     tag = fields.pop(TAG_FIELD, None)
     for reply_type in message_classes(reply_annotation(type(request))):
         if tag_of(reply_type) == tag:
-            reply: Any = from_builtins(fields, reply_type)
-            return reply
+            return from_builtins(fields, cast("type[Message]", reply_type))
     raise ReplyLostError(finished.trace_id, f"it was a {tag!r}, which today's request does not know")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, TypeVar
@@ -43,6 +43,8 @@ from aetherra.registry.call import CURRENT, new_id
 log = logging.getLogger("aetherra.kernel.actions")
 ReplyT = TypeVar("ReplyT")
 DeadLetterListener = Callable[[DeadLetter], None]
+MOST_WORKERS = 1000
+"""Actions that may run at a time, whatever is asked for."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two tries to write dead letters that the disk has refused."""
 _LEVELS = {"high": 3, "normal": 2, "background": 1}
@@ -412,29 +414,33 @@ class ActionQueue:
 
     # Workers
 
-    def set_workers(self, workers: int) -> None:
-        """Change how many actions may run at a time; those that run beyond it are let finish.
+    def tune(
+        self, *, workers: int | None = None, lanes: Mapping[str, tuple[int | None, int | None]] | None = None
+    ) -> None:
+        """Change how many actions may run at a time, and lanes' capacities and weights, all of it or nothing.
+
+        What runs or waits beyond the new bounds is let finish. ``None`` leaves a bound as it is.
 
         Raises:
-            ValueError: That is fewer than 1, or more than 1,000.
+            ValueError: There is no such lane, a bound is less than 1, or there are more than 1,000 workers.
         """
-        if not 1 <= workers <= 1000:
-            raise ValueError(f"expected 1 to 1000 workers, got {workers!r}")
-        self._workers.resize(workers)
-
-    def set_lane(self, name: str, *, capacity: int | None = None, weight: int | None = None) -> None:
-        """Change a lane's bounds; what waits in it stays, also beyond them.
-
-        Raises:
-            ValueError: There is no such lane, or a bound is less than 1.
-        """
-        lane = self._lanes.lanes.get(name)
-        if lane is None:
-            raise ValueError(f"expected one of {', '.join(self._lanes.lanes)}, got {name!r}")
-        bounds = (lane.capacity if capacity is None else capacity, lane.weight if weight is None else weight)
-        if min(bounds) < 1:
-            raise ValueError(f"expected a capacity and a weight of 1 or more, got {bounds[0]} and {bounds[1]}")
-        lane.set(*bounds)
+        bounds: list[tuple[Lane[Action], int, int]] = []
+        for name, (capacity, weight) in (lanes or {}).items():
+            lane = self._lanes.lanes.get(name)
+            if lane is None:
+                raise ValueError(f"expected one of {', '.join(self._lanes.lanes)}, got {name!r}")
+            new = (lane.capacity if capacity is None else capacity, lane.weight if weight is None else weight)
+            if min(new) < 1:
+                raise ValueError(
+                    f"expected a capacity and a weight of 1 or more, got {new[0]} and {new[1]} for {name!r}"
+                )
+            bounds.append((lane, *new))
+        if workers is not None:
+            if not 1 <= workers <= MOST_WORKERS:
+                raise ValueError(f"expected 1 to {MOST_WORKERS} workers, got {workers}")
+            self._workers.resize(workers)
+        for lane, capacity, weight in bounds:
+            lane.set(capacity, weight)
 
     # Between attempts
 

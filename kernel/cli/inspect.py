@@ -151,8 +151,10 @@ def actions(path: Path, config_file: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(queue)
         return
-    lanes = [(name, s["depth"], s["capacity"], s["weight"], s["refused"]) for name, s in queue["lanes"].items()]
-    print_table("Lanes", ("lane", "depth", "capacity", "weight", "refused"), lanes)
+    heads = ("depth", "waiting", "running", "oldest", "done", "retried", "dead", "wait p50/p95/p99", "run p50/p95/p99")
+    lanes = [(name, f"{s['capacity']}, {s['weight']}", s["refused"], *_counts(s)) for name, s in queue["lanes"].items()]
+    print_table("Lanes", ("lane", "room, weight", "refused", *heads), lanes)
+    print_table("Types", ("action type", *heads), [(tag, *_counts(s)) for tag, s in queue["types"].items()])
     dead = ", ".join(f"{count} {reason}" for reason, count in sorted(queue["dead"].items())) or "none"
     totals: list[tuple[str, object]] = [
         ("running", f"{queue['running']} of {queue['workers']} workers"),
@@ -161,7 +163,28 @@ def actions(path: Path, config_file: Path | None, as_json: bool) -> None:
         ("accepted", queue["accepted"]),
         ("done", queue["done"]),
         ("retried", queue["retried"]),
+        ("known by their key", queue["duplicates"]),
+        ("beyond their time limit", f"{queue['overruns']}, {queue['overrunning']} of them now"),
         ("dead since the start", dead),
         ("dead letters held", queue["dlq"]["depth"]),
     ]
     print_table("Actions", ("what", "is"), totals)
+
+
+def _counts(numbers: dict[str, Any]) -> tuple[object, ...]:
+    """Return the cells that lanes and types have in common."""
+    return (
+        numbers["depth"],
+        numbers["waiting"],
+        numbers["running"],
+        seconds(numbers["oldest_age"]),
+        numbers["done"],
+        numbers["retried"],
+        sum(numbers["dead"].values()),
+        _quantiles(numbers["wait"]),
+        _quantiles(numbers["run"]),
+    )
+
+
+def _quantiles(latency: dict[str, float | None]) -> str:
+    return " ".join(seconds(latency[name]) for name in ("p50", "p95", "p99"))

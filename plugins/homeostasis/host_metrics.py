@@ -21,9 +21,13 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
     actions = now.actions
     for name, lane in actions.lanes.items():
         yield Reading(f"queue.{name}.depth", float(lane.depth), "actions")
+        yield Reading(f"queue.{name}.oldest_age", lane.oldest_age or 0.0, "s")
+        yield _latency(f"queue.{name}.wait_p95", lane.wait.p95)
+        yield _latency(f"queue.{name}.run_p95", lane.run.p95)
     yield Reading("queue.depth_ratio", max(lane.depth / lane.capacity for lane in actions.lanes.values()), "ratio")
     yield Reading("queue.oldest_age", actions.oldest_age or 0.0, "s")
     yield Reading("actions.running", float(actions.running), "actions")
+    yield Reading("actions.overrunning", float(actions.overrunning), "actions")
     yield Reading("dlq.depth", float(actions.dlq.depth), "actions")
     yield Reading("plugins.failed", float(now.plugins.get("failed", 0)), "plugins")
     yield from _since(now, before)
@@ -36,6 +40,8 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
         ("calls.rate", "1/s"),
         ("events.rate", "1/s"),
         ("bus.dropped", "1/s"),
+        ("queue.refused", "1/s"),
+        ("dlq.rate", "1/s"),
     )
     seconds = 0.0 if before is None else now.uptime - before.uptime
     if before is None or seconds <= 0:
@@ -52,6 +58,17 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     yield Reading("calls.rate", calls / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")
+    refusals = _refused(now) - _refused(before)
+    yield Reading("queue.refused", refusals / seconds, "1/s")
+    yield Reading("dlq.rate", dead / seconds, "1/s")
+
+
+def _refused(numbers: KernelStatistics) -> int:
+    return sum(lane.refused for lane in numbers.actions.lanes.values())
+
+
+def _latency(name: str, seconds: float | None) -> Reading:
+    return Reading(name, seconds, "s", "" if seconds is not None else "no action has run yet")
 
 
 def _ratio(name: str, part: int, whole: int, events: str) -> Reading:

@@ -12,7 +12,7 @@ import pytest
 
 from aetherra.kernel import Config, CycleStep, Kernel, Plugin, Reject, handler, hookimpl, service
 from aetherra.kernel.testing import FakeClock
-from aetherra.registry import HealthReport, Message, Request, ServiceStatus
+from aetherra.registry import HandlerError, HealthReport, Message, Request, ServiceStatus
 
 
 class Ask(Request["Answer"], tag="service_test.ask"):
@@ -99,6 +99,18 @@ class TestRequests:
                 ("judge", "room", True),
             ]
             assert report["findings"] == {"rooms": 3}
+            tuned = await ask(kernel, "tune_actions", {"workers": 3, "lanes": {"high": {"weight": 9}}})
+            assert (tuned["workers"], tuned["lanes"]["high"]["weight"], tuned["lanes"]["high"]["capacity"]) == (
+                3,
+                9,
+                1000,
+            )
+            with pytest.raises(HandlerError, match="expected 1 to 1000 workers, got 0"):
+                await ask(kernel, "tune_actions", {"workers": 0, "lanes": {"high": {"weight": 1}}})
+            with pytest.raises(HandlerError, match="expected one of high, normal, background, got 'urgent'"):
+                await ask(kernel, "tune_actions", {"workers": 9, "lanes": {"urgent": {"weight": 1}}})
+            kept = kernel.statistics().actions
+            assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
             assert await ask(kernel, "remove_plugin", {"plugin": "room"}) == {"plugin": "room"}
             assert kernel.plugins() == []
 

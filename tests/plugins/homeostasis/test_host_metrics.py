@@ -37,7 +37,8 @@ class TestHostReadings:
         readings = read(snapshot, None)
 
         assert {name for name, reading in readings.items() if reading.value is None} == {
-            "actions.failed_ratio", "calls.error_ratio", "calls.rate", "events.rate", "bus.dropped",
+            "actions.failed_ratio", "calls.error_ratio", "calls.rate", "events.rate", "bus.dropped", "queue.refused",
+            "dlq.rate", *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
         }  # fmt: skip
         assert readings["calls.rate"].reason == "needs two readings"
         assert readings["queue.depth_ratio"].value == 0.0
