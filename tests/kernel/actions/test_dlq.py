@@ -311,6 +311,24 @@ class TestMemory:
         assert (queue.statistics().depth, queue.statistics().dropped, queue.statistics().unwritten) == (3, 0, 0)
         queue.close()
 
+    def test_where_there_is_room_for_some_of_those_that_wait_these_are_written(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The oldest first, and each that is written is told."""
+        queue = DeadLetterQueue(path)
+        path.mkdir()
+        for number in range(3):
+            queue.add(letter(f"t{number}"))
+        path.rmdir()
+        room, write = iter([False, True, False]), os.write
+        monkeypatch.setattr(os, "write", lambda to, data: write(to, data) if next(room) else write(to, data[:9]))
+        assert queue.flush() == ["t0"]
+        monkeypatch.undo()
+        assert (queue.statistics().depth, queue.statistics().unwritten) == (3, 2)
+        assert names(queue.items()) == ["t2", "t1", "t0"]
+        assert queue.flush() == ["t1", "t2"]
+        queue.close()
+
 
 class TestTogether:
     """Two queues over the same files, as two processes have them."""
@@ -335,6 +353,24 @@ class TestTogether:
         assert queue.flush() == []
         assert queue.statistics().unwritten == 0
         assert names(queue.items()) == ["t1", "t0"]
+
+    def test_a_letter_that_is_written_while_somebody_reads_is_read_once(
+        self, path: Path, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither twice nor not at all, wherever it is when they look."""
+        assert queue._files is not None
+        lock = FileLock(path.with_suffix(".lock"))
+        with lock.held(1.0):
+            queue.add(letter("t0"))
+        survey = queue._files.survey
+
+        def survey_after_it_was_written() -> None:
+            assert queue.flush() == ["t0"]
+            survey()
+
+        monkeypatch.setattr(queue._files, "survey", survey_after_it_was_written)
+        assert names(queue.items()) == ["t0"]
+        lock.close()
 
     def test_who_rewrites_the_files_writes_what_came_meanwhile(
         self, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch

@@ -224,6 +224,21 @@ class TestReplace:
         assert path.read_bytes() == b"a\nb\n"
         assert list(path.parent.iterdir()) == [path]
 
+    def test_what_came_before_the_step_is_in_the_new_file_before_it(
+        self, path: Path, opened: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that a death right after the step does not lose it either."""
+        path.write_bytes(b"a\nb\nearly\n")
+        step = Path.replace
+
+        def watched(beside: Path, target: Path) -> Path:
+            assert beside.read_bytes() == b"b\nearly\n"
+            return step(beside, target)
+
+        monkeypatch.setattr(Path, "replace", watched)
+        replace(path, opened(), [b"b"], 4, path.with_name("new"))
+        assert path.read_bytes() == b"b\nearly\n"
+
     @pytest.mark.parametrize("step", ["fsync", "replace"])
     def test_what_is_written_without_the_lock_meanwhile_is_carried_over(
         self, path: Path, opened: Callable[[], int], monkeypatch: pytest.MonkeyPatch, step: str
