@@ -1,9 +1,13 @@
 """What runs: the kernel with its queue, plugins and configuration, on top of the registry."""
 
+from aetherra.kernel.actions.action import current_action
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
+from aetherra.kernel.actions.queue import ActionOverrun
 from aetherra.kernel.actions.redrive import RedriveReport
+from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
@@ -21,6 +25,7 @@ from aetherra.kernel.errors import (
     PluginNotFoundError,
     PrivilegeError,
     Reject,
+    ReplyLostError,
     RetryLater,
     StepTimeoutError,
 )
@@ -35,8 +40,10 @@ from aetherra.kernel.messages import (
     Health,
     HostStatus,
     KernelStatistics,
+    LaneBounds,
     Maintain,
     StepDone,
+    TuneActions,
 )
 from aetherra.kernel.plugin import Plugin, Settings, every, handler
 from aetherra.kernel.spec import API_VERSION
@@ -50,10 +57,12 @@ __all__ = [
     "ActionEnvelope",
     "ActionExpiredError",
     "ActionHandle",
+    "ActionOverrun",
     "ActionPriority",
     "ActionQueueFullError",
     "ActionStatistics",
     "Candidate",
+    "ConcurrencyLimiter",
     "Config",
     "ConfigError",
     "CyclePhase",
@@ -65,6 +74,7 @@ __all__ = [
     "GetHealth",
     "GetStatistics",
     "GetStatus",
+    "GradientLimiter",
     "Health",
     "HostRunningError",
     "HostStatus",
@@ -72,6 +82,7 @@ __all__ = [
     "KernelConfig",
     "KernelNotRunningError",
     "KernelStatistics",
+    "LaneBounds",
     "LaneConfig",
     "LanesConfig",
     "LetterNotFoundError",
@@ -87,12 +98,16 @@ __all__ = [
     "PrivilegeError",
     "RedriveReport",
     "Reject",
+    "ReplyLostError",
     "RetryLater",
     "RetryPolicy",
     "Settings",
     "StepDone",
     "StepTimeoutError",
+    "Submission",
     "Swapper",
+    "TuneActions",
+    "current_action",
     "every",
     "handler",
     "hookimpl",

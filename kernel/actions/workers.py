@@ -194,7 +194,7 @@ class Workers:
             tally.running += 1
             tally.waits.append(now - action.ready)
             worker.action, worker.begun, worker.until = action, now, until
-            if until < agenda.look_at:
+            if until + GRACE < agenda.look_at:
                 agenda.look_by(until + GRACE)
             if journal is not None:
                 journal.begin(envelope.trace_id, action.attempts)
