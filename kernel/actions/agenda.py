@@ -85,7 +85,8 @@ class Agenda(Generic[EntryT]):
                     self._stale -= 1
             if self.look_at <= now:
                 self.look_at = inf
-                self.look_at = min(self.look_at, self._look(now))
+                again = self._look(now)  # which may have asked for another itself
+                self.look_at = min(self.look_at, again)
             await self._sleep(min(self.look_at, self._heap[0][0] if self._heap else inf))
 
     async def _sleep(self, until: float) -> None:
