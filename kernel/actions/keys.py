@@ -5,14 +5,12 @@ from __future__ import annotations
 import heapq
 from typing import Any, cast
 
-import msgspec
-
 from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.records import Finished
 from aetherra.kernel.errors import ReplyLostError
 from aetherra.registry import Clock, Message, MessageValidationError, Request
-from aetherra.registry.messages import TAG_FIELD, from_builtins, message_classes, reply_annotation, tag_of
+from aetherra.registry.messages import TAG_FIELD, message_classes, read_reply, reply_annotation
 
 MOST = 100_000
 """Keys of finished work that are kept; the one that would count no longer first goes first."""
@@ -36,6 +34,7 @@ class Keys:
         self._until: list[tuple[float, Key, str]] = []
 
     def __len__(self) -> int:
+        self._expire()
         return len(self._handles)
 
     def find(self, key: Key, request: Request[Any]) -> ActionHandle[Any] | None:
@@ -93,11 +92,10 @@ def _restored(finished: Finished, request: Request[Any]) -> ActionHandle[Any]:
 def _reply_of(finished: Finished, request: Request[Any]) -> Any:
     if finished.lost:
         raise ReplyLostError(finished.trace_id, "the journal could not hold it")
-    if finished.reply is None:
-        return None
-    fields = msgspec.convert(finished.reply, dict[str, Any])
-    tag = fields.pop(TAG_FIELD, None)
-    for reply_type in message_classes(reply_annotation(type(request))):
-        if tag_of(reply_type) == tag:
-            return from_builtins(fields, cast("type[Message]", reply_type))
-    raise ReplyLostError(finished.trace_id, f"it was a {tag!r}, which today's request does not know")
+    reply = finished.reply
+    tag = cast("dict[str, Any]", reply).get(TAG_FIELD) if isinstance(reply, dict) else None
+    if tag is not None:
+        classes = message_classes(reply_annotation(type(request)))
+        if tag not in [cls.__codec__.tag for cls in classes if issubclass(cls, Message)]:
+            raise ReplyLostError(finished.trace_id, f"it was a {tag!r}, which today's request does not know")
+    return read_reply(type(request), finished.reply)
