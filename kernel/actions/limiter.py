@@ -33,7 +33,7 @@ class GradientLimiter:
     Gradient2 of Netflix' concurrency-limits (com.netflix.concurrency.limits.limit.Gradient2Limit, Apache 2.0), its
     formula written anew: with ``short`` the last duration and ``long`` their exponential mean over ``window`` samples,
     ``gradient = clamp(tolerance * long / short, 0.5, 1)`` and ``limit <- (1 - smoothing) * limit + smoothing * (limit *
-    gradient + queue)``, where ``queue = sqrt(limit)``. It grows only while more than half of the limit is in use, since
+    gradient + queue)``, where ``queue = sqrt(limit)``. It grows only while at least half of the limit is in use, since
     idle workers prove nothing; ``long`` decays when it is far above ``short``, so that a recovery is found out soon.
 
     Args:
@@ -82,8 +82,9 @@ class GradientLimiter:
         if self._usual > 2 * seconds:
             self._usual *= 0.95
         gradient = max(0.5, min(1.0, self._tolerance * self._usual / seconds))
-        if gradient < 1.0 or 2 * running >= self._limit:
-            self._step(self._limit * gradient + sqrt(self._limit))
+        wanted = self._limit * gradient + sqrt(self._limit)
+        if wanted < self._limit or 2 * running >= self._limit:
+            self._step(wanted)
 
     def _step(self, wanted: float) -> None:
         limit = self._limit + self._smoothing * (wanted - self._limit)
