@@ -1,17 +1,28 @@
-"""One attempt: every way a call can end is an outcome that says whether to try again."""
+"""What follows from how an attempt ended: every error is an outcome that says whether to try again."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
-from aetherra.kernel import ActionEnvelope, Reject, RetryLater
-from aetherra.kernel.actions.dispatch import Dead, Done, Retry, attempt
+from aetherra.kernel import Reject, RetryLater
+from aetherra.kernel.actions.dispatch import Dead, Retry, outcome_of
 from aetherra.kernel.testing import FakeClock
-from aetherra.registry import Bus, Identity, MessageValidationError, NoHandlerError, Request, Route
+from aetherra.registry import (
+    HOST,
+    Bus,
+    CallTimeoutError,
+    HandlerError,
+    Identity,
+    MessageValidationError,
+    NoHandlerError,
+    ReplyTypeError,
+    Request,
+    Route,
+    ServiceStoppedError,
+)
 
 
 class Knock(Request[None], tag="dispatch.knock"):
@@ -22,22 +33,35 @@ class OtherKnock(Request[None], tag="dispatch.knock"):
     fist: str
 
 
-def bus_that(answer: Any, request_type: type[Request[Any]] = Knock) -> tuple[Bus, Route]:
-    bus = Bus(clock=FakeClock())
+def bus_that(answer: Any, request_type: type[Request[Any]] = Knock) -> tuple[Bus, Route, FakeClock]:
+    clock = FakeClock()
+    bus = Bus(clock=clock)
     route = Route(request_type, answer, Identity("plugin", "door", 1))
     bus.add_routes([route])
-    return bus, route
+    return bus, route, clock
 
 
-class TestAttempt:
+async def attempt(bus: Bus, timeout: float = 5.0) -> Retry | Dead:
+    """Call the handler as a worker does, and return what follows from the error."""
+    with pytest.raises(Exception, match=r".") as caught:
+        await bus.caller(HOST).call(Knock(), timeout=timeout)
+    outcome = outcome_of(caught.value)
+    assert outcome.error is caught.value
+    return outcome
+
+
+class TestOutcome:
     @pytest.mark.parametrize(
         ("error", "kind", "reason"),
         [
             (OSError("stuck"), Retry, "failed"),
             (SystemExit(1), Retry, "failed"),
+            (TimeoutError("of its own"), Retry, "failed"),
             (RetryLater(3.0), Retry, "failed"),
             (NoHandlerError("other.tag"), Retry, "failed"),
+            (CallTimeoutError("other.tag", 1.0, "of another call"), Retry, "failed"),
             (MessageValidationError("other.tag", "x"), Retry, "failed"),
+            (ReplyTypeError("other.tag", "door", "a", "b"), Retry, "failed"),
             (Reject("no"), Dead, "rejected"),
         ],
     )
@@ -49,33 +73,33 @@ class TestAttempt:
         async def answer(_: Knock) -> None:
             raise error
 
-        bus, _ = bus_that(answer)
-        outcome = await attempt(bus, ActionEnvelope(Knock()), 5.0)
+        outcome = await attempt(bus_that(answer)[0])
 
         assert isinstance(outcome, kind)
         assert outcome.reason == reason
+        assert isinstance(outcome.error, HandlerError)
         assert outcome.error.__cause__ is error
         if isinstance(outcome, Retry):
             assert outcome.asked == (3.0 if isinstance(error, RetryLater) else None)
 
-    async def test_a_reply_is_done(self) -> None:
-        """Also where the reply is nothing."""
+    async def test_a_plain_function_is_judged_in_the_same_way(self) -> None:
+        """Whether it is declared with ``async`` or not."""
 
-        async def answer(_: Knock) -> None:
-            return None
+        def answer(_: Knock) -> None:
+            raise RetryLater(4.0)
 
-        assert await attempt(bus_that(answer)[0], ActionEnvelope(Knock()), 5.0) == Done(None)
+        outcome = await attempt(bus_that(answer)[0])
+        assert isinstance(outcome, Retry)
+        assert outcome.asked == 4.0
 
     async def test_no_time_no_handler_and_a_stopped_plugin_may_go_better_later(self) -> None:
         """Each is a reason of its own."""
-        bus, route = bus_that(lambda _: anyio.sleep_forever())
-        outcomes: list[Any] = []
+        bus, route, clock = bus_that(lambda _: anyio.sleep_forever())
+        outcomes: list[Retry | Dead] = []
 
         async def try_it() -> None:
-            outcomes.append(await attempt(bus, ActionEnvelope(Knock()), 5.0))
+            outcomes.append(await attempt(bus))
 
-        clock = bus.clock
-        assert isinstance(clock, FakeClock)
         async with anyio.create_task_group() as group:
             group.start_soon(try_it)
             await clock.advance(5.0)
@@ -88,6 +112,8 @@ class TestAttempt:
 
         assert [type(outcome) for outcome in outcomes] == [Retry] * 3
         assert [outcome.reason for outcome in outcomes] == ["timeout", "failed", "no_handler"]
+        kinds = (CallTimeoutError, ServiceStoppedError, NoHandlerError)
+        assert all(isinstance(outcome.error, kind) for outcome, kind in zip(outcomes, kinds, strict=True))
 
     async def test_a_request_that_the_handler_cannot_read_is_dead(self) -> None:
         """The next attempt would carry the same fields."""
@@ -95,27 +121,18 @@ class TestAttempt:
         async def answer(_: OtherKnock) -> None:
             return None
 
-        bus, _ = bus_that(answer, OtherKnock)
-        outcome = await attempt(bus, ActionEnvelope(Knock()), 5.0)
+        outcome = await attempt(bus_that(answer, OtherKnock)[0])
 
         assert isinstance(outcome, Dead)
         assert (outcome.reason, type(outcome.error)) == ("invalid", MessageValidationError)
 
-    async def test_a_cancelled_attempt_cancels_the_handler_and_is_no_outcome(self) -> None:
-        """Cancellation passes."""
-        cancelled = anyio.Event()
+    async def test_a_reply_of_the_wrong_type_is_dead(self) -> None:
+        """The handler would answer in the same way again."""
 
-        async def answer(_: Knock) -> None:
-            try:
-                await anyio.sleep_forever()
-            finally:
-                cancelled.set()
+        async def answer(_: Knock) -> Any:
+            return Knock()
 
-        bus, _ = bus_that(answer)
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(attempt, bus, ActionEnvelope(Knock()), 5.0)
-                await FakeClock().advance(0)
-                scope.cancel()
+        outcome = await attempt(bus_that(answer)[0])
 
-        assert cancelled.is_set()
+        assert isinstance(outcome, Dead)
+        assert (outcome.reason, type(outcome.error)) == ("invalid", ReplyTypeError)

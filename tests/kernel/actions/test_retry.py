@@ -12,7 +12,12 @@ from aetherra.kernel.actions.retry import backoff, next_attempt
 seconds = st.floats(0, 1e6)
 chance = st.floats(0, 1)
 policies = st.builds(
-    lambda attempts, first, more: RetryPolicy(attempts, first, first + more), st.integers(1, 10), seconds, seconds
+    lambda attempts, first, more, *shape: RetryPolicy(attempts, first, first + more, *shape),
+    st.integers(1, 10),
+    seconds,
+    seconds,
+    st.floats(1, 1e6),
+    st.booleans(),
 )
 
 
@@ -25,13 +30,34 @@ class TestBackoff:
         wait = backoff(policy, attempts, lambda: random)
 
         assert 0 <= wait <= policy.max_backoff_sec
-        assert wait <= policy.backoff_sec * 2.0 ** min(attempts - 1, 100)
+        try:
+            assert wait <= policy.backoff_sec * policy.multiplier ** (attempts - 1)
+        except OverflowError:
+            assert policy.jitter or wait == (policy.max_backoff_sec if policy.backoff_sec else 0)
 
     def test_the_bound_doubles_until_its_cap(self) -> None:
         """With the jitter at its highest the waits are the exponential itself."""
         policy = RetryPolicy(9, backoff_sec=0.5, max_backoff_sec=3.0)
 
         assert [backoff(policy, attempts, lambda: 1.0) for attempts in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+
+    def test_the_bound_grows_by_the_policys_own_multiplier(self) -> None:
+        """1 keeps it as it is."""
+        tripled, kept = RetryPolicy(9, 0.5, 30.0, multiplier=3.0), RetryPolicy(9, 0.5, 30.0, multiplier=1.0)
+
+        assert [backoff(tripled, attempts, lambda: 1.0) for attempts in range(1, 6)] == [0.5, 1.5, 4.5, 13.5, 30.0]
+        assert [backoff(kept, attempts, lambda: 1.0) for attempts in (1, 2, 10**9)] == [0.5] * 3
+
+    def test_a_policy_without_jitter_waits_the_bound_itself(self) -> None:
+        """For who has to know when; nothing is drawn."""
+        policy = RetryPolicy(9, 0.5, 3.0, jitter=False)
+
+        assert [backoff(policy, attempts, lambda: 0.0) for attempts in range(1, 5)] == [0.5, 1.0, 2.0, 3.0]
+
+    def test_no_backoff_stays_none_however_many_attempts_there_were(self) -> None:
+        """Nothing grows to nothing, also beyond what a float can hold."""
+        assert backoff(RetryPolicy(9, 0.0, 30.0), 10**9, lambda: 1.0) == 0.0
+        assert backoff(RetryPolicy(9, 0.5, 30.0), 10**9, lambda: 1.0) == 30.0
 
     def test_the_wait_is_spread_from_nothing_to_the_bound(self) -> None:
         """Full jitter: a random number of one half is half the bound."""
@@ -61,6 +87,15 @@ class TestNextAttempt:
         """``RetryLater(7)`` waits 7 seconds, also where the policy's cap is lower."""
         assert next_attempt(RetryPolicy(3, 0.5, 1.0), 1, None, lambda: 1.0, asked=7.0) == 7.0
 
+    def test_a_wait_that_reaches_the_deadline_is_too_long(self) -> None:
+        """An attempt at the deadline is none; one a moment before it is."""
+        policy = RetryPolicy(3, 8.0, 8.0)
+
+        assert next_attempt(policy, 1, 8.0, lambda: 1.0) is None
+        assert next_attempt(policy, 1, 8.001, lambda: 1.0) == 8.0
+        assert next_attempt(policy, 1, 5.0, lambda: 0.5) == 4.0
+        assert next_attempt(policy, 1, 0.0, lambda: 0.0) is None
+
 
 class TestRetryPolicy:
     @pytest.mark.parametrize(
@@ -71,3 +106,9 @@ class TestRetryPolicy:
         """Out of range, infinite or not a number: refused where it is written."""
         with pytest.raises(ValueError, match="expected max_attempts"):
             RetryPolicy(attempts, first, cap)
+
+    @pytest.mark.parametrize("multiplier", [0.9, -1.0, float("inf"), float("nan")])
+    def test_a_multiplier_that_shrinks_or_bursts_is_refused(self, multiplier: float) -> None:
+        """Waits do not get shorter while things go wrong."""
+        with pytest.raises(ValueError, match="expected a finite multiplier"):
+            RetryPolicy(multiplier=multiplier)
