@@ -109,11 +109,15 @@ class Codec:
     def encode(self, message: msgspec.Struct, *, tagged: bool) -> bytes:
         """Write JSON."""
         raw = _encode(message)
-        if b"null" in raw and self._may_be_nan:  # JSON has no NaN, and msgspec writes null for it
-            _refuse_nan(msgspec.to_builtins(message), "$")
+        self.check(message, raw)
         if tagged or not self._has_tag:
             return raw
         return b"{" + raw[self._after_tag :] if len(raw) > self._after_tag else b"{}"
+
+    def check(self, message: msgspec.Struct, raw: bytes) -> None:
+        """Refuse a message that ``raw`` holds as something else: JSON has no NaN, and msgspec writes null for it."""
+        if self._may_be_nan and b"null" in raw:
+            _refuse_nan(msgspec.to_builtins(message), "$")
 
     # What the class is made of
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from aetherra.kernel.actions.envelope import DAY, DEFAULT_RETRY, ActionEnvelope, ActionPriority, RetryPolicy
-from aetherra.registry import MessageValidationError, Request
+from aetherra.registry import Message, MessageValidationError, Request
 from aetherra.registry.messages import TAG_FIELD, from_builtins
 
 
@@ -96,8 +96,12 @@ def accepted(envelope: ActionEnvelope | Accepted) -> bytes:
     Raises:
         MessageValidationError: The request holds something that JSON cannot.
     """
+    request = envelope.request
     try:
-        return b"A " + _encode(envelope)
+        record = b"A " + _encode(envelope)
+        if isinstance(request, Request):
+            request.__codec__.check(request, record)
+        return record if 10 not in record and 9 not in record else _in_one_line(record)
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise MessageValidationError(envelope.action_type, f"cannot be kept in the journal: {exc}") from exc
 
@@ -115,9 +119,17 @@ def finished(trace_id: str) -> bytes:
 def done(end: Finished) -> bytes:
     """Return the record of work done under a key, without the reply if JSON cannot hold it."""
     try:
-        return b"K " + _encode(end)
+        record = b"K " + _encode(end)
+        if isinstance(end.reply, Message):
+            end.reply.__codec__.check(end.reply, record)
+        return _in_one_line(record)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return b"K " + _encode(msgspec.structs.replace(end, reply=None, lost=True))
+
+
+def _in_one_line(record: bytes) -> bytes:
+    """Leave out the newlines and tabs between values, which only JSON that somebody else has written has."""
+    return record[:2] + msgspec.json.format(record[2:], indent=-1)
 
 
 def read(record: bytes) -> Accepted | Attempted | Finished | None:
