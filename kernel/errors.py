@@ -127,6 +127,19 @@ class ActionCancelledError(AetherraError, RuntimeError):
         return f"action {self.trace_id} ({self.action_type!r}) was not done: {self.why}"
 
 
+class ActionRunningError(AetherraError, RuntimeError):
+    """An action that is dead cannot be sent again yet: a handler that ignored its cancellation is still at work."""
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(trace_id)
+        self.trace_id = trace_id
+
+    def __str__(self) -> str:
+        return (
+            f"a handler is still at work for action {self.trace_id}, which is not run twice at a time; try again later"
+        )
+
+
 class ReplyLostError(AetherraError, LookupError):
     """An action was done under its idempotency key in an earlier run, but what it was done with is not known."""
 

@@ -395,7 +395,7 @@ class ActionQueue:
         for action in self._open():
             log.warning("action %s (%r) was still running", action.trace_id, action.tally.action_type)
             self._end_unfinished(action)
-        self._note_finished(self.dlq.flush())
+        self._note_finished(self.dlq.flush(wait=1.0))
 
     def _open(self) -> list[Action]:
         return [action for tally in self._tallies.values() for action in tally.open.values()]

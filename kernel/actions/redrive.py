@@ -15,7 +15,7 @@ from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.queue import ActionQueue
-from aetherra.kernel.errors import ActionQueueFullError, DataFileError, LetterNotFoundError
+from aetherra.kernel.errors import ActionQueueFullError, ActionRunningError, DataFileError, LetterNotFoundError
 from aetherra.registry import AetherraError, Bus, Message
 
 log = logging.getLogger("aetherra.kernel.dlq")
@@ -82,6 +82,7 @@ class Redriver:
             NoHandlerError: Nothing answers its tag today.
             MessageValidationError: Today's request has other fields.
             ActionQueueFullError: No room.
+            ActionRunningError: A handler that ignored its cancellation is still at work for it.
             ActionCancelledError: The host stops.
             DataFileError: The letters cannot be read, or the journal cannot be written.
         """
@@ -159,6 +160,8 @@ class Redriver:
             await self._forget(gone)
 
     def _envelope(self, letter: DeadLetter) -> ActionEnvelope:
+        if self._queue.lingers(letter.trace_id):
+            raise ActionRunningError(letter.trace_id)
         return letter.envelope(self._bus.request_type(letter.action_type))
 
     async def _send(self, letter: DeadLetter) -> ActionHandle[Any]:

@@ -21,6 +21,8 @@ EXAMPLES: list[AetherraError] = [
     errors.ActionQueueFullError("high", 5, "t-1"),
     errors.ActionExpiredError("t-1", "greeter.greet"),
     errors.ActionCancelledError("t-1", "greeter.greet", "the host stopped"),
+    errors.ActionRunningError("t-1"),
+    errors.ReplyLostError("t-1", "the journal could not hold it"),
     errors.LetterNotFoundError("t-1"),
     errors.DataFileError("/data/file", "cannot write: No space left on device"),
 ]

@@ -7,7 +7,7 @@ import errno
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from aetherra.kernel import (
     ActionEnvelope,
     ActionExpiredError,
     ActionHandle,
+    ActionOverrun,
     ActionPriority,
     ActionQueueFullError,
+    ActionRunningError,
     DataFileError,
     DeadLetter,
     LaneConfig,
@@ -36,6 +38,7 @@ from aetherra.kernel.actions import segments
 from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.queue import ActionQueue
+from aetherra.kernel.actions.redrive import Redriver
 from aetherra.kernel.actions.resume import Resumption
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import (
@@ -580,6 +583,232 @@ class TestCancel:
             gate.set()
 
             assert await handle.wait() == Watered("north")
+
+
+class Deaf:
+    """A handler's step that hears no cancellation before its gate is open, as it is when the body is left."""
+
+    def __init__(self) -> None:
+        self.gate = anyio.Event()
+
+    async def stay(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.gate.wait()
+
+    async def stay_in_vain(self) -> None:
+        await self.stay()
+        raise OSError("too late")
+
+
+@asynccontextmanager
+async def closing_gate() -> AsyncGenerator[Deaf]:
+    deaf = Deaf()
+    try:
+        yield deaf
+    finally:
+        deaf.gate.set()
+
+
+class TestOverrun:
+    async def test_an_action_whose_handler_ignores_its_cancellation_runs_twice_at_a_time(self) -> None:
+        """It is reported, another worker takes over, and the next attempt waits for its end."""
+        async with garden(workers=1) as g, closing_gate() as handler:
+            with g.bus.subscribe(ActionOverrun) as events:
+                g.plan.append(handler.stay_in_vain)
+                stuck = await g.queue.submit(Water("stuck"), timeout=2.0, retry=AT_ONCE)
+                other = await g.queue.submit(Water("other"), retry=ONCE)
+                await g.clock.advance(2.5)
+                assert (other.status, g.queue.statistics().overruns) == ("queued", 0)
+                await g.clock.advance(1.0)
+
+                event = await anext(events)
+                assert (event.trace_id, event.action_type, event.seconds) == (stuck.trace_id, "actions.water", 3.0)
+                assert "in stay" in event.stack
+                numbers = g.queue.statistics()
+                assert (numbers.overruns, numbers.overrunning, numbers.workers) == (1, 1, 1)
+                assert (other.status, stuck.status, g.calls) == ("done", "running", ["stuck", "other"])
+                await g.clock.advance(10.0)
+                assert g.calls == ["stuck", "other"]
+                handler.gate.set()
+                await g.rest()
+
+            assert (stuck.status, stuck.attempts, g.calls) == ("done", 2, ["stuck", "other", "stuck"])
+            assert g.queue.statistics().overrunning == 0
+            last = await g.queue.submit(Water("last"))
+            await g.rest()
+            assert last.status == "done"
+
+    async def test_nobody_is_told_that_the_last_attempt_overruns(self) -> None:
+        """Its deadline holds for who waits; it is dead once, cannot be sent again meanwhile, and its key is held."""
+        async with garden(workers=1) as g, closing_gate() as handler:
+            g.plan.append(handler.stay)
+            stuck = await g.queue.submit(Water("stuck"), deadline=2.0, idempotency_key="k")
+            await g.clock.advance(3.5)
+            assert (stuck.status, g.reasons(), g.queue.lingers(stuck.trace_id)) == ("dead", ["expired"], True)
+            with pytest.raises(ActionExpiredError):
+                await stuck.wait()
+            with pytest.raises(ActionRunningError):
+                await Redriver(g.bus, g.queue, g.dlq).redrive(stuck.trace_id)
+            assert await g.queue.submit(Water("stuck"), idempotency_key="k") is stuck
+
+            handler.gate.set()
+            await g.rest()
+            assert (g.reasons(), g.queue.lingers(stuck.trace_id), g.queue.statistics().running) == (
+                ["expired"],
+                False,
+                0,
+            )
+            again = await g.queue.submit(Water("stuck"), idempotency_key="k")
+            assert again is not stuck
+            await g.rest()
+            assert (again.status, g.calls) == ("done", ["stuck", "stuck"])
+
+    async def test_a_reply_that_came_late_is_thrown_away(self) -> None:
+        """What a handler has done after all is done, while its action could still be tried again."""
+        async with garden(workers=1) as g, closing_gate() as handler:
+
+            async def swallow() -> None:
+                with suppress(anyio.get_cancelled_exc_class()):
+                    await anyio.sleep_forever()
+                await handler.stay()
+
+            g.plan.append(swallow)
+            stuck = await g.queue.submit(Water("stuck"), timeout=2.0)
+            await g.clock.advance(3.5)
+            assert (stuck.status, g.queue.statistics().overrunning) == ("running", 1)
+            handler.gate.set()
+            await g.rest()
+
+            assert (await stuck.wait(), stuck.attempts, g.calls) == (Watered("stuck"), 1, ["stuck"])
+
+    async def test_a_cancelled_action_waits_for_a_handler_that_does_not_hear(self) -> None:
+        """Cancellation counts once the handler is over its time: whoever waits need not wait longer."""
+        async with garden(workers=1) as g, closing_gate() as handler:
+            g.plan.append(handler.stay)
+            stuck = await g.queue.submit(Water("stuck"), timeout=2.0)
+            await g.rest()
+            assert stuck.cancel()
+            await g.clock.advance(3.5)
+            assert (stuck.status, g.reasons()) == ("dead", ["cancelled"])
+            handler.gate.set()
+            await g.rest()
+            assert (g.reasons(), g.queue.statistics().running) == (["cancelled"], 0)
+
+
+class TestParking:
+    async def test_an_action_of_a_plugin_that_is_swapped_holds_a_worker(self) -> None:
+        """It waits without one, goes on once the swap is over, and its deadline holds meanwhile."""
+        async with garden(workers=1) as g:
+
+            async def answer(_: Unknown) -> None:
+                return None
+
+            g.bus.add_routes([Route(Unknown, answer, GARDENER)])
+            with g.bus.parked(["actions.water"]):
+                patient = await g.queue.submit(Water("patient"))
+                hurried = await g.queue.submit(Water("hurried"), deadline=2.0)
+                gone = await g.queue.submit(Water("gone"))
+                other = await g.queue.submit(Unknown())
+                await g.rest()
+                assert (patient.status, hurried.status, other.status) == ("waiting", "waiting", "done")
+                assert g.queue.statistics().waiting == 3
+                assert gone.cancel()
+                await g.clock.advance(3.0)
+                assert (hurried.status, g.reasons(), g.calls) == ("dead", ["cancelled", "expired"], [])
+            await g.rest()
+
+            assert (patient.status, patient.attempts, g.calls) == ("done", 1, ["patient"])
+            assert sum(lane.depth + lane.waiting for lane in g.queue.statistics().lanes.values()) == 0
+
+
+class TestKeys:
+    async def test_one_key_is_two_actions(self) -> None:
+        """While it is not finished, and once it was done, until the window has passed."""
+        async with garden() as g:
+            first = await g.queue.submit(Water("north"), idempotency_key="k", idempotency_window=60.0)
+            assert await g.queue.submit(Water("north"), idempotency_key="k") is first
+            await g.rest()
+            assert await g.queue.submit(Water("north"), idempotency_key="k") is first
+            other = await g.queue.submit(Water("south"), idempotency_key="other")
+            await g.clock.advance(61.0)
+            late = await g.queue.submit(Water("north"), idempotency_key="k")
+            await g.rest()
+
+            assert len({first.trace_id, other.trace_id, late.trace_id}) == 3
+            assert (g.calls, g.queue.statistics().duplicates) == (["north", "south", "north"], 2)
+
+    async def test_a_key_is_forgotten_by_a_restart(self, tmp_path: Path) -> None:
+        """Whoever submits again after it gets the reply of the first time, or the action that was taken up again."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            done = await g.queue.submit(Water("done"), idempotency_key="done")
+            await g.rest()
+            g.plan.append(anyio.sleep_forever)
+            open_ = await g.queue.submit(Water("open"), idempotency_key="open")
+            await g.rest()
+        async with garden(folder=tmp_path, durable=True) as g:
+            again = await g.queue.submit(Water("done"), idempotency_key="done")
+            assert (again.trace_id, again.status, await again.wait()) == (done.trace_id, "done", Watered("done"))
+            resumed = await g.queue.submit(Water("open"), idempotency_key="open")
+            assert (resumed.trace_id, await resumed.wait()) == (open_.trace_id, Watered("open"))
+            assert g.calls == ["open"]
+
+    async def test_a_dead_action_keeps_its_key(self) -> None:
+        """The work was not done, so that it may be submitted again."""
+        async with garden() as g:
+            g.plan.append(failing(Reject("no")))
+            first = await g.queue.submit(Water(), idempotency_key="k")
+            await g.rest()
+            again = await g.queue.submit(Water(), idempotency_key="k")
+            assert (first.status, await again.wait()) == ("dead", Watered(""))
+
+
+class TestRoom:
+    async def test_a_submitter_that_may_wait_is_refused(self) -> None:
+        """They get room in the order in which they came; one whose time is over is refused and dead-lettered."""
+        async with garden(capacity=1) as g:
+            gates = [anyio.Event() for _ in range(3)]
+            g.plan.extend(until(gate) for gate in gates)
+            await g.queue.submit(Water("runs"))
+            await g.rest()
+            await g.queue.submit(Water("waits"))
+            came: list[str] = []
+
+            async def submit(zone: str, seconds: float) -> None:
+                try:
+                    await g.queue.submit(Water(zone), wait_for_room=seconds)
+                    came.append(zone)
+                except ActionQueueFullError:
+                    came.append(f"no {zone}")
+
+            async with anyio.create_task_group() as group:
+                for zone, seconds in (("first", 60.0), ("short", 5.0), ("second", 60.0)):
+                    group.start_soon(submit, zone, seconds)
+                    await g.rest()
+                assert came == []
+                with pytest.raises(ActionQueueFullError):
+                    await g.queue.submit(Water("impatient"))
+                await g.clock.advance(6.0)
+                assert came == ["no short"]
+                for gate in gates:
+                    gate.set()
+                    await g.rest()
+            await g.rest()
+            assert came == ["no short", "first", "second"]
+            assert g.calls == ["runs", "waits", "first", "second"]
+            assert g.reasons() == ["queue_full"] * 2
+            assert g.queue.statistics().lanes["normal"].refused == 2
+
+
+class TestTarget:
+    async def test_another_plugin_than_the_target_does_it(self) -> None:
+        """An action for one plugin is not done by another."""
+        async with garden() as g:
+            meant = await g.queue.submit(Water("meant"), target="garden", retry=ONCE)
+            other = await g.queue.submit(Water("other"), target="park", retry=ONCE)
+            await g.rest()
+            assert (meant.status, other.status, g.reasons(), g.calls) == ("done", "dead", ["no_handler"], ["meant"])
+            assert "meant for 'park'" in g.letters[0].message
+            assert g.letters[0].target == "park"
 
 
 class TestStop:
