@@ -133,9 +133,14 @@ class Segments:
             raise OSError("the host has stopped")
         path = self.folder / f"{self._name}-{self._last + 1:08d}.log"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._last += 1
         if self._sync:
-            sync_folder(self.folder)
+            try:
+                sync_folder(self.folder)
+            except OSError:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
+        self._last += 1
         before, self._torn = self.current, False
         segment = Segment(path)
         segment.descriptor = descriptor
@@ -189,9 +194,10 @@ class Segments:
 
     def close(self) -> None:
         """Close all files; nothing is written any more."""
-        for segment in self.files:
-            _close(segment)
-        self._unsynced.clear()
+        with self._lock:  # a thread may still wait for the disk
+            for segment in self.files:
+                _close(segment)
+            self._unsynced.clear()
         self.current = None
         self._closed = True
 
