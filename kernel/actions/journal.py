@@ -65,6 +65,7 @@ class Journal:
         self._earlier: dict[str, tuple[Accepted, int]] = {}
         self._done: dict[str, tuple[Segment, Finished]] = {}
         self._ends: list[bytes] = []
+        self._late: list[Finished] = []  # those of the ends that were done under a key
         self._flushing = self._failing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._written = self._synced = 0
@@ -95,7 +96,8 @@ class Journal:
         except OSError as exc:
             log.error("the journal stays as it is, damaged lines and all: %s", exc)  # noqa: TRY400
         self._drop_empty()
-        return Unfinished(list(self._earlier.values()), [finished for _, finished in self._done.values()])
+        actions = sorted(self._earlier.values(), key=lambda known: known[0].enqueued)  # some have moved since
+        return Unfinished(actions, [finished for _, finished in self._done.values()])
 
     def _replay(self, segment: Segment, said: Accepted | Attempted | Finished) -> None:
         trace_id = said.trace_id
@@ -127,7 +129,10 @@ class Journal:
             MessageValidationError: The request holds something that JSON cannot; the action must not be accepted.
             DataFileError: It could not be written; the action must not be accepted.
         """
-        self._keep(envelope.trace_id, self._write(records.accepted(envelope)))
+        segment, trace_id = self._write(records.accepted(envelope)), envelope.trace_id
+        if trace_id in self._open or trace_id in self._done:
+            self._forget(trace_id)
+        self._keep(trace_id, segment)
 
     async def sync(self) -> None:
         """Return when all acceptances recorded so far are on the disk; those who wait meanwhile share one ``fsync``.
@@ -191,6 +196,7 @@ class Journal:
             self._keep_done(self._write(records.done(finished)), finished)
         except DataFileError as exc:
             self._ends.append(records.done(finished))
+            self._late.append(finished)
             self._complain(exc)
 
     def _flush_soon(self) -> None:
@@ -230,11 +236,15 @@ class Journal:
         if self._ends:
             segment = segments.append(b"\t".join((*self._ends, record) if record else self._ends))
             self._ends.clear()
+            while self._late:
+                self._keep_done(segment, self._late.pop())
         else:
             segment = segments.append(record)
         self._written += 1
         if segment is not before and before is not None:
+            segment.live += 1  # as the record is needed, though nobody says so yet
             self._clean()
+            segment.live -= 1
         return segment
 
     # What is needed
@@ -277,6 +287,8 @@ class Journal:
         try:
             while len(segments.files) > 1 and self._is_wasteful():
                 self._move(segments.files[0])
+                if segments.files[0].live:
+                    break
                 segments.drop_oldest()
         except OSError as exc:
             self._complain(exc)
@@ -286,16 +298,17 @@ class Journal:
         now = self._clock.time()
         for trace_id, (kept_in, finished) in list(self._done.items()):
             if kept_in is segment:
+                target = self._segments.append(records.done(finished)) if finished.until > now else None
                 self._forget(trace_id)
-                if finished.until > now:
-                    self._keep_done(self._segments.append(records.done(finished)), finished)
+                if target is not None:
+                    self._keep_done(target, finished)
         moving: list[str] = []
         for trace_id, kept_in in self._open.items():
             if kept_in is not segment:
                 break
             moving.append(trace_id)
         for trace_id in moving:
-            known = self._earlier.get(trace_id) or self.recall(trace_id)
+            known = self.recall(trace_id) or self._earlier.get(trace_id)
             if known is None:
                 raise DataFileError(str(segment.path), f"nobody knows action {trace_id} any more")
             envelope, attempts = known
