@@ -95,14 +95,14 @@ class KernelNotRunningError(AetherraError, RuntimeError):
 
 
 class ActionQueueFullError(AetherraError, RuntimeError):
-    """A lane has no room; the action was refused, counted and dead-lettered."""
+    """A lane has no room; the action was refused and counted, and, unless it came from a dead letter, dead-lettered."""
 
     def __init__(self, lane: str, capacity: int, trace_id: str) -> None:
         super().__init__(lane, capacity, trace_id)
         self.lane, self.capacity, self.trace_id = lane, capacity, trace_id
 
     def __str__(self) -> str:
-        return f"the {self.lane} lane is full ({self.capacity} actions); {self.trace_id} went to the dead letter queue"
+        return f"the {self.lane} lane is full ({self.capacity} actions); {self.trace_id} was refused"
 
 
 class ActionExpiredError(AetherraError, TimeoutError):
