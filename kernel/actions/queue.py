@@ -28,6 +28,7 @@ from aetherra.kernel.actions.limiter import ConcurrencyLimiter
 from aetherra.kernel.actions.records import Accepted, Finished
 from aetherra.kernel.actions.retry import next_attempt
 from aetherra.kernel.actions.tally import ActionStatistics, Tally, lane_statistics, type_statistics
+from aetherra.kernel.actions.unclaimed import Unclaimed
 from aetherra.kernel.actions.workers import Workers
 from aetherra.kernel.config import LanesConfig
 from aetherra.kernel.errors import ActionCancelledError, ActionExpiredError, ActionQueueFullError
@@ -35,6 +36,7 @@ from aetherra.registry import (
     Bus,
     CallTimeoutError,
     Message,
+    MessageValidationError,
     Request,
     tag_of,
 )
@@ -78,7 +80,7 @@ class ActionQueue:
         limiter: Finds out how many may run at a time, ``workers`` at most; ``None``: as many as those.
         on_dead_letter: Told of each dead letter.
 
-    ``unclaimed`` are actions of an earlier run, and their attempts, whose plugin is not there yet.
+    ``unclaimed`` are actions of an earlier run whose plugin is not there yet.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class ActionQueue:
         on_dead_letter: DeadLetterListener | None = None,
     ) -> None:
         self.dlq = dlq
-        self.unclaimed: list[tuple[Accepted, int]] = []
+        self.unclaimed = Unclaimed()
         self.clock = bus.clock
         self._bus = bus
         self._monotonic = bus.clock.monotonic
@@ -121,6 +123,7 @@ class ActionQueue:
         self._lingering: dict[str, Action] = {}
         self._outcomes: dict[str, Retry] = {}
         self._unburied: dict[str, Action] = {}
+        self._entering: dict[str, Action] = {}  # those that wait for the disk
         self._stopping = False
         bus.forget_lines_of(self)
         if journal is not None:
@@ -218,7 +221,7 @@ class ActionQueue:
             bury: Whether a refusal makes a dead letter.
         """
         known = self._known(envelope.trace_id)
-        if known is not None:
+        if known is not None and await self._is_in(known):
             return known
         if not envelope.enqueued:
             envelope = msgspec.structs.replace(envelope, enqueued=self._time())
@@ -228,7 +231,15 @@ class ActionQueue:
         for tally in self._tallies.values():
             if trace_id in tally.open:
                 return tally.open[trace_id]
-        return self._lingering.get(trace_id)
+        return self._entering.get(trace_id) or self._lingering.get(trace_id)
+
+    async def _is_in(self, known: ActionHandle[Any]) -> bool:
+        """Wait until an action is in the journal; ``False`` if it does not get there, as its submitter has left."""
+        action = self._entering.get(known.trace_id)
+        if self._journal is None or action is None:
+            return True
+        await self._journal.sync()
+        return action.owner is not None
 
     def _recall(self, trace_id: str) -> tuple[ActionEnvelope, int] | None:
         action = self._known(trace_id) or self._unburied.get(trace_id)
@@ -276,20 +287,21 @@ class ActionQueue:
         """See an action in, or refuse it."""
         lane = tally.lane
         action = self._action(envelope, tally)
-        known = self._of_key(action)
+        waits = not lane.has_room
+        known, refusal = self._of_key(action), self._refusal(action)
+        if known is None and refusal is None:
+            if not await self._has_room(lane, action, wait_for_room):
+                lane.refused += 1
+                refusal = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
+            else:
+                known = self._of_key(action) or (self._known(action.trace_id) if waits else None)  # again, as it waited
+                refusal = self._refusal(action)
+                if known is not None or refusal is not None:
+                    lane.give_up_room()
         if known is not None:
-            return known
-        refusal = self._refusal(action)
-        if refusal is None and not await self._has_room(lane, action, wait_for_room):
-            lane.refused += 1
-            refusal = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
-        elif refusal is None:
-            known = self._of_key(action)  # again, as it may have waited
-            refusal = self._refusal(action)
-            if known is not None or refusal is not None:
-                lane.give_up_room()
-        if known is not None:
-            return known
+            if await self._is_in(known):
+                return known
+            return await self._admit(envelope, tally, wait_for_room, bury=bury)
         if refusal is not None:
             if bury:
                 self._bury(envelope, refusal.reason, 0, refusal.error)
@@ -299,7 +311,14 @@ class ActionQueue:
         return action
 
     def _of_key(self, action: Action) -> ActionHandle[Any] | None:
-        return None if action.key is None else self._keys.find(action.key, action.envelope.request)
+        """Return the handle of the work that an action's key stands for, ``None`` if it is new or has no key."""
+        key, request = action.key, action.envelope.request
+        if key is None:
+            return None
+        claimed = self.unclaimed.claim_key(key)
+        if claimed is not None:
+            self.take_up(*claimed, type(request))
+        return self._keys.find(key, request)
 
     def _refusal(self, action: Action) -> Dead | None:
         """Return why an action cannot be accepted now, if it cannot; whether there is room is another question."""
@@ -335,21 +354,37 @@ class ActionQueue:
         try:
             journal.accept(envelope)
             if journal.is_synced:
+                self._entering[action.trace_id] = action
                 await journal.sync()
                 if self._stopping:
                     raise _cancellation(envelope, "the host is stopping")
         except BaseException as exc:
             journal.finish(envelope.trace_id)
+            action.owner = None
             action.tally.lane.give_up_room()
             if action.key is not None:
                 self._keys.release(action.key, action)
             action.settle(error=exc if isinstance(exc, Exception) else _cancellation(envelope, "its submitter left"))
             raise
+        finally:
+            self._entering.pop(action.trace_id, None)
 
     # Actions of an earlier run
 
-    def resume(self, envelope: ActionEnvelope, attempts: int) -> None:
-        """Take up an action of an earlier run, whose record the journal has, with the attempts it has left."""
+    def take_up(self, record: Accepted, attempts: int, request_type: type[Request[Any]]) -> None:
+        """See an action of an earlier run, whose record the journal has, into its lane, or to its end.
+
+        One that nobody can read any more is dead-lettered, and so is one whose attempts are used up.
+        """
+        try:
+            envelope = record.envelope(request_type)
+        except MessageValidationError as exc:
+            self.bury_record(record, "invalid", attempts, exc)
+            return
+        if attempts >= envelope.retry.max_attempts:
+            why = f"the host died during attempt {attempts} of {envelope.retry.max_attempts}"
+            self.bury_record(record, "failed", attempts, _cancellation(envelope, why))
+            return
         action = self._action(envelope, self._tally_of(envelope))
         action.attempts = attempts
         action.since -= max(0.0, self._time() - envelope.enqueued)
@@ -549,7 +584,8 @@ class ActionQueue:
         """Hear that an attempt has left a thread behind: the action is not run again before that is done."""
         if not action.left:
             self._lingering[action.trace_id] = action
-            self._report_overrun(action, self._monotonic() - action.ready, "  (a worker thread, which cannot be ended)")
+            since = action.ready if action.call is None else action.call.started
+            self._report_overrun(action, self._monotonic() - since, "  (a worker thread, which cannot be ended)")
         action.left += 1
 
     def thread_returned(self, action: Action) -> None:
@@ -657,7 +693,9 @@ class ActionQueue:
         if self._journal is not None:
             for trace_id in trace_ids:
                 self._unburied.pop(trace_id, None)
-                self._journal.finish(trace_id)
+                known = self._known(trace_id)
+                if known is None or known.is_ended:  # else it was submitted again meanwhile
+                    self._journal.finish(trace_id)
 
     # Insight
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from aetherra.kernel.actions.envelope import ActionEnvelope
+import anyio.lowlevel
+
 from aetherra.kernel.actions.journal import Unfinished
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.records import Accepted
-from aetherra.kernel.errors import ActionCancelledError
 from aetherra.registry import Bus, NoHandlerError, ServiceRegistered
+
+AT_ONCE = 500
+"""Actions that are taken up before other tasks have a turn."""
 
 
 class Resumption:
     """Hands to a queue what its journal has of an earlier run.
 
-    An action whose tag nobody answers yet waits ``default_timeout`` for its plugin. One that nobody can read any more
-    is dead-lettered, and so is one whose attempts are used up: each was under way when a host died, and might kill this
-    one, too.
+    An action whose tag nobody answers yet waits ``default_timeout`` for its plugin, or until it is submitted again
+    under its key. One that nobody can read any more is dead-lettered, and so is one whose attempts are used up: each
+    was under way when a host died, and might kill this one, too.
 
     Args:
         bus: Who tells what class a tag's requests have today.
@@ -30,36 +33,29 @@ class Resumption:
         """Take up what can be taken up at once, in the order of acceptance, and honour the keys of what was done."""
         for finished in unfinished.done:
             self._queue.remember(finished)
-        self._queue.unclaimed = [entry for entry in unfinished.actions if not self._take_up(*entry)]
+        for record, attempts in unfinished.actions:
+            self._queue.unclaimed.add(record, attempts)
+            self._take_up(record)
 
     async def run(self) -> None:
         """Take up the others as their plugins come; dead-letter those whose plugin does not."""
+        unclaimed = self._queue.unclaimed
         with self._bus.subscribe(ServiceRegistered) as events, self._bus.clock.move_on_after(self._bus.default_timeout):
-            while self._queue.unclaimed and not self._queue.is_stopping:
-                self._queue.unclaimed = [entry for entry in self._queue.unclaimed if not self._take_up(*entry)]
-                if self._queue.unclaimed:
+            while unclaimed and not self._queue.is_stopping:
+                for i, (record, _) in enumerate(unclaimed):
+                    self._take_up(record)
+                    if i % AT_ONCE == AT_ONCE - 1:
+                        await anyio.lowlevel.checkpoint()
+                if unclaimed:
                     await anext(events)
         if not self._queue.is_stopping:
-            for record, attempts in self._queue.unclaimed:
+            for record, attempts in unclaimed:
                 self._queue.bury_record(record, "no_handler", attempts, NoHandlerError(record.action_type))
-        self._queue.unclaimed.clear()
+        unclaimed.clear()
 
-    def _take_up(self, record: Accepted, attempts: int) -> bool:
-        """See an action into its lane or to its end; ``False`` if nobody answers its tag."""
-        try:
-            envelope = record.envelope(self._bus.request_type(record.action_type))
-        except NoHandlerError:
-            return False
-        except ValueError as exc:
-            self._queue.bury_record(record, "invalid", attempts, exc)
-            return True
-        if attempts >= envelope.retry.max_attempts:
-            self._queue.bury_record(record, "failed", attempts, _died_with(envelope, attempts))
-        else:
-            self._queue.resume(envelope, attempts)
-        return True
-
-
-def _died_with(envelope: ActionEnvelope, attempts: int) -> ActionCancelledError:
-    why = f"the host died during attempt {attempts} of {envelope.retry.max_attempts}"
-    return ActionCancelledError(envelope.trace_id, envelope.action_type, why)
+    def _take_up(self, record: Accepted) -> None:
+        """See an action into its lane or to its end, unless nobody answers its tag yet."""
+        route = self._bus.route(record.action_type)
+        claimed = None if route is None else self._queue.unclaimed.claim(record.trace_id)
+        if route is not None and claimed is not None:
+            self._queue.take_up(*claimed, route.request_type)

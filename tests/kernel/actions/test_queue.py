@@ -752,6 +752,20 @@ class TestKeys:
             assert (resumed.trace_id, await resumed.wait()) == (open_.trace_id, Watered("open"))
             assert g.calls == ["open"]
 
+    async def test_a_key_of_an_action_whose_plugin_comes_later_is_not_honoured(self, tmp_path: Path) -> None:
+        """Whoever submits before the journal's actions were taken up gets the one that is there, once."""
+        journal = Journal(tmp_path, FakeClock(), sync=False)
+        journal.open()
+        journal.accept(ActionEnvelope(Unknown(), trace_id="early", idempotency_key="k"))
+        journal.accept(ActionEnvelope(Unknown(), trace_id="named"))
+        journal.close()
+        async with garden(folder=tmp_path, durable=True) as g:
+            assert (g.queue.statistics().accepted, g.queue.statistics().waiting) == (0, 2)
+            again = await g.queue.submit(Unknown(), idempotency_key="k")
+            named = await g.queue.submit_envelope(ActionEnvelope(Unknown(), trace_id="named"))
+            assert (again.trace_id, named.trace_id) == ("early", "named")
+            assert (g.queue.statistics().accepted, len(g.queue.unclaimed)) == (2, 0)
+
     async def test_a_dead_action_keeps_its_key(self) -> None:
         """The work was not done, so that it may be submitted again."""
         async with garden() as g:
