@@ -220,6 +220,9 @@ class ActionQueue:
             wait_for_room: Seconds to wait for room in a full lane.
             bury: Whether a refusal makes a dead letter.
         """
+        claimed = self.unclaimed.claim(envelope.trace_id)
+        if claimed is not None:
+            self.take_up(*claimed, type(envelope.request))
         known = self._known(envelope.trace_id)
         if known is not None and await self._is_in(known):
             return known
