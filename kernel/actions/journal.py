@@ -66,7 +66,7 @@ class Journal:
         self._done: dict[str, tuple[Segment, Finished]] = {}
         self._ends: list[bytes] = []
         self._late: list[Finished] = []  # those of the ends that were done under a key
-        self._flushing = self._failing = False
+        self._flushing = self._failing = self._has_turned = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._written = self._synced = 0
         self._syncing: _Sync | None = None
@@ -133,6 +133,8 @@ class Journal:
         if trace_id in self._open or trace_id in self._done:
             self._forget(trace_id)
         self._keep(trace_id, segment)
+        if self._has_turned:
+            self._clean()
 
     async def sync(self) -> None:
         """Return when all acceptances recorded so far are on the disk; those who wait meanwhile share one ``fsync``.
@@ -171,6 +173,8 @@ class Journal:
         if trace_id in self._open:
             try:
                 self._write(records.attempted(trace_id, attempts))
+                if self._has_turned:
+                    self._clean()
             except DataFileError as exc:
                 self._complain(exc)
 
@@ -194,6 +198,8 @@ class Journal:
         self._forget(finished.trace_id)
         try:
             self._keep_done(self._write(records.done(finished)), finished)
+            if self._has_turned:
+                self._clean()
         except DataFileError as exc:
             self._ends.append(records.done(finished))
             self._late.append(finished)
@@ -216,6 +222,8 @@ class Journal:
         try:
             if self._ends:
                 self._write(b"")
+            if self._has_turned:
+                self._clean()
             self._failing = False
         except DataFileError as exc:
             self._complain(exc)
@@ -230,7 +238,10 @@ class Journal:
         self._failing = True
 
     def _write(self, record: bytes) -> Segment:
-        """Append a record, and the ends that wait before it, in one line."""
+        """Append a record, and the ends that wait before it, in one line.
+
+        If that began another file, it is time to clean, once it is known who needs the record.
+        """
         segments = self._segments
         before = segments.current
         if self._ends:
@@ -242,9 +253,7 @@ class Journal:
             segment = segments.append(record)
         self._written += 1
         if segment is not before and before is not None:
-            segment.live += 1  # as the record is needed, though nobody says so yet
-            self._clean()
-            segment.live -= 1
+            self._has_turned = True
         return segment
 
     # What is needed
@@ -280,6 +289,7 @@ class Journal:
 
     def _clean(self) -> None:
         """Delete the files that are not needed, moving what is needed of the oldest while there is too much else."""
+        self._has_turned = False
         segments = self._segments
         if any(segments.is_gone(segment) for segment in segments.files):
             self._renew_safely()

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aetherra.kernel import ActionEnvelope, ActionPriority, DataFileError, RetryPolicy
@@ -838,6 +838,10 @@ STEPS = [
 ]
 
 
+ACCEPTED_AGAIN = [*["accept"] * 4, *["again"] * 3, "begin", "begin", "accept", "again"]
+"""An action that is accepted again in the record that begins another file, while its old one is to be moved."""
+
+
 class Model:
     """What a journal should know, beside one."""
 
@@ -848,14 +852,14 @@ class Model:
         self.born: dict[str, int] = {}
         self.number = 0
         self.run = Run(folder)
-        self.last: tuple[list[Path], int, dict[str, int], dict[str, Finished]] = ([], 0, {}, {})
+        self.last: tuple[list[Path], int, dict[str, int], dict[str, Finished], dict[str, int]] = ([], 0, {}, {}, {})
 
     def size(self) -> int:
         return self.run.files()[-1].stat().st_size if self.run.files() else 0
 
     def step(self, step: str, pick: int) -> None:
         if step not in ("crash", "reopen", "torn"):
-            self.last = (self.run.files(), self.size(), dict(self.open), dict(self.done))
+            self.last = (self.run.files(), self.size(), dict(self.open), dict(self.done), dict(self.born))
         name = list(self.open)[pick % len(self.open)] if self.open else ""
         if step == "accept":
             self.accept(f"n{self.number}")
@@ -891,12 +895,12 @@ class Model:
 
     def tear(self, pick: int) -> None:
         """Die in the middle of the last write, if that was all that the last step did."""
-        files, size, open_, done = self.last
+        files, size, open_, done, born = self.last
         if files != self.run.files() or not files or self.size() <= size:
             return
         cut = size + pick % (self.size() - size)
         if cut < self.size() - 1:
-            self.open, self.done = open_, done
+            self.open, self.done, self.born = open_, done, born
         os.truncate(files[-1], cut)
         self.start(closing=False, pick=pick)
 
@@ -909,7 +913,7 @@ class Model:
         order = sorted(self.open, key=self.born.__getitem__)
         assert list(self.run.found.items()) == [(name, self.open[name]) for name in order]
         assert self.run.done == self.done
-        self.last = ([], 0, {}, {})
+        self.last = ([], 0, {}, {}, {})
         if pick % 2:
             self.run.resume()
 
@@ -921,6 +925,7 @@ class TestModel:
         st.sampled_from([150, 400, 10**6]),
         st.sampled_from([0, 5, 20]),
     )
+    @example([(step, 0) for step in ACCEPTED_AGAIN], 150, 0)
     def test_whatever_happens_the_next_start_finds_what_a_dictionary_would_hold(
         self, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], size: int, spare: int
     ) -> None:
