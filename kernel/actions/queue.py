@@ -432,6 +432,8 @@ class ActionQueue:
             await self._workers.wait_idle()
         for action in self._open():
             log.warning("action %s (%r) was still running", action.trace_id, action.tally.action_type)
+            if self._journal is not None:
+                self._journal.begin(action.trace_id, action.attempts - 1)  # that it was not done is no fault of its own
             self._end_unfinished(action)
         self._note_finished(self.dlq.flush(wait=1.0))
 
@@ -444,8 +446,6 @@ class ActionQueue:
         if self._journal is None:
             self._die(action, "shutdown", _cancellation(envelope, "the host stopped; it is dead-lettered"))
             return
-        if action.status == "running":
-            self._journal.begin(action.trace_id, action.attempts - 1)  # that it was not done is no fault of its own
         self._remove(action)
         why = "the host stopped; it is in the journal for the next start"
         action.settle(error=_cancellation(envelope, why))

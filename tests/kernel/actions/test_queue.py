@@ -932,6 +932,24 @@ class TestStop:
             await g.clock.advance(5.0)
             assert g.queue.statistics().oldest_age == 65.0
 
+    async def test_an_attempt_that_fails_during_the_stop_counts(self, tmp_path: Path) -> None:
+        """Only one that the stop itself cuts off does not."""
+        async with anyio.create_task_group() as group, garden(folder=tmp_path, durable=True, stop_timeout=60.0) as g:
+
+            async def fail_in_the_stop() -> None:
+                await g.clock.sleep(10.0)
+                raise OSError("dry")
+
+            g.plan.append(fail_in_the_stop)
+            await g.queue.submit(Water("failing"), retry=RetryPolicy(2, 1.0, 1.0))
+            await g.rest()
+            group.start_soon(g.clock.advance, 10.0)
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.append(failing(OSError("dry")))
+            await g.rest()
+
+        assert (g.calls, g.reasons(), g.letters[0].attempts) == (["failing"], ["failed"], 2)
+
     async def test_attempts_are_counted_across_starts(self, tmp_path: Path) -> None:
         """One failure in each of three runs is three in all."""
         for run in range(3):
