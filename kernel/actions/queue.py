@@ -432,7 +432,7 @@ class ActionQueue:
             await self._workers.wait_idle()
         for action in self._open():
             log.warning("action %s (%r) was still running", action.trace_id, action.tally.action_type)
-            if self._journal is not None:
+            if self._journal is not None and action.trace_id not in self._lingering:
                 self._journal.begin(action.trace_id, action.attempts - 1)  # that it was not done is no fault of its own
             self._end_unfinished(action)
         self._note_finished(self.dlq.flush(wait=1.0))

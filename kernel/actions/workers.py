@@ -273,6 +273,8 @@ class Workers:
         tasks = [task for task in anyio.get_running_tasks() if task.id == worker.task_id]
         stack = coroutine_stack(tasks[0].coro) if tasks else "  (it has ended)"
         self._foreman.overrun(action, now - worker.begun, worker.until - worker.begun, stack)
+        if self._idle is not None:
+            self._idle.set()
 
 
 def _uncancel() -> None:

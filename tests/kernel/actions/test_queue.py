@@ -950,6 +950,25 @@ class TestStop:
 
         assert (g.calls, g.reasons(), g.letters[0].attempts) == (["failing"], ["failed"], 2)
 
+    async def test_a_stop_waits_for_no_handler_that_ignores_its_cancellation(self, tmp_path: Path) -> None:
+        """Once it is reported, it holds up the stop no longer; its time limit had ended the attempt, which counts."""
+        async with anyio.create_task_group() as group, garden(folder=tmp_path, durable=True, stop_timeout=60.0) as g:
+
+            async def ignore_cancellation() -> None:
+                with anyio.CancelScope(shield=True):
+                    await g.clock.sleep(10.0)
+
+            g.plan.append(ignore_cancellation)
+            handle = await g.queue.submit(Water(), timeout=2.0, retry=RetryPolicy(2))
+            await g.rest()
+            group.start_soon(g.clock.advance, 10.0)
+        assert handle.status == "dead"
+        with pytest.raises(ActionCancelledError, match="journal for the next start"):
+            await handle.wait()
+
+        ((_, attempts),) = Journal(tmp_path, FakeClock(), sync=False).open().actions
+        assert attempts == 1
+
     async def test_attempts_are_counted_across_starts(self, tmp_path: Path) -> None:
         """One failure in each of three runs is three in all."""
         for run in range(3):
