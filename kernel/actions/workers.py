@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any, Protocol
@@ -169,7 +169,7 @@ class Workers:
         """Run one action after the other; returns when the worker is one too many."""
         lanes, agenda, journal, foreman = self._lanes, self._agenda, self._journal, self._foreman
         monotonic, call_handler, parked_tags = self._bus.clock.monotonic, self._call, self._bus.routing.parked_tags
-        turn, slice_ends = TURN, monotonic() + SLICE / self.target
+        turn, slice_ends, cancellations = TURN, monotonic() + SLICE / self.target, _cancellations()
         while not worker.replaced and self._alive <= self.target:
             action = lanes.take()
             if action is None:
@@ -233,10 +233,21 @@ class Workers:
                 self._idle.set()
             if self._limiter is not None:
                 self._sample(self._limiter, ended - now, outcome)
+            if cancellations():
+                await self._shake_off()
             turn -= 1
             if not turn or ended >= slice_ends:
                 await anyio.lowlevel.checkpoint()
                 turn, slice_ends = TURN, monotonic() + SLICE / self.target
+
+    async def _shake_off(self) -> None:
+        """Have a cancellation that a handler has left behind come now, and not in the next one."""
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            if self._is_cancelled():
+                raise
+        _uncancel()
 
     def _check_target(self, envelope: ActionEnvelope) -> None:
         route = self._bus.route(envelope.action_type)
@@ -275,6 +286,15 @@ class Workers:
         self._foreman.overrun(action, now - worker.begun, worker.until - worker.begun, stack)
         if self._idle is not None:
             self._idle.set()
+
+
+def _cancellations() -> Callable[[], int]:
+    """Return what tells, on asyncio, how often this task was cancelled; on trio no task can be."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return int if task is None else task.cancelling
 
 
 def _uncancel() -> None:
