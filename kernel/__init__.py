@@ -1,11 +1,11 @@
 """What runs: the kernel with its queue, plugins and configuration, on top of the registry."""
 
 from aetherra.kernel.actions.action import current_action
+from aetherra.kernel.actions.course import ActionOverrun
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
-from aetherra.kernel.actions.queue import ActionOverrun
 from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.actions.tally import ActionStatistics

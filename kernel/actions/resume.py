@@ -50,7 +50,7 @@ class Resumption:
                     await anext(events)
         if not self._queue.is_stopping:
             for record, attempts in unclaimed:
-                self._queue.bury_record(record, "no_handler", attempts, NoHandlerError(record.action_type))
+                self._queue.give_up(record, attempts, NoHandlerError(record.action_type))
         unclaimed.clear()
 
     def _take_up(self, record: Accepted) -> None:
