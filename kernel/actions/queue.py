@@ -222,6 +222,7 @@ class ActionQueue:
                 lane.refused += 1
                 refusal = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
             else:
+                action.since = action.ready = self._monotonic()
                 known = self._of_key(action) or (self._known(action.trace_id) if waits else None)  # again, as it waited
                 refusal = self._refusal(action)
                 if known is not None or refusal is not None:

@@ -812,6 +812,26 @@ class TestRoom:
             assert g.reasons() == ["queue_full"] * 2
             assert g.queue.statistics().lanes["normal"].refused == 2
 
+    async def test_an_action_is_as_old_as_its_admission(self) -> None:
+        """What its submitter waited for room before is no time that it was in the queue."""
+        async with garden(capacity=1) as g, anyio.create_task_group() as group:
+            gate = anyio.Event()
+            g.plan.extend([until(gate), until(gate), anyio.sleep_forever])
+            await g.queue.submit(Water("runs"))
+            await g.rest()
+            await g.queue.submit(Water("waits"))
+
+            async def submit() -> None:
+                await g.queue.submit(Water("comes late"), wait_for_room=60.0)
+
+            group.start_soon(submit)
+            await g.clock.advance(5.0)
+            gate.set()
+            await g.clock.advance(1.0)
+
+            assert g.calls == ["runs", "waits", "comes late"]
+            assert g.queue.statistics().oldest_age == 1.0
+
 
 class TestTarget:
     async def test_another_plugin_than_the_target_does_it(self) -> None:
