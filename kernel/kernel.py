@@ -21,7 +21,7 @@ from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriver, RedriveReport
-from aetherra.kernel.actions.resume import Resumption
+from aetherra.kernel.actions.resume import Resumption, without_buried
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config, KernelConfig
 from aetherra.kernel.datadir import DataDir
@@ -153,7 +153,7 @@ class Kernel(AsyncContextManagerMixin):
 
     async def _hold(self, data_dir: DataDir | None, life: _Life) -> None:
         dlq = await self._open_dlq(data_dir)
-        journal, unfinished = self._open_journal(data_dir)
+        journal, unfinished = self._open_journal(data_dir, dlq)
         stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
         with ExitStack() as files:
             files.callback(dlq.close)
@@ -240,12 +240,12 @@ class Kernel(AsyncContextManagerMixin):
         path = data_dir.path / FILE_NAME
         return await anyio.to_thread.run_sync(lambda: DeadLetterQueue(path, limits, sync=sync, now=self.bus.clock.time))
 
-    def _open_journal(self, data_dir: DataDir | None) -> tuple[Journal | None, Unfinished | None]:
+    def _open_journal(self, data_dir: DataDir | None, dlq: DeadLetterQueue) -> tuple[Journal | None, Unfinished | None]:
         durability = self.config.kernel.durability
         if data_dir is None or durability == "none":
             return None, None
         journal = Journal(data_dir.path, self.bus.clock, sync=durability == "power")
-        unfinished = journal.open()
+        unfinished = without_buried(journal, dlq, journal.open())
         if unfinished.actions:
             log.info("%d actions of the last run were not finished; they are taken up again", len(unfinished.actions))
         if journal.unreadable:

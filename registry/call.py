@@ -23,13 +23,22 @@ Ending = Literal["", "late", "stopped"]
 """Why a call is ended before its handler is done: it is late, or its plugin is stopped."""
 IN_A_SCOPE = object()
 """What stands for the task of a call that a cancel scope holds to its deadline."""
-_PROCESS = f"{os.getpid():x}-{os.urandom(4).hex()}-"
+_process = ""
 _next_number = count(1).__next__
+
+
+def _be_a_process() -> None:
+    global _process  # noqa: PLW0603  # a forked process is another one
+    _process = f"{os.getpid():x}-{os.urandom(4).hex()}-"
+
+
+_be_a_process()
+os.register_at_fork(after_in_child=_be_a_process)
 
 
 def new_id() -> str:
     """Return an id unique to this process and, by four random bytes, among all of them; far cheaper than a UUID."""
-    return _PROCESS + hex(_next_number())[2:]  # noqa: FURB116  # a format costs a third more
+    return _process + hex(_next_number())[2:]  # noqa: FURB116  # a format costs a third more
 
 
 class Line:

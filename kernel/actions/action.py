@@ -39,6 +39,7 @@ class Action(ActionHandle[Any], eq=False):
         cancelled: Whether somebody has cancelled it.
         call: The attempt that runs.
         left: Threads that an attempt has left behind, still at work.
+        is_fatal: Whether its handler has ended the host.
     """
 
     owner: Owner | None = None
@@ -51,6 +52,7 @@ class Action(ActionHandle[Any], eq=False):
     cancelled: bool = False
     call: AttemptCall | None = None
     left: int = 0
+    is_fatal: bool = False
 
     def cancel(self) -> bool:
         """End the action before its time and dead-letter it; ``False`` if it had ended already."""

@@ -163,8 +163,9 @@ class Course:
             await self.workers.wait_idle()
         for action in self._open():
             log.warning("action %s (%r) was still running", action.trace_id, action.tally.action_type)
-            if self._journal is not None and action.trace_id not in self._lingering:
-                self._journal.begin(action.trace_id, action.attempts - 1)  # that it was not done is no fault of its own
+            own_fault = action.is_fatal or action.trace_id in self._lingering
+            if self._journal is not None and not own_fault:
+                self._journal.begin(action.trace_id, action.attempts - 1)
             self._end_unfinished(action)
         self._note_finished(self._dlq.flush(wait=1.0))
 

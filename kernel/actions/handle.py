@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from aetherra.kernel.actions.envelope import ActionEnvelope
@@ -48,7 +49,9 @@ class ActionHandle(msgspec.Struct, Generic[ReplyT], eq=False):
             ActionCancelledError: It was cancelled, or the host stopped.
             AetherraError: The error of its last attempt, which dead-lettered it.
         """
-        if not self.is_ended:
+        if self.is_ended:
+            await anyio.lowlevel.checkpoint()  # before it the journal has written that it is
+        else:
             if self._ended is None:
                 self._ended = anyio.Event()
             await self._ended.wait()

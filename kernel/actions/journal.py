@@ -66,7 +66,7 @@ class Journal:
         self._done: dict[str, tuple[Segment, Finished]] = {}
         self._ends: list[bytes] = []
         self._late: list[Finished] = []  # those of the ends that were done under a key
-        self._flushing = self._failing = self._has_turned = False
+        self._flushing = self._failing = self._has_turned = self._is_lost = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._written = self._synced = 0
         self._syncing: _Sync | None = None
@@ -129,7 +129,10 @@ class Journal:
             MessageValidationError: The request holds something that JSON cannot; the action must not be accepted.
             DataFileError: It could not be written; the action must not be accepted.
         """
-        segment, trace_id = self._write(records.accepted(envelope)), envelope.trace_id
+        record = records.accepted(envelope)
+        if self._is_lost or (not self._flushing and not self._schedule() and self._is_gone()):
+            self._renew_or_refuse()
+        segment, trace_id = self._write(record), envelope.trace_id
         if trace_id in self._open or trace_id in self._done:
             self._forget(trace_id)
         self._keep(trace_id, segment)
@@ -190,8 +193,8 @@ class Journal:
         if self._earlier:
             self._earlier.pop(trace_id, None)
         self._ends.append(records.finished(trace_id))
-        if not self._flushing:
-            self._flush_soon()
+        if not self._flushing and not self._schedule():
+            self.flush()
 
     def finish_done(self, finished: Finished) -> None:
         """Record that an action was done under an idempotency key, and with what."""
@@ -205,16 +208,16 @@ class Journal:
             self._late.append(finished)
             self._complain(exc)
 
-    def _flush_soon(self) -> None:
-        """Write the ends before anybody who waits for one hears of it."""
+    def _schedule(self) -> bool:
+        """Have ``flush`` run before anybody hears of what was recorded, if the event loop can be told to."""
         if self._loop is None:
             try:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:  # trio
-                self.flush()
-                return
+                return False
         self._flushing = True
         self._loop.call_soon(self.flush)
+        return True
 
     def flush(self) -> None:
         """Write the ends that wait for it; what the disk refuses waits on."""
@@ -227,10 +230,13 @@ class Journal:
             self._failing = False
         except DataFileError as exc:
             self._complain(exc)
-        current = self._segments.current
-        if current is not None and self._segments.is_gone(current):
+        if self._is_gone():
             self._renew_safely()
         self._drop_empty()
+
+    def _is_gone(self) -> bool:
+        current = self._segments.current
+        return current is not None and self._segments.is_gone(current)
 
     def _complain(self, exc: OSError) -> None:
         if not self._failing:
@@ -338,11 +344,22 @@ class Journal:
             self._move(segment)
         self._drop_empty()
 
-    def _renew_safely(self) -> None:
+    def _renew_or_refuse(self) -> None:
         try:
             self._renew()
+            self._is_lost = False
+        except DataFileError:
+            raise
         except (OSError, ValueError) as exc:
-            self._complain(DataFileError(str(self._segments.folder), str(exc)))
+            raise DataFileError(str(self._segments.folder), f"the journal cannot be written anew: {exc}") from exc
+
+    def _renew_safely(self) -> None:
+        """Write all that is needed anew, as files are gone or not to be trusted; else accept nothing."""
+        try:
+            self._renew_or_refuse()
+        except DataFileError as exc:
+            self._is_lost = True
+            self._complain(exc)
 
     def close(self) -> None:
         """Write what waits, and close the files."""

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import anyio.lowlevel
 
-from aetherra.kernel.actions.journal import Unfinished
+from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.journal import Journal, Unfinished
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.records import Accepted
 from aetherra.registry import Bus, NoHandlerError, ServiceRegistered
 
 AT_ONCE = 500
 """Actions that are taken up before other tasks have a turn."""
+
+
+def without_buried(journal: Journal, dlq: DeadLetterQueue, unfinished: Unfinished) -> Unfinished:
+    """Leave out, and finish, the actions whose dead letters are on disk: the host died between letter and journal."""
+    accepted = {record.trace_id: record.enqueued for record, _ in unfinished.actions}
+    if not accepted:
+        return unfinished
+    letters = dlq.items(limit=len(accepted), trace_ids=accepted, since=min(accepted.values()))
+    buried = {letter.trace_id for letter in letters if letter.ts >= accepted[letter.trace_id] > 0}
+    for trace_id in buried:
+        journal.finish(trace_id)
+    actions = [(record, attempts) for record, attempts in unfinished.actions if record.trace_id not in buried]
+    return Unfinished(actions, unfinished.done)
 
 
 class Resumption:

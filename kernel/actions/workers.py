@@ -208,11 +208,14 @@ class Workers:
                 reply = await call_handler(envelope.request, timeout=until - now)
             except Exception as exc:  # noqa: BLE001  # the wall: whatever goes wrong is an outcome
                 outcome = outcome_of(exc)
-            except anyio.get_cancelled_exc_class() as exc:
+            except (anyio.get_cancelled_exc_class(), GeneratorExit) as exc:
                 if self._is_cancelled():
                     raise
                 _uncancel()
                 outcome = Retry(self._self_cancelled(tally.action_type, exc), "failed")
+            except BaseException:
+                action.is_fatal = True
+                raise
             finally:
                 worker.action = action.call = call.task = call.action = None
                 call.line = OVER

@@ -314,6 +314,7 @@ MISDEEDS: dict[str, tuple[Callable[[Odd], Awaitable[Any]], set[str], tuple[str, 
         {"failed"},
         ASYNCIO,
     ),
+    "closes a generator": (raising(GeneratorExit), {"failed"}, ANY),
     "hangs": (hang, {"timeout"}, ANY),
     "cancels its task": (cancel_its_task, {"failed"}, ASYNCIO),
     "cancels its task and swallows that": (cancel_its_task_and_swallow, {"failed", "done 1"}, ASYNCIO),
@@ -576,6 +577,8 @@ class Poisoned(Plugin):
             os._exit(9)
         if request.how == "is killed":
             os.kill(os.getpid(), 9)
+        if request.how == "interrupts":
+            raise KeyboardInterrupt
         raise ValueError(request.how)
 """
 
@@ -593,7 +596,7 @@ class TestPoison:
                 assert await world.end_of(handle) == f"done {number}"
             assert {handle.status for handle in poison} <= {"waiting", "queued", "running"}
 
-    @pytest.mark.parametrize("how", ["dies", "is killed"])
+    @pytest.mark.parametrize("how", ["dies", "is killed", "interrupts"])
     def test_that_ends_the_host_is_dead_after_its_attempts(self, project: Project, how: str) -> None:
         """It takes the host down as often as it has attempts; then it is a dead letter, and all others are done."""
         project.plugin("poison", POISON)

@@ -225,6 +225,36 @@ class TestADiskWithoutRoom(FullDisk):
 class TestAJournalThatIsTakenAway:
     """It is deleted, or something else stands in its place, while a host runs."""
 
+    def test_deleted_is_written_anew_with_all_that_is_open(self, folder: Path, backend: str) -> None:
+        """Once a record was written the event loop's next turn finds it gone; a death after that loses nothing."""
+        with told_host(folder, hold=True, backend=backend) as host:
+            assert not errors(host.tell("submit", uids=HELD, kind="held"))
+            for file in journal_files(folder):
+                file.unlink()
+            assert not errors(host.tell("submit", uids=[50], kind="held"))
+            host.tell("statistics")  # one turn of the event loop at least
+            host.kill()
+        assert set(started_again(folder, [*HELD, 50], backend)) == {*HELD, 50}
+
+    def test_with_a_folder_in_its_place_it_refuses_or_keeps(self, folder: Path, backend: str) -> None:
+        """Submit says what is in the way, or finds another way; what it accepted survives either."""
+        with told_host(folder, hold=True, backend=backend) as host:
+            assert not errors(host.tell("submit", uids=HELD, kind="held"))
+            for file in journal_files(folder):
+                file.unlink()
+                file.mkdir()
+            (outcome,) = host.tell("submit", uids=[50], kind="held")
+            if isinstance(outcome, dict):
+                assert_is_clear(outcome, folder)
+            assert host.tell("call", uid=20) == {"uid": 20}
+            for file in (folder / DATA).glob("kernel_journal*"):
+                if file.is_dir():
+                    file.rmdir()
+            assert not errors(host.tell("submit", uids=[51], kind="held"))
+            host.kill()
+        accepted = {*HELD, 51} | (set() if isinstance(outcome, dict) else {50})
+        assert set(started_again(folder, sorted(accepted), backend)) == accepted
+
     def test_a_data_directory_that_is_deleted_is_said(self, folder: Path) -> None:
         """With the whole folder gone, submit fails by name or finds it anew; calls go on."""
         with told_host(folder, hold=True) as host:
