@@ -39,7 +39,7 @@ from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriver
-from aetherra.kernel.actions.resume import Resumption
+from aetherra.kernel.actions.resume import Resumption, without_buried
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import (
     Bus,
@@ -1098,6 +1098,24 @@ class TestDisk:
             await g.rest()
 
             assert (g.calls, g.queue.statistics().accepted) == ([], 0)
+
+    async def test_an_action_whose_letter_is_on_disk_is_taken_up_again(self, tmp_path: Path) -> None:
+        """A death between letter and journal leaves it dead: it is not done after all, and has one letter."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.append(failing(Reject("no")))
+            await g.queue.submit(Water("dead"))
+            await g.queue.submit(Water("alive"))
+            before = journal_files(tmp_path)
+            await g.rest()
+        leave(tmp_path, before)
+        journal, dlq = Journal(tmp_path, g.clock, sync=False), DeadLetterQueue(tmp_path / "dlq.jsonl")
+        unfinished = journal.open()
+        assert len(unfinished.actions) == 2
+
+        left = without_buried(journal, dlq, unfinished)
+        assert [record.params["zone"] for record, _ in left.actions] == ["alive"]
+        journal.close()
+        assert len(Journal(tmp_path, g.clock, sync=False).open().actions) == 1
 
     async def test_a_dead_action_stays_in_the_journal_until_its_letter_is_on_disk(self, tmp_path: Path) -> None:
         """Between the two it is never in neither."""
