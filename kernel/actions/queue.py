@@ -175,8 +175,7 @@ class ActionQueue:
         known = self._known(envelope.trace_id)
         if known is not None and await self._is_in(known):
             return known
-        if not envelope.enqueued:
-            envelope = msgspec.structs.replace(envelope, enqueued=self._time())
+        envelope = msgspec.structs.replace(envelope, enqueued=self._time())  # also of one that was admitted before
         return await self._admit(envelope, self._tally_of(envelope), wait_for_room, bury=bury)
 
     def _known(self, trace_id: str) -> Action | None:
