@@ -20,6 +20,8 @@ Profile = Literal["dev", "test", "standard", "prod"]
 Durability = Literal["none", "process", "power"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 """A duration: more than nothing, and a year at most, so that no wait is for ever."""
+MOST_WORKERS = 1000
+"""Actions that may run at a time, whatever is asked for."""
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 OUR_KEYS = ("profile", "kernel", "plugins")
 
@@ -144,7 +146,7 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
     control_socket: bool = True
     discover: bool = True
     durability: Durability = "process"
-    workers: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    workers: Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)] = 8
     default_timeout: Seconds = 30.0
     import_timeout: Seconds = 15.0
     start_timeout: Seconds = 10.0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 from aetherra.registry import AetherraError
 
+YEAR = 31_536_000
+"""Seconds that any wait may take."""
 Phase = Literal["finding", "importing", "configuring", "starting", "testing", "swapping"]
 
 
@@ -177,8 +178,8 @@ class RetryLater(Exception):  # noqa: N818  # a handler's verdict, no error
     """Raise it in a handler to have its action tried again after ``seconds``, if its policy and deadline allow."""
 
     def __init__(self, seconds: float, reason: str = "") -> None:
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"expected a finite number of seconds from 0 on, got {seconds!r}")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= YEAR:  # pyright: ignore[reportUnnecessaryIsInstance]  # handlers err
+            raise ValueError(f"expected a finite number of seconds from 0 to {YEAR:,} (a year), got {seconds!r}")
         super().__init__(seconds, reason)
         self.seconds, self.reason = seconds, reason
 

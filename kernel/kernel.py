@@ -23,7 +23,7 @@ from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriver, RedriveReport
 from aetherra.kernel.actions.resume import Resumption, without_buried
 from aetherra.kernel.actions.submission import Submission
-from aetherra.kernel.config import Config, KernelConfig
+from aetherra.kernel.config import MOST_WORKERS, Config, KernelConfig
 from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.errors import KernelNotRunningError
 from aetherra.kernel.generation import CANCEL_GRACE
@@ -490,7 +490,7 @@ class Kernel(AsyncContextManagerMixin):
 def _limiter(limits: KernelConfig) -> ConcurrencyLimiter | None:
     if limits.limiter == "none":
         return None
-    return GradientLimiter(start=min(8, limits.workers), most=limits.workers)
+    return GradientLimiter(start=min(8, limits.workers), most=MOST_WORKERS)  # the workers bound it, too
 
 
 def _report(what: str, fault: BaseException) -> None:

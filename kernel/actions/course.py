@@ -102,14 +102,14 @@ class Course:
         self.levels: tuple[deque[Action], ...] = tuple(
             self.lanes.lanes[name].levels[place - names.index(name)] for place, name in enumerate(names)
         )
-        self.keys = Keys(bus.clock)
+        self.keys = Keys(bus.clock) if journal is None else Keys(bus.clock, journal.forget_done)
         self.tallies: dict[tuple[str, str], Tally[Action]] = {}
         self.is_stopping = False
         self._agenda: Agenda[Action] = Agenda(bus.clock, self._fall_due, self._look)
         self.workers = Workers(bus, self.lanes, self._agenda, journal, limiter, workers, self)
-        self._parked: list[Action] = []
+        self._parked: dict[str, Action] = {}
         self._lingering: dict[str, Action] = {}
-        self._outcomes: dict[str, Retry] = {}
+        self._waits: dict[str, float] = {}
         self._unburied: dict[str, Action] = {}
 
     def tally(self, action_type: str, priority: ActionPriority) -> Tally[Action]:
@@ -201,17 +201,15 @@ class Course:
 
     def unpark(self) -> None:
         """Let actions go on whose plugin is not being swapped any longer."""
-        parked, self._parked = self._parked, []
-        for action in parked:
-            if action.tally.action_type in self._bus.routing.parked_tags:
-                self._parked.append(action)
-            else:
+        for action in list(self._parked.values()):
+            if action.tally.action_type not in self._bus.routing.parked_tags:
+                del self._parked[action.trace_id]
                 self._put_back(action)
 
     def park(self, action: Action) -> None:
         """Hold an action whose plugin is being swapped, without a worker, until the swap is over or its time is."""
         self._let_wait(action)
-        self._parked.append(action)
+        self._parked[action.trace_id] = action
         if action.deadline < inf:
             self._agenda.put(action, action.deadline)
 
@@ -238,7 +236,8 @@ class Course:
                 elif self.is_stopping:
                     self._end_unfinished(action)
                 elif action.left:
-                    self._linger(action, outcome)
+                    self._waits[action.trace_id] = wait  # for the threads that the attempt has left behind
+                    self._wait_for_retry(action, inf)
                 else:
                     self._wait_for_retry(action, wait)
 
@@ -274,6 +273,10 @@ class Course:
             self._note_finished(self._dlq.flush())
             again = min(again, now + FLUSH_INTERVAL)
         return again
+
+    def fail(self, action: Action, error: Exception) -> None:
+        """End an action that a fault of the host itself has stopped."""
+        self._die(action, "failed", error)
 
     def overrun(self, action: Action, seconds: float, limit: float, stack: str) -> None:
         """Let nobody wait for an attempt that does not end, if there can be no other; else that waits for its end."""
@@ -324,14 +327,9 @@ class Course:
         action.left -= 1
         if not action.left:
             self._stop_lingering(action)
-            outcome = self._outcomes.pop(action.trace_id, None)
-            if outcome is not None and not action.is_ended and not self.is_stopping:
-                self._agenda.put(action, self._monotonic() + (self._next_attempt(action, outcome) or 0.0))
-
-    def _linger(self, action: Action, outcome: Retry) -> None:
-        """Wait for threads that an attempt has left behind."""
-        self._outcomes[action.trace_id] = outcome
-        self._wait_for_retry(action, inf)
+            wait = self._waits.pop(action.trace_id, None)
+            if wait is not None and not action.is_ended and not self.is_stopping:
+                self._agenda.put(action, min(self._monotonic() + wait, action.deadline))
 
     def _stop_lingering(self, action: Action) -> None:
         self._lingering.pop(action.trace_id, None)
@@ -369,8 +367,7 @@ class Course:
         elif action.status == "waiting":
             tally.waiting -= 1
             tally.lane.give_up_room()
-            if action in self._parked:
-                self._parked.remove(action)
+            self._parked.pop(action.trace_id, None)
 
     def _die(self, action: Action, reason: Reason, error: Exception) -> None:
         self._remove(action)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from aetherra.kernel.errors import YEAR
 from aetherra.registry import Request, tag_of
 from aetherra.registry.call import Origin, new_id
 
@@ -32,11 +33,29 @@ class ActionPriority(enum.IntEnum):
 
 DAY = 86_400.0
 """Seconds for which an idempotency key counts, unless the envelope says otherwise."""
+LONGEST = float(YEAR)
 MAX_TRACE_ID = 128
 MAX_KEY = 200
 """Bytes of a trace id, and of an idempotency key."""
 SHORT = MAX_TRACE_ID // 4
 """Characters that cannot be more bytes than either."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_seconds(name: str, value: Any, *, least: float | None = None) -> None:
+    """Hold a duration to the bounds that all have.
+
+    Raises:
+        TypeError, ValueError: It is no number of seconds, or out of bounds; says which.
+    """
+    if not _is_number(value):
+        raise TypeError(f"expected {name} in seconds, got {value!r}")
+    if not (value > 0 if least is None else value >= least) or not value <= LONGEST:
+        wanted = "more than 0" if least is None else f"{least:g} or more"
+        raise ValueError(f"expected {name} to be {wanted} seconds, {LONGEST:,.0f} (a year) at most, got {value!r}")
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,13 +77,18 @@ class RetryPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or not 0 <= self.backoff_sec <= self.max_backoff_sec < math.inf:
+        if type(self.max_attempts) is not int or self.max_attempts < 1:
+            raise ValueError(f"expected a whole number of max_attempts, 1 or more, got {self.max_attempts!r}")
+        check_seconds("backoff_sec", self.backoff_sec, least=0)
+        check_seconds("max_backoff_sec", self.max_backoff_sec, least=0)
+        if self.backoff_sec > self.max_backoff_sec:
             raise ValueError(
-                f"expected max_attempts >= 1 and 0 <= backoff_sec <= max_backoff_sec, all finite, got "
-                f"{self.max_attempts}, {self.backoff_sec} and {self.max_backoff_sec}"
+                f"expected backoff_sec <= max_backoff_sec, got {self.backoff_sec} and {self.max_backoff_sec}"
             )
-        if not 1 <= self.multiplier < math.inf:
-            raise ValueError(f"expected a finite multiplier of 1 or more, got {self.multiplier}")
+        if not _is_number(self.multiplier) or not 1 <= self.multiplier < math.inf:
+            raise ValueError(f"expected a finite multiplier of 1 or more, got {self.multiplier!r}")
+        if type(self.jitter) is not bool:
+            raise ValueError(f"expected jitter to be True or False, got {self.jitter!r}")
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -113,25 +137,47 @@ class ActionEnvelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def __post_init__(self) -> None:
         if not isinstance(self.request, Request):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
-            raise TypeError(f"expected a request, got {type(self.request).__name__!r}")
-        if not isinstance(self.priority, ActionPriority):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(f"expected a request, got {_kind(self.request)}")
+        if type(self.priority) is not ActionPriority:
             raise TypeError(f"expected an ActionPriority, got {self.priority!r}")
-        if not 0 < self.timeout < math.inf:
-            raise ValueError(f"expected a finite timeout of more than 0 seconds, got {self.timeout!r}")
-        if self.deadline is not None and not math.isfinite(self.deadline):
+        if type(self.timeout) is not float or not 0 < self.timeout <= LONGEST:
+            check_seconds("timeout", self.timeout)
+        if self.deadline is not None and not (_is_number(self.deadline) and math.isfinite(self.deadline)):
             raise ValueError(f"expected a finite deadline, or None for none, got {self.deadline!r}")
-        if self.idempotency_key:
+        if type(self.retry) is not RetryPolicy:
+            raise TypeError(f"expected a RetryPolicy, got {self.retry!r}")
+        if not (
+            type(self.target) is str
+            and type(self.idempotency_key) is str
+            and type(self.trace_id) is str
+            and type(self.correlation_id) is str
+            and type(self.causation_id) is str
+            and type(self.enqueued) is float
+            and -math.inf < self.enqueued < math.inf
+        ):
+            self._check_types()
+        if self.idempotency_key or self.idempotency_window != DAY:
             self._check_key()
         if len(self.trace_id) > SHORT or not self.trace_id.isprintable() or " " in self.trace_id or not self.trace_id:
             _check_trace_id(self.trace_id)
+
+    def _check_types(self) -> None:
+        for name in ("target", "idempotency_key", "trace_id", "correlation_id", "causation_id"):
+            text: Any = getattr(self, name)
+            if not isinstance(text, str):
+                raise TypeError(f"expected {name} to be a text, got {text!r}")
+        if not _is_number(self.enqueued) or not math.isfinite(self.enqueued):
+            raise ValueError(f"expected enqueued to be a Unix time, got {self.enqueued!r}")
 
     def _check_key(self) -> None:
         size = len(self.idempotency_key.encode("utf-8", "surrogatepass"))
         if size > MAX_KEY:
             raise ValueError(f"expected an idempotency_key of at most {MAX_KEY} bytes, got {size}")
-        if not 0 < self.idempotency_window < math.inf:
-            wanted = "a finite idempotency_window of more than 0 seconds"
-            raise ValueError(f"expected {wanted}, got {self.idempotency_window!r}")
+        check_seconds("idempotency_window", self.idempotency_window)
+
+
+def _kind(thing: Any) -> str:
+    return f"the class {thing.__name__!r}; give an instance" if isinstance(thing, type) else repr(type(thing).__name__)
 
 
 def _check_trace_id(trace_id: str) -> None:

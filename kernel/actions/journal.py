@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import anyio
@@ -24,6 +25,8 @@ log = logging.getLogger("aetherra.kernel.actions.journal")
 NAME = "kernel_journal"
 SPARE = 20_000
 """Records that nobody needs any more and that may pile up, beyond as many as are needed."""
+TOGETHER = 100
+"""Records that are moved in one line."""
 Known = tuple[ActionEnvelope | Accepted, int]
 """An action that is not finished, and how many attempts were begun."""
 
@@ -84,7 +87,7 @@ class Journal:
             said = [None] if record is None else [records.read(part) for part in record.split(b"\t")]
             for each in said:
                 if each is not None:
-                    self._replay(segment, each)
+                    self._learn(segment, each)
             if None in said:
                 alien.append(line)
         self.unreadable = len(alien)
@@ -99,7 +102,7 @@ class Journal:
         actions = sorted(self._earlier.values(), key=lambda known: known[0].enqueued)  # some have moved since
         return Unfinished(actions, [finished for _, finished in self._done.values()])
 
-    def _replay(self, segment: Segment, said: Accepted | Attempted | Finished) -> None:
+    def _learn(self, segment: Segment, said: Accepted | Attempted | Finished) -> None:
         trace_id = said.trace_id
         match said:
             case Accepted():
@@ -208,6 +211,12 @@ class Journal:
             self._late.append(finished)
             self._complain(exc)
 
+    def forget_done(self, trace_id: str) -> None:
+        """Need no record any more of an action that was done under a key, as the key does not count any more."""
+        done = self._done.pop(trace_id, None)
+        if done is not None:
+            done[0].live -= 1
+
     def _schedule(self) -> bool:
         """Have ``flush`` run before anybody hears of what was recorded, if the event loop can be told to."""
         if self._loop is None:
@@ -277,9 +286,7 @@ class Journal:
         self._earlier.pop(trace_id, None)
         if segment is not None:
             segment.live -= 1
-        done = self._done.pop(trace_id, None)
-        if done is not None:
-            done[0].live -= 1
+        self.forget_done(trace_id)
 
     def _is_wasteful(self) -> bool:
         lines = sum(segment.lines for segment in self._segments.files)
@@ -301,40 +308,42 @@ class Journal:
             self._renew_safely()
         self._drop_empty()
         try:
-            while len(segments.files) > 1 and self._is_wasteful():
+            if len(segments.files) > 1 and self._is_wasteful():  # one at a time, as the host serves meanwhile
                 self._move(segments.files[0])
-                if segments.files[0].live:
-                    break
-                segments.drop_oldest()
+                if not segments.files[0].live:
+                    segments.drop_oldest()
         except OSError as exc:
             self._complain(exc)
 
     def _move(self, segment: Segment) -> None:
-        """Write what is needed of a file once more; the open actions of the oldest come first."""
+        """Write what is needed of the oldest file once more: what it has comes first among what is kept."""
         now = self._clock.time()
-        for trace_id, (kept_in, finished) in list(self._done.items()):
-            if kept_in is segment:
-                target = self._segments.append(records.done(finished)) if finished.until > now else None
-                self._forget(trace_id)
-                if target is not None:
-                    self._keep_done(target, finished)
-        moving: list[str] = []
-        for trace_id, kept_in in self._open.items():
-            if kept_in is not segment:
-                break
-            moving.append(trace_id)
-        for trace_id in moving:
-            known = self.recall(trace_id) or self._earlier.get(trace_id)
-            if known is None:
-                raise DataFileError(str(segment.path), f"nobody knows action {trace_id} any more")
-            envelope, attempts = known
-            record = records.accepted(envelope)
-            if attempts:
-                record += b"\t" + records.attempted(trace_id, attempts)
-            target = self._segments.append(record)
-            segment.live -= 1
-            del self._open[trace_id]
-            self._keep(trace_id, target)
+        old = takewhile(lambda entry: entry[1][0] is segment, self._done.items())
+        done = [finished for _, (_, finished) in old]
+        for i in range(0, len(done), TOGETHER):
+            counting = [finished for finished in done[i : i + TOGETHER] if finished.until > now]
+            target = self._segments.append(b"\t".join(map(records.done, counting))) if counting else segment
+            for finished in done[i : i + TOGETHER]:
+                self.forget_done(finished.trace_id)
+            for finished in counting:
+                self._keep_done(target, finished)
+        moving = [trace_id for trace_id, _ in takewhile(lambda entry: entry[1] is segment, self._open.items())]
+        for i in range(0, len(moving), TOGETHER):
+            chunk = moving[i : i + TOGETHER]
+            target = self._segments.append(b"\t".join(map(self._recorded, chunk)))
+            for trace_id in chunk:
+                segment.live -= 1
+                del self._open[trace_id]
+                self._keep(trace_id, target)
+
+    def _recorded(self, trace_id: str) -> bytes:
+        """Return the records of an open action, as they would be written now."""
+        known = self.recall(trace_id) or self._earlier.get(trace_id)
+        if known is None:
+            raise DataFileError(str(self._segments.folder), f"nobody knows action {trace_id} any more")
+        envelope, attempts = known
+        record = records.accepted(envelope)
+        return record + b"\t" + records.attempted(trace_id, attempts) if attempts else record
 
     def _renew(self) -> None:
         """Write all that is needed into a new file and delete the others."""

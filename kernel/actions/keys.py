@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import Any, cast
 
 from aetherra.kernel.actions.envelope import ActionEnvelope
@@ -25,10 +26,12 @@ class Keys:
 
     Args:
         clock: Where time comes from.
+        forgotten: Told of the trace id of work whose key counts no more.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, forgotten: Callable[[str], object] = lambda _: None) -> None:
         self.duplicates = 0
+        self._forgotten = forgotten
         self._clock = clock
         self._handles: dict[Key, ActionHandle[Any] | Finished] = {}
         self._until: list[tuple[float, Key, str]] = []
@@ -59,6 +62,7 @@ class Keys:
         self._handles[key] = known
         ends = self._clock.monotonic() + until - self._clock.time()
         heapq.heappush(self._until, (ends, key, known.trace_id))
+        self._expire()
         while len(self._until) > MOST:
             self._let_go(*heapq.heappop(self._until)[1:])
 
@@ -76,6 +80,7 @@ class Keys:
         known = self._handles.get(key)
         if known is not None and known.trace_id == trace_id:
             del self._handles[key]
+        self._forgotten(trace_id)
 
 
 def _restored(finished: Finished, request: Request[Any]) -> ActionHandle[Any]:

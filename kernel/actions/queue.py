@@ -16,7 +16,14 @@ from aetherra.kernel.actions.action import Action
 from aetherra.kernel.actions.course import Course, DeadLetterListener, cancellation
 from aetherra.kernel.actions.dispatch import Dead
 from aetherra.kernel.actions.dlq import DeadLetterQueue
-from aetherra.kernel.actions.envelope import DAY, DEFAULT_RETRY, ActionEnvelope, ActionPriority, RetryPolicy
+from aetherra.kernel.actions.envelope import (
+    DAY,
+    DEFAULT_RETRY,
+    ActionEnvelope,
+    ActionPriority,
+    RetryPolicy,
+    check_seconds,
+)
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.lanes import Lane
@@ -24,7 +31,7 @@ from aetherra.kernel.actions.limiter import ConcurrencyLimiter
 from aetherra.kernel.actions.records import Accepted, Finished
 from aetherra.kernel.actions.tally import ActionStatistics, Tally, lane_statistics, type_statistics
 from aetherra.kernel.actions.unclaimed import Unclaimed
-from aetherra.kernel.config import LanesConfig
+from aetherra.kernel.config import MOST_WORKERS, LaneConfig, LanesConfig
 from aetherra.kernel.errors import ActionExpiredError, ActionQueueFullError
 from aetherra.registry import (
     Bus,
@@ -36,8 +43,6 @@ from aetherra.registry.call import CURRENT, new_id
 
 log = logging.getLogger("aetherra.kernel.actions")
 ReplyT = TypeVar("ReplyT")
-MOST_WORKERS = 1000
-"""Actions that may run at a time, whatever is asked for."""
 
 
 class ActionQueue:
@@ -128,6 +133,8 @@ class ActionQueue:
             MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
         now = self._time()
+        if deadline is not None and (isinstance(deadline, bool) or not isinstance(deadline, (int, float))):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(f"expected deadline in seconds from now, got {deadline!r}")
         cause = CURRENT.get()
         if cause is not None and cause.task is None:
             cause = None
@@ -168,11 +175,19 @@ class ActionQueue:
             envelope: The action.
             wait_for_room: Seconds to wait for room in a full lane.
             bury: Whether a refusal makes a dead letter.
+
+        Raises:
+            ValueError: Its trace id is that of an action of another type.
         """
-        claimed = self.unclaimed.claim(envelope.trace_id)
+        if not isinstance(envelope, ActionEnvelope):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(f"expected an ActionEnvelope, got {type(envelope).__name__!r}")
+        claimed = self.unclaimed.claim(envelope.trace_id, envelope.action_type)
         if claimed is not None:
             self.take_up(*claimed, type(envelope.request))
         known = self._known(envelope.trace_id)
+        if known is not None and known.tally.action_type != envelope.action_type:
+            other = known.tally.action_type
+            raise ValueError(f"expected a trace_id of its own, got {envelope.trace_id!r}, an action of {other!r}")
         if known is not None and await self._is_in(known):
             return known
         envelope = msgspec.structs.replace(envelope, enqueued=self._time())  # also of one that was admitted before
@@ -218,8 +233,9 @@ class ActionQueue:
         known, refusal = self._of_key(action), self._refusal(action)
         if known is None and refusal is None:
             if not await self._has_room(lane, action, wait_for_room):
-                lane.refused += 1
-                refusal = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
+                full = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
+                refusal = self._refusal(action) or full
+                lane.refused += refusal is full
             else:
                 action.since = action.ready = self._monotonic()
                 known = self._of_key(action) or (self._known(action.trace_id) if waits else None)  # again, as it waited
@@ -257,7 +273,9 @@ class ActionQueue:
         return None
 
     async def _has_room(self, lane: Lane[Action], action: Action, seconds: float) -> bool:
-        """Take the room of one in a lane, waiting for it if the submitter may; a full one has one turn to drain."""
+        """Take the room of one in a lane, waiting for it if the submitter may; a full one has one turn to make some."""
+        if seconds:
+            check_seconds("wait_for_room", seconds)
         if lane.has_room:
             lane.held += 1
             return True
@@ -354,22 +372,21 @@ class ActionQueue:
         What runs or waits beyond the new bounds is let finish. ``None`` leaves a bound as it is.
 
         Raises:
-            ValueError: There is no such lane, a bound is less than 1, or there are more than 1,000 workers.
+            ValueError: There is no such lane, or a bound is not what the configuration would take.
         """
         bounds: list[tuple[Lane[Action], int, int]] = []
         for name, (capacity, weight) in (lanes or {}).items():
             lane = self._lanes.lanes.get(name)
             if lane is None:
                 raise ValueError(f"expected one of {', '.join(self._lanes.lanes)}, got {name!r}")
-            new = (lane.capacity if capacity is None else capacity, lane.weight if weight is None else weight)
-            if min(new) < 1:
-                raise ValueError(
-                    f"expected a capacity and a weight of 1 or more, got {new[0]} and {new[1]} for {name!r}"
-                )
-            bounds.append((lane, *new))
+            new = LaneConfig(
+                capacity=lane.capacity if capacity is None else capacity,
+                weight=lane.weight if weight is None else weight,
+            )
+            bounds.append((lane, new.capacity, new.weight))
         if workers is not None:
-            if not 1 <= workers <= MOST_WORKERS:
-                raise ValueError(f"expected 1 to {MOST_WORKERS} workers, got {workers}")
+            if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
+                raise ValueError(f"expected 1 to {MOST_WORKERS} workers, got {workers!r}")
             self._course.workers.resize(workers)
         for lane, capacity, weight in bounds:
             lane.set(capacity, weight)

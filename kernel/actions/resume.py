@@ -70,6 +70,6 @@ class Resumption:
     def _take_up(self, record: Accepted) -> None:
         """See an action into its lane or to its end, unless nobody answers its tag yet."""
         route = self._bus.route(record.action_type)
-        claimed = None if route is None else self._queue.unclaimed.claim(record.trace_id)
+        claimed = None if route is None else self._queue.unclaimed.claim(record.trace_id, record.action_type)
         if route is not None and claimed is not None:
             self._queue.take_up(*claimed, route.request_type)

@@ -30,8 +30,10 @@ class Unclaimed:
         if record.idempotency_key:
             self._by_key[record.action_type, record.idempotency_key] = record.trace_id
 
-    def claim(self, trace_id: str) -> Claim | None:
+    def claim(self, trace_id: str, action_type: str) -> Claim | None:
         """Hand one over, ``None`` if it is not here."""
+        if trace_id in self._claims and self._claims[trace_id][0].action_type != action_type:
+            return None
         claimed = self._claims.pop(trace_id, None)
         if claimed is not None and claimed[0].idempotency_key:
             self._by_key.pop((claimed[0].action_type, claimed[0].idempotency_key), None)
@@ -40,7 +42,7 @@ class Unclaimed:
     def claim_key(self, key: Key) -> Claim | None:
         """Hand over the one that a key stands for, ``None`` if it is not here."""
         trace_id = self._by_key.get(key)
-        return None if trace_id is None else self.claim(trace_id)
+        return None if trace_id is None else self.claim(trace_id, key[0])
 
     def clear(self) -> None:
         """Have none any more."""

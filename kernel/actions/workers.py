@@ -36,10 +36,11 @@ GRACE = 1.0
 class Worker:
     """A task that runs actions: the one that it runs now, since when, until when, and whether it was replaced."""
 
-    __slots__ = ("action", "begun", "replaced", "task_id", "until")
+    __slots__ = ("action", "begun", "replaced", "taken", "task_id", "until")
 
     def __init__(self) -> None:
         self.action: Action | None = None
+        self.taken: Action | None = None
         self.begun = 0.0
         self.until = inf
         self.replaced = False
@@ -60,6 +61,9 @@ class Foreman(Protocol):
 
     def conclude(self, action: Action, outcome: Retry | Dead, *, last: bool) -> None:
         """Act upon an attempt that brought no reply; ``last`` says that its time limit was the action's deadline."""
+
+    def fail(self, action: Action, error: Exception) -> None:
+        """End an action that a fault of the host itself has stopped."""
 
     def overrun(self, action: Action, seconds: float, limit: float, stack: str) -> None:
         """Act upon an attempt that ignores its cancellation after ``seconds`` of its ``limit``; it goes on."""
@@ -160,6 +164,10 @@ class Workers:
                     if self._is_cancelled():
                         raise
                     _uncancel()  # a handler has cancelled its own task, and left that to us
+                except Exception as exc:
+                    log.exception("a fault of the host, not of a handler; its action is dead, the worker goes on")
+                    if worker.taken is not None and not worker.taken.is_ended:
+                        self._foreman.fail(worker.taken, exc)
         finally:
             self._workers.discard(worker)
             if not worker.replaced:
@@ -176,6 +184,7 @@ class Workers:
                 await lanes.wait()
                 turn, slice_ends = TURN, monotonic() + SLICE / self.target
                 continue
+            worker.taken = action
             now = monotonic()
             tally, envelope = action.tally, action.envelope
             if action.due:

@@ -70,12 +70,42 @@ class TestActionEnvelope:
             {"idempotency_key": "k", "idempotency_window": 0.0},
             {"idempotency_key": "k", "idempotency_window": float("inf")},
             {"idempotency_key": "k", "idempotency_window": float("nan")},
+            {"idempotency_window": -1.0},
+            {"timeout": 10**400},
+            {"timeout": 1e300},
+            {"enqueued": float("nan")},
         ],
     )
     def test_a_time_that_the_journal_cannot_hold_is_refused(self, fields: dict[str, Any]) -> None:
         """JSON knows no infinity, and no wait may be for ever."""
-        with pytest.raises(ValueError, match="expected a finite"):
+        with pytest.raises(ValueError, match=r"expected .*(seconds|finite deadline|Unix time)"):
             ActionEnvelope(Ping(), **fields)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"timeout": "5"},
+            {"timeout": True},
+            {"timeout": None},
+            {"retry": 3},
+            {"retry": {"max_attempts": 1}},
+            {"retry": None},
+            {"target": None},
+            {"target": 5},
+            {"idempotency_key": None},
+            {"idempotency_key": b"k"},
+            {"idempotency_window": "x"},
+            {"trace_id": 5},
+            {"correlation_id": 5},
+            {"causation_id": None},
+        ],
+    )
+    def test_what_the_journal_would_not_read_again_is_accepted(self, fields: dict[str, Any]) -> None:
+        """The next start would find a record that is none; the text says which field, and what it got."""
+        ((name, value),) = fields.items()
+        with pytest.raises(TypeError, match=f"expected.*{'RetryPolicy' if name == 'retry' else name}.*got") as caught:
+            ActionEnvelope(Ping(), **fields)
+        assert repr(value) in str(caught.value)
 
     @pytest.mark.parametrize(
         ("request_", "priority"), [({"tag": "x"}, ActionPriority.LOW), (Ping, ActionPriority.LOW), (Ping(), 3)]
@@ -124,10 +154,6 @@ class TestActionEnvelope:
         else:
             with pytest.raises(ValueError, match="at most 200 bytes, got 20"):
                 ActionEnvelope(Ping(), idempotency_key=key)
-
-    def test_a_window_without_a_key_is_nobodys_business(self) -> None:
-        """It is not looked at, so it is not refused."""
-        assert ActionEnvelope(Ping(), idempotency_window=-1.0).idempotency_window == -1.0
 
     def test_an_envelope_cannot_be_changed(self) -> None:
         """It is passed by reference to whoever asks."""

@@ -793,7 +793,7 @@ class TestDamage:
         monkeypatch.setattr(journal_module, "SPARE", 20)
         later = next_run(folder)
 
-        assert (later.found, later.lines()) == ({"a": 0, "b": 49}, 2)
+        assert (later.found, later.lines()) == ({"a": 0, "b": 49}, 1)  # moved together, in one line
         assert next_run(folder).found == {"a": 0, "b": 49}
 
 

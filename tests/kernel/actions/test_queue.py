@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -34,7 +35,7 @@ from aetherra.kernel import (
     RetryLater,
     RetryPolicy,
 )
-from aetherra.kernel.actions import segments
+from aetherra.kernel.actions import course, segments
 from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.queue import ActionQueue
@@ -831,6 +832,101 @@ class TestRoom:
 
             assert g.calls == ["runs", "waits", "comes late"]
             assert g.queue.statistics().oldest_age == 1.0
+
+
+class TestHostFault:
+    async def test_a_fault_of_the_host_ends_a_worker(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its action is dead, it is said whose fault it is, and the worker goes on."""
+        async with garden(workers=1) as g:
+            g.plan.append(failing(OSError("dry")))
+            monkeypatch.setattr(course, "next_attempt", lambda *_: 1 // 0)
+            hit = await g.queue.submit(Water("hit"))
+            await g.rest()
+            monkeypatch.undo()
+            assert (hit.status, g.reasons(), g.letters[0].error_type) == ("dead", ["failed"], "ZeroDivisionError")
+            assert "a fault of the host" in caplog.text
+            assert await (await g.queue.submit(Water("next"))).wait() == Watered("next")
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"deadline": "5"}, "expected deadline in seconds from now, got '5'"),
+            ({"deadline": float("nan")}, "expected a finite deadline"),
+            ({"timeout": "5"}, "expected timeout in seconds, got '5'"),
+            ({"timeout": 10**400}, "a year"),
+            ({"retry": 3}, "expected a RetryPolicy, got 3"),
+            ({"target": 5}, "expected target to be a text, got 5"),
+            ({"priority": 3}, "expected an ActionPriority, got 3"),
+            ({"idempotency_key": b"x"}, "expected idempotency_key to be a text"),
+            ({"wait_for_room": "x"}, "expected wait_for_room in seconds, got 'x'"),
+            ({"wait_for_room": -1}, "expected wait_for_room to be more than 0"),
+        ],
+    )
+    async def test_a_wrong_option_reaches_a_worker(self, options: dict[str, Any], text: str) -> None:
+        """It is refused where it is written, with what was expected, and nothing is accepted."""
+        async with garden(capacity=1) as g:
+            gate = anyio.Event()
+            g.plan.append(until(gate))
+            for zone in ("runs", "waits"):
+                await g.queue.submit(Water(zone))
+                await g.rest()
+            with pytest.raises((TypeError, ValueError), match=re.escape(text)):
+                await g.queue.submit(Water(), **options)
+            gate.set()
+            await g.rest()
+            assert (g.queue.statistics().accepted, g.letters) == (2, [])
+
+    async def test_a_deadline_that_passes_while_there_is_no_room_is_called_a_full_lane(self) -> None:
+        """It is expired."""
+        async with garden(capacity=1) as g:
+            g.plan.append(anyio.sleep_forever)
+            for zone in ("runs", "waits"):
+                await g.queue.submit(Water(zone))
+                await g.rest()
+            async with anyio.create_task_group() as group:
+
+                async def submit() -> None:
+                    with pytest.raises(ActionExpiredError):
+                        await g.queue.submit(Water("late"), deadline=2.0, wait_for_room=10.0)
+
+                group.start_soon(submit)
+                await g.clock.advance(2.0)
+            assert (g.reasons(), g.queue.statistics().lanes["normal"].refused) == (["expired"], 0)
+
+    async def test_an_envelope_gets_the_handle_of_another_type(self) -> None:
+        """Two actions cannot have one name."""
+        async with garden() as g:
+            g.plan.append(anyio.sleep_forever)
+            await g.queue.submit_envelope(ActionEnvelope(Water(), trace_id="x"))
+            with pytest.raises(ValueError, match=r"trace_id of its own, got 'x', an action of 'actions\.water'"):
+                await g.queue.submit_envelope(ActionEnvelope(Unknown(), trace_id="x"))
+            with pytest.raises(TypeError, match="expected an ActionEnvelope, got 'int'"):
+                await g.queue.submit_envelope(5)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "bounds",
+        [
+            {"workers": 1.5},
+            {"workers": True},
+            {"workers": 1001},
+            {"lanes": {"high": (None, float("nan"))}},
+            {"lanes": {"high": (1.5, None)}},
+            {"lanes": {"high": (10**9, None)}},
+            {"workers": 5, "lanes": {"high": (None, 0)}},
+            {"workers": 5, "lanes": {"urgent": (1, 1)}},
+        ],
+    )
+    async def test_a_bound_that_the_configuration_would_refuse_is_set(self, bounds: dict[str, Any]) -> None:
+        """All of it is refused."""
+        async with garden(workers=2) as g:
+            with pytest.raises(ValueError, match=r"expected|Expected"):
+                g.queue.tune(**bounds)
+            numbers = g.queue.statistics()
+            assert (numbers.workers, numbers.lanes["high"].capacity, numbers.lanes["high"].weight) == (2, 100, 1)
 
 
 class TestTarget:

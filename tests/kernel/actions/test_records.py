@@ -127,7 +127,7 @@ class TestAccepted:
         """Bounds that have become tighter, or a file that somebody has edited."""
         for field in (b'"timeout":-1.0', b'"idempotency_key":"k","idempotency_window":0.0'):
             record = b'A {"request":{"$tag":"records.strike","place":"x"},"trace_id":"t",' + field + b"}"
-            with pytest.raises(MessageValidationError, match="expected a finite"):
+            with pytest.raises(MessageValidationError, match=r"expected .* seconds"):
                 read_back(record).envelope(Strike)
 
 

@@ -100,11 +100,20 @@ class TestNextAttempt:
 class TestRetryPolicy:
     @pytest.mark.parametrize(
         ("attempts", "first", "cap"),
-        [(0, 1, 1), (1, -1, 1), (1, 2, 1), (1, 0, float("inf")), (1, float("nan"), 1), (1, 0, float("nan"))],
+        [
+            (0, 1, 1),
+            (1.5, 1, 1),
+            (True, 1, 1),
+            (1, -1, 1),
+            (1, 2, 1),
+            (1, 0, float("inf")),
+            (1, float("nan"), 1),
+            (1, 0, float("nan")),
+        ],
     )
     def test_a_policy_without_bounds_is_refused(self, attempts: int, first: float, cap: float) -> None:
         """Out of range, infinite or not a number: refused where it is written."""
-        with pytest.raises(ValueError, match="expected max_attempts"):
+        with pytest.raises(ValueError, match=r"expected .*(max_attempts|backoff_sec)"):
             RetryPolicy(attempts, first, cap)
 
     @pytest.mark.parametrize("multiplier", [0.9, -1.0, float("inf"), float("nan")])
