@@ -93,26 +93,30 @@ async def run_in_thread(
 ) -> T:
     """Call a plain function in a worker thread and return what it does; cancelled, leave the thread to itself.
 
-    A thread that is left to itself is still inside: the place that its caller has behind ``gate`` is given back when
-    the function has returned, not before, and an action that it works for hears of it only then, so as not to be run
-    twice at a time.
+    A thread that is left to itself is still inside: what it has of ``limiter``, and the place that its caller has
+    behind ``gate``, are given back when the function has returned, not before, and an action that it works for hears of
+    it only then, so as not to be run twice at a time.
     """
-    action = current_action()
-    if gate is None and action is None:
-        return await anyio.to_thread.run_sync(function, argument, abandon_on_cancel=True, limiter=limiter)
-    errand = _Inside(gate, action)
+    errand = _Inside(gate, limiter, current_action())
     try:
-        return await anyio.to_thread.run_sync(errand.call, function, argument, abandon_on_cancel=True, limiter=limiter)
+        await limiter.acquire_on_behalf_of(errand)
     except BaseException:
-        errand.give_up()
+        if gate is not None:
+            gate.leave()
         raise
+    alone = anyio.CapacityLimiter(1)  # the other one has let it in
+    try:
+        return await anyio.to_thread.run_sync(errand.call, function, argument, abandon_on_cancel=True, limiter=alone)
+    finally:
+        errand.leave()
 
 
 class _Inside:
     """A call of a function in a thread, for who has to know when the thread is out of it again."""
 
-    def __init__(self, gate: Gate | None, action: Action | None) -> None:
+    def __init__(self, gate: Gate | None, limiter: anyio.CapacityLimiter, action: Action | None) -> None:
         self._gate = gate
+        self._limiter = limiter
         self._action = action
         self._lock = threading.Lock()
         self._begun = self._left = self._over = False
@@ -126,23 +130,29 @@ class _Inside:
         try:
             return function(argument)
         finally:
-            with suppress(RuntimeError):  # the event loop has ended without us
-                anyio.from_thread.run_sync(self._come_out, token=self._token)
+            with self._lock:
+                self._over = True
+                left = self._left
+            if left:
+                with suppress(RuntimeError):  # the event loop has ended without us
+                    anyio.from_thread.run_sync(self._come_late, token=self._token)
 
-    def _come_out(self) -> None:
-        """Be out of the thread; on the event loop."""
-        self._over = True
-        if self._gate is not None:
-            self._gate.leave()
-        if self._left and self._action is not None and self._action.owner is not None:
+    def leave(self) -> None:
+        """Have no caller any more: the thread is out, was never in, or is left behind."""
+        with self._lock:
+            inside, self._left = self._begun and not self._over, True
+        if not inside:
+            self._come_out()
+        elif self._action is not None and self._action.owner is not None:
+            self._action.owner.left_behind(self._action)
+
+    def _come_late(self) -> None:
+        """Be out of a thread that was left behind; on the event loop."""
+        self._come_out()
+        if self._action is not None and self._action.owner is not None:
             self._action.owner.thread_returned(self._action)
 
-    def give_up(self) -> None:
-        """Leave a thread behind that is inside, or the place of one that was not even begun."""
-        with self._lock:
-            begun, self._left = self._begun, True
-        if not begun:
-            if self._gate is not None:
-                self._gate.leave()
-        elif not self._over and self._action is not None and self._action.owner is not None:
-            self._action.owner.left_behind(self._action)
+    def _come_out(self) -> None:
+        self._limiter.release_on_behalf_of(self)
+        if self._gate is not None:
+            self._gate.leave()

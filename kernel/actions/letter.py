@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -124,6 +124,13 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     action_type: str | None = None
     since: float | None = None
     before: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason is not None and self.reason not in get_args(Reason):
+            raise ValueError(f"expected a reason among {', '.join(get_args(Reason))}, got {self.reason!r}")
+        for name, when in (("since", self.since), ("before", self.before)):
+            if when is not None and (isinstance(when, bool) or not isinstance(when, (int, float)) or when != when):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+                raise ValueError(f"expected {name} to be a Unix time, got {when!r}")
 
     def fits(self, letter: DeadLetter) -> bool:
         """Whether a letter is meant."""

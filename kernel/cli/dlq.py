@@ -6,12 +6,13 @@ import datetime as dt
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 import msgspec
 
 from aetherra.kernel.actions.dlq import FILE_NAME, DeadLetterQueue
+from aetherra.kernel.actions.letter import Reason
 from aetherra.kernel.cli.moment import read_moment
 from aetherra.kernel.cli.output import print_json, print_table
 from aetherra.kernel.cli.project import ask, host_options, json_option, load_config
@@ -35,7 +36,11 @@ def filter_options(function: FunctionT) -> FunctionT:
             help="Only letters from TIME on: Unix seconds, ISO 8601, or an age as 2h.",
         ),
         click.option("--type", "action_type", metavar="TAG", help="Only actions of this tag."),
-        click.option("--reason", help="Only letters with this reason, such as 'failed' or 'expired'."),
+        click.option(
+            "--reason",
+            type=click.Choice(get_args(Reason)),
+            help="Only letters with this reason, such as 'failed' or 'expired'.",
+        ),
     ):
         function = option(function)
     return function

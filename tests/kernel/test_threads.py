@@ -241,11 +241,15 @@ class TestForAnAction:
         owner, gate = Owner(), Gate("a.b", 1, 10, kept=True)
         with attempt(owner) as action:
             await gate.enter()
-            errand = threads._Inside(gate, action)
+            limiter = anyio.CapacityLimiter(2)
+            errand = threads._Inside(gate, limiter, action)
+            await limiter.acquire_on_behalf_of(errand)
             assert await anyio.to_thread.run_sync(errand.call, str, 5) == "5"
-            errand.give_up()
-            late = threads._Inside(None, action)
-            late.give_up()
+            errand.leave()
+            late = threads._Inside(None, limiter, action)
+            await limiter.acquire_on_behalf_of(late)
+            late.leave()
+            assert limiter.borrowed_tokens == 0
             with pytest.raises(RuntimeError, match="gone before it began"):
                 await anyio.to_thread.run_sync(late.call, str, 5)
 
@@ -272,28 +276,50 @@ class TestForAnAction:
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
     def test_a_thread_that_outlives_the_event_loop_troubles_nobody(self, backend: str) -> None:
         """There is nobody left to tell."""
-        thread, owner = Thread(), list[Owner]()
-        errands: list[threads._Inside] = []
+        thread, owners = Thread(), list[Owner]()
         faults: list[BaseException] = []
+        outliving: list[threading.Thread] = []
 
         async def run() -> None:
-            owner.append(Owner())
-            with attempt(owner[0]) as action:
-                errands.append(threads._Inside(None, action))
+            owners.append(Owner())
+            limiter = anyio.CapacityLimiter(1)
+            with attempt(owners[0]) as action:
+                errand = threads._Inside(None, limiter, action)
+                await limiter.acquire_on_behalf_of(errand)
 
-        def work() -> None:
-            try:
-                errands[0].call(thread.work, 1)
-            except BaseException as exc:
-                faults.append(exc)
+                def work() -> None:
+                    try:
+                        errand.call(thread.work, 1)
+                    except BaseException as exc:
+                        faults.append(exc)
+
+                outliving.append(threading.Thread(target=work))
+                outliving[0].start()
+                await thread.is_inside()
+                errand.leave()
 
         anyio.run(run, backend=backend)
         thread.go_on.set()
-        outliving = threading.Thread(target=work)
-        outliving.start()
-        outliving.join(10)
+        outliving[0].join(10)
 
-        assert (faults, thread.calls, owner[0].heard) == ([], 1, [])
+        assert (faults, thread.calls, owners[0].heard) == ([], 1, ["left"])
+
+    async def test_threads_that_are_left_behind_are_more_than_there_may_be(self) -> None:
+        """Each has its place among them until it returns, so that they do not grow without bound."""
+        thread, limiter = Thread(), anyio.CapacityLimiter(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_in_thread, thread.work, 1, limiter, None)
+            await thread.is_inside()
+            group.cancel_scope.cancel()
+        assert limiter.borrowed_tokens == 1
+        with anyio.move_on_after(0) as scope:
+            await run_in_thread(thread.work, 2, limiter, None)
+        assert (scope.cancelled_caught, thread.calls) == (True, 1)
+        thread.go_on.set()
+        await thread.is_over()
+        with anyio.fail_after(5):
+            while limiter.borrowed_tokens:
+                await anyio.lowlevel.checkpoint()
 
 
 class Loom:
