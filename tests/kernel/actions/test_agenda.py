@@ -207,6 +207,7 @@ class TestDue:
                     d.acted.clear()
                     for _, name in expected:
                         del due[name]
+                    assert d.agenda._stale == len(d.agenda._heap) - len(due)  # as much as counts no more
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(agenda_module, "STALE", 3)

@@ -365,6 +365,46 @@ class TestFiles:
         assert later.found == {"open": 0}
         assert later.done.keys() == {"done"}
 
+    def test_a_key_that_cannot_be_moved_stays_where_it_is(self, folder: Path, run: Run, small: None) -> None:
+        """Until it can."""
+        run.accept("done", "open")
+        run.finish_done(keyed("done"))
+        real, has_room = os.write, False
+
+        def write(descriptor: int, data: bytes) -> int:
+            if data[9:11] == b"K " and not has_room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(descriptor, data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(segments_module.os, "write", write)
+            for number in range(200):
+                has_room = number > 100
+                run.accept(f"n{number}")
+                run.finish(f"n{number}")
+        assert run.lines() <= 100
+        run.journal.close()
+        later = next_run(folder)
+
+        assert (later.found, later.done) == ({"open": 0}, {"done": keyed("done")})
+
+    def test_an_action_that_is_accepted_anew_is_moved_as_that(self, folder: Path, run: Run, small: None) -> None:
+        """What it was before, open or done under a key, does not come back from behind it."""
+        run.accept("first", "open", "done")
+        run.finish_done(keyed("done"))
+        run.accept("open", "done", timeout=9.0)
+        run.accept("last")
+        run.finish("first")
+        for number in range(200):
+            run.accept(f"n{number}")
+            run.finish(f"n{number}")
+        assert run.lines() <= 60
+        run.journal.close()
+        later = next_run(folder)
+
+        assert (later.found.keys(), later.done) == ({"open", "done", "last"}, {})
+        assert [later.records[name].timeout for name in ("open", "done", "last")] == [9.0, 9.0, 30.0]
+
     def test_files_that_somebody_deletes_are_written_anew(self, folder: Path, run: Run) -> None:
         """All that is open is in the next, as soon as anything ends."""
         run.accept("a", "b", "c")

@@ -91,6 +91,8 @@ class TestOrder:
                 name: sum(item.lane == name for item in model) for name in BOUNDS
             }
             assert all(made.held == held[name] for name, made in lanes.lanes.items())
+            for made in lanes.lanes.values():  # it knows how much of what it has is there in name only
+                assert made._stale == sum(map(len, made.levels)) - made.depth
             assert len(lanes) == len(model)
         taken_at_last = [take(lanes) for _ in range(len(lanes))]
         for name in BOUNDS:

@@ -139,6 +139,14 @@ class TestGradientLimiter:
 
         assert limiter._limit == pytest.approx(18 + 0.5 * (18 * usual / 0.2 + 18**0.5 - 18))
 
+    def test_a_step_is_never_to_less_than_half(self) -> None:
+        """However long one attempt took."""
+        limiter = GradientLimiter(start=100, smoothing=1.0)
+        limiter.sample(0.001, 1, failed=False)
+        limiter.sample(1000.0, 100, failed=False)
+
+        assert limiter._limit == pytest.approx(100 * 0.5 + 10)
+
     @pytest.mark.parametrize(
         ("fields", "problem"),
         [

@@ -222,6 +222,22 @@ class TestWait:
         assert m.letters == []
         assert left(tmp_path) == ["sift"]
 
+    async def test_a_wait_that_ends_after_the_queue_has_stopped_ends_nothing(self, tmp_path: Path) -> None:
+        """The time for the plugin may be over while other parts of the host still stop."""
+        leave(tmp_path, ActionEnvelope(Sift(), trace_id="sift"))
+        m = Mill(tmp_path, FakeClock(), 1, 100)
+        async with anyio.create_task_group() as group:
+            async with m.queue.running(lambda: 0.0):
+                m.resumption.begin(m.journal.open())
+                group.start_soon(m.resumption.run)
+                await m.clock.advance(1.0)
+            await m.clock.advance(m.bus.default_timeout)
+        m.dlq.close()
+        m.journal.close()
+
+        assert m.letters == []
+        assert left(tmp_path) == ["sift"]
+
     async def test_many_that_come_up_at_once_let_others_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

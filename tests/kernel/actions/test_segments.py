@@ -299,6 +299,17 @@ class TestDisk:
         assert [record for record in read(tmp_path) if record] == [b"one", b"three", b"four"]
         assert segment.size == len(segment.path.read_bytes())
 
+    def test_a_part_that_cannot_be_taken_back_is_left_behind_with_its_file(self, log: Segments, disk: Disk) -> None:
+        """The next file begins with a record."""
+        disk.takes(6)
+        disk.refuses("ftruncate")
+        with pytest.raises(DataFileError, match="only a part"):
+            log.append(b"one")
+        disk.mend()
+        log.begin()
+
+        assert log.append(b"two").path.read_bytes() == line(b"two")
+
     def test_a_disk_that_takes_nothing_is_said(self, tmp_path: Path, log: Segments, disk: Disk) -> None:
         """With the folder and the system's word; nothing has changed."""
         segment = log.append(b"one")

@@ -487,6 +487,9 @@ class TestOverrun:
                 y.put(str(number))
             await y.rest()
             assert len(y.inside) == 2
+            y.workers.resize(4)
+            await y.rest()
+            assert len(y.inside) == 4
             y.gate.set()
 
     async def test_a_handler_that_ends_in_time_for_the_grace_is_no_overrun(self) -> None:
@@ -519,6 +522,7 @@ class TestOverrun:
             for name, timeout in (("late", 30.0), ("soon", 5.0), ("later", 60.0)):
                 y.plan[name] = work_on
                 y.put(name, timeout=timeout)
+            y.agenda.look_by(5.5)  # for somebody else's sake
             for seconds, count in ((5.9, 0), (0.1, 1), (24.9, 1), (0.1, 2), (29.9, 2), (0.1, 3)):
                 await y.clock.advance(seconds)
                 assert len(y.overruns) == count, y.clock.monotonic()
