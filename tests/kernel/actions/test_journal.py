@@ -126,6 +126,7 @@ def run(folder: Path) -> Generator[Run]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files be short, and little that nobody needs pile up."""
     monkeypatch.setattr(journal_module, "SPARE", 20)
+    monkeypatch.setattr(journal_module, "TOGETHER", 3)
     monkeypatch.setattr(segments_module, "SEGMENT_BYTES", 500)
 
 
@@ -973,6 +974,7 @@ class TestModel:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(segments_module, "SEGMENT_BYTES", size)
             patch.setattr(journal_module, "SPARE", spare)
+            patch.setattr(journal_module, "TOGETHER", 2)
             model = Model(tmp_path_factory.mktemp("journal"))
             for step, pick in steps:
                 model.step(step, pick)

@@ -171,6 +171,40 @@ class TestKept:
         assert keys.find(("keys.plant", "runs"), Plant()) is not None
 
 
+class TestForgotten:
+    async def test_whoever_wants_to_know_is_told_which_work_is_known_no_more(
+        self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once each, when its window is over or it has made room, as soon as there is anything to do with keys."""
+        monkeypatch.setattr(keys_module, "MOST", 2)
+        told: list[str] = []
+        keys = Keys(clock, told.append)
+        for number, seconds in enumerate((10.0, 20.0)):
+            keys.keep(("keys.plant", str(number)), done(str(number)), clock.time() + seconds)
+        assert told == []
+        await clock.advance(10.0)
+        keys.keep(("keys.plant", "2"), done("2"), clock.time() + 50.0)
+        assert told == ["0"]
+        keys.keep(("keys.plant", "3"), done("3"), clock.time() + 50.0)
+        assert told == ["0", "1"]
+        await clock.advance(50.0)
+        keys.find(KEY, Plant())
+        keys.find(KEY, Plant())
+
+        assert told == ["0", "1", "2", "3"]
+        assert len(keys) == 0
+
+    def test_work_that_is_dead_was_never_known(self, clock: FakeClock) -> None:
+        """There is nothing to forget."""
+        told: list[str] = []
+        keys = Keys(clock, told.append)
+        first = handle()
+        keys.hold(KEY, first)
+        keys.release(KEY, first)
+
+        assert told == []
+
+
 class TestEarlierRuns:
     """What an earlier run has done is known by its record alone."""
 
