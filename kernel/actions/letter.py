@@ -39,6 +39,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     causation_id: str = ""
     idempotency_key: str = ""
     idempotency_window: float = DAY
+    enqueued: float = 0.0
 
     def envelope(self, request_type: type[Request[Any]]) -> ActionEnvelope:
         """Return an envelope to send the action again: a new one, with all its attempts and no deadline.
@@ -105,6 +106,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
             causation_id=_as_text(action.causation_id),
             idempotency_key=_as_text(action.idempotency_key),
             idempotency_window=action.idempotency_window,
+            enqueued=action.enqueued,
         )
 
 

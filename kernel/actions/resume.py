@@ -15,12 +15,16 @@ AT_ONCE = 500
 
 
 def without_buried(journal: Journal, dlq: DeadLetterQueue, unfinished: Unfinished) -> Unfinished:
-    """Leave out, and finish, the actions whose dead letters are on disk: the host died between letter and journal."""
+    """Leave out, and finish, the actions whose dead letters are on disk: the host died between letter and journal.
+
+    A letter of an earlier submission of the same envelope, which may be dated later if the clock was set back, is
+    known by the time of its admission.
+    """
     accepted = {record.trace_id: record.enqueued for record, _ in unfinished.actions}
     if not accepted:
         return unfinished
     letters = dlq.items(limit=len(accepted), trace_ids=accepted, since=min(accepted.values()))
-    buried = {letter.trace_id for letter in letters if letter.ts >= accepted[letter.trace_id] > 0}
+    buried = {letter.trace_id for letter in letters if letter.enqueued == accepted[letter.trace_id] > 0}
     for trace_id in buried:
         journal.finish(trace_id)
     actions = [(record, attempts) for record, attempts in unfinished.actions if record.trace_id not in buried]

@@ -67,7 +67,7 @@ class TestRotation:
         """Their names sort by age; what leaves is counted and said, and all that stays is read as one."""
         files = make(files=3)
         for i in range(12):
-            add(files, letter(f"t{i}", size=90))
+            add(files, letter(f"t{i}", size=70))
 
         assert on_disk(path.parent) == ["kernel_dlq.00000004.jsonl", "kernel_dlq.00000005.jsonl", "kernel_dlq.jsonl"]
         assert names(files) == ["t11", "t10", "t9", "t8", "t7", "t6"]
@@ -89,7 +89,7 @@ class TestRotation:
         path.with_name("kernel_dlq.7.jsonl").write_text("not ours")
         files = make()
         for i in range(5):
-            add(files, letter(f"t{i}", size=90))
+            add(files, letter(f"t{i}", size=70))
 
         assert "kernel_dlq.100000000.jsonl" in on_disk(path.parent)
         assert names(files) == ["t4", "t3", "t2", "t1", "t0", "old"]

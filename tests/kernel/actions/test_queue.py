@@ -1213,6 +1213,21 @@ class TestDisk:
         journal.close()
         assert len(Journal(tmp_path, g.clock, sync=False).open().actions) == 1
 
+    async def test_an_action_that_was_dead_once_is_lost_as_the_clock_was_set_back(self, tmp_path: Path) -> None:
+        """The letter of an earlier submission, though dated later than the acceptance of this one, is not its end."""
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.extend([failing(Reject("no")), failing(RetryLater(60.0))])
+            dead = await g.queue.submit(Water())
+            await g.rest()
+            g.clock.set_time(g.clock.time() - 3600.0)
+            again = await g.queue.submit_envelope(dead.envelope)
+            await g.rest()
+            assert (again.status, again.trace_id) == ("waiting", dead.trace_id)
+        journal, dlq = Journal(tmp_path, g.clock, sync=False), DeadLetterQueue(tmp_path / "dlq.jsonl")
+
+        assert len(without_buried(journal, dlq, journal.open()).actions) == 1
+        journal.close()
+
     async def test_a_dead_action_stays_in_the_journal_until_its_letter_is_on_disk(self, tmp_path: Path) -> None:
         """Between the two it is never in neither."""
         async with garden(folder=tmp_path, durable=True) as g:
