@@ -21,6 +21,7 @@ from aetherra.kernel.actions.agenda import Agenda
 from aetherra.kernel.actions.dispatch import Dead, Retry
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.lanes import Lanes
+from aetherra.kernel.actions.limiter import GradientLimiter
 from aetherra.kernel.actions.tally import Tally
 from aetherra.kernel.actions.workers import Workers
 from aetherra.kernel.testing import FakeClock
@@ -60,6 +61,7 @@ class Yard:
         self.done: list[str] = []
         self.concluded: list[tuple[str, Retry | Dead, bool]] = []
         self.expired: list[str] = []
+        self.failed: list[tuple[str, Exception]] = []
         self.parked: list[str] = []
         self.overruns: list[tuple[str, float, float, str]] = []
         self.ended: list[tuple[str, Any, Retry | Dead | None]] = []
@@ -107,6 +109,9 @@ class Yard:
         self.concluded.append((action.trace_id, outcome, last))
         action.tally.running -= 1
         action.settle(error=outcome.error)
+
+    def fail(self, action: Action, error: Exception) -> None:
+        self.failed.append((action.trace_id, error))
 
     def overrun(self, action: Action, seconds: float, limit: float, stack: str) -> None:
         self.overruns.append((action.trace_id, seconds, limit, stack))
@@ -282,6 +287,49 @@ class TestRun:
             assert found[2] is not one
             assert one.call is None
             assert current_call() is None
+
+
+class BrokenLimiter(GradientLimiter):
+    """One that raises, which it must not."""
+
+    def sample(self, seconds: float, running: int, *, failed: bool) -> None:
+        raise ZeroDivisionError("a fault of its own")
+
+
+class TestFaults:
+    """What goes wrong in the host itself ends no worker."""
+
+    async def test_the_action_that_it_stopped_is_the_foremans(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is told of with the error, and the worker goes on with the next."""
+        async with yard() as y:
+            y.gate.set()
+            fault, done = OSError("no such disk"), list[str]()
+
+            def note(action: Action, reply: Any) -> None:
+                done.append(action.trace_id)
+                if action.trace_id == "a":
+                    raise fault
+
+            y.note_done = note  # type: ignore[method-assign]
+            tasks = len(anyio.get_running_tasks())
+            y.put("a", idempotency_key="1")
+            following = y.put("b", idempotency_key="2")
+            assert await following.wait() == Laid("b")
+
+            assert (done, y.failed) == (["a", "b"], [("a", fault)])
+            assert "a fault of the host" in caplog.text
+            assert len(anyio.get_running_tasks()) == tasks
+
+    async def test_an_action_that_had_ended_by_then_is_left_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Its submitter has been told already."""
+        async with yard(1, BrokenLimiter()) as y:
+            y.gate.set()
+            first, second = y.put("a"), y.put("b")
+            assert [await first.wait(), await second.wait()] == [Laid("a"), Laid("b")]
+            await y.rest()
+
+            assert y.failed == []
+            assert caplog.text.count("a fault of the host") == 2
 
 
 class TestSize:
