@@ -176,7 +176,6 @@ class TestForgotten:
         self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Once each, when its window is over or it has made room, as soon as there is anything to do with keys."""
-        monkeypatch.setattr(keys_module, "MOST", 2)
         told: list[str] = []
         keys = Keys(clock, told.append)
         for number, seconds in enumerate((10.0, 20.0)):
@@ -185,6 +184,7 @@ class TestForgotten:
         await clock.advance(10.0)
         keys.keep(("keys.plant", "2"), done("2"), clock.time() + 50.0)
         assert told == ["0"]
+        monkeypatch.setattr(keys_module, "MOST", 2)
         keys.keep(("keys.plant", "3"), done("3"), clock.time() + 50.0)
         assert told == ["0", "1"]
         await clock.advance(50.0)
