@@ -111,6 +111,7 @@ class Course:
         self._lingering: dict[str, Action] = {}
         self._waits: dict[str, float] = {}
         self._unburied: dict[str, Action] = {}
+        self._left: dict[str, tuple[ActionEnvelope, int]] = {}  # to the journal, for the next start
 
     def tally(self, action_type: str, priority: ActionPriority) -> Tally[Action]:
         """Return where actions of a type and a lane are counted."""
@@ -137,6 +138,8 @@ class Course:
 
     def recall(self, trace_id: str) -> tuple[ActionEnvelope, int] | None:
         """Tell the journal of an action that it has to keep: its envelope and its attempts."""
+        if trace_id in self._left:
+            return self._left[trace_id]
         action = self.known(trace_id) or self._unburied.get(trace_id)
         return None if action is None else (action.envelope, action.attempts)
 
@@ -165,6 +168,7 @@ class Course:
             log.warning("action %s (%r) was still running", action.trace_id, action.tally.action_type)
             own_fault = action.is_fatal or action.trace_id in self._lingering
             if self._journal is not None and not own_fault:
+                self._left[action.trace_id] = (action.envelope, action.attempts - 1)
                 self._journal.begin(action.trace_id, action.attempts - 1)
             self._end_unfinished(action)
         self._note_finished(self._dlq.flush(wait=1.0))
@@ -178,6 +182,7 @@ class Course:
         if self._journal is None:
             self._die(action, "shutdown", cancellation(envelope, "the host stopped; it is dead-lettered"))
             return
+        self._left.setdefault(action.trace_id, (envelope, action.attempts))
         self._remove(action)
         why = "the host stopped; it is in the journal for the next start"
         action.settle(error=cancellation(envelope, why))

@@ -36,6 +36,7 @@ from aetherra.kernel import (
     RetryPolicy,
 )
 from aetherra.kernel.actions import course, segments
+from aetherra.kernel.actions import journal as journal_module
 from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.journal import Journal
 from aetherra.kernel.actions.queue import ActionQueue
@@ -1047,6 +1048,29 @@ class TestStop:
             assert g.queue.statistics().oldest_age == 60.0
             await g.clock.advance(5.0)
             assert g.queue.statistics().oldest_age == 65.0
+
+    @pytest.mark.parametrize("others", [0, 1])
+    async def test_the_attempts_of_what_is_left_are_forgotten_as_the_journal_moves_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+    ) -> None:
+        """The stop's own records may begin another file; what moves there has its attempts of this run, less one."""
+        monkeypatch.setattr(segments, "SEGMENT_BYTES", 1)
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.extend([failing(RetryLater(100.0))] * others)
+            for _ in range(others):
+                await g.queue.submit(Water("waiting"), retry=RetryPolicy(5))
+            await g.rest()
+        async with garden(folder=tmp_path, durable=True) as g:
+            g.plan.extend([failing(RetryLater(100.0))] * others)
+            await g.rest()
+            g.plan.append(anyio.sleep_forever)
+            await g.queue.submit(Water("running"), retry=RetryPolicy(5))
+            await g.rest()
+            monkeypatch.setattr(journal_module, "SPARE", -100)  # so that what is oldest moves at once
+
+        actions = Journal(tmp_path, FakeClock(), sync=False).open().actions
+        left = {record.params["zone"]: attempts for record, attempts in actions}
+        assert left == {"running": 0, **dict.fromkeys(["waiting"] * others, 2)}
 
     async def test_an_attempt_that_fails_during_the_stop_counts(self, tmp_path: Path) -> None:
         """Only one that the stop itself cuts off does not."""
