@@ -228,6 +228,9 @@ class Model:
 
     def outdate(self) -> None:
         self.outdated.update(number for number, (_, until) in self.disk.keys.items() if until <= self.wall)
+        for known, until in self.keys.values():
+            if until <= self.now:
+                self.outdated.add(known if isinstance(known, int) else known.order.number)
 
     @property
     def wall(self) -> float:
@@ -298,6 +301,7 @@ class Model:
         if not order.key or key not in self.keys:
             return None
         known, until = self.keys[key]
+        self.outdate()
         if until <= self.now:
             del self.keys[key]
             return None
@@ -309,6 +313,7 @@ class Model:
             del self.keys[act.key]
 
     def key_count(self) -> int:
+        self.outdate()
         return sum(until > self.now for _, until in self.keys.values())
 
     # Admission
@@ -365,6 +370,7 @@ class Model:
     def accept(self, order: Order, deadline: float) -> Act:
         self.disk.journal[order.number] = (order, 0)
         self.disk.keys.pop(order.number, None)
+        self.outdated.discard(order.number)
         return self.take_in(Act(order, self.now, deadline))
 
     def take_in(self, act: Act) -> Act:
