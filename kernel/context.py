@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
 import anyio
 
@@ -28,6 +29,7 @@ from aetherra.registry import (
 )
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 ReplyT = TypeVar("ReplyT")
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -162,6 +164,49 @@ class PluginContext(Caller):
     def defer(self, callback: Callable[[], object]) -> None:
         """Call a plain function when the plugin ends, in its turn among what was entered."""
         self._generation.resources.defer(callback)
+
+    def add_log_handler(self, handler: logging.Handler, logger: str = "") -> None:
+        """Add a handler to a logger, the root one by default, until the plugin ends; then it is flushed and closed.
+
+        Raises:
+            ValueError: That logger has it already.
+        """
+        target, name = logging.getLogger(logger), f"log handler {handler!r} of logger {logger or 'root'!r}"
+        if handler in target.handlers:
+            raise ValueError(f"{name} is there already")
+
+        def take_off() -> None:
+            target.removeHandler(handler)
+            try:
+                handler.flush()
+            finally:
+                handler.close()
+
+        self._generation.resources.defer(take_off, name)
+        target.addHandler(handler)
+
+    def temporary_folder(self) -> Path:
+        """Make a folder under the system's temporary folder, for the plugin alone and gone with all in it at its end.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        return self._generation.resources.temporary_folder(f"aetherra-{self.name}-{self.identity.generation}-")
+
+    def start_thread(self, function: Callable[[threading.Event, *Ts], object], *args: *Ts, name: str = "") -> None:
+        """Run a plain function in a thread until the plugin ends, on the way to which ``stop`` is set.
+
+        The end waits for it, within ``stop_timeout``; a thread that does not return is named in the log with where it
+        is, and left behind. One that raises is logged and makes the plugin degraded.
+
+        Args:
+            function: Called as ``function(stop, *args)``. It should look at ``stop.is_set()`` often, or wait by
+                ``stop.wait(seconds)``.
+            *args: The rest of its arguments.
+            name: What logs call the thread; default is the function's.
+        """
+        called = name or str(getattr(function, "__qualname__", None) or repr(function))
+        self._generation.resources.start_thread(function, *args, name=f"{self.name}: {called}")
 
     async def run_sync(self, function: Callable[..., T], *args: Any) -> T:
         """Run a plain function in a worker thread and wait for it, also when cancelled: a thread cannot be stopped.

@@ -1,18 +1,34 @@
-"""The resources of one generation: each entered and left by a task of its own, last in first out."""
+"""The resources of one generation: each entered and left by a task or thread of its own, last in first out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
+from aetherra.kernel.background import BackgroundThread
 from aetherra.kernel.stacks import coroutine_stack
+from aetherra.kernel.tempfolder import TemporaryFolder
 from aetherra.registry.errors import is_signal
 
 T = TypeVar("T")
+
+
+class _Held(Protocol):
+    """What is left in its turn, which may take time."""
+
+    left: anyio.Event
+
+    def leave(self, *, hurry: bool) -> None:
+        """Begin to leave it; ``left`` is set when that is done, and in a hurry soon."""
+
+    def stack(self) -> str:
+        """Return where it waits, as text."""
+        ...
 
 
 class ResourceOwner:
@@ -29,7 +45,7 @@ class ResourceOwner:
     def __init__(self, group: TaskGroup, report: Callable[[str, BaseException], None]) -> None:
         self._group = group
         self._report = report
-        self._held: list[_Resource[Any] | Callable[[], object]] = []
+        self._held: list[_Held | _Callback] = []
         self._closed = False
 
     async def enter(self, manager: AbstractAsyncContextManager[T] | AbstractContextManager[T]) -> T:
@@ -52,16 +68,39 @@ class ResourceOwner:
         try:
             await resource.run()
         finally:
-            self._held.remove(resource)
+            self._drop(resource)
 
-    def defer(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` at the end, in its turn."""
-        self._hold(callback)
+    def defer(self, callback: Callable[[], object], name: str = "") -> None:
+        """Call ``callback`` at the end, in its turn; ``name`` is what its faults are reported under."""
+        self._hold(_Callback(callback, name or f"deferred {getattr(callback, '__qualname__', repr(callback))}"))
 
-    def _hold(self, thing: _Resource[Any] | Callable[[], object]) -> None:
+    def start_thread(self, function: Callable[..., object], *args: Any, name: str) -> None:
+        """Run a function in a daemon thread, with an event before ``args`` that is set when it is to end."""
+        self._check_open()
+        self._hold(BackgroundThread(function, args, name=name, report=self._report, ended=self._drop))
+
+    def temporary_folder(self, prefix: str) -> Path:
+        """Make a folder that is removed at the end, in its turn.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._check_open()
+        folder = TemporaryFolder(prefix, self._report)
+        self._hold(folder)
+        return folder.path
+
+    def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("the plugin is stopping: it can take nothing more")
+
+    def _hold(self, thing: _Held | _Callback) -> None:
+        self._check_open()
         self._held.append(thing)
+
+    def _drop(self, thing: _Held) -> None:
+        if thing in self._held:
+            self._held.remove(thing)
 
     async def close(self, *, hurry: bool = False) -> None:
         """Leave all that was entered, last in first out; what is still being entered is cancelled.
@@ -74,31 +113,39 @@ class ResourceOwner:
         self._closed = True
         while self._held:
             last = self._held[-1]
-            if isinstance(last, _Resource):
-                last.leave(hurry=hurry)
-                await last.left.wait()
-            else:
+            if isinstance(last, _Callback):
                 self._held.pop()
                 self._call(last)
+            else:
+                last.leave(hurry=hurry)
+                await last.left.wait()
+                self._drop(last)
 
-    def _call(self, callback: Callable[[], object]) -> None:
+    def _call(self, callback: _Callback) -> None:
         try:
-            callback()
+            callback.function()
         except BaseException as exc:
             if is_signal(exc):
                 raise
-            self._report(f"deferred {getattr(callback, '__qualname__', repr(callback))}", exc)
+            self._report(callback.name, exc)
 
     def abort(self) -> None:
         """Cancel all that is left, at once."""
-        for resource in self._held:
-            if isinstance(resource, _Resource):
-                resource.leave(hurry=True)
+        for held in list(self._held):
+            if not isinstance(held, _Callback):
+                held.leave(hurry=True)
 
     def stack(self) -> str:
         """Return where that waits which is being left, as text."""
         last = self._held[-1] if self._held else None
-        return last.stack() if isinstance(last, _Resource) else ""
+        return "" if last is None or isinstance(last, _Callback) else last.stack()
+
+
+class _Callback(NamedTuple):
+    """A plain function to be called, and what it is called in reports."""
+
+    function: Callable[[], object]
+    name: str
 
 
 class _Resource(Generic[T]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from pathlib import Path
 
 import anyio
@@ -155,3 +157,100 @@ class TestResources:
                 ctx.defer(lambda: None)
             with pytest.raises(RuntimeError, match="can take nothing more"):
                 await ctx.enter(anyio.create_task_group())
+
+    async def test_a_log_handler_outlives_its_plugin(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is on its logger, the root by default, until the plugin ends, and then flushed and closed."""
+        done: list[str] = []
+
+        class Noting(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                done.append(record.getMessage())
+
+            def flush(self) -> None:
+                done.append("flush")
+
+            def close(self) -> None:
+                done.append("close")
+                super().close()
+
+        handler = Noting()
+
+        class Listener(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                ctx.add_log_handler(handler, "context_test")
+                with pytest.raises(ValueError, match="logger 'context_test' is there already"):
+                    ctx.add_log_handler(handler, "context_test")
+                ctx.add_log_handler(logging.NullHandler())
+
+        on_root = list(logging.root.handlers)
+        async with run_plugin(Listener) as kernel:
+            assert len(logging.root.handlers) == len(on_root) + 1
+            logging.getLogger("context_test").warning("heard")
+            await kernel.remove_plugin("listener")
+            logging.getLogger("context_test").warning("unheard")
+        assert done == ["heard", "flush", "close"]
+        assert logging.root.handlers == on_root
+        assert handler not in logging.getLogger("context_test").handlers
+
+    async def test_threads_and_folders_outlive_their_plugin(self) -> None:
+        """A thread is told to end and the folder removed after it; both carry the plugin's name."""
+        seen: list[tuple[str, bool]] = []
+        folders: list[Path] = []
+
+        class Worker(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                folders.append(ctx.temporary_folder())
+                ctx.start_thread(self.work, folders[0], name="writing")
+
+            def work(self, stop: threading.Event, folder: Path) -> None:
+                stop.wait(10.0)
+                seen.append((threading.current_thread().name, folder.is_dir()))
+
+        async with run_plugin(Worker) as kernel:
+            await kernel.remove_plugin("worker")
+            assert seen == [("worker: writing", True)]
+            assert folders[0].name.startswith("aetherra-worker-1-")
+            assert not folders[0].exists()
+
+    async def test_a_thread_fails_unseen(self) -> None:
+        """What it raises makes the plugin degraded, as in a task."""
+
+        class Worker(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                ctx.start_thread(self.work)
+
+            def work(self, _: threading.Event) -> None:
+                raise ValueError("no ink")
+
+        async with run_plugin(Worker) as kernel:
+            with anyio.fail_after(10):
+                while (info := kernel.registry.list()[-1]).status is ServiceStatus.HEALTHY:  # noqa: ASYNC110
+                    await anyio.sleep(0.001)  # what a thread brings about has no event
+            assert info.name == "worker"
+            assert info.status is ServiceStatus.DEGRADED
+            assert "Worker.work'" in info.reason
+            assert "no ink" in info.reason
+
+    async def test_a_thread_that_does_not_end_is_not_named(self, caplog: pytest.LogCaptureFixture) -> None:
+        """After ``stop_timeout`` the log has its name and its line, and the plugin's end goes on without it."""
+        release = threading.Event()
+        left: list[bool] = []
+
+        class Worker(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                ctx.defer(lambda: left.append(True))
+                ctx.start_thread(self.work)
+
+            def work(self, _: threading.Event) -> None:
+                release.wait(60.0)
+
+        clock = FakeClock()
+        try:
+            async with run_plugin(Worker, clock=clock) as kernel, anyio.create_task_group() as group:
+                group.start_soon(kernel.remove_plugin, "worker")
+                await clock.advance(30.0)
+            assert left == [True]
+            assert "release.wait(60.0)" in caplog.text
+            assert "Worker.work'" in caplog.text
+        finally:
+            release.set()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import stat
+import tempfile
+import threading
+import weakref
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -246,3 +252,140 @@ class TestHanging:
             await owner.enter(log.note("b"))
             owner.abort()
         assert sorted(log.lines) == ["enter a", "enter b", "leave a", "leave b"]
+
+
+class TestThreads:
+    async def test_a_thread_does_not_end_in_its_turn(self) -> None:
+        """It is told to end and awaited after what was taken later, and before what was taken earlier."""
+        log = Log()
+
+        def work(stop: threading.Event, name: str) -> None:
+            stop.wait(10.0)
+            log.lines.append(f"{name} ended")
+
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            await owner.enter(log.note("below"))
+            owner.start_thread(work, "thread", name="worker")
+            owner.defer(lambda: log.lines.append("above"))
+            await owner.close()
+        assert log.lines == ["enter below", "above", "thread ended", "leave below"]
+        assert log.faults == []
+
+    async def test_a_thread_that_raises_is_silent(self) -> None:
+        """What it raises, ``SystemExit`` too, is reported under the thread's name."""
+        log = Log()
+
+        def leave(_: threading.Event) -> None:
+            raise SystemExit(3)
+
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            owner.start_thread(leave, name="worker")
+            with anyio.fail_after(10):
+                await log.reported.wait()
+            await owner.close()
+        ((what, fault),) = log.faults
+        assert what == "thread 'worker'"
+        assert isinstance(fault, SystemExit)
+
+    async def test_a_thread_that_has_ended_is_kept(self) -> None:
+        """One that ended by itself is held no more, nor are its arguments."""
+        log = Log()
+
+        class Argument:
+            pass
+
+        argument = Argument()
+        ghost = weakref.ref(argument)
+
+        def work(_: threading.Event, argument: Argument) -> None:
+            raise ValueError(argument)
+
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            owner.start_thread(work, argument, name="worker")
+            del argument
+            with anyio.fail_after(10):
+                await log.reported.wait()
+            log.faults.clear()
+            with anyio.fail_after(10):
+                while ghost() is not None:  # the thread's last frame goes when it likes
+                    gc.collect()
+                    await anyio.sleep(0.001)
+            await owner.close()
+
+    async def test_a_thread_that_does_not_end_holds_up_the_rest(self) -> None:
+        """In a hurry it is given up, the rest is left, and its stack tells where it is."""
+        log = Log()
+        release = threading.Event()
+
+        def hang(_: threading.Event) -> None:
+            release.wait(30.0)
+
+        try:
+            async with anyio.create_task_group() as group:
+                owner = ResourceOwner(group, log.report)
+                await owner.enter(log.note("below"))
+                owner.start_thread(hang, name="worker")
+                with anyio.move_on_after(0.01) as scope:
+                    await owner.close()
+                assert scope.cancelled_caught
+                assert "'worker'" in owner.stack()
+                assert "release.wait(30.0)" in owner.stack()
+                await owner.close(hurry=True)
+            assert log.lines == ["enter below", "leave below"]
+        finally:
+            release.set()
+
+
+def late_folders() -> set[Path]:
+    """What a folder made too late would be among."""
+    return set(Path(tempfile.gettempdir()).glob("aetherra-late-*"))
+
+
+class TestTemporaryFolders:
+    async def test_a_temporary_folder_stays(self) -> None:
+        """It is private, empty, there at once, and gone with all in it at the end."""
+        log = Log()
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            first, second = owner.temporary_folder("aetherra-test-"), owner.temporary_folder("aetherra-test-")
+            assert first != second
+            assert first.name.startswith("aetherra-test-")
+            assert stat.S_IMODE(first.stat().st_mode) == 0o700
+            (first / "a" / "b").mkdir(parents=True)
+            (first / "a" / "b" / "file").write_text("x")
+            (first / "a").chmod(0o500)
+            await owner.close()
+            assert not first.exists()
+            assert not second.exists()
+        assert log.faults == []
+
+    async def test_a_folder_that_cannot_be_removed_is_not_told_of(self) -> None:
+        """The report has the path and what the system said."""
+        log = Log()
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            folder = owner.temporary_folder("aetherra-test-")
+            folder.rmdir()
+            folder.write_text("somebody else's")
+            await owner.close()
+        folder.unlink()
+        ((what, fault),) = log.faults
+        assert what == f"removing the temporary folder {folder}"
+        assert isinstance(fault, NotADirectoryError)
+
+    async def test_what_ended_takes_more(self) -> None:
+        """After the end no folder is made and no thread started."""
+        log = Log()
+        async with anyio.create_task_group() as group:
+            owner = ResourceOwner(group, log.report)
+            await owner.close()
+            threads, folders = threading.active_count(), late_folders()
+            with pytest.raises(RuntimeError, match="stopping"):
+                owner.start_thread(print, name="late")
+            with pytest.raises(RuntimeError, match="stopping"):
+                owner.temporary_folder("aetherra-late-")
+            assert threading.active_count() == threads
+            assert late_folders() == folders
