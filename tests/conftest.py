@@ -1,11 +1,40 @@
-"""Fixtures for all tests: every async test runs on asyncio and on trio."""
+"""Fixtures for all tests: every async test runs on asyncio and on trio, and leaves no thread that the end would wait for."""
 
 from __future__ import annotations
 
+import faulthandler
+import sys
+import threading
+from collections.abc import Iterator
+
 import pytest
+
+from aetherra.kernel.stacks import stack_text, thread_stack
+
+PATIENCE = 20.0  # seconds that a thread has to end after its test
+EXIT_LIMIT = 60.0  # seconds that the interpreter has to end after the last test
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that a test runs on."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def every_thread_ends() -> Iterator[None]:
+    """Say which test leaves a thread behind that would keep the process from ending, and where that thread is."""
+    before = set(threading.enumerate())
+    yield
+    for thread in threading.enumerate():
+        if thread in before or thread.daemon:
+            continue
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            frames, _ = thread_stack(thread.ident or 0)
+            pytest.fail(f"{thread.name} is left behind, at:\n{stack_text(frames)}")
+
+
+def pytest_unconfigure() -> None:
+    """Have an end that hangs say where, and fail."""
+    faulthandler.dump_traceback_later(EXIT_LIMIT, exit=True, file=sys.__stderr__)

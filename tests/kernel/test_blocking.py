@@ -193,7 +193,10 @@ class TestLife:
             host()
 
         assert caught.value is error
-        assert {thread for thread in threading.enumerate() if "WorkerThread" not in repr(thread)} <= threads
+        for thread in set(threading.enumerate()) - threads:
+            if "WorkerThread" not in repr(thread):
+                thread.join(20)
+                assert not thread.is_alive(), f"{thread} goes on"
         with pytest.raises(RuntimeError, match="portal is not running"):
             kept[0].plugins()
 
