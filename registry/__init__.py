@@ -53,6 +53,7 @@ from aetherra.registry.services import (
     ServiceStatusChanged,
     ServiceUnregistered,
 )
+from aetherra.registry.split import Figures, Split, SplitKeyError
 from aetherra.registry.subscription import Letter, Subscription
 from aetherra.registry.topics import Topics, TopicStatistics
 
@@ -71,6 +72,7 @@ __all__ = [
     "CapabilityError",
     "Clock",
     "EventTimeoutError",
+    "Figures",
     "Gate",
     "HandlerBusyError",
     "HandlerError",
@@ -114,6 +116,8 @@ __all__ = [
     "ServiceStoppingError",
     "ServiceUnavailableError",
     "ServiceUnregistered",
+    "Split",
+    "SplitKeyError",
     "Subscription",
     "SystemClock",
     "Timer",

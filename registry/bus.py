@@ -32,6 +32,7 @@ from aetherra.registry.messages import Message, Request
 from aetherra.registry.observer import Observer
 from aetherra.registry.route import Route, RouteStatistics
 from aetherra.registry.routing import Absence, Routing
+from aetherra.registry.split import Split
 from aetherra.registry.subscription import Subscription
 from aetherra.registry.topics import Topics, TopicStatistics
 
@@ -178,6 +179,14 @@ class Bus:
         """Answer these no more; ``reason`` is told to whoever calls their tags later."""
         self.routing.remove(routes, reason=reason)
 
+    def split(self, split: Split) -> None:
+        """Have calls go to one side of a split or the other; see ``Routing.split``."""
+        self.routing.split(split)
+
+    def unsplit(self, split: Split) -> None:
+        """Have all calls go to the control's side; see ``Routing.unsplit``."""
+        self.routing.unsplit(split)
+
     def say_absent(self, tags: Iterable[str], absence: Absence | None) -> None:
         """Say why tags are not answered, while nobody does; see ``Routing.say_absent``."""
         self.routing.say_absent(tags, absence)
@@ -209,7 +218,9 @@ class Bus:
 
     def line(self, route: Route, request_type: type[Request[Any]], caller: Identity) -> CallLine:
         """Return the line of a caller's class of request to a route, as things are now."""
-        return CallLine(route, request_type, caller, observed=self.observer is not None, slow=self.slow_call)
+        observed, split = self.observer is not None, self.routing.split_of(route)
+        make = CallLine if split is None else split.fork
+        return make(route, request_type, caller, observed=observed, slow=self.slow_call)
 
     # Insight
 
@@ -249,6 +260,6 @@ class Bus:
             delivered=sum(topic.delivered for topic in topics),
             dropped=self.topics.dropped,
             subscriptions=self.topics.subscriptions,
-            routes=tuple(route.statistics() for route in self.routes()),
+            routes=tuple(route.statistics() for route in [*self.routes(), *self.routing.beside()]),
             topics=topics,
         )

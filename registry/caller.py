@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 
 import msgspec
 
@@ -210,7 +210,7 @@ class Caller:
                 line = self._bus.line(self._open(tag), request_type, self.identity)
                 (self._foreign if line.foreign else self._lines)[request_type] = line
             if line.foreign:
-                return line, adapt(request, (line.route.request_type,))
+                return line.enter(request)
         except Exception as exc:
             self._bus.count_refused(self.identity, tag, exc)
             raise
@@ -275,8 +275,8 @@ class Caller:
         try:
             reply = line.route.check(reply)
             return adapt(reply, line.replies) if line.foreign else reply
-        except (ReplyTypeError, MessageValidationError):
-            line.route.errors += 1
+        except (ReplyTypeError, MessageValidationError) as exc:
+            line.count_error(exc)
             raise
 
     def _fail(self, call: Call, exc: BaseException) -> NoReturn:
@@ -289,16 +289,16 @@ class Caller:
             ended = self._deadlines.leave(call) and fault is None and not isinstance(exc, _WISHES)
         error = exc.__cause__ if isinstance(exc, _RefusedError) else self._error(call, fault, ended=ended)
         elapsed = self._monotonic() - call.started
-        route = call.line.route
+        line = cast("CallLine", call.line)
         if isinstance(exc, _RefusedError) and isinstance(error, Exception):
-            route.calls -= 1  # it never reached the handler
+            line.count_turned_away()
             self._bus.count_refused(self.identity, call.tag, error)
         elif error is not None:
-            route.errors += 1
-            route.durations.append(elapsed)
+            line.count_error(fault if fault is not None and isinstance(error, HandlerError) else error)
+            line.durations.append(elapsed)
         elif call.parent is not None and call.parent.suspension is not None:
             call.parent.suspension.trail = (call.tag, *_trail(call))
-        if elapsed > call.line.slow:
+        if elapsed > line.slow:
             self._bus.call_ended(call, elapsed, error or exc)
         call.task, call.line = None, OVER
         CURRENT.set(call.parent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aetherra.registry.call import Line
 from aetherra.registry.identity import Identity
-from aetherra.registry.messages import Request, message_classes, reply_annotation
+from aetherra.registry.messages import Request, adapt, message_classes, reply_annotation
 
 if TYPE_CHECKING:
     from aetherra.registry.route import Route
@@ -45,3 +45,20 @@ class CallLine(Line):
         self.foreign = request_type is not route.request_type
         self.replies = message_classes(reply_annotation(request_type)) if self.foreign else route.replies
         self.reply: type | None = route.replies[0] if len(route.replies) == 1 and not self.foreign else None
+
+    def enter(self, request: Request[Any]) -> tuple[CallLine, Request[Any]]:
+        """Return the line that a foreign request goes by, and the request as the handler there takes it.
+
+        Raises:
+            MessageValidationError: Its class has other fields.
+        """
+        return self, adapt(request, (self.route.request_type,))
+
+    def count_error(self, cause: BaseException) -> None:
+        """Count a call that had no reply, for what the handler raised, or what became of the call instead."""
+        del cause
+        self.route.errors += 1
+
+    def count_turned_away(self) -> None:
+        """Count a call no more that never reached the handler."""
+        self.route.calls -= 1

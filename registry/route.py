@@ -57,7 +57,7 @@ class Route:
         gate: Bounds its concurrency; ``None`` for no bound.
         fallback: Whether it answers only while nobody else does.
 
-    ``inline`` says whether the handler is a plain function.
+    ``inline`` says whether the handler is a plain function, ``is_past`` whether a routing counts it with what is past.
     """
 
     __slots__ = (
@@ -70,6 +70,7 @@ class Route:
         "gate",
         "in_hand",
         "inline",
+        "is_past",
         "leaf",
         "provider",
         "replies",
@@ -102,6 +103,7 @@ class Route:
         self.settle: Callable[[], None] = _nothing
         self.inline = not inspect.iscoroutinefunction(answer)
         self.leaf: bool | None = None
+        self.is_past = False
         self._idle: anyio.Event | None = None
 
     def is_leaf(self) -> bool:

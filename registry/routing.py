@@ -16,6 +16,7 @@ from aetherra.registry.errors import (
     ServiceStoppingError,
 )
 from aetherra.registry.route import Route
+from aetherra.registry.split import Split
 
 PARKING_LIMIT = 1000
 """Calls that may wait, per parking, for a plugin that is being swapped."""
@@ -39,6 +40,7 @@ class Routing:
         self._parked: dict[str, list[Parking]] = {}
         self._absent: dict[str, Absence] = {}
         self._retired: list[Route] = []
+        self._splits: dict[Route, Split] = {}
         self._past = [0, 0, 0]
 
     def find(self, tag: str) -> Route:
@@ -88,19 +90,63 @@ class Routing:
             route.settle = self._settle
             self._absent.pop(route.tag, None)
             self._table(route)[route.tag] = route
-            if route in self._retired:
-                self._retired.remove(route)
+            self._bring_back(route)
         self._changed()
 
     def remove(self, routes: Iterable[Route], *, reason: str = "") -> None:
         """Answer these no more; ``reason`` is told to whoever calls their tags later."""
-        for route in routes:
+        gone = list(routes)
+        self._unsplit(split for split in self.splits() if any(split.concerns(route) for route in gone))
+        for route in gone:
             if self._table(route).get(route.tag) is route:
                 del self._table(route)[route.tag]
                 self._absent[route.tag] = partial(ServiceStoppingError, provider=str(route.provider), reason=reason)
                 self._retired.append(route)
         self._let_go()
         self._changed()
+
+    def split(self, split: Split) -> None:
+        """Have calls go to one side of a split or the other, as it says, until a route of either is taken away.
+
+        Raises:
+            NoHandlerError: A control's route answers no more.
+            RouteConflictError: The calls of one are split already.
+        """
+        pairs = list(split.pairs)
+        for pair in pairs:
+            control, candidate = pair.control.route, pair.candidate.route
+            if self._table(control).get(pair.tag) is not control:
+                raise NoHandlerError(pair.tag, reason=f"{control.provider} does not serve")
+            if control in self._splits:
+                raise RouteConflictError(pair.tag, f"{control.provider}, beside a candidate,", str(candidate.provider))
+        for pair in pairs:
+            self._splits[pair.control.route] = split
+            pair.candidate.route.settle = self._settle
+            self._bring_back(pair.candidate.route)
+        self._changed()
+
+    def unsplit(self, split: Split) -> None:
+        """Have all calls go to the control's side; what the candidate has in hand, it finishes. Twice does no harm."""
+        self._unsplit([split])
+        self._changed()
+
+    def _unsplit(self, splits: Iterable[Split]) -> None:
+        for split in splits:
+            for pair in split.pairs:
+                if self._splits.pop(pair.control.route, None) is not None:
+                    self._retired.append(pair.candidate.route)
+
+    def split_of(self, route: Route) -> Split | None:
+        """Return what parts the calls of a route, ``None`` if it gets them all."""
+        return self._splits.get(route)
+
+    def splits(self) -> list[Split]:
+        """Return the splits there are."""
+        return list(dict.fromkeys(self._splits.values()))
+
+    def beside(self) -> list[Route]:
+        """Return the routes that get a share of another's calls."""
+        return [pair.candidate.route for split in self.splits() for pair in split.pairs]
 
     def say_absent(self, tags: Iterable[str], absence: Absence | None) -> None:
         """Say why tags are not answered, to whoever calls them while nobody does; ``None`` unsays it."""
@@ -142,7 +188,7 @@ class Routing:
     def with_work(self) -> list[Route]:
         """Return all routes that may have calls in hand, those that answer no more included."""
         self._settle()
-        return [*self._routes.values(), *self._fallbacks.values(), *self._retired]
+        return [*self._routes.values(), *self._fallbacks.values(), *self.beside(), *self._retired]
 
     def parking(self, tag: str) -> Parking | None:
         """Return what calls of a tag have to wait for, ``None`` if they need not."""
@@ -152,9 +198,17 @@ class Routing:
     def totals(self) -> tuple[int, int, int]:
         """Return the calls, errors and timeouts of all routes there ever were."""
         self._let_go()
-        counts = [_counts(route) for route in [*self.all(), *self._retired]]
+        counts = [_counts(route) for route in [*self.all(), *self.beside(), *self._retired]]
         calls, errors, timeouts = (sum(column) for column in zip(self._past, *counts, strict=True))
         return calls, errors, timeouts
+
+    def _bring_back(self, route: Route) -> None:
+        """Count a route by itself again, as after a promotion that failed."""
+        if route in self._retired:
+            self._retired.remove(route)
+        elif route.is_past:
+            self._past = [past - count for past, count in zip(self._past, _counts(route), strict=True)]
+            route.is_past = False
 
     def _let_go(self) -> None:
         """Keep of retired routes only what they counted, once nothing is in their hands."""
@@ -163,7 +217,7 @@ class Routing:
             self._retired.remove(route)
             for i, count in enumerate(_counts(route)):
                 self._past[i] += count
-            route.calls = route.errors = route.timeouts = 0  # it may come back, as after a promotion that failed
+            route.is_past = True
 
 
 class Parking:
