@@ -1,12 +1,14 @@
 """What changes: hot swap of plugins, itself a plugin that the kernel grants the privilege for."""
 
 from aetherra.hmr.controller import HmrController, HmrSettings
-from aetherra.hmr.errors import SwapCode, SwapError
+from aetherra.hmr.errors import OvertakenError, SwapCode, SwapError
 from aetherra.hmr.messages import (
     GetHmrStatus,
     HmrStatus,
+    Prepared,
     Reload,
     Rollback,
+    RolledBack,
     SwapFailed,
     Swapped,
     SwapRecord,
@@ -19,7 +21,10 @@ __all__ = [
     "HmrController",
     "HmrSettings",
     "HmrStatus",
+    "OvertakenError",
+    "Prepared",
     "Reload",
+    "RolledBack",
     "Rollback",
     "SwapCode",
     "SwapError",

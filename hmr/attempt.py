@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import anyio
 import anyio.to_thread
-import msgspec
 
-from aetherra.hmr.errors import SwapCode, SwapError
+from aetherra.hmr.errors import OvertakenError, SwapCode, SwapError
+from aetherra.hmr.messages import How
 from aetherra.kernel import Candidate, PluginLoadError, Swapper
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
+from aetherra.kernel.state import Parcel
 
 Promise = Literal["contract", "tags", "none"]
 """All that its messages promise; that its requests are answered; or nothing."""
@@ -24,23 +26,45 @@ class Attempt:
     Args:
         swapper: The privilege to do so.
         plugin: Which.
+        how: By code from disk, or from memory.
         drain_timeout: Seconds that calls in hand have to finish.
         promise: What of the old code's promises the new must keep; a new major version of the plugin is free of them.
+        prepared: Told of a candidate that has proved itself, before anything is held back for it.
+        current: Whether the code is still what is to be swapped in, asked once it has proved itself; by default it is.
+        parcel: The state to take over in place of what the old generation hands over.
 
     Attributes:
+        plugin: As given.
+        how: As given.
         step: What a failure now would be called.
         old: What served before; ``None`` if nothing did. It is still to be stopped.
         new: What serves now; ``None`` until the swap is done.
+        parcel: The state that was taken over; ``None`` if there was none.
     """
 
-    def __init__(self, swapper: Swapper, plugin: str, *, drain_timeout: float, promise: Promise) -> None:
+    def __init__(
+        self,
+        swapper: Swapper,
+        plugin: str,
+        how: How,
+        *,
+        drain_timeout: float,
+        promise: Promise,
+        prepared: Callable[[Candidate], None],
+        current: Callable[[], Awaitable[bool]] | None = None,
+        parcel: Parcel | None = None,
+    ) -> None:
         self.step: SwapCode = "load_failed"
         self.old: Generation | None = None
         self.new: Generation | None = None
+        self.parcel = parcel
+        self.plugin = plugin
+        self.how: How = how
         self._swapper = swapper
-        self._plugin = plugin
         self._drain_timeout = drain_timeout
         self._promise: Promise = promise
+        self._prepared = prepared
+        self._current = current
 
     async def load(self) -> Loaded:
         """Load the code on disk.
@@ -49,7 +73,7 @@ class Attempt:
             SwapError: It cannot be loaded.
         """
         try:
-            return await self._swapper.load(self._plugin)
+            return await self._swapper.load(self.plugin)
         except PluginLoadError as exc:
             raise self._error(exc) from exc
 
@@ -58,69 +82,140 @@ class Attempt:
 
         Raises:
             SwapError: A step failed. Like a cancelled attempt, this leaves all as it was, but for ``loaded`` itself.
+            OvertakenError: The code is not what is to be swapped in any more. All is as it was.
         """
-        candidate: Candidate | None = None
         try:
             self.step = "probe_failed"
-            code = self._swapper.read(self._plugin, loaded)
-            if self._promise == "contract":
-                await self._refuse_broken_promises(code)
-            candidate = await self._swapper.prepare(self._plugin, code)
-            await candidate.generation.self_test()
-            self.step = "quiesce_timeout"
-            async with self._swapper.quiesced(self._plugin, timeout=self._drain_timeout) as serving:
-                self.step = "probe_failed"
-                self._refuse_lost_tags(serving, candidate)
-                self.step = "state_import_failed"
-                await self._hand_over(serving, candidate)
-                self.step = "post_swap_failed"
-                self.old = self._swapper.promote(self._plugin, candidate)
-                self.new = candidate.generation
-        except BaseException as exc:
-            if candidate is not None and self.new is None:
-                await self._swapper.discard(candidate)
-            if isinstance(exc, SwapError) or not isinstance(exc, (Exception, SystemExit)):
-                raise
+            code = self._swapper.read(self.plugin, loaded)
+            old = self._swapper.serving(self.plugin)
+            if old is not None:
+                await self._refuse_broken_promises(old, code)
+            if old is not None and (old.spec.plugin_type.exclusive or code.spec.plugin_type.exclusive):
+                await self._one_after_the_other(old, code)
+            else:
+                await self._side_by_side(code)
+        except (SwapError, OvertakenError):
+            raise
+        except (Exception, SystemExit) as exc:
             raise self._error(exc) from exc
 
-    async def _refuse_broken_promises(self, new: Code) -> None:
+    async def _refuse_broken_promises(self, old: Code, new: Code) -> None:
         """Compare what the new code promises with what the old one did, before any of it starts."""
         from aetherra.hmr.promises import broken_promises, is_new_major  # noqa: PLC0415  # not at the host's start
 
-        old = self._swapper.serving(self._plugin)
-        if old is None:
-            return
-        if is_new_major(old.spec, new.spec):
+        if self._promise == "contract" and is_new_major(old.spec, new.spec):
             self._promise = "none"
-            return
-        broken = await anyio.to_thread.run_sync(broken_promises, old, new)
-        if broken:
+        if self._promise == "contract" and (broken := await anyio.to_thread.run_sync(broken_promises, old, new)):
             self.step = "contract_broken"
             changes = "; ".join(map(str, broken))
             raise self._refusal(f"{changes} (swap with force, or count the first number of the plugin's version up)")
-
-    def _refuse_lost_tags(self, serving: Generation | None, candidate: Candidate) -> None:
-        if self._promise == "none":
-            return
-        lost = set(serving.spec.tags if serving is not None else ()) - set(candidate.spec.tags)
-        if lost:
+        lost = set(old.spec.tags) - set(new.spec.tags)
+        if self._promise != "none" and lost:
             raise self._refusal(f"the new code does not answer {', '.join(sorted(lost))} any more")
 
-    async def _hand_over(self, serving: Generation | None, candidate: Candidate) -> None:
-        """Carry the state over by its encoded bytes, so that nothing of the old code comes along."""
-        state: Any = await serving.hand_over() if serving is not None else None
-        if state is None:
-            return
-        if candidate.spec.state_type is None:
-            raise self._refusal(f"the old code hands over a {type(state).__name__}, and the new has no take_over()")
-        data = msgspec.msgpack.encode(state)
-        await candidate.generation.take_over(msgspec.msgpack.decode(data, type=candidate.spec.state_type))
+    # The two orders
+
+    async def _side_by_side(self, code: Code) -> None:
+        candidate = await self._probe(code)
+        try:
+            if self._current is not None and not await self._current():
+                raise OvertakenError(self.plugin)
+            self._prepared(candidate)
+            self.step = "quiesce_timeout"
+            async with self._swapper.quiesced(self.plugin, timeout=self._drain_timeout) as serving:
+                self.step = "state_import_failed"
+                if serving is not None and self.parcel is None:
+                    self.parcel = await serving.hand_over()
+                await self._promote(candidate)
+        except BaseException:
+            if self.new is None:
+                await self._swapper.retire(candidate.generation)
+            raise
+
+    async def _one_after_the_other(self, old: Code, code: Code) -> None:
+        """Stop what serves before the candidate starts, as both cannot own the same; what fails brings it back."""
+        if self._current is not None and not await self._current():
+            raise OvertakenError(self.plugin)
+        self.step = "quiesce_timeout"
+        async with self._swapper.quiesced(self.plugin, timeout=self._drain_timeout) as serving:
+            if serving is None:
+                raise self._refusal("it was stopped meanwhile")
+            self.step = "state_import_failed"
+            handed_over = await serving.hand_over()
+            self.parcel = self.parcel or handed_over
+            try:
+                await serving.suspend()
+                await self._start_and_promote(code)
+            except BaseException as exc:
+                with anyio.CancelScope(shield=True):
+                    problem = await self._bring_back(old, handed_over)
+                if problem and isinstance(exc, (Exception, SystemExit)):
+                    raise self._error(exc).and_then(problem) from exc
+                raise
+
+    async def _start_and_promote(self, code: Code) -> None:
+        candidate = await self._probe(code)
+        try:
+            self._prepared(candidate)
+            await self._promote(candidate)
+        except BaseException:
+            if self.new is None:
+                await self._swapper.retire(candidate.generation)
+            raise
+
+    async def _bring_back(self, old: Code, parcel: Parcel | None) -> str:
+        """Start the old code again, as a new generation with the state that it handed over; say what failed if it did."""
+        again: Candidate | None = None
+        try:
+            again = await self._swapper.prepare(self.plugin, old)
+            if parcel is not None:
+                await again.generation.take_over(parcel)
+            suspended = self._swapper.promote(self.plugin, again)
+        except (Exception, SystemExit) as exc:
+            if again is not None:
+                await self._swapper.retire(again.generation)
+            problem = f"the code before it could not be started again: {exc}"
+            await self._swapper.give_up(self.plugin, PluginLoadError(self.plugin, "swapping", problem))
+            return problem
+        if suspended is not None:
+            await self._swapper.retire(suspended)
+        return ""
+
+    # Steps
+
+    async def _probe(self, code: Code) -> Candidate:
+        """Start a candidate apart, and have it prove itself."""
+        self.step = "probe_failed"
+        candidate = await self._swapper.prepare(self.plugin, code)
+        try:
+            await candidate.generation.self_test()
+            self._refuse_complaint(candidate)
+        except BaseException:
+            await self._swapper.retire(candidate.generation)
+            raise
+        return candidate
+
+    async def _promote(self, candidate: Candidate) -> None:
+        """Give a candidate the state, hear how it is, and route to it."""
+        self.step = "state_import_failed"
+        if self.parcel is not None:
+            await candidate.generation.take_over(self.parcel)
+        self.step = "post_swap_failed"
+        self._refuse_complaint(candidate)
+        self.old = self._swapper.promote(self.plugin, candidate)
+        self.new = candidate.generation
+
+    def _refuse_complaint(self, candidate: Candidate) -> None:
+        if complaint := candidate.generation.complaint():
+            raise self._refusal(complaint)
 
     def _refusal(self, problem: str) -> SwapError:
-        return SwapError(self._plugin, self.step, problem)
+        return SwapError(self.plugin, self.step, problem)
 
     def _error(self, cause: BaseException) -> SwapError:
         match cause:
+            case SwapError():
+                return cause
             case PluginLoadError():
                 return self._refusal(cause.problem)
             case TimeoutError():
@@ -129,7 +224,6 @@ class Attempt:
                 return self._refusal(f"{type(cause).__name__}: {cause}")
 
     async def stop_old(self) -> None:
-        """Stop what served before, bounded by its own deadlines and not to be cancelled: it has no routes any more."""
+        """Stop what served before."""
         if self.old is not None:
-            with anyio.CancelScope(shield=True):
-                await self.old.stop()
+            await self._swapper.retire(self.old)

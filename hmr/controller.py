@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
 import anyio
 import msgspec
 
 from aetherra.hmr.attempt import Attempt, Promise
-from aetherra.hmr.disk import Disk
-from aetherra.hmr.errors import SwapError
+from aetherra.hmr.disk import Disk, News
+from aetherra.hmr.errors import OvertakenError, SwapError
+from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.follower import Follower
 from aetherra.hmr.messages import GetHmrStatus, HmrStatus, How, Reload, Rollback, Swapped, TakeIn, TakenIn
+from aetherra.hmr.probation import Probation, Terms
 from aetherra.hmr.reporter import Reporter
 from aetherra.kernel import Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
+from aetherra.kernel.generation import Generation
 from aetherra.kernel.sources import Loaded
+from aetherra.kernel.state import Parcel
 from aetherra.registry import Message
 
 
@@ -26,13 +31,25 @@ class HmrSettings(Settings):
     Attributes:
         watch: Whether saved files are swapped in by themselves.
         sources: Folders and files, relative to the project, whose plugins may be swapped; ``None`` means those
-            of every plugin, an empty list none.
+            of every plugin, an empty list none. With ``watch``, a plugin that is put into one of the folders is brought
+            up, and one whose file is taken out is stopped.
+        quiet: Seconds that saved files must have been left alone before they are loaded.
+        poll_interval: Seconds between two looks at all files, for network and container file systems that tell of no
+            change; 0 to have the system tell.
         drain_timeout: Seconds that the calls in a plugin's hands have to finish before a swap is given up.
+        watch_period: Seconds after a swap in which the failures of the new code bring back the old; 0 for none.
+        max_error_rate: The share of calls that may fail in that time, where the old code did no worse.
+        min_calls: Calls that it takes to tell.
     """
 
     watch: bool = False
     sources: tuple[str, ...] | None = None
-    drain_timeout: float = 10.0
+    quiet: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.005
+    poll_interval: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
+    watch_period: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 30.0
+    max_error_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    min_calls: Annotated[int, msgspec.Meta(ge=1)] = 10
 
 
 class HmrController(Plugin[HmrSettings]):
@@ -48,13 +65,17 @@ class HmrController(Plugin[HmrSettings]):
         super().__init__(settings)
         self._turns: dict[str, anyio.Lock] = {}
         self._earlier: dict[str, _Succession] = {}
+        self._watches: dict[str, anyio.CancelScope] = {}
 
     async def start(self, ctx: PluginContext) -> None:
         """Ask for the privilege, and watch if so set."""
         self._swapper: Swapper = ctx.privilege("kernel:swap")
-        self._disk = Disk(self._swapper)
-        self._follower = Follower(self._disk, ctx, self._allowed_places)
+        self._disk = Disk(self._swapper, self.settings.quiet)
         self._reporter = Reporter(ctx)
+        folders = PluginFolders(self._swapper, self._folders(), ctx.log)
+        self._follower = Follower(
+            self._disk, folders, ctx, self._allowed_places, poll_interval=self.settings.poll_interval
+        )
         ctx.defer(self._give_up_ways_back)
         ctx.subscribe("service.*", self._on_services)
         if self.settings.watch:
@@ -64,33 +85,33 @@ class HmrController(Plugin[HmrSettings]):
     async def reload(self, request: Reload) -> Swapped:
         """Swap in a plugin's code from disk."""
         async with self._turn(request.plugin):
-            promise: Promise = "none" if request.force else "contract"
-            return await self._reload(request.plugin, self._allowed_place(request.plugin), promise)
+            place = self._allowed_place(request.plugin)
+            return await self._reload(request.plugin, place, "none" if request.force else "contract", None)
 
     @handler
     async def take_in(self, request: TakeIn) -> TakenIn:
         """Swap in a plugin's code from disk if it is news; asked in turn, so that no save is swapped in twice."""
         async with self._turn(request.plugin):
             place = self._allowed_place(request.plugin)
-            news = place is not None and await self._disk.has_news(request.plugin, place)
-            if news:
-                await self._reload(request.plugin, place, "contract")
-            return TakenIn(news)
+            while place is not None and (news := await self._disk.news(request.plugin, place)) is not None:
+                try:
+                    await self._reload(request.plugin, place, "contract", news)
+                except OvertakenError:
+                    continue
+                return TakenIn(True)
+            return TakenIn(False)
 
     @handler
     async def roll_back(self, request: Rollback) -> Swapped:
         """Swap in the code that served before."""
         async with self._turn(request.plugin):
-            succession = self._earlier.get(request.plugin)
-            if succession is None or succession.code is not self._swapper.current(request.plugin):
-                raise SwapError(request.plugin, "load_failed", "no earlier generation is kept in memory")
-            return await self._swap(request.plugin, "rollback", succession.before, "tags")
+            return await self._roll_back(request.plugin, force=request.force, reason=request.reason)
 
     @handler
-    async def report(self, _: GetHmrStatus) -> HmrStatus:
+    async def report(self, request: GetHmrStatus) -> HmrStatus:
         """Tell what is watched and what was swapped."""
         watched = {name: str(place) for name, place in self._allowed_places().items()}
-        return HmrStatus(self._follower.watching, watched, self._reporter.records)
+        return HmrStatus(self._follower.watching, watched, self._reporter.records(request.plugin))
 
     @asynccontextmanager
     async def _turn(self, plugin: str) -> AsyncGenerator[None]:
@@ -103,46 +124,118 @@ class HmrController(Plugin[HmrSettings]):
 
     # Swapping
 
-    async def _reload(self, plugin: str, place: Path | None, promise: Promise) -> Swapped:
-        await self._disk.begin(plugin, place)
-        swapped = await self._swap(plugin, "reload", None, promise)
+    async def _reload(self, plugin: str, place: Path | None, promise: Promise, news: News | None) -> Swapped:
+        """Swap in what is on disk, as long as it is what was found there, if that is given."""
+        await self._disk.begin(plugin, place, news)
+
+        async def current() -> bool:
+            return news is None or await self._disk.still(news)
+
+        attempt = self._attempt(plugin, "reload", promise, current=current)
+        swapped = await self._swap(attempt, None, changed=news.changed if news is not None else ())
         self._disk.succeed(plugin)
         return swapped
 
-    async def _swap(self, plugin: str, how: How, earlier: Loaded | None, promise: Promise) -> Swapped:
+    async def _roll_back(self, plugin: str, *, force: bool, reason: str, automatic: bool = False) -> Swapped:
+        succession = self._earlier.get(plugin)
+        if succession is None or succession.code is not self._swapper.current(plugin):
+            raise SwapError(plugin, "load_failed", "no earlier generation is kept in memory")
+        attempt = self._attempt(plugin, "rollback", "tags", parcel=succession.parcel if force else None)
+        return await self._swap(attempt, succession.before, automatic=automatic, reason=reason)
+
+    def _attempt(
+        self,
+        plugin: str,
+        how: How,
+        promise: Promise,
+        *,
+        current: Callable[[], Awaitable[bool]] | None = None,
+        parcel: Parcel | None = None,
+    ) -> Attempt:
+        return Attempt(
+            self._swapper,
+            plugin,
+            how,
+            drain_timeout=self.settings.drain_timeout,
+            promise=promise,
+            prepared=lambda candidate: self._reporter.tell_prepared(
+                plugin, candidate.generation.identity.generation, how
+            ),
+            current=current,
+            parcel=parcel,
+        )
+
+    async def _swap(
+        self,
+        attempt: Attempt,
+        earlier: Loaded | None,
+        *,
+        changed: tuple[Path, ...] = (),
+        automatic: bool = False,
+        reason: str = "",
+    ) -> Swapped:
         """Swap in ``earlier``, or what is on disk if that is ``None``."""
         begun = self.ctx.clock.monotonic()
+        plugin, how = attempt.plugin, attempt.how
         old_code = self._swapper.current(plugin)
-        attempt = Attempt(self._swapper, plugin, drain_timeout=self.settings.drain_timeout, promise=promise)
         loaded = earlier
         try:
             loaded = earlier or await attempt.load()
             await attempt.swap(loaded)
         except BaseException as exc:
+            if isinstance(exc, SwapError):
+                serving = self._swapper.serving_generation(plugin)
+                seconds = self.ctx.clock.monotonic() - begun
+                await self._reporter.tell_failed(exc, how, seconds, serving, _source(loaded))
             if loaded is not None and loaded is not earlier:
                 loaded.unload()
-            if isinstance(exc, SwapError):
-                await self._reporter.tell_failed(exc, how, self.ctx.clock.monotonic() - begun)
             raise
         assert attempt.new is not None
-        self._remember(plugin, old_code, loaded)
+        if (former := self._watches.pop(plugin, None)) is not None:
+            former.cancel()
+        probation = Probation(attempt.new, attempt.old, self._terms(), self.ctx.clock)
+        self._remember(plugin, old_code, loaded, attempt.parcel)
+        files = {*changed, *_changed(old_code, loaded)}
         swapped = Swapped(
             plugin=plugin,
             old_generation=attempt.old.identity.generation if attempt.old is not None else 0,
             generation=attempt.new.identity.generation,
             seconds=self.ctx.clock.monotonic() - begun,
             how=how,
-            changed=tuple(str(path) for path in _changed(old_code, loaded)),
+            changed=tuple(sorted(str(path) for path in files)) if how == "reload" else (),
         )
-        await self._reporter.tell_swapped(swapped)
+        await self._reporter.tell_swapped(swapped, _source(loaded), automatic=automatic, reason=reason)
         await attempt.stop_old()
+        if how == "reload" and attempt.old is not None and self.settings.watch_period:
+            self.ctx.start_soon(self._watch_over, plugin, attempt.new, probation)
         return swapped
 
-    def _remember(self, plugin: str, before: Loaded | None, code: Loaded) -> None:
-        """Keep the code before this one, and let go of the one before that."""
+    def _terms(self) -> Terms:
+        settings = self.settings
+        return Terms(settings.watch_period, settings.max_error_rate, settings.min_calls)
+
+    async def _watch_over(self, plugin: str, generation: Generation, probation: Probation) -> None:
+        """Bring the code before back if a generation fails in its first time; with its own state if that can be read."""
+        failure = ""
+        with anyio.CancelScope() as self._watches[plugin]:
+            failure = await probation.run()
+        if not failure:
+            return
+        async with self._turn(plugin):
+            for force in (False, True):
+                if not generation.serving:
+                    return
+                try:
+                    await self._roll_back(plugin, force=force, reason=failure, automatic=True)
+                except SwapError as exc:  # told already
+                    if exc.code != "state_import_failed":
+                        return
+
+    def _remember(self, plugin: str, before: Loaded | None, code: Loaded, parcel: Parcel | None) -> None:
+        """Keep the code before this one, with its last state, and let go of the one before that."""
         forgotten = self._earlier.pop(plugin, None)
         if before is not None:
-            self._earlier[plugin] = _Succession(before, code)
+            self._earlier[plugin] = _Succession(before, code, parcel)
         if forgotten is not None and forgotten.before is not code:
             forgotten.before.unload()
 
@@ -151,6 +244,10 @@ class HmrController(Plugin[HmrSettings]):
     def _allowed_places(self) -> dict[str, Path]:
         places = {name: place for name, place in self._swapper.watched().items() if name != self.name}
         return {name: place for name, place in places.items() if self._allows(place)}
+
+    def _folders(self) -> list[Path]:
+        """The folders where plugins come and go."""
+        return [folder for source in self.settings.sources or () if (folder := self.ctx.root / source).suffix != ".py"]
 
     def _allows(self, place: Path) -> bool:
         if self.settings.sources is None:
@@ -192,10 +289,11 @@ class HmrController(Plugin[HmrSettings]):
 
 
 class _Succession(msgspec.Struct, frozen=True):
-    """The code that serves, and what served before it."""
+    """The code that serves, what served before it, and the state that this had handed over."""
 
     before: Loaded
     code: Loaded
+    parcel: Parcel | None
 
 
 def _changed(old: Loaded | None, new: Loaded) -> list[Path]:
@@ -205,3 +303,8 @@ def _changed(old: Loaded | None, new: Loaded) -> list[Path]:
     if before is None:
         return []
     return sorted(path for path, data in after.items() if before.get(path) != data)
+
+
+def _source(loaded: Loaded | None) -> str:
+    """Return the digest of a code's files, ``""`` where there is none."""
+    return loaded.code.digest if loaded is not None and loaded.code is not None else ""

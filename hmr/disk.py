@@ -3,98 +3,201 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import msgspec
 
+from aetherra.hmr.lease import is_being_written
 from aetherra.kernel import PluginNotFoundError, Swapper
-from aetherra.kernel.sources import Loaded
+from aetherra.kernel.manager import Code
 
-QUIET_SEC = 0.02
-"""How long files must stay as they are before they count as wholly written."""
 RESTLESS_SEC = 2.0
 """How long files may go on changing before they are taken as they are."""
+Signature = tuple[int, int, int]
+"""When a file was written in nanoseconds, its bytes, and its inode."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """Files that say something that was not tried yet, as they were when they had come to rest."""
+
+    digests: dict[Path, str]
+    signatures: dict[Path, Signature]
+    changed: tuple[Path, ...]
 
 
 class Disk:
     """Compares what is on disk with what was last tried, so that every save is tried once.
 
     What counts is content: neither a touch nor a save without a change is news.
+
+    Args:
+        swapper: Knows the code that serves.
+        quiet: Seconds that files must have been left alone before they count as wholly written. A file that somebody
+            holds open for writing never does, where the system can tell, as Linux can.
     """
 
-    def __init__(self, swapper: Swapper) -> None:
+    def __init__(self, swapper: Swapper, quiet: float) -> None:
         self._swapper = swapper
+        self._quiet = quiet
         self._tried: dict[str, dict[Path, str]] = {}
         self._broken: set[str] = set()
+        self._read: dict[Path, tuple[Signature, str]] = {}
+
+    # Which files
 
     def files(self, plugin: str, place: Path) -> set[Path]:
         """Return the files that decide: the package's, or the single file and those beside it that it has imported.
 
-        Where the last try failed, or nothing serves, anything beside it may be what is wrong.
+        Data files that the code declares belong to them. Where the last try failed, or nothing serves, anything beside
+        may be what is wrong.
         """
-        if place.is_dir() or (plugin not in self._broken and self._code(plugin) is not None):
-            return python_files(place) | self._imported(plugin).keys()
-        return self._neighbourhood(plugin, place)
+        code = self._code(plugin)
+        files = python_files(place) | _imported(code) | _data_files(code, place)
+        if plugin in self._broken or code is None:
+            files |= python_files(place.parent, below=False)
+        return files
 
-    def _neighbourhood(self, plugin: str, place: Path) -> set[Path]:
-        files = python_files(place) | self._imported(plugin).keys()
-        return files if place.is_dir() else files | python_files(place.parent, below=False)
+    def concerns(self, plugin: str, place: Path, changed: set[Path]) -> bool:
+        """Whether a change of these paths may be news for a plugin; cheap, and never wrong in saying no."""
+        code = self._code(plugin)
+        known = _imported(code) | self._tried.get(plugin, {}).keys() | {place, place.resolve()}
+        if not changed.isdisjoint(known):
+            return True
+        folders = {place, place.resolve(), *data_folders(code, place)}
+        if plugin in self._broken or code is None:
+            folders |= {place.parent}
+        return any(not folders.isdisjoint(path.parents) for path in changed)
 
-    def _imported(self, plugin: str) -> dict[Path, bytes]:
-        loaded = self._code(plugin)
-        return loaded.code.files if loaded is not None and loaded.code is not None else {}
-
-    def _code(self, plugin: str) -> Loaded | None:
+    def _code(self, plugin: str) -> Code | None:
         try:
-            return self._swapper.current(plugin)
+            return self._swapper.serving(plugin)
         except PluginNotFoundError:  # it was removed a moment ago
             return None
 
-    def packages_beside(self, plugin: str, place: Path) -> set[Path]:
-        """Return the folders of helper packages that a single file has imported."""
-        tops = {place.parent / file.relative_to(place.parent).parts[0] for file in self._imported(plugin)}
-        return {top for top in tops if top.suffix != ".py"}
+    def places_beside(self, plugin: str, place: Path) -> set[Path]:
+        """Return what else is to be watched for a plugin: helper packages that it imported, and folders of data."""
+        code = self._code(plugin)
+        beside = {
+            place.parent / file.relative_to(place.parent).parts[0]
+            for file in _imported(code)
+            if file.is_relative_to(place.parent)
+        }
+        return {top for top in beside if top.suffix != ".py"} | data_folders(code, place)
 
-    async def begin(self, plugin: str, place: Path | None) -> None:
-        """Remember what is on disk as tried, and as broken until ``succeed``; call it just before trying."""
+    # What was tried
+
+    async def begin(self, plugin: str, place: Path | None, news: News | None = None) -> None:
+        """Remember what is on disk, or what was found there, as tried, and as broken until ``succeed``."""
         self._broken.add(plugin)
         if place is not None:
-            await self._note(plugin, place)
+            self._tried[plugin] = {**await self._digests(self.files(plugin, place)), **(news.digests if news else {})}
 
     def succeed(self, plugin: str) -> None:
         """Say that the try went well."""
         self._broken.discard(plugin)
 
-    async def _note(self, plugin: str, place: Path) -> None:
-        self._tried[plugin] = await _in_thread(self._neighbourhood(plugin, place))
+    def forget_all_but(self, plugins: Iterable[str]) -> None:
+        """Let go of plugins that are gone, and of what was read of their files."""
+        gone = self._tried.keys() - set(plugins)
+        for plugin in gone:
+            del self._tried[plugin]
+            self._broken.discard(plugin)
+        if gone:
+            kept = {file for tried in self._tried.values() for file in tried}
+            self._read = {file: read for file, read in self._read.items() if file in kept}
 
-    async def has_news(self, plugin: str, place: Path) -> bool:
-        """Whether the disk says something that was not tried, once it has come to rest.
+    # What is new
+
+    def distrust(self, changed: Iterable[Path]) -> None:
+        """Read these again, even if they look as they did: two writes can fall into one tick of the file's clock."""
+        for path in changed:
+            self._read.pop(path, None)
+
+    async def news(self, plugin: str, place: Path) -> News | None:
+        """Return what the disk says that was not tried, once it has come to rest; ``None`` if that is nothing.
 
         Files that are not all there are no news: a save that replaces them may be under way.
         """
-        if plugin not in self._tried:
-            await self._note(plugin, place)
-            self._tried[plugin] |= {file: _digest(data) for file, data in self._imported(plugin).items()}
+        await self.adopt(plugin, place)
         files = self.files(plugin, place)
-        if self._is_tried(plugin, files, await _in_thread(files)):
-            return False
-        now = await _settled(files)
+        begun = time.monotonic()
+        while True:
+            news = await anyio.to_thread.run_sync(self._look, plugin, files)
+            if not news.changed:
+                return None
+            pause = await anyio.to_thread.run_sync(self._restlessness, news)
+            if not pause or time.monotonic() - begun > RESTLESS_SEC:
+                break
+            await anyio.sleep(pause)
+            self.distrust(news.changed)
         entry = place if place.suffix == ".py" else place / "__init__.py"
-        return entry in now and not self._is_tried(plugin, files, now)
+        return news if entry in news.digests else None
 
-    def _is_tried(self, plugin: str, files: set[Path], now: dict[Path, str]) -> bool:
-        loaded = {file: _digest(data) for file, data in self._imported(plugin).items()}
-        known = {**loaded, **self._tried[plugin]}
-        return now == {file: known[file] for file in files & known.keys()}
+    async def adopt(self, plugin: str, place: Path) -> None:
+        """Of a plugin that is new here, take what serves for what was tried; files that are none of it, as they are."""
+        if plugin in self._tried:
+            return
+        code = self._code(plugin)
+        snapshot = code.loaded.code.files if code is not None and code.loaded.code is not None else {}
+        loaded = {file: _digest(data) for file, data in snapshot.items()}
+        found = await self._digests(self.files(plugin, place))
+        self._tried.setdefault(plugin, {**found, **loaded})
 
-    def forget_all_but(self, plugins: Iterable[str]) -> None:
-        """Let go of plugins that are gone."""
-        for plugin in self._tried.keys() - set(plugins):
-            del self._tried[plugin]
-            self._broken.discard(plugin)
+    async def still(self, news: News) -> bool:
+        """Whether the files are as they were found, and nobody is writing to them."""
+        return await anyio.to_thread.run_sync(self._is_still, news)
+
+    def _is_still(self, news: News) -> bool:
+        return not self._is_written(news) and all(
+            _signature(file) == signature for file, signature in news.signatures.items()
+        )
+
+    def _look(self, plugin: str, files: set[Path]) -> News:
+        signatures: dict[Path, Signature] = {}
+        digests: dict[Path, str] = {}
+        for file in files:
+            if (found := self._fingerprint(file)) is not None:
+                signatures[file], digests[file] = found
+        tried = self._tried[plugin]
+        changed = [file for file in files if digests.get(file) != tried.get(file)]
+        return News(digests, signatures, tuple(sorted(changed)))
+
+    async def _digests(self, files: set[Path]) -> dict[Path, str]:
+        return await anyio.to_thread.run_sync(self._read_all, files)
+
+    def _read_all(self, files: set[Path]) -> dict[Path, str]:
+        found = {file: self._fingerprint(file) for file in files}
+        return {file: print_[1] for file, print_ in found.items() if print_ is not None}
+
+    def _fingerprint(self, file: Path) -> tuple[Signature, str] | None:
+        """Return a file's signature and the hash of its content; ``None`` if it cannot be read."""
+        signature = _signature(file)
+        if signature is None:
+            return None
+        read = self._read.get(file)
+        if read is not None and read[0] == signature:
+            return read
+        try:
+            read = signature, _digest(file.read_bytes())
+        except OSError:
+            return None
+        self._read[file] = read
+        return read
+
+    def _restlessness(self, news: News) -> float:
+        """Return how many seconds the changed files should be left alone before another look; 0 if they are at rest."""
+        if self._is_written(news):
+            return self._quiet or 0.001
+        written = [news.signatures[file][0] for file in news.changed if file in news.signatures]
+        age = (time.time_ns() - max(written, default=0)) / 1e9
+        return max(0.0, self._quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
+
+    def _is_written(self, news: News) -> bool:
+        return any(is_being_written(file) for file in news.changed if file in news.signatures)
 
 
 def python_files(place: Path, *, below: bool = True) -> set[Path]:
@@ -107,31 +210,43 @@ def python_files(place: Path, *, below: bool = True) -> set[Path]:
         return set()
 
 
-async def _settled(files: set[Path]) -> dict[Path, str]:
-    before = await _in_thread(files)
-    with anyio.move_on_after(RESTLESS_SEC):
-        while True:
-            await anyio.sleep(QUIET_SEC)
-            now = await _in_thread(files)
-            if now == before:
-                break
-            before = now
-    return before
+def _imported(code: Code | None) -> set[Path]:
+    return set(code.loaded.code.files) if code is not None and code.loaded.code is not None else set()
 
 
-async def _in_thread(files: set[Path]) -> dict[Path, str]:
-    return await anyio.to_thread.run_sync(fingerprints, files)
-
-
-def fingerprints(files: Iterable[Path]) -> dict[Path, str]:
-    """Return a hash of each file's content; one that is not there has none."""
-    found: dict[Path, str] = {}
-    for file in files:
+def _data_files(code: Code | None, place: Path) -> set[Path]:
+    found: set[Path] = set()
+    for pattern in code.spec.plugin_type.data_files if code is not None else ():
         try:
-            found[file] = _digest(file.read_bytes())
+            found |= {file for file in _folder(place).glob(pattern) if file.is_file()}
         except OSError:
             continue
     return found
+
+
+def data_folders(code: Code | None, place: Path) -> set[Path]:
+    """Return the folders that the data files of a plugin's code are in or below."""
+    folders: set[Path] = set()
+    for pattern in code.spec.plugin_type.data_files if code is not None else ():
+        folder = _folder(place)
+        for part in Path(pattern).parent.parts:
+            if set(part) & set("*?["):
+                break
+            folder /= part
+        folders.add(folder)
+    return folders
+
+
+def _folder(place: Path) -> Path:
+    return place.parent if place.suffix == ".py" else place
+
+
+def _signature(file: Path) -> Signature | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _digest(data: bytes) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
+
+import anyio
 
 from aetherra.hmr.disk import Disk
+from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.messages import TakeIn
 from aetherra.hmr.watcher import Watcher
 from aetherra.kernel import PluginContext
@@ -20,19 +24,32 @@ class Follower:
 
     Args:
         disk: Says what is new.
+        folders: Where plugins come and go.
         ctx: Of the plugin that answers ``TakeIn``.
         places: Returns where the code of each plugin is that is to be watched.
+        poll_interval: Seconds between two looks at everything, 0 to have the system tell.
 
     Attributes:
         watching: Whether every save from now on is noticed.
     """
 
-    def __init__(self, disk: Disk, ctx: PluginContext, places: Callable[[], dict[str, Path]]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folders: PluginFolders,
+        ctx: PluginContext,
+        places: Callable[[], dict[str, Path]],
+        *,
+        poll_interval: float,
+    ) -> None:
         self._disk = disk
+        self._folders = folders
         self._ctx = ctx
         self._places = places
+        self._poll_interval = poll_interval
         self.watching = False
         self._watcher: Watcher | None = None
+        self._again: dict[str, bool] = {}
 
     def look_again(self) -> None:
         """Plugins came or went: there may be others to watch."""
@@ -43,34 +60,60 @@ class Follower:
         """Follow until cancelled; what was saved before the watch was on is taken in first."""
         while True:
             watched = self._watched()
-            async with Watcher(watched) as watcher:
+            async with Watcher(watched, poll_interval=self._poll_interval) as watcher:
                 self._watcher = watcher
                 try:
-                    await self._take_in(None)
+                    await self._catch_up()
                     self.watching = True
                     changed: set[Path] = set()
                     while watched == self._watched() and not watcher.outdated_by(changed):
                         changed = await watcher.changed()
-                        await self._take_in(changed)
+                        self._take_in(changed)
                 finally:
                     self._watcher, self.watching = None, False
 
     def _watched(self) -> set[Path]:
-        """The plugins' own places, and the packages beside them that they have imported."""
+        """The plugins' own places, what they use beside them, and the folders where plugins come and go."""
         places = self._places()
         self._disk.forget_all_but(places)
-        return {*places.values()}.union(*(self._disk.packages_beside(*item) for item in places.items()))
+        beside = (self._disk.places_beside(*item) for item in places.items())
+        return {*self._folders.folders, *places.values()}.union(*beside)
 
-    async def _take_in(self, changed: set[Path] | None) -> None:
-        """Swap in what was saved, by what has changed; ``None`` means anything may have."""
+    async def _catch_up(self) -> None:
+        """Swap in what was saved while nobody watched."""
+        async with anyio.create_task_group() as group:
+            for plugin, place in self._places().items():
+                group.start_soon(self._follow, plugin, place)
+            group.start_soon(self._folders.look)
+
+    def _take_in(self, changed: set[Path]) -> None:
+        """Have what was saved swapped in, by what has changed; a slow import holds up nobody else's."""
+        self._disk.distrust(changed)
         for plugin, place in self._places().items():
-            concerned = (
-                changed is None
-                or not changed.isdisjoint(self._disk.files(plugin, place))
-                or any(place in path.parents for path in changed)
-            )
-            if concerned:
-                await self._ask(plugin)
+            if self._disk.concerns(plugin, place, changed):
+                self._do(plugin, self._follow, plugin, place)
+        if changed and self._folders.folders:
+            self._do("", self._folders.look)
+
+    def _do(self, key: str, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Run something, one at a time of one key; what is asked for meanwhile is run once more, not once each."""
+        if key in self._again:
+            self._again[key] = True
+            return
+        self._again[key] = True
+        self._ctx.start_soon(self._repeat, key, function, *args)
+
+    async def _repeat(self, key: str, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        try:
+            while self._again[key]:
+                self._again[key] = False
+                await function(*args)
+        finally:
+            del self._again[key]
+
+    async def _follow(self, plugin: str, place: Path) -> None:
+        await self._ask(plugin)
+        await self._folders.remove_if_gone(plugin, place)
 
     async def _ask(self, plugin: str) -> None:
         """Ask over the bus, so that a stop of hot swap waits for the swap in its hands."""

@@ -7,10 +7,26 @@ from typing import Literal
 import msgspec
 
 from aetherra.hmr.errors import SwapCode
-from aetherra.registry import Message, Request
+from aetherra.registry import Figures, Message, Request
 
-How = Literal["reload", "rollback"]
-"""By code from disk, or by code from memory."""
+How = Literal["reload", "rollback", "canary"]
+"""By code from disk, by code from memory, or by a canary."""
+Outcome = Literal["swapped", "rolled_back", "failed"]
+"""New code serves; earlier code serves again; or what served serves on."""
+
+
+class Prepared(Message, tag="hmr.prepared"):
+    """A candidate has proved itself, and is about to take over.
+
+    Attributes:
+        plugin: Which.
+        generation: The candidate.
+        how: By code from disk, or from memory.
+    """
+
+    plugin: str
+    generation: int
+    how: How
 
 
 class Swapped(Message, tag="hmr.swapped"):
@@ -34,11 +50,32 @@ class Swapped(Message, tag="hmr.swapped"):
 
 
 class SwapFailed(Message, tag="hmr.swap_failed"):
-    """A swap did not happen, and what served serves on."""
+    """A swap did not happen, and what served serves on, unless ``down`` says why it does not."""
 
     plugin: str
     code: SwapCode
     problem: str
+    down: str = ""
+
+
+class RolledBack(Message, tag="hmr.rolled_back"):
+    """Earlier code serves again, because somebody asked for it, or because the later code failed while it was watched.
+
+    Attributes:
+        plugin: Which.
+        generation: What serves now: a generation of its own, of the earlier code.
+        rejected: The generation that was taken out.
+        seconds: As in ``Swapped``.
+        automatic: Whether hot swap decided it.
+        reason: Why, as it was asked for or as it was seen.
+    """
+
+    plugin: str
+    generation: int
+    rejected: int
+    seconds: float
+    automatic: bool
+    reason: str
 
 
 class Reload(Request[Swapped], tag="hmr.reload"):
@@ -66,21 +103,47 @@ class TakeIn(Request[TakenIn], tag="hmr.take_in"):
 
 
 class Rollback(Request[Swapped], tag="hmr.rollback"):
-    """Go back to the code that served before, from memory, whatever the disk says."""
+    """Go back to the code that served before, from memory, whatever the disk says.
+
+    Attributes:
+        plugin: Which.
+        force: Have it take the state that it handed over when it was replaced, and not what the later code has made of
+            it since, where it cannot read that.
+        reason: For the history.
+    """
 
     plugin: str
+    force: bool = False
+    reason: str = ""
 
 
 class SwapRecord(msgspec.Struct, frozen=True):
-    """One attempt, as ``hmr.status`` lists it."""
+    """One attempt, as ``hmr.status`` lists it.
+
+    Attributes:
+        ts: When it ended, in seconds since 1970.
+        plugin: Which.
+        how: By code from disk, or from memory.
+        outcome: How it ended.
+        generation: What served after it.
+        seconds: What it took.
+        problem: Why it failed, or why earlier code was brought back.
+        old_generation: What served before it.
+        source: The SHA-256 of the files that were to be swapped in, in hexadecimal; ``""`` where they never loaded, or
+            where the interpreter's own import brought them.
+        changed: Files whose content was new.
+    """
 
     ts: float
     plugin: str
     how: How
-    outcome: Literal["swapped", "failed"]
+    outcome: Outcome
     generation: int
     seconds: float
     problem: str = ""
+    old_generation: int = 0
+    source: str = ""
+    changed: tuple[str, ...] = ()
 
 
 class HmrStatus(Message, tag="hmr.status_reply"):
@@ -92,4 +155,74 @@ class HmrStatus(Message, tag="hmr.status_reply"):
 
 
 class GetHmrStatus(Request[HmrStatus], tag="hmr.status"):
-    """Ask what is watched and what was swapped."""
+    """Ask what is watched and what was swapped; of one plugin, or of all."""
+
+    plugin: str = ""
+
+
+# Canaries
+
+
+class GenerationFigures(msgspec.Struct, frozen=True):
+    """How one side of a canary fares, since it began: in all, and by tag."""
+
+    generation: int
+    total: Figures
+    tags: dict[str, Figures]
+
+
+class CanaryStatus(Message, tag="hmr.canary_status"):
+    """A canary as it is, or, as the reply to ``Abort``, as it was.
+
+    Attributes:
+        plugin: Which.
+        share: The part of the keys that goes to the candidate, 0 to 1.
+        seen_share: The part of the calls that did; ``None`` before the first.
+        key: The field of the requests that is their key; ``""`` for all that they say.
+        seconds: Since it began.
+        control: The generation that serves.
+        candidate: The one on trial.
+        new_tags: Requests that only the candidate knows, and that are answered once it is promoted.
+    """
+
+    plugin: str
+    share: float
+    seen_share: float | None
+    key: str
+    seconds: float
+    control: GenerationFigures
+    candidate: GenerationFigures
+    new_tags: tuple[str, ...] = ()
+
+
+class Canary(Request[CanaryStatus], tag="hmr.canary"):
+    """Have the code on disk answer a share of a plugin's calls, or change the share of what does.
+
+    Attributes:
+        plugin: Which.
+        share: The part of all keys that the candidate gets, 0 to 1. More of it moves keys to the candidate, and none
+            back.
+        key: The field of the plugin's requests whose value decides; without one it is all that a request says.
+    """
+
+    plugin: str
+    share: float = 0.1
+    key: str = ""
+
+
+class Promote(Request[Swapped], tag="hmr.promote"):
+    """Have the candidate of a plugin's canary serve alone; raises ``SwapError`` inside ``HandlerError``."""
+
+    plugin: str
+
+
+class Abort(Request[CanaryStatus], tag="hmr.abort"):
+    """Stop the candidate of a plugin's canary; the old generation serves alone again."""
+
+    plugin: str
+
+
+class GetCanary(Request[CanaryStatus], tag="hmr.get_canary"):
+    """Ask how both sides of a plugin's canary fare."""
+
+    plugin: str

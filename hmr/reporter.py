@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 import anyio
 
 from aetherra.hmr.errors import SwapError
-from aetherra.hmr.messages import How, SwapFailed, Swapped, SwapRecord
+from aetherra.hmr.messages import How, Prepared, RolledBack, SwapFailed, Swapped, SwapRecord
 from aetherra.kernel import PluginContext
 from aetherra.registry import Message
 
@@ -15,6 +16,8 @@ HISTORY = 200
 """Swaps that ``hmr.status`` remembers."""
 PUBLISH_SEC = 5.0
 """How long listeners that block their publishers may hold an event up."""
+NAMED = 3
+"""Files that a line names."""
 
 
 class Reporter:
@@ -24,41 +27,70 @@ class Reporter:
         self._ctx = ctx
         self._records: deque[SwapRecord] = deque(maxlen=HISTORY)
 
-    @property
-    def records(self) -> tuple[SwapRecord, ...]:
-        """The last swaps, newest last."""
-        return tuple(self._records)
+    def records(self, plugin: str = "") -> tuple[SwapRecord, ...]:
+        """The last swaps, newest last: of one plugin, or of all."""
+        return tuple(record for record in self._records if plugin in ("", record.plugin))
 
-    async def tell_swapped(self, swapped: Swapped) -> None:
+    def tell_prepared(self, plugin: str, generation: int, how: How) -> None:
+        """Tell of a candidate that has proved itself; nobody may hold it up."""
+        self._ctx.publish_nowait(Prepared(plugin, generation, how))
+
+    async def tell_swapped(self, swapped: Swapped, source: str, *, automatic: bool = False, reason: str = "") -> None:
         """Tell of a swap that happened."""
+        back = swapped.how == "rollback"
         self._records.append(
             SwapRecord(
                 ts=self._ctx.clock.time(),
                 plugin=swapped.plugin,
                 how=swapped.how,
-                outcome="swapped",
+                outcome="rolled_back" if back else "swapped",
                 generation=swapped.generation,
                 seconds=swapped.seconds,
+                problem=reason,
+                old_generation=swapped.old_generation,
+                source=source,
+                changed=swapped.changed,
             )
         )
-        self._ctx.log.info(
-            "%s swapped by %s: generation %d -> %d in %.1f ms",
-            swapped.plugin,
-            swapped.how,
-            swapped.old_generation,
-            swapped.generation,
-            swapped.seconds * 1000,
-        )
-        await self._publish(swapped)
+        line = f"{swapped.plugin}: generation {swapped.old_generation} -> {swapped.generation}"
+        took = f"in {swapped.seconds * 1000:.1f} ms"
+        if back:
+            by = "by itself" if automatic else "as asked"
+            self._ctx.log.warning("%s, rolled back %s %s%s", line, by, took, f": {reason}" if reason else "")
+        else:
+            self._ctx.log.info("%s %s%s", line, took, named(swapped.changed, self._ctx.root))
+        with anyio.CancelScope(shield=True):
+            await self._publish(swapped)
+            if back:
+                await self._publish(
+                    RolledBack(
+                        swapped.plugin, swapped.generation, swapped.old_generation, swapped.seconds, automatic, reason
+                    )
+                )
 
-    async def tell_failed(self, error: SwapError, how: How, seconds: float) -> None:
-        """Tell of one that did not."""
+    async def tell_failed(self, error: SwapError, how: How, seconds: float, generation: int, source: str) -> None:
+        """Tell of one that did not, while ``generation`` serves on."""
         problem = f"{error.code}: {error.problem}"
-        self._records.append(SwapRecord(self._ctx.clock.time(), error.plugin, how, "failed", 0, seconds, problem))
-        self._ctx.log.warning("%s", error)
-        await self._publish(SwapFailed(error.plugin, error.code, error.problem))
+        now = self._ctx.clock.time()
+        self._records.append(
+            SwapRecord(
+                now, error.plugin, how, "failed", generation, seconds, problem, old_generation=generation, source=source
+            )
+        )
+        kept = f"is down: {error.down}" if error.down else f"generation {generation} serves on"
+        self._ctx.log.warning("%s: %s: %s", error.plugin, kept if generation or error.down else "still down", problem)
+        await self._publish(SwapFailed(error.plugin, error.code, error.problem, error.down))
 
     async def _publish(self, event: Message) -> None:
         """Publish also when cancelled, for it has happened; one who blocks his publishers is waited for a while."""
         with anyio.CancelScope(shield=True), self._ctx.clock.move_on_after(PUBLISH_SEC):
             await self._ctx.publish(event)
+
+
+def named(changed: tuple[str, ...], root: Path) -> str:
+    """Return which files have changed, for the end of a line; ``""`` for none."""
+    if not changed:
+        return ""
+    names = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in map(Path, changed[:NAMED])]
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return f" ({', '.join(names)}{more} changed)"

@@ -12,6 +12,8 @@ from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
 from watchfiles import Change, awatch
 
+from aetherra.hmr.poller import poll
+
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
 BATCHES = 1000
@@ -21,31 +23,36 @@ BATCHES = 1000
 class Watcher(AsyncContextManagerMixin):
     """Watches the places that plugins' code comes from; other places need another watcher.
 
-    A file is watched by its folder, as editors replace files. A package is watched with all that is below it, and by
+    A file is watched by its folder, as editors replace files. A folder is watched with all that is below it, and by
     the folder above it, as a checkout replaces folders. What is not there yet is watched by the nearest folder that is.
+    Links are watched where they are and where they lead to.
 
     The block is entered when the watch is on: what happens from then on is told. It is left at once, where watchfiles
     alone would take seconds to notice a cancellation.
 
     Args:
-        places: Files, and folders of packages.
+        places: Files, and folders.
+        poll_interval: Seconds between two looks at everything; 0 to have the system tell, as network and container
+            file systems do not.
     """
 
-    def __init__(self, places: Iterable[Path]) -> None:
-        places = list(places)
-        self._packages = {place for place in places if place.is_dir()}
+    def __init__(self, places: Iterable[Path], *, poll_interval: float = 0.0) -> None:
+        places = [target for place in places for target in dict.fromkeys((place, place.resolve()))]
+        self._below = {place for place in places if place.is_dir()}
         self._folders = {_nearest_folder(place.parent) for place in places}
         self._landmarks = {landmark for place in places for landmark in (place, *place.parents)}
+        self._poll_interval = poll_interval
         self._stop = anyio.Event()
         self._send, self._receive = anyio.create_memory_object_stream[set[Path]](BATCHES)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        follow = self._poll if self._poll_interval else self._follow
         async with self._send, self._receive, anyio.create_task_group() as group:
             try:
-                for folders, recursive in ((self._folders, False), (self._packages, True)):
+                for folders, recursive in ((self._folders, False), (self._below, True)):
                     if folders:
-                        await group.start(self._follow, folders, recursive)
+                        await group.start(follow, folders, recursive)
                 yield self
             finally:
                 self._stop.set()
@@ -61,8 +68,25 @@ class Watcher(AsyncContextManagerMixin):
             except FileNotFoundError:  # a folder went away just now
                 await self._send.send(set(folders))
 
+    async def _poll(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
+        started = anyio.Event()
+        async with anyio.create_task_group() as group:
+
+            async def tell() -> None:
+                async for changed in poll(folders, recursive=recursive, interval=self._poll_interval, started=started):
+                    if mattering := {path for path in changed if self._matters(Change.modified, str(path))}:
+                        await self._send.send(mattering)
+
+            group.start_soon(tell)
+            await started.wait()
+            task_status.started()
+
     def _matters(self, _: Change, path: str) -> bool:
-        return path.endswith(".py") or Path(path) in self._landmarks
+        """Whether it may concern somebody: code, anything below a folder that is watched for it, or a way to a place."""
+        if path.endswith((".pyc", "~", ".swp")):
+            return False
+        found = Path(path)
+        return path.endswith(".py") or found in self._landmarks or not self._below.isdisjoint(found.parents)
 
     async def changed(self) -> set[Path]:
         """Return what was written, made or removed since the last call, waiting for something if need be."""

@@ -48,6 +48,7 @@ from aetherra.kernel.messages import (
 )
 from aetherra.kernel.plugin import Plugin, Settings, every, handler
 from aetherra.kernel.spec import API_VERSION
+from aetherra.kernel.state import State, StateError
 from aetherra.kernel.swap import Candidate, Swapper
 from aetherra.kernel.watchdog import LoopBlocked
 
@@ -104,6 +105,8 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "Settings",
+    "State",
+    "StateError",
     "StepDone",
     "StepTimeoutError",
     "Submission",

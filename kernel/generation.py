@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, cast
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup, TaskStatus
 
 from aetherra.kernel.context import PluginContext
@@ -20,9 +19,11 @@ from aetherra.kernel.plugin import HandlerMark, Plugin
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.spec import HandlerSpec, PluginSpec
 from aetherra.kernel.stacks import coroutine_stack
+from aetherra.kernel.state import Parcel, StateError
 from aetherra.kernel.threads import run_in_thread
 from aetherra.registry import (
     Gate,
+    HealthReport,
     Identity,
     Lease,
     Letter,
@@ -35,6 +36,7 @@ from aetherra.registry import (
     tag_of,
 )
 from aetherra.registry.errors import is_signal
+from aetherra.registry.health import DEAD
 
 log = logging.getLogger("aetherra.kernel.generation")
 CANCEL_GRACE = 1.0
@@ -201,6 +203,26 @@ class Generation:
         if self.lease is not None:
             self.lease.heartbeat()
 
+    def complaint(self) -> str:
+        """Return why the plugin says that it can serve nobody, ``""`` if it does not; raises what its hook raises."""
+        status, reason = self._status()
+        if status in DEAD:
+            return f"it says that it is {status}: {reason}"
+        report = self._host.hooks.ask(self.plugin, "health")
+        if isinstance(report, HealthReport) and report.component == self.spec.service and report.status in DEAD:
+            return f"its health is {report.status}: {'; '.join(report.reasons)}"
+        return ""
+
+    @property
+    def serving(self) -> bool:
+        """Whether calls and events reach it, or would but for a pause."""
+        return self._serving
+
+    @property
+    def trouble(self) -> str:
+        """What its code fails in now, of tasks, events and repeated methods; ``""`` if in nothing."""
+        return next(reversed(self._troubles.values()), "")
+
     def _status(self) -> tuple[ServiceStatus, str]:
         if self._said[0] is ServiceStatus.HEALTHY and self._troubles:
             return ServiceStatus.DEGRADED, next(reversed(self._troubles.values()))
@@ -257,15 +279,24 @@ class Generation:
         calls = {route.tag: route.statistics().in_hand for route in self.routes}
         return acts + [f"{count} of {tag!r}" for tag, count in calls.items() if count]
 
-    async def hand_over(self) -> msgspec.Struct | None:
-        """Return the plugin's state; raises what it raises."""
-        state: msgspec.Struct | None = await self._step(
-            "hand_over()", self.plugin.hand_over, self._limits.start_timeout
-        )
-        return state
+    async def hand_over(self) -> Parcel | None:
+        """Return the plugin's state, packed; raises what it raises.
 
-    async def take_over(self, state: Any) -> None:
-        """Give the plugin the state of the generation before; raises what it raises."""
+        Raises:
+            StateError: What it returned cannot be packed.
+        """
+        state = await self._step("hand_over()", self.plugin.hand_over, self._limits.start_timeout)
+        return None if state is None else Parcel.pack(state)
+
+    async def take_over(self, parcel: Parcel) -> None:
+        """Give the plugin the state of the generation before; raises what it raises.
+
+        Raises:
+            StateError: The plugin takes no state, or none like this.
+        """
+        if self.spec.state_type is None:
+            raise StateError(f"a {parcel.kind} was handed over, and the new code has no take_over()")
+        state = parcel.unpack(self.spec.state_type)
         await self._step("take_over()", lambda: self.plugin.take_over(state), self._limits.start_timeout)
 
     # Stop
@@ -277,6 +308,14 @@ class Generation:
         """
         self.set_status(ServiceStatus.STOPPING)
         self.detach()
+        await self.suspend()
+
+    async def suspend(self) -> None:
+        """Do all of ``stop`` but leave the routes, mailboxes and service where they are, for another to take over.
+
+        Whoever calls this sees to it that no call reaches the routes meanwhile. Twice does no harm.
+        """
+        self._host.hooks.unregister(self.plugin)
         if self._group is None:
             return
         with self._host.clock.move_on_after(self._limits.stop_timeout) as finishing:

@@ -104,6 +104,20 @@ class HookCaller:
             if result is not None:
                 yield implementation.plugin_name, result
 
+    def ask(self, plugin: object, hook: str, **arguments: Any) -> Any:
+        """Return what one plugin's implementation does, registered or not; ``None`` if it has none.
+
+        Raises:
+            BaseException: What it raised.
+            TypeError: It returned what is not the hook's to return.
+        """
+        function = getattr(_Listener(plugin), hook, None)
+        if function is None:
+            return None
+        wanted = inspect.signature(function).parameters
+        result = function(*(arguments[name] for name in wanted))
+        return None if result is None else _checked(hook, result)
+
 
 class _Listener:
     """What pluggy sees of a plugin: its hook implementations, and nothing else that it is or does."""

@@ -98,6 +98,7 @@ class Entry:
         """Record that nothing serves, and why; nobody need wait for it."""
         self.state, self.reason = "failed", reason
         self.unload()
+        self.generation = None
         self.read.set()
         self.settled.set()
 
@@ -176,10 +177,18 @@ class PluginManager:
     async def _bring_up_contained(self, entry: Entry) -> None:
         try:
             await self._bring_up(entry)
+    def is_enabled(self, name: str) -> bool:
+        """Whether the configuration lets a plugin of this name be brought up."""
+        return self._of(name).enabled
+
         except PluginLoadError as exc:
-            entry.fail(str(exc))
-            self._say_absent(entry, ServiceFailedError)
-            self._announce_failure(entry, exc)
+            self.fail(entry, exc)
+
+    def fail(self, entry: Entry, error: PluginLoadError) -> None:
+        """Record that nothing serves for a plugin, and why; tell its callers, the log, and who asks for its service."""
+        entry.fail(str(error))
+        self._say_absent(entry, ServiceFailedError)
+        self._announce_failure(entry, error)
 
     def _say_absent(self, entry: Entry, error: type[ServiceUnavailableError] | None) -> None:
         """Have callers of a plugin's tags told what it does instead of serving; with ``None``, that nobody answers."""

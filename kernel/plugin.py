@@ -156,6 +156,10 @@ class Plugin(Generic[SettingsT]):
         heartbeat: Seconds after which its service is ``degraded`` if it did not call ``ctx.heartbeat()``; ``None`` for
             a service that sends none.
         privileges: What it asks of the host beyond messages; see ``docs/plugins.md``.
+        exclusive: Whether it owns something that two generations cannot hold at once, such as a port: hot swap then
+            stops the old one before the new one starts, and starts the old code again if the new one fails.
+        data_files: Files that it reads beside its code, as glob patterns from the folder of its module, such as
+            ``("templates/**/*.html",)``: hot swap takes their change for a change of the code.
     """
 
     name: ClassVar[str] = ""
@@ -165,13 +169,15 @@ class Plugin(Generic[SettingsT]):
     capabilities: ClassVar[tuple[str, ...]] = ()
     heartbeat: ClassVar[float | None] = None
     privileges: ClassVar[tuple[str, ...]] = ()
+    exclusive: ClassVar[bool] = False
+    data_files: ClassVar[tuple[str, ...]] = ()
 
     _context: PluginContext | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+            cls.name = name_of_class(cls.__name__)
 
     def __init__(self, settings: SettingsT | None = None) -> None:
         self.settings: SettingsT = settings if settings is not None else cast("SettingsT", settings_type(type(self))())
@@ -201,11 +207,16 @@ class Plugin(Generic[SettingsT]):
         """Raise to refuse promotion: called on a candidate before it takes over."""
 
     async def hand_over(self) -> msgspec.Struct | None:
-        """Return the state for the next generation, or ``None``; called with no call in hand."""
+        """Return the state for the next generation, or ``None``; called with no call in hand. See ``State``."""
         return None
 
     async def take_over(self, state: Any) -> None:
         """Take the state of the generation before, as the Struct that the parameter is annotated with."""
+
+
+def name_of_class(class_name: str) -> str:
+    """Return the name that a plugin of this class has if it does not give itself one."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
 
 
 def settings_type(plugin_type: type[Plugin[Any]]) -> type[Settings]:

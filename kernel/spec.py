@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
@@ -39,9 +40,11 @@ _ATTRIBUTES: dict[str, Any] = {
     "capabilities": tuple[str, ...],
     "heartbeat": float | None,
     "privileges": tuple[str, ...],
+    "exclusive": bool,
+    "data_files": tuple[str, ...],
 }
 
-_EXPECTED: dict[Any, str] = {str: "a text", tuple[str, ...]: "a tuple of texts"}
+_EXPECTED: dict[Any, str] = {str: "a text", tuple[str, ...]: "a tuple of texts", bool: "True or False"}
 
 
 def _is_request(message_type: type[Message]) -> TypeIs[type[Request[Any]]]:
@@ -130,6 +133,11 @@ def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
         raise PluginDefinitionError(
             f"{plugin_type.__qualname__}.heartbeat is {plugin_type.heartbeat!r}; expected more than 0 seconds, or None"
         )
+    for pattern in plugin_type.data_files:
+        if not pattern or PurePath(pattern).is_absolute() or ".." in PurePath(pattern).parts:
+            raise PluginDefinitionError(
+                f"{plugin_type.__qualname__}.data_files has {pattern!r}; expected a pattern below the folder of its module"
+            )
     for grant in plugin_type.capabilities:
         try:
             check_grant(grant)

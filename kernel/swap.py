@@ -9,11 +9,11 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from aetherra.kernel.errors import PluginLoadError
+from aetherra.kernel.errors import PluginLoadError, PluginNotFoundError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
 from aetherra.kernel.manager import Code, Entry, PluginManager
-from aetherra.kernel.sources import Loaded
+from aetherra.kernel.sources import FileSource, Loaded
 from aetherra.kernel.spec import PluginSpec
 
 
@@ -42,6 +42,26 @@ class Swapper:
         return {name: path for name, path in paths.items() if path is not None}
 
     def current(self, plugin: str) -> Loaded | None:
+    def is_wanted(self, plugin: str) -> bool:
+        """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none."""
+        return self._plugins.is_enabled(plugin) and all(entry.name != plugin for entry in self._plugins.entries())
+
+    async def add(self, plugin: str, path: Path) -> None:
+        """Bring up the plugin in a file or package.
+
+        Raises:
+            PluginLoadError: It could not be brought up; nothing of it is left.
+        """
+        await self._plugins.add(FileSource(plugin, str(path)), plugin)
+
+    async def remove(self, plugin: str) -> None:
+        """Stop a plugin and forget it; plugins that require it are stopped first.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+        """
+        await self._plugins.remove(plugin)
+
         """Return the code that serves; ``None`` if none does.
 
         Raises:
@@ -69,6 +89,14 @@ class Swapper:
         return self._plugins.entry(plugin).code()
 
     def read(self, plugin: str, loaded: Loaded) -> Code:
+    def serving_generation(self, plugin: str) -> int:
+        """Return the number of the generation that serves; 0 if none does, or there is no such plugin."""
+        try:
+            generation = self._plugins.entry(plugin).generation
+        except PluginNotFoundError:
+            return 0
+        return 0 if generation is None else generation.identity.generation
+
         """Read what loaded code declares.
 
         Raises:
@@ -85,11 +113,6 @@ class Swapper:
         """
         generation = await self._plugins.make_generation(self._living(plugin), code.spec)
         return Candidate(code.loaded, code.spec, generation)
-
-    async def discard(self, candidate: Candidate) -> None:
-        """Stop a candidate that will not serve."""
-        with anyio.CancelScope(shield=True):
-            await candidate.generation.stop()
 
     @asynccontextmanager
     async def quiesced(self, plugin: str, *, timeout: float) -> AsyncGenerator[Generation | None]:

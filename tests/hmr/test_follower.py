@@ -9,7 +9,7 @@ import sys
 import anyio
 import pytest
 
-from aetherra.hmr import GetHmrStatus, Reload, Rollback, SwapFailed, Swapped
+from aetherra.hmr import GetHmrStatus, Prepared, Reload, Rollback, RolledBack, SwapFailed, Swapped
 
 WATCH = {"watch": True}
 
@@ -35,6 +35,8 @@ async def hear(events, kind, plugin="counter"):
     """Return the next event, which must be of this kind and about this plugin."""
     with anyio.fail_after(10):
         event = await anext(events)
+        while isinstance(event, Prepared | RolledBack) and kind not in (Prepared, RolledBack):
+            event = await anext(events)
     assert isinstance(event, kind), event
     assert event.plugin == plugin
     return event
