@@ -2,24 +2,32 @@
 
 ``thermostat`` becomes ``thermostat@2`` with ``thermostat@2.messages`` below it, so that two generations live side by
 side. Imports of the plugin's own modules, absolute ones too, lead to its own generation; all others are ordinary. Only
-``importlib.import_module("thermostat.messages")`` knows nothing of generations. No bytecode is written or read.
+``importlib.import_module("thermostat.messages")`` knows nothing of generations; ``import_module(".messages",
+__package__)`` does. No bytecode is written or read; what has not changed is not compiled again.
 """
 
 from __future__ import annotations
 
 import builtins
+import errno
+import hashlib
 import importlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
-_lock = threading.Lock()
+from aetherra.kernel.finder import ModuleSource, finder
+from aetherra.kernel.snapshot import Part, read_module, read_package
+
+HOST = "aetherra"
+"""What no helper stands in for, as little as for the standard library."""
+
+_lock = threading.RLock()  # a collection of garbage may run anything, imports too
 
 
 class CodeGeneration:
@@ -30,41 +38,65 @@ class CodeGeneration:
         number: Which generation.
         entry: The plugin's file, or the ``__init__.py`` of its package.
         own_name: What its code calls the entry in absolute imports, as in ``thermostat`` or ``acme.thermostat``.
+        helpers: The folder whose modules are the plugin's helpers: it has a copy of its own of each that it imports.
+            They come before installed modules, but for a folder without an ``__init__.py``. Each is read when it is
+            first imported.
+
+    Raises:
+        FileNotFoundError: The entry is not there.
+        PluginUnreadableError: A file cannot be read; says which.
     """
 
-    def __init__(self, plugin: str, number: int, entry: Path, own_name: str) -> None:
+    def __init__(self, plugin: str, number: int, entry: Path, own_name: str, *, helpers: Path | None = None) -> None:
         self.own_name = own_name
         self.plugin = plugin
         self.entry = entry
-        self.sources: dict[str, _Source] = {}
+        self.sources: dict[str, ModuleSource] = {}
+        self._helpers = helpers
+        self._elsewhere: set[str] = set()
+        self._missing: set[Path] = set()
         self._unloaded = False
         self._real_import = builtins.__import__
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
         self.root_name = _free_name(f"{own_name}@{number}")
         try:
-            if entry.name == "__init__.py":
-                self._snapshot_package(self.root_name, entry.parent)
-            else:
-                self._snapshot_file(self.root_name, entry)
-        except OSError:
+            self._take(self._read(entry))
+        except BaseException:
             self.unload()
             raise
 
-    def _snapshot_file(self, name: str, path: Path, *, package: Path | None = None) -> None:
-        self.sources[name] = _Source(self, name, path, path.read_bytes(), package)
+    def _read(self, entry: Path) -> dict[str, Part]:
+        if entry.name != "__init__.py":
+            return {self.root_name: read_module(entry)}
+        parts = read_package(self.root_name, entry.parent)
+        if self.root_name not in parts or parts[self.root_name].content is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(entry))
+        return parts
 
-    def _snapshot_package(self, name: str, folder: Path) -> None:
-        self._snapshot_file(name, folder / "__init__.py", package=folder)
-        for path in sorted(folder.iterdir()):
-            if path.suffix == ".py" and path.name != "__init__.py":
-                self._snapshot_file(f"{name}.{path.stem}", path)
-            elif (path / "__init__.py").is_file():
-                self._snapshot_package(f"{name}.{path.name}", path)
+    def _take(self, parts: Mapping[str, Part]) -> None:
+        self.sources.update({name: ModuleSource(self, name, part) for name, part in parts.items()})
 
     @property
     def files(self) -> dict[Path, bytes]:
         """The source files of the snapshot, with their bytes."""
-        return {source.path: source.data for source in self.sources.values()}
+        return {part.place: part.content.data for part in self._parts() if part.content is not None}
+
+    @property
+    def missing(self) -> set[Path]:
+        """The files that its imports looked for in vain: with one of them it might be other code."""
+        return set(self._missing)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256, in hex, of all files with their relative paths; another one once a helper was imported late."""
+        top = self.entry.parent.parent if self.entry.name == "__init__.py" else self.entry.parent
+        total = hashlib.sha256()
+        for path, data in sorted((os.fsencode(path.relative_to(top)), data) for path, data in self.files.items()):
+            total.update(b"%b\0%d\0%b" % (path, len(data), data))
+        return total.hexdigest()
+
+    def _parts(self) -> list[Part]:
+        return [source.part for source in list(self.sources.values())]  # a thread may import a helper meanwhile
 
     def load(self) -> ModuleType:
         """Import the entry. Runs the plugin's code: call it in a worker thread.
@@ -73,9 +105,9 @@ class CodeGeneration:
             BaseException: What the code raised; no module of this generation is left then.
         """
         with _lock:
-            if _finder not in sys.meta_path:
-                sys.meta_path.insert(0, _finder)
-            _finder.sources.update(self.sources)
+            if finder not in sys.meta_path:
+                sys.meta_path.insert(0, finder)
+            finder.sources.update(self.sources)
         try:
             return importlib.import_module(self.root_name)
         except BaseException:
@@ -89,14 +121,17 @@ class CodeGeneration:
                 return
             self._unloaded = True
             _taken.discard(self.root_name)
-            for name in self.sources:
-                _finder.sources.pop(name, None)
-            for name in list(sys.modules):
-                if name == self.root_name or name.startswith((f"{self.root_name}.", f"{self.root_name}:")):
-                    del sys.modules[name]
+            for name in list(self.sources):
+                finder.sources.pop(name, None)
+            below = (f"{self.root_name}.", f"{self.root_name}:")
+            names = [name for name in list(sys.modules) if name == self.root_name or name.startswith(below)]
+            modules = [sys.modules.pop(name, None) for name in names]
         parent, _, leaf = self.root_name.rpartition(".")
         if parent in sys.modules:
             vars(sys.modules[parent]).pop(leaf, None)
+        del modules  # what their ends run may import, which takes the lock
+
+    # Imports
 
     def _import(
         self,
@@ -106,10 +141,17 @@ class CodeGeneration:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        own = self._own(name) if level == 0 else None
-        module = self._real_import(own or name, globals, locals, fromlist or (), level)
+        if level:
+            return self._real_import(name, globals, locals, fromlist or (), level)
+        own = self._own(name)
+        try:
+            module = self._real_import(own or name, globals, locals, fromlist or (), 0)
+        except ModuleNotFoundError as exc:
+            if self._helpers is not None and exc.name in self._elsewhere and exc.name == name.partition(".")[0]:
+                self.miss(self._helpers / exc.name)
+            raise
         outer = self.own_name.rpartition(".")[0]
-        if outer and not fromlist and level == 0 and name.partition(".")[0] == outer.partition(".")[0]:
+        if outer and not fromlist and name.partition(".")[0] == outer.partition(".")[0]:
             return self._seen_from_inside(outer)
         return module
 
@@ -124,32 +166,44 @@ class CodeGeneration:
             inner_name, inner, outer = outer, view, outer.rpartition(".")[0]
 
     def _own(self, name: str) -> str | None:
-        """The generation's name for an absolute one, if it is the plugin's own: a module, or a file beside it."""
-        if self.entry.name != "__init__.py" and name.partition(".")[0] in sys.stdlib_module_names:
-            return None
-        if name == self.own_name or name.startswith(self.own_name + "."):
-            return self.root_name + name[len(self.own_name) :]
-        return self._sibling(name)
-
-    def _sibling(self, name: str) -> str | None:
-        """A single file's neighbours are its helpers: each plugin has its own copy, found before installed modules."""
-        if self.entry.name == "__init__.py" or "." in self.own_name:
-            return None
+        """The generation's name for an absolute one, if it is the plugin's own: one of its modules, or a helper."""
         top = name.partition(".")[0]
-        own_top = f"{self.root_name}:{top}"
-        if own_top not in self.sources:
-            beside = self.entry.parent / f"{top}.py"
-            folder = self.entry.parent / top
-            if beside.is_file():
-                self._snapshot_file(own_top, beside)
-            elif (folder / "__init__.py").is_file():
-                self._snapshot_package(own_top, folder)
-            else:
-                return None
-            with _lock:
-                if not self._unloaded:
-                    _finder.sources.update(self.sources)
+        standard = top in sys.stdlib_module_names
+        if name == self.own_name or name.startswith(self.own_name + "."):
+            hidden = standard and self.entry.name != "__init__.py"
+            return None if hidden else self.root_name + name[len(self.own_name) :]
+        if standard or top == HOST or self._helpers is None or not self._has_helper(top, self._helpers / top):
+            return None
         return f"{self.root_name}:{name}"
+
+    def _has_helper(self, top: str, place: Path) -> bool:
+        """Whether it is a helper, which is read if it has not been; what was found elsewhere once stays there."""
+        name = f"{self.root_name}:{top}"
+        if name in self.sources:
+            return True
+        if top in self._elsewhere:
+            return False
+        file, is_folder = place.with_name(f"{top}.py"), place.is_dir()
+        if is_folder and (place / "__init__.py").is_file():
+            self.add(read_package(name, place))
+        elif file.is_file():
+            self.add({name: read_module(file)})
+        elif is_folder and not _is_installed(top, place):
+            self.add(read_package(name, place))
+        if name not in self.sources:
+            self._elsewhere.add(top)
+        return name in self.sources
+
+    def add(self, parts: Mapping[str, Part]) -> None:
+        """Add what is found late; what is there already, as another thread was faster, stays."""
+        with _lock:
+            self._take({name: part for name, part in parts.items() if name not in self.sources})
+            if not self._unloaded:
+                finder.sources.update(self.sources)
+
+    def miss(self, place: Path) -> None:
+        """Remember that there is no module at ``place``, which is a path without the ``.py``."""
+        self._missing |= {place.with_name(place.name + ".py"), place / "__init__.py"}
 
 
 class _View(ModuleType):
@@ -159,57 +213,16 @@ class _View(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-class _Source(importlib.abc.InspectLoader):
-    """One file of the snapshot, and the loader of its module."""
-
-    def __init__(self, generation: CodeGeneration, name: str, path: Path, data: bytes, package: Path | None) -> None:
-        self.generation = generation
-        self.name = name
-        self.path = path
-        self.data = data
-        self.package = package
-
-    def spec(self) -> importlib.machinery.ModuleSpec:
-        spec = importlib.machinery.ModuleSpec(
-            self.name, self, origin=str(self.path), is_package=self.package is not None
-        )
-        spec.has_location = True
-        if self.package is not None:
-            spec.submodule_search_locations = [str(self.package)]
-        return spec
-
-    def is_package(self, fullname: str) -> bool:  # noqa: ARG002  # one loader a module
-        return self.package is not None
-
-    def get_source(self, fullname: str) -> str:  # noqa: ARG002
-        return importlib.util.decode_source(self.data)
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
-        return compile(self.data, str(self.path), "exec", dont_inherit=True)
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__dict__["__builtins__"] = self.generation.builtins
-        exec(self.get_code(self.name), module.__dict__)  # noqa: S102  # loading plugins is what this host does
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules of all generations by their full names."""
-
-    def __init__(self) -> None:
-        self.sources: dict[str, _Source] = {}
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002
-        target: ModuleType | None = None,  # noqa: ARG002
-    ) -> importlib.machinery.ModuleSpec | None:
-        source = self.sources.get(fullname)
-        return None if source is None else source.spec()
-
-
-_finder = _Finder()
 _taken: set[str] = set()
+
+
+def _is_installed(top: str, beside: Path) -> bool:
+    """Whether an import finds it elsewhere than in that folder, which has no ``__init__.py`` and so comes last."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module that says nothing of where it is from
+        return True
+    return spec is not None and list(spec.submodule_search_locations or ()) != [str(beside)]
 
 
 def _free_name(wanted: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.manager import Code
 from aetherra.kernel.plugin import Plugin
-from aetherra.kernel.sources import Loaded
+from aetherra.kernel.sources import Loaded, helpers_folder
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry import HOST, Message, Request, Route, tag_of
 from aetherra.registry.contract import ContractError
@@ -48,10 +48,15 @@ def source_contract(path: Path) -> dict[str, Any]:
     code: CodeGeneration | None = None
     try:
         name, top = _import_name(entry)
-        code = CodeGeneration(name.rpartition(".")[2], 1, entry, name)
+        helpers = None if "." in name else helpers_folder(entry)
+        code = CodeGeneration(name.rpartition(".")[2], 1, entry, name, helpers=helpers)
         with _importable(top):
             code.load()
-            inner = [module for module in code.sources if module.rpartition(".")[2] != "__main__"]
+            inner = [
+                name
+                for name, source in code.sources.items()
+                if name.rpartition(".")[2] != "__main__" and (name in sys.modules or not source.part.loose)
+            ]
             modules = [importlib.import_module(module) for module in inner]
         declared = [one for spec in _specs_in(modules) for one in _declared(spec, modules)]
         declared = declared or [Declared(event, code.plugin, "tells") for event in _events_in(modules)]

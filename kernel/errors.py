@@ -50,6 +50,10 @@ class PluginDefinitionError(AetherraError, TypeError):
     """A plugin class cannot be used as it is written; the text says what to change."""
 
 
+class PluginUnreadableError(AetherraError, OSError):
+    """A file of a plugin's code cannot be read; the text says which, and why."""
+
+
 class PluginNotFoundError(AetherraError, LookupError):
     """There is no plugin of that name here."""
 

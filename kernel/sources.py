@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "aetherra.plugins"
 OWN_DISTRIBUTION = "aetherra"
+STANDARD_LIBRARY = Path(os.path.realpath(os.__file__)).parent
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -33,6 +35,11 @@ class Loaded(msgspec.Struct, frozen=True):
         """Forget its modules."""
         if self.code is not None:
             self.code.unload()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all its files, in hex; ``""`` where the interpreter's own import brought it."""
+        return "" if self.code is None else self.code.digest
 
 
 class Source(Protocol):
@@ -80,7 +87,7 @@ class FileSource:
         if not entry.is_file():
             raise FileNotFoundError(f"no plugin at {self.path}: expected a .py file or a folder with an __init__.py")
         own_name = (entry.parent.name if entry.name == "__init__.py" else entry.stem).replace(".", "_")
-        code = CodeGeneration(self.name, generation, entry, own_name)
+        code = CodeGeneration(self.name, generation, entry, own_name, helpers=helpers_folder(entry))
         module = code.load()
         try:
             return Loaded(plugin_class(module, self.wanted), code)
@@ -110,6 +117,7 @@ class ClassSource:
         self.trusted = trusted
         self._given: type[Plugin[Any]] | None = None
         self._begun = False
+        self._is_of_host = False
 
     @classmethod
     def of_entry_point(cls, entry_point: importlib.metadata.EntryPoint) -> ClassSource:
@@ -134,7 +142,7 @@ class ClassSource:
             where="the host's own code",
             trusted=True,
         )
-        source._given, source._begun = plugin_type, True
+        source._given, source._begun, source._is_of_host = plugin_type, True, True
         return source
 
     def __str__(self) -> str:
@@ -146,7 +154,9 @@ class ClassSource:
         if not again:
             return Loaded(_attribute(importlib.import_module(self.module), self.attribute), None)
         own_name, entry, inner = self._package()
-        code = CodeGeneration(self.name, generation, entry, own_name)
+        is_host_file = self._is_of_host and entry.name != "__init__.py" and "." not in own_name
+        helpers = helpers_folder(entry) if is_host_file else None
+        code = CodeGeneration(self.name, generation, entry, own_name, helpers=helpers)
         module = code.load()
         try:
             if inner:
@@ -182,6 +192,17 @@ class ClassSource:
         except (PluginDefinitionError, ImportError, ValueError):
             return None
         return entry.parent if entry.name == "__init__.py" else entry
+
+
+def helpers_folder(entry: Path) -> Path | None:
+    """Return the folder beside a plugin's file or package whose modules are its own; ``None`` if others share it.
+
+    Others do where packages are installed, and in the standard library.
+    """
+    folder = entry.parent.parent if entry.name == "__init__.py" else entry.parent
+    real = Path(os.path.realpath(folder))
+    installed = {"site-packages", "dist-packages"} & {*folder.parts, *real.parts}
+    return None if installed or real.is_relative_to(STANDARD_LIBRARY) else folder
 
 
 def installed_plugins() -> Iterator[ClassSource]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import linecache
 import sys
 import traceback
 import weakref
@@ -12,6 +14,9 @@ from types import ModuleType
 import pytest
 
 from aetherra.kernel.code import CodeGeneration
+from aetherra.kernel.content import _contents
+from aetherra.kernel.errors import PluginUnreadableError
+from aetherra.kernel.finder import finder
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -26,6 +31,12 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 def names_of(generation: CodeGeneration) -> list[str]:
     """The modules that are there of a generation."""
     return sorted(name for name in sys.modules if name.startswith(generation.root_name))
+
+
+def kept_below(folder: Path) -> list[str]:
+    """What the line cache and the cache of contents hold of files below a folder."""
+    paths = [*linecache.cache, *(path for path, _ in list(_contents))]
+    return sorted(path for path in paths if path.startswith(str(folder)))
 
 
 @pytest.fixture
@@ -110,8 +121,79 @@ class TestImports:
             for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
                 del sys.modules[name]
 
+    def test_a_folder_without_an_init_is_not_imported(self, tmp_path: Path) -> None:
+        """Namespace packages inside a package are its own, by relative and absolute names, and may hold packages."""
+        folder = write(
+            tmp_path / "room",
+            {
+                "__init__.py": "from .parts import heater\nimport room.parts.deep.pump as pump\n",
+                "parts/heater.py": "from . import valve\nfrom room.parts.valve import NAME\n",
+                "parts/valve.py": "NAME = 'valve'\n",
+                "parts/deep/__init__.py": "",
+                "parts/deep/pump.py": "from ..valve import NAME\nfrom ... import parts\n",
+            },
+        )
+        code = CodeGeneration("room", 1, folder / "__init__.py", "room")
+        module = code.load()
+        assert (module.heater.NAME, module.pump.NAME) == ("valve", "valve")
+        assert module.pump.parts is sys.modules["room@1.parts"]
+        assert not hasattr(module.parts, "__file__")
+        code.unload()
+        assert names_of(code) == []
 
-class TestSiblings:
+    def test_new_modules_are_not_seen_by_the_next_generation(self, package: Path) -> None:
+        """New submodules and subpackages are there for the next generation, and never for one before."""
+        first = CodeGeneration("room", 1, package / "__init__.py", "room")
+        old = first.load()
+        write(package, {"fan.py": "NAME = 'fan'\n", "attic/__init__.py": "", "attic/roof.py": "NAME = 'roof'\n"})
+        (package / "heater.py").write_text("from . import fan\nfrom .attic.roof import NAME\ndef late(): pass\n")
+        second = CodeGeneration("room", 2, package / "__init__.py", "room")
+        assert second.load().heater.NAME == "roof"
+        for late in ("fan", "attic"):
+            with pytest.raises(ModuleNotFoundError, match=f"No module named 'room@1.{late}'"):
+                importlib.import_module(f".{late}", old.__name__)
+        first.unload()
+        second.unload()
+
+    def test_import_module_of_a_relative_name_leads_elsewhere(self, package: Path) -> None:
+        """``importlib.import_module`` with ``__package__`` leads to its own generation; the plain name fails."""
+        text = "import importlib\ndef at(name): return importlib.import_module(name, __package__)\n"
+        (package / "sub/deep.py").write_text(text)
+        code = CodeGeneration("room", 1, package / "__init__.py", "room")
+        at = code.load().deep.at
+        assert at("..messages") is sys.modules["room@1.messages"]
+        assert at(".deep") is sys.modules["room@1.sub.deep"]
+        with pytest.raises(ModuleNotFoundError):
+            at("room.messages")
+        code.unload()
+
+    def test_a_missing_module_is_forgotten(self, package: Path) -> None:
+        """An import in vain, also of a helper, says which files might have been it; what was found says nothing."""
+        text = "try: from . import fan\nexcept ImportError: pass\ntry: import shared\nexcept ImportError: pass\n"
+        for name in ("attic.roof", "json.nothing", "msgspec.nothing"):
+            text += f"try: import {name}\nexcept ImportError: pass\n"
+        (package / "cooler.py").write_text(text + "from .messages import NAME\n")
+        code = CodeGeneration("room", 1, package / "__init__.py", "room", helpers=package.parent)
+        code.load().heater.late()
+        beside = package.parent
+        wanted = [place / "__init__.py" for place in (package / "fan", beside / "shared", beside / "attic")]
+        wanted += [package / "fan.py", beside / "shared.py", beside / "attic.py"]
+        assert code.missing == set(wanted)
+        code.unload()
+
+    def test_a_helper_that_came_too_late_is_taken_in(self, tmp_path: Path) -> None:
+        """A helper that was looked for in vain is not there for this generation, whenever it comes."""
+        write(tmp_path, {"a.py": "def look():\n    import late_helper\n"})
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        look = code.load().look
+        for _ in range(2):
+            with pytest.raises(ModuleNotFoundError, match="late_helper"):
+                look()
+            write(tmp_path, {"late_helper.py": ""})
+        code.unload()
+
+
+class TestHelpers:
     def test_two_plugins_share_a_helper(self, tmp_path: Path) -> None:
         """A file beside a single-file plugin is its helper; each plugin has a copy of its own."""
         write(
@@ -124,8 +206,8 @@ class TestSiblings:
                 "b.py": "import helper\n",
             },
         )
-        a = CodeGeneration("a", 1, tmp_path / "a.py", "a")
-        b = CodeGeneration("b", 1, tmp_path / "b.py", "b")
+        a = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        b = CodeGeneration("b", 1, tmp_path / "b.py", "b", helpers=tmp_path)
         helper = a.load().helper
         helper.state.append(1)
         assert sys.modules["a@1"].deep.state is helper.state
@@ -137,26 +219,113 @@ class TestSiblings:
         assert names_of(a) == names_of(b) == []
 
     def test_a_file_named_like_the_standard_library_hides_it(self, tmp_path: Path) -> None:
-        """A neighbour, or the plugin itself, does not stand in for a module of the standard library."""
-        write(
-            tmp_path, {"json.py": "import json\nimport queue\nOK = json.dumps(1), queue.Queue\n", "queue.py": "1/0\n"}
-        )
-        code = CodeGeneration("json", 1, tmp_path / "json.py", "json")
+        """A neighbour, or the plugin itself, stands in for no module of the standard library, nor for Aetherra."""
+        text = "import json\nimport queue\nfrom aetherra.plugins import Plugin\nOK = json.dumps(1), queue.Queue\n"
+        write(tmp_path, {"json.py": text, "queue.py": "1/0\n", "aetherra/plugins.py": "1/0\n"})
+        (tmp_path / "aetherra/__init__.py").touch()
+        code = CodeGeneration("json", 1, tmp_path / "json.py", "json", helpers=tmp_path)
         assert code.load().OK[0] == "1"
+        assert list(code.files) == [tmp_path / "json.py"]
+        code.unload()
+
+    def test_a_folder_without_an_init_beside_it_is_no_helper(self, tmp_path: Path) -> None:
+        """A namespace package beside a plugin is its helper, unless something of that name is installed."""
+        write(
+            tmp_path,
+            {
+                "a.py": "from tools.deep import pump\nimport msgspec\n",
+                "tools/deep/pump.py": "import tools.valve\n",
+                "tools/valve.py": "",
+                "msgspec/oops.py": "",
+            },
+        )
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        module = code.load()
+        assert module.pump.__name__ == "a@1:tools.deep.pump"
+        assert module.msgspec is sys.modules["msgspec"]
+        assert {path.name for path in code.files} == {"a.py", "pump.py", "valve.py"}
+        code.unload()
+        assert names_of(code) == []
+
+    def test_a_neighbour_without_python_is_taken_for_a_helper(self, tmp_path: Path) -> None:
+        """A folder of data beside a plugin is no module."""
+        write(tmp_path, {"a.py": "import things\n", "things/data.txt": ""})
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        with pytest.raises(ModuleNotFoundError, match="things"):
+            code.load()
+
+    def test_half_of_a_helper_that_cannot_be_read_stays(self, tmp_path: Path) -> None:
+        """A helper package that cannot be read whole is not there at all, and can be tried again."""
+        write(tmp_path, {"a.py": "def go():\n    import tools.b\n", "tools/__init__.py": "", "tools/a.py": ""})
+        (tmp_path / "tools/b.py").mkdir()
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        go = code.load().go
+        with pytest.raises(PluginUnreadableError, match=r"tools/b\.py is not a file"):
+            go()
+        assert list(code.files) == [tmp_path / "a.py"]
+        (tmp_path / "tools/b.py").rmdir()
+        (tmp_path / "tools/b.py").touch()
+        go()
         code.unload()
 
 
+class TestDigest:
+    def test_the_order_of_imports_changes_it(self, tmp_path: Path) -> None:
+        """It is of the files' relative paths and bytes, helpers too, wherever they are and whatever came first."""
+        digests = set()
+        for folder, order in (("x", "bc"), ("y", "cb")):
+            write(tmp_path / folder, {"a/__init__.py": "", "a/z.py": "Z = 1\n", "b.py": "B = 1\n", "c/__init__.py": ""})
+            entry = tmp_path / folder / "a/__init__.py"
+            code = CodeGeneration("a", 1, entry, "a", helpers=tmp_path / folder)
+            inside = vars(code.load())
+            before = code.digest
+            for name in order:
+                exec(f"import {name}", inside)
+            digests.add(code.digest)
+            code.unload()
+            assert before not in digests
+        assert len(digests) == 1
+        assert len(digests.pop()) == 64
+
+    @pytest.mark.parametrize("change", [{"heater.py": "1"}, {"new.py": ""}, {"sub/__init__.py": " "}])
+    def test_other_files_have_the_same_digest(self, package: Path, change: dict[str, str]) -> None:
+        """A changed byte, or a new file, makes another."""
+        first = CodeGeneration("room", 1, package / "__init__.py", "room")
+        write(package, change)
+        second = CodeGeneration("room", 2, package / "__init__.py", "room")
+        assert first.digest != second.digest
+        first.unload()
+        second.unload()
+
+
 class TestFaults:
-    @pytest.mark.parametrize("end", ["x = (", "raise ValueError('half-way')", "raise SystemExit(3)"])
+    @pytest.mark.parametrize(
+        "end",
+        [
+            "x = (",
+            "raise ValueError('half-way')",
+            "raise SystemExit(3)",
+            "raise KeyboardInterrupt",
+            "raise GeneratorExit",
+        ],
+    )
     def test_a_failed_load_leaves_modules_behind(self, tmp_path: Path, end: str) -> None:
-        """A syntax error or a raise half-way leaves no module, and the name free."""
-        folder = write(tmp_path / "bad", {"__init__.py": f"from . import good\n{end}\n", "good.py": ""})
-        code = CodeGeneration("bad", 1, folder / "__init__.py", "bad")
-        with pytest.raises((SyntaxError, ValueError, SystemExit)):
+        """A syntax error, or whatever is raised half-way, leaves nothing of the code anywhere, and the name free."""
+        text = f"from . import good\nimport shared\nfrom . import bad\n{end}\n"
+        folder = write(tmp_path / "bad", {"__init__.py": text, "good.py": "", "bad.py": end, "../shared.py": ""})
+        code = CodeGeneration("bad", 1, folder / "__init__.py", "bad", helpers=tmp_path)
+        with pytest.raises((SyntaxError, ValueError, SystemExit, KeyboardInterrupt, GeneratorExit)):
             code.load()
         assert names_of(code) == []
+        assert not [name for name in finder.sources if name.startswith("bad@")]
+        assert sys.meta_path.count(finder) == 1
+        del code
+        gc.collect()
+        assert kept_below(tmp_path) == []
+        code = CodeGeneration("bad", 1, folder / "__init__.py", "bad")
         again = CodeGeneration("bad", 1, folder / "__init__.py", "bad")
-        assert again.root_name == code.root_name
+        assert (code.root_name, again.root_name) == ("bad@1", "bad@1~2")
+        code.unload()
         again.unload()
 
     def test_a_traceback_points_elsewhere(self, tmp_path: Path) -> None:
@@ -194,6 +363,10 @@ class TestUnload:
         gc.collect()
         assert [ref() for ref in refs] == [None] * len(refs)
         assert names_of(code) == []
+        assert kept_below(package)
+        del code
+        gc.collect()
+        assert kept_below(package) == []
 
     def test_a_second_unload_takes_what_is_anothers(self, package: Path) -> None:
         """Unloading twice does no harm to a later generation that has the name now."""
@@ -219,7 +392,7 @@ class TestUnload:
     def test_code_that_still_runs_brings_modules_back(self, tmp_path: Path) -> None:
         """An import by code whose generation was unloaded fails and leaves nothing."""
         write(tmp_path, {"late.py": "def go():\n    import helper\n", "helper.py": ""})
-        code = CodeGeneration("late", 1, tmp_path / "late.py", "late")
+        code = CodeGeneration("late", 1, tmp_path / "late.py", "late", helpers=tmp_path)
         module = code.load()
         code.unload()
         with pytest.raises(ModuleNotFoundError):

@@ -1,0 +1,123 @@
+"""What one source file held: compiled once, its lines at hand for tracebacks as long as any of that code is left."""
+
+from __future__ import annotations
+
+import importlib.util
+import linecache
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+_lock = threading.RLock()
+_contents: weakref.WeakValueDictionary[tuple[str, bytes], Content] = weakref.WeakValueDictionary()
+_pinned: dict[Filename, dict[int, weakref.ref[CodeType]]] = {}
+
+
+class Filename(str):
+    """A file's path, as code made of one content of it says where it is from.
+
+    It equals the path and prints as it, so that debuggers, coverage and editors find the file; but each object is a
+    key of its own, under which ``linecache`` has the lines of that content. The hash is one of C, as tracemalloc
+    asks for it in the middle of an allocation. Copied or pickled it is a plain ``str``; ``marshal`` refuses it.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class Content:
+    """The bytes of a source file, and the code made of them, which all generations with these bytes share.
+
+    Use ``Content.of``. It is forgotten once no generation has it; its lines, once none of its code is left.
+    """
+
+    __slots__ = ("__weakref__", "_code", "data", "filename")
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.filename = Filename(path)
+        self.data = data
+        self._code: CodeType | None = None
+
+    @classmethod
+    def of(cls, path: Path, data: bytes) -> Content:
+        """Return the content that a file has with these bytes, the same one as long as somebody keeps it."""
+        key = (str(path), data)
+        with _lock:
+            content = _contents.get(key)
+            if content is None:
+                content = _contents[key] = cls(*key)
+            return content
+
+    def text(self) -> str:
+        """Return it decoded.
+
+        Raises:
+            SyntaxError: It names an encoding that there is not.
+            UnicodeDecodeError: It is not in the encoding that it names, or in UTF-8.
+        """
+        return importlib.util.decode_source(self.data)
+
+    def code(self) -> CodeType:
+        """Return it compiled; no bytecode is read or written.
+
+        Raises:
+            SyntaxError: It is not Python; says the file, and quotes the line as it was read.
+        """
+        with _lock:
+            if self._code is None:
+                self._code = self._compile()
+                _pin(self.filename, self._lines(), self._code)
+            return self._code
+
+    def _compile(self) -> CodeType:
+        try:
+            return compile(self.data, self.filename, "exec", dont_inherit=True)
+        except SyntaxError as exc:
+            exc.filename = str(self.filename)  # there is none if it is for a null byte
+            exc.text = self._line(exc.lineno) or exc.text  # the compiler quotes what is on disk by now
+            raise
+        except (ValueError, RecursionError, MemoryError, OverflowError) as exc:
+            fault = SyntaxError(f"it cannot be compiled: {str(exc) or type(exc).__name__}")
+            fault.filename = str(self.filename)
+            raise fault from exc
+
+    def _line(self, number: int | None) -> str | None:
+        lines = self._lines()
+        return lines[number - 1] if number is not None and 0 < number <= len(lines) else None
+
+    def _lines(self) -> list[str]:
+        try:
+            text = self.text()
+        except (SyntaxError, UnicodeDecodeError):
+            return []
+        return [line + "\n" for line in text.removesuffix("\n").split("\n")]
+
+
+def _pin(filename: Filename, lines: list[str], code: CodeType) -> None:
+    """Have ``linecache`` know the lines until the code, and all functions made of it, are gone."""
+
+    def forget(ref: weakref.ref[CodeType]) -> None:
+        living.pop(id(ref), None)
+        if not living:
+            _pinned.pop(filename, None)
+            linecache.cache.pop(filename, None)
+
+    refs = [weakref.ref(part, forget) for part in _with_inner(code)]
+    living = {id(ref): ref for ref in refs}
+    _pinned[filename] = living
+    # Without a time of change it is never compared with the file.
+    linecache.cache[filename] = (sum(map(len, lines)), None, lines, str(filename))
+
+
+def _with_inner(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    constants: tuple[Any, ...] = code.co_consts
+    for constant in constants:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
