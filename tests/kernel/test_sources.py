@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import inspect
+import json
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from aetherra.kernel import Plugin, PluginDefinitionError
-from aetherra.kernel.sources import ClassSource, FileSource, Loaded, installed_plugins, module_owner
+from aetherra.kernel.sources import ClassSource, FileSource, Loaded, helpers_folder, installed_plugins, module_owner
 
 ONE = "from aetherra.plugins import Plugin\nclass Room(Plugin):\n    version = '{}'\n"
 
@@ -92,6 +95,55 @@ class TestFileSource:
         assert not any(name.startswith("room@") for name in sys.modules)
 
 
+class TestHelpers:
+    def test_a_package_shares_what_is_beside_it(self, tmp_path: Path) -> None:
+        """A module beside a package plugin is a helper of each plugin that imports it: a copy, one of its files."""
+        (tmp_path / "shared.py").write_text("NAMES = []\n")
+        (tmp_path / "other.py").write_text(ONE.format("other"))
+        for name in ("hall", "room"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "__init__.py").write_text("from .plugin import Room\n")
+            (tmp_path / name / "plugin.py").write_text(f"import shared\nshared.NAMES.append('{name}')\n" + ONE)
+        sources = [FileSource(name, str(tmp_path / name)) for name in ("hall", "room", "other.py")]
+        hall, room, other = (source.load(1) for source in sources)
+        copies = [sys.modules[loaded.plugin_type.__module__].shared for loaded in (hall, room)]
+        assert [copy.NAMES for copy in copies] == [["hall"], ["room"]]
+        files = [loaded.code.files if loaded.code is not None else {} for loaded in (hall, room, other)]
+        assert [tmp_path / "shared.py" in each for each in files] == [True, True, False]
+        (tmp_path / "shared.py").write_text("NAMES = ['edited']\n")
+        again = sources[1].load(2)
+        assert sys.modules[again.plugin_type.__module__].shared.NAMES == ["edited", "room"]
+        assert copies[1].NAMES == ["room"]
+        assert len({loaded.digest for loaded in (hall, room, other, again)}) == 4
+        for loaded in (hall, room, other, again):
+            loaded.unload()
+        assert not [name for name in sys.modules if ":shared" in name]
+
+    @pytest.mark.parametrize("folder", ["site-packages", "dist-packages/deep", "link"])
+    def test_installed_modules_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+        """Where packages are installed, what is beside a plugin is everybody's."""
+        place = tmp_path / folder
+        if folder == "link":
+            (tmp_path / "site-packages").mkdir()
+            place.symlink_to("site-packages")
+        place.mkdir(parents=True, exist_ok=True)
+        monkeypatch.syspath_prepend(place)
+        (place / "beside_the_plugin.py").touch()
+        (place / "room.py").write_text("import beside_the_plugin\n" + ONE)
+        (place / "hall").mkdir()
+        (place / "hall/__init__.py").write_text("import beside_the_plugin\n" + ONE)
+        for name in ("room.py", "hall"):
+            loaded = FileSource("room", str(place / name)).load(1)
+            assert sys.modules[loaded.plugin_type.__module__].beside_the_plugin is sys.modules["beside_the_plugin"]
+            loaded.unload()
+        monkeypatch.delitem(sys.modules, "beside_the_plugin")
+
+    def test_the_standard_library_is_copied(self) -> None:
+        """Nor is anything in the standard library a helper."""
+        assert helpers_folder(Path(json.__file__)) is None
+        assert helpers_folder(Path(inspect.__file__)) is None
+
+
 class TestEntryPoints:
     def test_an_installed_plugin_is_not_found(self, site: Path) -> None:
         """An entry point in the group leads to its class, which is not trusted as our own are."""
@@ -126,6 +178,18 @@ class TestEntryPoints:
         assert source.watched() == package
         loaded.unload()
 
+    def test_a_later_load_copies_what_is_beside_it(self, site: Path) -> None:
+        """An installed plugin shares what is installed beside it, whichever generation it is."""
+        (site / "found_helper.py").touch()
+        (site / "found_room.py").write_text("import found_helper\n" + ONE)
+        offer(site, "rooms", "room = found_room:Room")
+        (source,) = offered("room")
+        assert source.load(1).digest == ""
+        loaded = source.load(2)
+        assert loaded.digest
+        assert sys.modules["found_room@2"].found_helper is sys.modules["found_helper"]
+        loaded.unload()
+
     @pytest.mark.parametrize("value", ["no value at all", "found_room", "found_room:", "found_room:Nothing", ":x"])
     def test_a_broken_offer_keeps_others_from_being_found(self, site: Path, value: str) -> None:
         """An entry point that is none fails when it is loaded, by itself."""
@@ -155,6 +219,17 @@ class TestClassSource:
         assert loaded.plugin_type is not Given
         loaded.unload()
         assert str(source) == f"{__name__}:Given (the host's own code)"
+
+    def test_a_helper_of_the_hosts_own_file_is_not_loaded_anew(self, site: Path) -> None:
+        """What is beside a class's single file in the host's code is read again with it."""
+        (site / "own_helper.py").write_text("X = 1\n")
+        (site / "own_room.py").write_text("import own_helper\n" + ONE)
+        source = ClassSource.of_class(importlib.import_module("own_room").Room)
+        source.at_hand()
+        (site / "own_helper.py").write_text("X = 2\n")
+        loaded = source.load(2)
+        assert (sys.modules["own_helper"].X, sys.modules["own_room@2"].own_helper.X) == (1, 2)
+        loaded.unload()
 
     def test_a_local_class_is_loaded_anew(self) -> None:
         """A class inside a function, or of no module, can be used once and not be watched."""
