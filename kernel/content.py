@@ -6,10 +6,8 @@ import importlib.util
 import linecache
 import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any
 
 _lock = threading.RLock()
 _contents: weakref.WeakValueDictionary[tuple[str, bytes], Content] = weakref.WeakValueDictionary()
@@ -108,16 +106,11 @@ def _pin(filename: Filename, lines: list[str], code: CodeType) -> None:
             _pinned.pop(filename, None)
             linecache.cache.pop(filename, None)
 
-    refs = [weakref.ref(part, forget) for part in _with_inner(code)]
+    parts = [code]
+    for part in parts:  # it grows by what is inside of each
+        parts += [constant for constant in part.co_consts if type(constant) is CodeType]
+    refs = [weakref.ref(part, forget) for part in parts]
     living = {id(ref): ref for ref in refs}
     _pinned[filename] = living
     # Without a time of change it is never compared with the file.
     linecache.cache[filename] = (sum(map(len, lines)), None, lines, str(filename))
-
-
-def _with_inner(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    constants: tuple[Any, ...] = code.co_consts
-    for constant in constants:
-        if isinstance(constant, CodeType):
-            yield from _with_inner(constant)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -194,6 +195,7 @@ class ClassSource:
         return entry.parent if entry.name == "__init__.py" else entry
 
 
+@lru_cache(256)
 def helpers_folder(entry: Path) -> Path | None:
     """Return the folder beside a plugin's file or package whose modules are its own; ``None`` if others share it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import gc
 import inspect
 import io
@@ -17,7 +18,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -261,3 +262,25 @@ class TestSharing:
         del code, module
         gc.collect()
         assert str(file) not in [str(name) for name in _pinned]
+
+
+class TestTools:
+    def test_a_debugger_misses_its_breakpoint(self, file: Path) -> None:
+        """A breakpoint that is set by the path of the file stops the code of every generation."""
+        stops: list[tuple[str, int]] = []
+
+        class Debugger(bdb.Bdb):
+            def user_line(self, frame: FrameType) -> None:
+                if self.break_here(frame):
+                    stops.append((frame.f_globals["__name__"], frame.f_lineno))
+                self.set_continue()
+
+        first, old = load(file, "def f():\n    x = 1\n    return x\n")
+        second, new = load(file, "def f():\n    x = 2\n    return x\n", 2)
+        debugger = Debugger()
+        debugger.set_break(str(file), 3)
+        for module in (old, new):
+            debugger.runcall(module.f)
+        assert stops == [(first.root_name, 3), (second.root_name, 3)]
+        first.unload()
+        second.unload()
