@@ -147,6 +147,7 @@ class Attempt:
                 await serving.suspend()
                 await self._start_and_promote(code)
             except BaseException as exc:
+                problem = ""
                 with anyio.CancelScope(shield=True):
                     problem = await self._bring_back(old, handed_over)
                 if problem and isinstance(exc, (Exception, SystemExit)):
@@ -164,14 +165,14 @@ class Attempt:
             raise
 
     async def _bring_back(self, old: Code, parcel: Parcel | None) -> str:
-        """Start the old code again, as a new generation with the state that it handed over; say what failed if it did."""
+        """Start the old code again, with the state that it handed over; return what failed, ``""`` if nothing did."""
         again: Candidate | None = None
         try:
             again = await self._swapper.prepare(self.plugin, old)
             if parcel is not None:
                 await again.generation.take_over(parcel)
             suspended = self._swapper.promote(self.plugin, again)
-        except (Exception, SystemExit) as exc:
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # the plugin's code runs here
             if again is not None:
                 await self._swapper.retire(again.generation)
             problem = f"the code before it could not be started again: {exc}"

@@ -11,14 +11,30 @@ import anyio
 import msgspec
 
 from aetherra.hmr.attempt import Attempt, Promise
+from aetherra.hmr.canary import Trial
 from aetherra.hmr.disk import Disk, News
 from aetherra.hmr.errors import OvertakenError, SwapError
 from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.follower import Follower
-from aetherra.hmr.messages import GetHmrStatus, HmrStatus, How, Reload, Rollback, Swapped, TakeIn, TakenIn
+from aetherra.hmr.messages import (
+    Abort,
+    Canary,
+    CanaryStatus,
+    GetCanary,
+    GetHmrStatus,
+    HmrStatus,
+    How,
+    Promote,
+    Reload,
+    Rollback,
+    Swapped,
+    TakeIn,
+    TakenIn,
+)
 from aetherra.hmr.probation import Probation, Terms
 from aetherra.hmr.reporter import Reporter
-from aetherra.kernel import Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
+from aetherra.hmr.trials import Trials
+from aetherra.kernel import Candidate, Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.state import Parcel
@@ -76,15 +92,21 @@ class HmrController(Plugin[HmrSettings]):
         self._follower = Follower(
             self._disk, folders, ctx, self._allowed_places, poll_interval=self.settings.poll_interval
         )
+        self._trials = Trials(ctx, drain_timeout=self.settings.drain_timeout, over=self._follower.look_at)
         ctx.defer(self._give_up_ways_back)
         ctx.subscribe("service.*", self._on_services)
         if self.settings.watch:
             ctx.start_soon(self._follower.run)
 
+    async def stop(self) -> None:
+        """Leave no candidate behind."""
+        await self._trials.abort_all()
+
     @handler
     async def reload(self, request: Reload) -> Swapped:
         """Swap in a plugin's code from disk."""
         async with self._turn(request.plugin):
+            self._trials.refuse(request.plugin, "reload it")
             place = self._allowed_place(request.plugin)
             return await self._reload(request.plugin, place, "none" if request.force else "contract", None)
 
@@ -92,6 +114,8 @@ class HmrController(Plugin[HmrSettings]):
     async def take_in(self, request: TakeIn) -> TakenIn:
         """Swap in a plugin's code from disk if it is news; asked in turn, so that no save is swapped in twice."""
         async with self._turn(request.plugin):
+            if self._trials.put_off(request.plugin):
+                return TakenIn(False)
             place = self._allowed_place(request.plugin)
             while place is not None and (news := await self._disk.news(request.plugin, place)) is not None:
                 try:
@@ -105,7 +129,39 @@ class HmrController(Plugin[HmrSettings]):
     async def roll_back(self, request: Rollback) -> Swapped:
         """Swap in the code that served before."""
         async with self._turn(request.plugin):
+            self._trials.refuse(request.plugin, "roll it back")
             return await self._roll_back(request.plugin, force=request.force, reason=request.reason)
+
+    @handler
+    async def try_out(self, request: Canary) -> CanaryStatus:
+        """Have a candidate answer a share of a plugin's calls, or another share."""
+        async with self._turn(request.plugin):
+            trial = self._trials.get(request.plugin)
+            if trial is None:
+                return self._trials.keep(await self._begin_trial(request))
+            trial.change(request.share, request.key)
+            return self._trials.tell(trial)
+
+    @handler
+    async def promote(self, request: Promote) -> Swapped:
+        """Have the candidate of a canary serve alone."""
+        async with self._turn(request.plugin):
+            trial = self._trials.find(request.plugin)
+            try:
+                return await self._swap(trial, trial.loaded)
+            finally:
+                self._trials.let_go(request.plugin)
+
+    @handler
+    async def abort(self, request: Abort) -> CanaryStatus:
+        """Stop the candidate of a canary."""
+        async with self._turn(request.plugin):
+            return await self._trials.abort(request.plugin)
+
+    @handler
+    async def report_canary(self, request: GetCanary) -> CanaryStatus:
+        """Tell how a canary fares."""
+        return self._trials.find(request.plugin).status()
 
     @handler
     async def report(self, request: GetHmrStatus) -> HmrStatus:
@@ -136,6 +192,36 @@ class HmrController(Plugin[HmrSettings]):
         self._disk.succeed(plugin)
         return swapped
 
+    async def _begin_trial(self, request: Canary) -> Trial:
+        plugin, begun = request.plugin, self.ctx.clock.monotonic()
+        await self._disk.begin(plugin, self._allowed_place(plugin))
+        trial = Trial(
+            self._swapper,
+            plugin,
+            self.ctx.clock,
+            drain_timeout=self.settings.drain_timeout,
+            prepared=self._tell_prepared(plugin, "canary"),
+        )
+        loaded: Loaded | None = None
+        try:
+            loaded = await trial.load()
+            await trial.begin(loaded, request.share, request.key)
+        except BaseException as exc:
+            if isinstance(exc, SwapError):
+                await self._tell_failed(exc, "canary", begun, loaded)
+            if loaded is not None:
+                loaded.unload()
+            raise
+        self._disk.succeed(plugin)
+        return trial
+
+    def _tell_prepared(self, plugin: str, how: How) -> Callable[[Candidate], None]:
+        return lambda candidate: self._reporter.tell_prepared(plugin, candidate.generation.identity.generation, how)
+
+    async def _tell_failed(self, error: SwapError, how: How, begun: float, loaded: Loaded | None) -> None:
+        seconds, serving = self.ctx.clock.monotonic() - begun, self._swapper.serving_generation(error.plugin)
+        await self._reporter.tell_failed(error, how, seconds, serving, _source(loaded))
+
     async def _roll_back(self, plugin: str, *, force: bool, reason: str, automatic: bool = False) -> Swapped:
         succession = self._earlier.get(plugin)
         if succession is None or succession.code is not self._swapper.current(plugin):
@@ -158,9 +244,7 @@ class HmrController(Plugin[HmrSettings]):
             how,
             drain_timeout=self.settings.drain_timeout,
             promise=promise,
-            prepared=lambda candidate: self._reporter.tell_prepared(
-                plugin, candidate.generation.identity.generation, how
-            ),
+            prepared=self._tell_prepared(plugin, how),
             current=current,
             parcel=parcel,
         )
@@ -184,9 +268,7 @@ class HmrController(Plugin[HmrSettings]):
             await attempt.swap(loaded)
         except BaseException as exc:
             if isinstance(exc, SwapError):
-                serving = self._swapper.serving_generation(plugin)
-                seconds = self.ctx.clock.monotonic() - begun
-                await self._reporter.tell_failed(exc, how, seconds, serving, _source(loaded))
+                await self._tell_failed(exc, how, begun, loaded)
             if loaded is not None and loaded is not earlier:
                 loaded.unload()
             raise
@@ -202,11 +284,11 @@ class HmrController(Plugin[HmrSettings]):
             generation=attempt.new.identity.generation,
             seconds=self.ctx.clock.monotonic() - begun,
             how=how,
-            changed=tuple(sorted(str(path) for path in files)) if how == "reload" else (),
+            changed=tuple(sorted(str(path) for path in files)) if how != "rollback" else (),
         )
         await self._reporter.tell_swapped(swapped, _source(loaded), automatic=automatic, reason=reason)
         await attempt.stop_old()
-        if how == "reload" and attempt.old is not None and self.settings.watch_period:
+        if how != "rollback" and attempt.old is not None and self.settings.watch_period:
             self.ctx.start_soon(self._watch_over, plugin, attempt.new, probation)
         return swapped
 
@@ -215,7 +297,7 @@ class HmrController(Plugin[HmrSettings]):
         return Terms(settings.watch_period, settings.max_error_rate, settings.min_calls)
 
     async def _watch_over(self, plugin: str, generation: Generation, probation: Probation) -> None:
-        """Bring the code before back if a generation fails in its first time; with its own state if that can be read."""
+        """Bring the code before back if a generation fails in its first time; with the latest state if it can."""
         failure = ""
         with anyio.CancelScope() as self._watches[plugin]:
             failure = await probation.run()
@@ -273,6 +355,7 @@ class HmrController(Plugin[HmrSettings]):
     async def _on_services(self, _: Message) -> None:
         """Plugins came or went: there may be others to watch, and no way back to those that are gone."""
         self._follower.look_again()
+        self._trials.abort_orphans()
         gone = [plugin for plugin, succession in self._earlier.items() if not self._serves(plugin, succession.code)]
         for plugin in gone:
             self._earlier.pop(plugin).before.unload()

@@ -64,9 +64,8 @@ class PluginFolders:
                 places = sorted(folder.iterdir())
             except OSError:
                 continue
-            for place in places:
-                if place.suffix == ".py" or (place / "__init__.py").is_file():
-                    found.append((place, frozenset(_signatures(place))))
+            places = [place for place in places if place.suffix == ".py" or (place / "__init__.py").is_file()]
+            found += [(place, frozenset(_signatures(place))) for place in places]
         return found
 
     async def remove_if_gone(self, plugin: str, place: Path) -> None:

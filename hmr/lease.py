@@ -12,9 +12,9 @@ from pathlib import Path
 def is_being_written(file: Path) -> bool:
     """Whether somebody has a file open for writing, as far as the system can tell.
 
-    A read lease is granted only while nobody has (Linux, ``fcntl(2)``, ``F_SETLEASE``), to the file's owner. It is given
-    back at once; should a writer come in between, the system would tell us by a signal, for which one is chosen that
-    does nothing.
+    A read lease is granted only while nobody has (Linux, ``fcntl(2)``, ``F_SETLEASE``), and only to the file's owner.
+    It is given back at once; should a writer come in between, the system tells us by a signal, and one is chosen for
+    that which does nothing.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

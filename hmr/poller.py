@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -40,19 +41,26 @@ async def poll(
 def _look(folders: list[Path], recursive: bool) -> Seen:
     seen: Seen = {}
     ahead = [os.fspath(folder) for folder in folders]
+    entered: set[tuple[int, int]] = set()
     while ahead:
-        try:
-            with os.scandir(ahead.pop()) as entries:
-                for entry in entries:
-                    if entry.name == "__pycache__":
-                        continue
-                    found = entry.stat()
-                    if entry.is_dir():
-                        seen[Path(entry.path)] = (0, 0, found.st_ino)
-                        if recursive:
-                            ahead.append(entry.path)
-                    else:
-                        seen[Path(entry.path)] = (found.st_mtime_ns, found.st_size, found.st_ino)
-        except OSError:  # it went away, or a link leads nowhere
-            continue
+        for entry in _entries(ahead.pop()):
+            try:
+                found = entry.stat()
+            except OSError:  # it went away, or is a link that leads nowhere
+                continue
+            if not stat.S_ISDIR(found.st_mode):
+                seen[Path(entry.path)] = (found.st_mtime_ns, found.st_size, found.st_ino)
+                continue
+            seen[Path(entry.path)] = (0, 0, found.st_ino)
+            if recursive and (found.st_dev, found.st_ino) not in entered:  # links can lead in a circle
+                entered.add((found.st_dev, found.st_ino))
+                ahead.append(entry.path)
     return seen
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.name != "__pycache__"]
+    except OSError:
+        return []

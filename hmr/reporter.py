@@ -52,13 +52,14 @@ class Reporter:
                 changed=swapped.changed,
             )
         )
-        line = f"{swapped.plugin}: generation {swapped.old_generation} -> {swapped.generation}"
-        took = f"in {swapped.seconds * 1000:.1f} ms"
+        done = f"{swapped.old_generation} -> {swapped.generation} in {swapped.seconds * 1000:.1f} ms"
         if back:
-            by = "by itself" if automatic else "as asked"
-            self._ctx.log.warning("%s, rolled back %s %s%s", line, by, took, f": {reason}" if reason else "")
+            why = f": {reason}" if reason else ""
+            self._ctx.log.warning("%s rolled back, generation %s%s", swapped.plugin, done, why)
         else:
-            self._ctx.log.info("%s %s%s", line, took, named(swapped.changed, self._ctx.root))
+            self._ctx.log.info(
+                "%s swapped, generation %s%s", swapped.plugin, done, named(swapped.changed, self._ctx.root)
+            )
         with anyio.CancelScope(shield=True):
             await self._publish(swapped)
             if back:
@@ -77,8 +78,11 @@ class Reporter:
                 now, error.plugin, how, "failed", generation, seconds, problem, old_generation=generation, source=source
             )
         )
-        kept = f"is down: {error.down}" if error.down else f"generation {generation} serves on"
-        self._ctx.log.warning("%s: %s: %s", error.plugin, kept if generation or error.down else "still down", problem)
+        if error.down:
+            how_it_is = f"is down, as {error.down}"
+        else:
+            how_it_is = f"stays at generation {generation}" if generation else "stays down"
+        self._ctx.log.warning("%s %s: %s", error.plugin, how_it_is, problem)
         await self._publish(SwapFailed(error.plugin, error.code, error.problem, error.down))
 
     async def _publish(self, event: Message) -> None:

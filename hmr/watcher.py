@@ -82,7 +82,7 @@ class Watcher(AsyncContextManagerMixin):
             task_status.started()
 
     def _matters(self, _: Change, path: str) -> bool:
-        """Whether it may concern somebody: code, anything below a folder that is watched for it, or a way to a place."""
+        """Whether it may concern somebody: code, what is below a folder that is watched, or on the way to a place."""
         if path.endswith((".pyc", "~", ".swp")):
             return False
         found = Path(path)

@@ -97,8 +97,8 @@ class Entry:
     def fail(self, reason: str) -> None:
         """Record that nothing serves, and why; nobody need wait for it."""
         self.state, self.reason = "failed", reason
-        self.unload()
         self.generation = None
+        self.unload()
         self.read.set()
         self.settled.set()
 
@@ -174,13 +174,13 @@ class PluginManager:
     def _of(self, name: str) -> PluginConfig:
         return self._host.config.plugins.get(name, PluginConfig())
 
-    async def _bring_up_contained(self, entry: Entry) -> None:
-        try:
-            await self._bring_up(entry)
     def is_enabled(self, name: str) -> bool:
         """Whether the configuration lets a plugin of this name be brought up."""
         return self._of(name).enabled
 
+    async def _bring_up_contained(self, entry: Entry) -> None:
+        try:
+            await self._bring_up(entry)
         except PluginLoadError as exc:
             self.fail(entry, exc)
 
@@ -501,10 +501,19 @@ def convert_settings(name: str, settings: Mapping[str, Any] | Settings, wanted: 
 
 def _describe(fault: BaseException) -> str:
     if isinstance(fault, SyntaxError):
-        return f"{fault.msg} ({fault.filename}, line {fault.lineno})"
+        return f"{fault.msg} ({fault.filename}, line {fault.lineno}){_pointed_at(fault)}"
     text = str(fault)
     if isinstance(fault, (AetherraError, TimeoutError, FileNotFoundError)) and text:
         return text
     said = f"it called sys.exit({text})" if isinstance(fault, SystemExit) else repr(fault)
     frames = traceback.extract_tb(fault.__traceback__)
     return f"{said} at {frames[-1].filename}, line {frames[-1].lineno}" if frames else said
+
+
+def _pointed_at(error: SyntaxError) -> str:
+    """Return the faulty line with a mark below where the fault is, on lines of their own; ``""`` if it is not known."""
+    text = (error.text or "").rstrip()
+    if not text or not error.offset:
+        return ""
+    indent = len(text) - len(text.lstrip())
+    return f"\n    {text.lstrip()}\n    {' ' * max(0, error.offset - 1 - indent)}^"

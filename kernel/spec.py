@@ -136,7 +136,7 @@ def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
     for pattern in plugin_type.data_files:
         if not pattern or PurePath(pattern).is_absolute() or ".." in PurePath(pattern).parts:
             raise PluginDefinitionError(
-                f"{plugin_type.__qualname__}.data_files has {pattern!r}; expected a pattern below the folder of its module"
+                f"{plugin_type.__qualname__}.data_files has {pattern!r}; expected a pattern below its module's folder"
             )
     for grant in plugin_type.capabilities:
         try:

@@ -41,7 +41,6 @@ class Swapper:
         paths = {entry.name: entry.source.watched() for entry in self._plugins.entries()}
         return {name: path for name, path in paths.items() if path is not None}
 
-    def current(self, plugin: str) -> Loaded | None:
     def is_wanted(self, plugin: str) -> bool:
         """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none."""
         return self._plugins.is_enabled(plugin) and all(entry.name != plugin for entry in self._plugins.entries())
@@ -62,6 +61,7 @@ class Swapper:
         """
         await self._plugins.remove(plugin)
 
+    def current(self, plugin: str) -> Loaded | None:
         """Return the code that serves; ``None`` if none does.
 
         Raises:
@@ -88,7 +88,6 @@ class Swapper:
         """
         return self._plugins.entry(plugin).code()
 
-    def read(self, plugin: str, loaded: Loaded) -> Code:
     def serving_generation(self, plugin: str) -> int:
         """Return the number of the generation that serves; 0 if none does, or there is no such plugin."""
         try:
@@ -97,6 +96,7 @@ class Swapper:
             return 0
         return 0 if generation is None else generation.identity.generation
 
+    def read(self, plugin: str, loaded: Loaded) -> Code:
         """Read what loaded code declares.
 
         Raises:
@@ -141,6 +141,19 @@ class Swapper:
             finally:
                 if entry.generation is generation:
                     generation.resume()
+
+    async def give_up(self, plugin: str, error: PluginLoadError) -> None:
+        """Let nothing serve for a plugin whose generation was stopped and cannot be brought back."""
+        entry = self._plugins.entry(plugin)
+        generation = entry.generation
+        if generation is not None:
+            await self.retire(generation)
+        self._plugins.fail(entry, error)
+
+    async def retire(self, generation: Generation) -> None:
+        """Stop a generation, bounded by its own deadlines and not to be cancelled: it has no routes any more."""
+        with anyio.CancelScope(shield=True):
+            await generation.stop()
 
     def _living(self, plugin: str) -> Entry:
         entry = self._plugins.entry(plugin)
