@@ -15,6 +15,10 @@ from anyio.lowlevel import current_token
 from aetherra.kernel.stacks import stack_text, thread_stack
 
 
+class PluginThread(threading.Thread):
+    """A thread that ends with a generation, and can be told from others by that."""
+
+
 class BackgroundThread:
     """A daemon thread with one function in it, which begins at once.
 
@@ -44,7 +48,7 @@ class BackgroundThread:
         self._report = report
         self._ended = ended
         self._token = current_token()
-        self.thread = threading.Thread(target=self._run, args=(function, *args), name=name, daemon=True)
+        self.thread = PluginThread(target=self._run, args=(function, *args), name=name, daemon=True)
         self.thread.start()
 
     def _run(self, function: Callable[..., object], *args: Any) -> None:

@@ -59,6 +59,7 @@ class Generation:
         self.identity = identity
         self.faults = 0
         self.lease: Lease | None = None
+        self.on_end: Callable[[], object] | None = None
         self.context = PluginContext(host, self, identity, grants)
         self.resources = ResourceOwner(host.group, self._record_fault)
         self.threads = anyio.CapacityLimiter(THREADS)
@@ -336,6 +337,13 @@ class Generation:
         await self._end()
 
     async def _end(self) -> None:
+        try:
+            await self._let_go()
+        finally:
+            if self.on_end is not None:
+                self.on_end()
+
+    async def _let_go(self) -> None:
         """Cancel the tasks, wait for them, leave the resources; what takes too long is named and left behind."""
         if self._group is not None:
             self._group.cancel_scope.cancel()

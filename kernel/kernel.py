@@ -186,6 +186,7 @@ class Kernel(AsyncContextManagerMixin):
                     await self._leave("the control socket", control, stop_by.remaining() / 4)
                     await self._leave("the action queue", queue, stop_by.remaining() * 3 / 4)
                     await parts.plugins.stop_all(stop_by.remaining())
+                    await parts.plugins.retired.finish()
                 group.cancel_scope.cancel()
 
     def _watch_by_spans(self) -> None:

@@ -17,6 +17,7 @@ from aetherra.kernel.errors import Phase, PluginDefinitionError, PluginLoadError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
 from aetherra.kernel.plugin import Settings
+from aetherra.kernel.retired import RetiredGenerations
 from aetherra.kernel.sources import FileSource, Loaded, Source, installed_plugins
 from aetherra.kernel.spec import PluginSpec
 from aetherra.kernel.threads import Errand
@@ -140,6 +141,7 @@ class PluginManager:
         self._stopping = False
         self._importing = anyio.Event()
         self._importing.set()
+        self.retired = RetiredGenerations(host.clock)
 
     # The configured plugins
 
@@ -148,6 +150,7 @@ class PluginManager:
 
         Never raises for a plugin's sake: one that cannot be brought up is ``failed``, with the reason.
         """
+        self._host.group.start_soon(self.retired.run)
         entries = [self._declare(name, source) for name, source in self._configured().items()]
         async with anyio.create_task_group() as group:
             for entry in entries:
@@ -271,6 +274,10 @@ class PluginManager:
             PluginLoadError: The code raised, ``SystemExit`` included, or took longer than ``import_timeout``; says
                 where it was. What such code still brings is thrown away.
         """
+        with self.retired.loading(entry.name):
+            return await self._load_code(entry, source)
+
+    async def _load_code(self, entry: Entry, source: Source) -> Loaded:
         if (at_hand := source.at_hand()) is not None:
             return at_hand
         limit = self._host.config.kernel.import_timeout
@@ -363,14 +370,17 @@ class PluginManager:
         phase: Phase = "configuring"
         identity = Identity("plugin", entry.name, entry.next_number())
         try:
-            plugin = spec.plugin_type(self._settings(entry, spec))
-            grants = frozenset(self._of(entry.name).grants)
-            if entry.source.trusted:
-                grants |= frozenset((*spec.plugin_type.privileges, *spec.capabilities))
-            self._host.bus.capabilities.grant(identity, grants)
-            generation = Generation(self._host, plugin, spec, identity, grants)
-            phase = "starting"
-            await generation.start()
+            with self.retired.starting(identity) as life:
+                plugin = spec.plugin_type(self._settings(entry, spec))
+                life.made(plugin)
+                grants = frozenset(self._of(entry.name).grants)
+                if entry.source.trusted:
+                    grants |= frozenset((*spec.plugin_type.privileges, *spec.capabilities))
+                self._host.bus.capabilities.grant(identity, grants)
+                generation = Generation(self._host, plugin, spec, identity, grants)
+                generation.on_end = life.end
+                phase = "starting"
+                await generation.start()
         except BaseException as exc:
             if is_signal(exc):
                 raise
