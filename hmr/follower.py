@@ -56,6 +56,11 @@ class Follower:
         if self._watcher is not None:
             self._watcher.wake()
 
+    def look_at(self, plugin: str) -> None:
+        """What was saved of a plugin while it could not be swapped may be taken in now."""
+        if (place := self._places().get(plugin)) is not None:
+            self._do(plugin, self._follow, plugin, place)
+
     async def run(self) -> None:
         """Follow until cancelled; what was saved before the watch was on is taken in first."""
         while True:

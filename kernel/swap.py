@@ -15,6 +15,7 @@ from aetherra.kernel.host import Host
 from aetherra.kernel.manager import Code, Entry, PluginManager
 from aetherra.kernel.sources import FileSource, Loaded
 from aetherra.kernel.spec import PluginSpec
+from aetherra.registry import Split
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -141,6 +142,33 @@ class Swapper:
             finally:
                 if entry.generation is generation:
                     generation.resume()
+
+    def split(self, plugin: str, candidate: Candidate, *, share: float, key: str = "") -> tuple[Generation, Split]:
+        """Have a candidate answer a share of the calls of each tag that the generation which serves answers, too.
+
+        Returns that generation, and the split. It ends when either generation gives up its routes, or by ``unsplit``.
+
+        Raises:
+            PluginLoadError: Nothing serves.
+            SplitKeyError: A request has no such field.
+            ValueError: There is no such share.
+        """
+        serving = self._living(plugin).generation
+        if serving is None:
+            raise PluginLoadError(plugin, "swapping", "it does not serve")
+        new = {route.tag: route for route in candidate.generation.routes}
+        pairs = [(route, new[route.tag]) for route in serving.routes if route.tag in new]
+        split = Split(pairs, share=share, key=key, salt=f"{plugin}@{candidate.generation.identity.generation}")
+        self._host.bus.split(split)
+        return serving, split
+
+    def unsplit(self, split: Split) -> None:
+        """Have the generation that serves answer all calls again; what the candidate has in hand, it finishes."""
+        self._host.bus.unsplit(split)
+
+    def is_split(self, split: Split) -> bool:
+        """Whether a split is in force."""
+        return split in self._host.bus.routing.splits()
 
     async def give_up(self, plugin: str, error: PluginLoadError) -> None:
         """Let nothing serve for a plugin whose generation was stopped and cannot be brought back."""
