@@ -276,13 +276,13 @@ def _describe(holder: object, inner: object) -> str:
             return _describe_driven(holder) or f"{_full_name(type(holder))} object{_attribute(holder, inner)}"
 
 
-def _describe_driven(holder: Any) -> str:
+def _describe_driven(holder: object) -> str:
     """Return which coroutine or generator a thing is, and where it is; ``""`` if it is none."""
     for kind, frame_name in _DRIVEN.items():
         if type(holder) is kind:
             frame = getattr(holder, frame_name)
             where = f" at line {frame.f_lineno}" if frame is not None else ""
-            return f"{kind.__name__} {holder.__qualname__}{where}"
+            return f"{kind.__name__} {getattr(holder, '__qualname__', '?')}{where}"
     return ""
 
 

@@ -11,6 +11,7 @@ from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.retired import RetiredGeneration
 from aetherra.kernel.watchdog import LoopStatistics
 from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo
 
@@ -96,6 +97,22 @@ class PluginList(Message, tag="kernel.plugins_reply"):
 
 class ListPlugins(Request[PluginList], tag="kernel.plugins"):
     """Ask which plugins there are, failed ones too."""
+
+
+class RetiredList(Message, tag="kernel.retired_reply"):
+    """Generations that have ended and are still in memory."""
+
+    generations: tuple[RetiredGeneration, ...]
+
+
+class ListRetired(Request[RetiredList], tag="kernel.retired"):
+    """Ask which generations of a plugin, or of all, have ended and are still in memory.
+
+    With ``why`` each is told with what keeps it; finding that out slows the host down for seconds.
+    """
+
+    plugin: str = ""
+    why: bool = False
 
 
 class PluginRemoved(Message, tag="kernel.plugin_removed"):

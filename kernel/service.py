@@ -67,6 +67,7 @@ class KernelService:
             (m.GetStatus, self._on_status),
             (m.ListServices, self._on_services),
             (m.ListPlugins, self._on_plugins),
+            (m.ListRetired, self._on_retired),
             (m.RemovePlugin, self._on_remove_plugin),
             (m.GetActions, self._on_actions),
             (m.TuneActions, self._on_tune_actions),
@@ -154,6 +155,10 @@ class KernelService:
 
     async def _on_plugins(self, _: m.ListPlugins) -> m.PluginList:
         return m.PluginList(tuple(self._plugins.plugins()))
+
+    async def _on_retired(self, request: m.ListRetired) -> m.RetiredList:
+        alive = partial(self._plugins.retired.alive, request.plugin, why=request.why)
+        return m.RetiredList(tuple(await anyio.to_thread.run_sync(alive) if request.why else alive()))
 
     async def _on_remove_plugin(self, request: m.RemovePlugin) -> m.PluginRemoved:
         await self._plugins.remove(request.plugin)

@@ -73,22 +73,36 @@ def remove(name: str, path: Path, config_file: Path | None, as_json: bool) -> No
 
 @plugin.command()
 @click.argument("name")
+@click.option("--why", is_flag=True, help="Find out what keeps retired generations in memory; slows the host down.")
 @host_options
 @json_option
-def info(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
-    """Describe one plugin: state, generation, source, tags, faults, and why it failed."""
+def info(name: str, why: bool, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Describe one plugin: state, generation, source, tags, faults, why it failed, and who is still in memory."""
     listed = ask(path, config_file, "kernel.plugins")["plugins"]
     found = next((described for described in listed if described["name"] == name), None)
     if found is None:
         names = ", ".join(described["name"] for described in listed) or "none"
         raise click.ClickException(f"there is no plugin {name!r} here; there are: {names}")
+    retired = ask(path, config_file, "kernel.retired", {"plugin": name, "why": why}, timeout=90.0)["generations"]
     if as_json:
-        print_json(found)
+        print_json({**found, "retired": retired})
         return
     for key, value in found.items():
         text = ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
         if text:
             click.echo(f"{key:11} {text}")
+    for old in retired:
+        click.echo(f"{'retired':11} {_describe_retired(old)}")
+
+
+def _describe_retired(old: dict[str, Any]) -> str:
+    what = f"generation {old['generation']} ended {seconds(old['seconds'])} ago; still in memory: "
+    what += ", ".join(cast("list[str]", old["alive"]))
+    if old["kept"] and "object" not in old["alive"]:
+        return f"{what}, kept as the way back"
+    if old["holder"]:
+        return f"{what}, by\n{'':11} {old['holder']}"
+    return what + (", as no garbage was collected since" if not old["collections"] else "; ask with --why")
 
 
 def _class_name(name: str) -> str:

@@ -229,6 +229,10 @@ class TestPlugins:
         assert (swapped["old_generation"], swapped["generation"]) == (1, 2)
         assert greet() == "Hi!, Ada"
 
+        (old,) = project.aetherra("plugin", "info", "greeter", "--why", "--json").json["retired"]
+        assert (old["generation"], old["kept"]) == (1, True)
+        assert "retired     generation 1 ended " in project.aetherra("plugin", "info", "greeter").out
+
         back = project.aetherra("plugin", "rollback", "greeter")
         assert (back.status, "generation 2 -> 3" in back.out) == (0, True)
         assert greet() == "Hi, Ada"

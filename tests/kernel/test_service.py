@@ -111,6 +111,7 @@ class TestRequests:
                 await ask(kernel, "tune_actions", {"workers": 9, "lanes": {"urgent": {"weight": 1}}})
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
+            assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
             assert await ask(kernel, "remove_plugin", {"plugin": "room"}) == {"plugin": "room"}
             assert kernel.plugins() == []
 
