@@ -150,7 +150,7 @@ class HmrController(Plugin[HmrSettings]):
             try:
                 return await self._swap(trial, trial.loaded)
             finally:
-                self._trials.let_go(request.plugin)
+                self._trials.let_go(trial)
 
     @handler
     async def abort(self, request: Abort) -> CanaryStatus:

@@ -25,12 +25,13 @@ class Trials:
         self._ctx = ctx
         self._drain_timeout = drain_timeout
         self._over = over
-        self._running: dict[str, Trial] = {}
+        self._trials: dict[str, Trial] = {}
         self._put_off: set[str] = set()
 
     def get(self, plugin: str) -> Trial | None:
         """Return a plugin's canary, ``None`` if it has none."""
-        return self._running.get(plugin)
+        trial = self._trials.get(plugin)
+        return trial if trial is not None and trial.is_running else None
 
     def find(self, plugin: str) -> Trial:
         """Return a plugin's canary.
@@ -38,7 +39,7 @@ class Trials:
         Raises:
             CanaryError: It has none.
         """
-        trial = self._running.get(plugin)
+        trial = self.get(plugin)
         if trial is None:
             raise CanaryError(plugin, "has no canary; hmr.canary begins one")
         return trial
@@ -49,18 +50,19 @@ class Trials:
         Raises:
             CanaryError: The plugin has a canary.
         """
-        if plugin in self._running:
+        if self.get(plugin) is not None:
             raise CanaryError(plugin, f"has a canary: promote or abort it, then {what}")
 
     def put_off(self, plugin: str) -> bool:
-        """Whether a plugin has a canary; if so, what waits for its end is told of that."""
-        if plugin in self._running:
+        """Whether a plugin has a canary; if so, ``over`` is told when it has none any more."""
+        running = self.get(plugin) is not None
+        if running:
             self._put_off.add(plugin)
-        return plugin in self._running
+        return running
 
     def keep(self, trial: Trial) -> CanaryStatus:
         """Remember a trial that has begun, and tell of it."""
-        self._running[trial.plugin] = trial
+        self._trials[trial.plugin] = trial
         return self.tell(trial)
 
     def tell(self, trial: Trial) -> CanaryStatus:
@@ -73,14 +75,15 @@ class Trials:
         )  # fmt: skip
         return status
 
-    def let_go(self, plugin: str) -> None:
-        """Forget a plugin's trial if it is over, and have go on what was put off."""
-        trial = self._running.get(plugin)
-        if trial is not None and not trial.is_running:
-            del self._running[plugin]
-            if plugin in self._put_off:
-                self._put_off.remove(plugin)
-                self._over(plugin)
+    def let_go(self, trial: Trial) -> None:
+        """Forget a trial if it is over, and have go on what was put off."""
+        if trial.is_running:
+            return
+        if self._trials.get(trial.plugin) is trial:
+            del self._trials[trial.plugin]
+        if trial.plugin in self._put_off and self.get(trial.plugin) is None:
+            self._put_off.remove(trial.plugin)
+            self._over(trial.plugin)
 
     async def abort(self, plugin: str) -> CanaryStatus:
         """Stop a plugin's candidate, and return how both sides fared.
@@ -92,13 +95,13 @@ class Trials:
 
     def abort_orphans(self) -> None:
         """Have candidates stopped that are beside nothing any more, as their plugin was removed or rolled back."""
-        for trial in [trial for trial in self._running.values() if trial.is_orphaned]:
+        for trial in [trial for trial in self._trials.values() if trial.is_orphaned]:
             self._ctx.start_soon(self._abort_if_running, trial, self._drain_timeout, "which serves no more")
 
     async def abort_all(self) -> None:
         """Stop all candidates at once, side by side."""
         async with anyio.create_task_group() as group:
-            for trial in list(self._running.values()):
+            for trial in list(self._trials.values()):
                 group.start_soon(self._abort_if_running, trial, 0.0, "as hot swap is stopped")
 
     async def _abort_if_running(self, trial: Trial, patience: float, reason: str) -> None:
@@ -109,7 +112,7 @@ class Trials:
         try:
             status = await trial.abort(patience)
         finally:
-            self.let_go(trial.plugin)
+            self.let_go(trial)
         self._ctx.log.info(
             "%s: canary is over, generation %d beside %d, %s",
             status.plugin, status.candidate.generation, status.control.generation, reason,
