@@ -22,11 +22,21 @@ Signature = tuple[int, int, int]
 
 
 class News(msgspec.Struct, frozen=True):
-    """Files that say something that was not tried yet, as they were when they had come to rest."""
+    """Files that say something that was not tried yet, as they were when they had come to rest.
+
+    Attributes:
+        digests: The content of each file that decides.
+        signatures: How the system described it before it was read.
+        changed: Those that are not as they were tried.
+        beside: The content of what is beside them, in case that is what is wrong.
+        pause: Seconds that they should be left alone before another look; 0 if they are at rest.
+    """
 
     digests: dict[Path, str]
     signatures: dict[Path, Signature]
     changed: tuple[Path, ...]
+    beside: dict[Path, str]
+    pause: float
 
 
 class Disk:
@@ -93,8 +103,10 @@ class Disk:
     async def begin(self, plugin: str, place: Path | None, news: News | None = None) -> None:
         """Remember what is on disk, or what was found there, as tried, and as broken until ``succeed``."""
         self._broken.add(plugin)
-        if place is not None:
-            self._tried[plugin] = {**await self._digests(self.files(plugin, place)), **(news.digests if news else {})}
+        if news is not None:
+            self._tried[plugin] = {**news.beside, **news.digests}
+        elif place is not None:
+            self._tried[plugin] = await anyio.to_thread.run_sync(self._all_digests, plugin, place)
 
     def succeed(self, plugin: str) -> None:
         """Say that the try went well."""
@@ -108,7 +120,7 @@ class Disk:
             self._broken.discard(plugin)
         if gone:
             kept = {file for tried in self._tried.values() for file in tried}
-            self._read = {file: read for file, read in self._read.items() if file in kept}
+            self._read = {file: read for file, read in self._read.copy().items() if file in kept}
 
     # What is new
 
@@ -123,16 +135,14 @@ class Disk:
         Files that are not all there are no news: a save that replaces them may be under way.
         """
         await self.adopt(plugin, place)
-        files = self.files(plugin, place)
         begun = time.monotonic()
         while True:
-            news = await anyio.to_thread.run_sync(self._look, plugin, files)
+            news = await anyio.to_thread.run_sync(self._look, plugin, place)
             if not news.changed:
                 return None
-            pause = await anyio.to_thread.run_sync(self._restlessness, news)
-            if not pause or time.monotonic() - begun > RESTLESS_SEC:
+            if not news.pause or time.monotonic() - begun > RESTLESS_SEC:
                 break
-            await anyio.sleep(pause)
+            await anyio.sleep(news.pause)
             self.distrust(news.changed)
         entry = place if place.suffix == ".py" else place / "__init__.py"
         return news if entry in news.digests else None
@@ -143,35 +153,37 @@ class Disk:
             return
         code = self._code(plugin)
         snapshot = code.loaded.code.files if code is not None and code.loaded.code is not None else {}
-        loaded = {file: _digest(data) for file, data in snapshot.items()}
-        found = await self._digests(self.files(plugin, place))
-        self._tried.setdefault(plugin, {**found, **loaded})
+        found = await anyio.to_thread.run_sync(self._all_digests, plugin, place)
+        self._tried.setdefault(plugin, {**found, **{file: _digest(data) for file, data in snapshot.items()}})
 
     async def still(self, news: News) -> bool:
         """Whether the files are as they were found, and nobody is writing to them."""
         return await anyio.to_thread.run_sync(self._is_still, news)
 
     def _is_still(self, news: News) -> bool:
-        return not self._is_written(news) and all(
+        return not _is_written(news.changed) and all(
             _signature(file) == signature for file, signature in news.signatures.items()
         )
 
-    def _look(self, plugin: str, files: set[Path]) -> News:
-        signatures: dict[Path, Signature] = {}
-        digests: dict[Path, str] = {}
-        for file in files:
-            if (found := self._fingerprint(file)) is not None:
-                signatures[file], digests[file] = found
+    def _look(self, plugin: str, place: Path) -> News:
+        files = self.files(plugin, place)
+        found = self._read_all(files)
+        digests = {file: digest for file, (_, digest) in found.items()}
+        signatures = {file: signature for file, (signature, _) in found.items()}
         tried = self._tried[plugin]
-        changed = [file for file in files if digests.get(file) != tried.get(file)]
-        return News(digests, signatures, tuple(sorted(changed)))
+        changed = tuple(sorted(file for file in files if digests.get(file) != tried.get(file)))
+        pause = self._restlessness([file for file in changed if file in found], signatures) if changed else 0.0
+        beside = self._digests(python_files(place.parent, below=False)) if changed else {}
+        return News(digests, signatures, changed, beside, pause)
 
-    async def _digests(self, files: set[Path]) -> dict[Path, str]:
-        return await anyio.to_thread.run_sync(self._read_all, files)
+    def _all_digests(self, plugin: str, place: Path) -> dict[Path, str]:
+        return self._digests(self.files(plugin, place) | python_files(place.parent, below=False))
 
-    def _read_all(self, files: set[Path]) -> dict[Path, str]:
-        found = {file: self._fingerprint(file) for file in files}
-        return {file: print_[1] for file, print_ in found.items() if print_ is not None}
+    def _digests(self, files: set[Path]) -> dict[Path, str]:
+        return {file: digest for file, (_, digest) in self._read_all(files).items()}
+
+    def _read_all(self, files: set[Path]) -> dict[Path, tuple[Signature, str]]:
+        return {file: found for file in files if (found := self._fingerprint(file)) is not None}
 
     def _fingerprint(self, file: Path) -> tuple[Signature, str] | None:
         """Return a file's signature and the hash of its content; ``None`` if it cannot be read."""
@@ -188,16 +200,15 @@ class Disk:
         self._read[file] = read
         return read
 
-    def _restlessness(self, news: News) -> float:
-        """Return how many seconds the changed files should be left alone before another look; 0 if they are at rest."""
-        if self._is_written(news):
+    def _restlessness(self, changed: list[Path], signatures: dict[Path, Signature]) -> float:
+        if _is_written(changed):
             return self._quiet or 0.001
-        written = [news.signatures[file][0] for file in news.changed if file in news.signatures]
-        age = (time.time_ns() - max(written, default=0)) / 1e9
+        age = (time.time_ns() - max((signatures[file][0] for file in changed), default=0)) / 1e9
         return max(0.0, self._quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
 
-    def _is_written(self, news: News) -> bool:
-        return any(is_being_written(file) for file in news.changed if file in news.signatures)
+
+def _is_written(files: Iterable[Path]) -> bool:
+    return any(is_being_written(file) for file in files)
 
 
 def python_files(place: Path, *, below: bool = True) -> set[Path]:

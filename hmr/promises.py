@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aetherra.kernel.contracts import plugin_contract, told_tags
+from aetherra.kernel.contracts import plugin_contract, plugin_shape, told_tags
 from aetherra.kernel.manager import Code
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry.contract import Change, breaking, compare
@@ -13,6 +13,9 @@ def broken_promises(old: Code, new: Code) -> list[Change]:
 
     An event that is defined no more counts only if a handler returned it: its module may not be imported yet.
     """
+    shape = plugin_shape(old)
+    if shape is not None and shape == plugin_shape(new):
+        return []
     told = told_tags(old.spec)
     answered = set(old.spec.tags)
     changes = breaking(compare(plugin_contract(old), plugin_contract(new)))

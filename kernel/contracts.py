@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from aetherra.kernel.spec import PluginSpec
 from aetherra.registry import HOST, Message, Request, Route, tag_of
 from aetherra.registry.contract import ContractError
 from aetherra.registry.document import Declared, contract_document
+from aetherra.registry.shape import shape_of
 
 OUR_PACKAGES = ("aetherra.registry", "aetherra.kernel")
 """Where the host's own events are defined."""
@@ -34,6 +35,20 @@ def host_contract(routes: Iterable[Route], plugins: Iterable[Code]) -> dict[str,
 def plugin_contract(plugin: Code) -> dict[str, Any]:
     """Return the contract of one plugin."""
     return contract_document(_telling_first(_declared(plugin.spec, _own_modules(plugin.loaded))))
+
+
+def plugin_shape(plugin: Code) -> Hashable | None:
+    """Return what says all of a plugin's contract, quick to make and to compare; ``None`` if the contract itself must.
+
+    Two plugins of one shape have the same contract.
+    """
+    shapes: list[Hashable] = []
+    for one in _declared(plugin.spec, _own_modules(plugin.loaded)):
+        shape = (one.plugin, one.role, shape_of(one.message_type), *map(shape_of, one.replies))
+        if None in shape:
+            return None
+        shapes.append(shape)
+    return frozenset(shapes)
 
 
 def source_contract(path: Path) -> dict[str, Any]:

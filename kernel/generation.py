@@ -100,7 +100,8 @@ class Generation:
         self._host.hooks.check(self.plugin)
         await self._host.group.start(self._live)
         try:
-            await self._step("start()", lambda: self.plugin.start(self.context), self._limits.start_timeout)
+            if self._defines("start"):
+                await self._step("start()", lambda: self.plugin.start(self.context), self._limits.start_timeout)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._end()
@@ -108,7 +109,12 @@ class Generation:
 
     async def self_test(self) -> None:
         """Run the plugin's own test; raises what it raises."""
-        await self._step("self_test()", self.plugin.self_test, self._limits.start_timeout)
+        if self._defines("self_test"):
+            await self._step("self_test()", self.plugin.self_test, self._limits.start_timeout)
+
+    def _defines(self, step: str) -> bool:
+        """Whether the plugin has that step, and does not only inherit one that does nothing."""
+        return getattr(type(self.plugin), step) is not getattr(Plugin, step)
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         """Hold the group that all tasks of this generation run in."""
@@ -286,6 +292,8 @@ class Generation:
         Raises:
             StateError: What it returned cannot be packed.
         """
+        if not self._defines("hand_over"):
+            return None
         state = await self._step("hand_over()", self.plugin.hand_over, self._limits.start_timeout)
         return None if state is None else Parcel.pack(state)
 
@@ -327,7 +335,8 @@ class Generation:
         for route in self.routes:
             self._host.bus.abandon(route)
         try:
-            await self._step("stop()", self.plugin.stop, self._limits.stop_timeout)
+            if self._defines("stop"):
+                await self._step("stop()", self.plugin.stop, self._limits.stop_timeout)
         except StepTimeoutError as exc:
             log.error("%s", exc)  # noqa: TRY400  # the stack in it is the plugin's, the one that matters
         except BaseException as exc:

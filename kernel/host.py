@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pluggy
 from anyio.abc import TaskGroup
@@ -38,6 +39,17 @@ WATCHING = ("before_call", "after_call", "event_published", "act_refused")
 """Hooks that see all messages; while no plugin implements one, the bus has nobody to tell."""
 
 
+_known: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
+
+
+class _Registrations(pluggy.PluginManager):
+    """pluggy's, which need not look at what every object has."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Return what a hook implementation was marked with, ``None`` if it is not one."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+
 class HookCaller:
     """pluggy's registrations, called one by one, so that an implementation that raises stops no other.
 
@@ -47,7 +59,7 @@ class HookCaller:
 
     def __init__(self, bus: Bus | None = None) -> None:
         self._bus = bus
-        self._pm = pluggy.PluginManager(PROJECT)
+        self._pm = _Registrations(PROJECT)
         self._pm.add_hookspecs(Hooks)
         self._listeners: dict[int, _Listener] = {}
 
@@ -58,20 +70,26 @@ class HookCaller:
             PluginDefinitionError: One is a wrapper or a coroutine, is of no hook there is, or its arguments are not
                 the hook's.
         """
+        self.check(plugin)
         listener = _Listener(plugin)
-        try:
-            self._pm.register(listener, name)
-        except (pluggy.PluginValidationError, ValueError) as exc:
-            if self._pm.is_registered(listener):
-                self._pm.unregister(listener)
-            raise PluginDefinitionError(f"its hook implementations cannot be used: {exc}") from exc
+        if listener.is_deaf:
+            return
+        self._pm.register(listener, name)
         self._listeners[id(plugin)] = listener
         self._watch()
 
     def check(self, plugin: object) -> None:
         """Raise what ``register`` would, and leave nothing registered."""
-        self.register(plugin, f"candidate {id(plugin)}")
-        self.unregister(plugin)
+        for name, hook in _implementations(type(plugin)).items():
+            known = getattr(self._pm.hook, hook).spec.argnames
+            strange = [
+                argument for argument in inspect.signature(getattr(plugin, name)).parameters if argument not in known
+            ]
+            if strange:
+                raise PluginDefinitionError(
+                    f"its hook implementation {name!r} takes {', '.join(map(repr, strange))}, which hook {hook!r} does "
+                    f"not have; it has {', '.join(known) or 'no arguments'}"
+                )
 
     def unregister(self, plugin: object) -> None:
         """Call a plugin's implementations no more; one that is not registered does no harm."""
@@ -111,32 +129,58 @@ class HookCaller:
             BaseException: What it raised.
             TypeError: It returned what is not the hook's to return.
         """
-        function = getattr(_Listener(plugin), hook, None)
-        if function is None:
-            return None
-        wanted = inspect.signature(function).parameters
-        result = function(*(arguments[name] for name in wanted))
-        return None if result is None else _checked(hook, result)
+        for name, implemented in _implementations(type(plugin)).items():
+            if implemented == hook:
+                function = getattr(plugin, name)
+                result = function(*(arguments[argument] for argument in inspect.signature(function).parameters))
+                return None if result is None else _checked(hook, result)
+        return None
 
 
 class _Listener:
     """What pluggy sees of a plugin: its hook implementations, and nothing else that it is or does."""
 
     def __init__(self, plugin: object) -> None:
-        for name in dir(type(plugin)):
-            member = next((vars(base)[name] for base in type(plugin).__mro__ if name in vars(base)), None)
-            options = getattr(getattr(member, "__func__", member), f"{PROJECT}_impl", None)
-            if options is None:
-                continue
-            hook = options["specname"] or name
-            function = getattr(plugin, name)
-            if options["wrapper"] or options["hookwrapper"]:
-                raise PluginDefinitionError(f"hook implementation {name!r} is a wrapper; expected a plain one")
-            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-                raise PluginDefinitionError(f"hook implementation {name!r} is async; expected a plain function")
-            if hook not in _RESULTS:
-                raise PluginDefinitionError(f"there is no hook {hook!r}; expected one of {', '.join(_RESULTS)}")
-            setattr(self, name, function)
+        for name in _implementations(type(plugin)):
+            setattr(self, name, getattr(plugin, name))
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it has none."""
+        return not vars(self)
+
+
+def _implementations(plugin_type: type) -> dict[str, str]:
+    """Return the names of the methods that implement hooks, with the hook of each.
+
+    Raises:
+        PluginDefinitionError: One cannot be one.
+    """
+    known = _known.get(plugin_type)
+    if known is None:
+        known = _known[plugin_type] = _look_for_implementations(plugin_type)
+    return known
+
+
+def _look_for_implementations(plugin_type: type) -> dict[str, str]:
+    members: dict[str, Any] = {}
+    for base in reversed(plugin_type.__mro__):
+        members.update(vars(base))
+    found: dict[str, str] = {}
+    for name, member in members.items():
+        function = getattr(member, "__func__", member)
+        options = getattr(function, f"{PROJECT}_impl", None) if inspect.isroutine(function) else None
+        if options is None:
+            continue
+        hook = options["specname"] or name
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginDefinitionError(f"hook implementation {name!r} is a wrapper; expected a plain one")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginDefinitionError(f"hook implementation {name!r} is async; expected a plain function")
+        if hook not in _RESULTS:
+            raise PluginDefinitionError(f"there is no hook {hook!r}; expected one of {', '.join(_RESULTS)}")
+        found[name] = hook
+    return found
 
 
 def _checked(hook: str, result: Any) -> Any:

@@ -1,0 +1,91 @@
+"""The shape of a message: what its schema is made of, read off the class in a fraction of the time."""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Hashable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+from msgspec import structs
+
+_PLAIN: frozenset[Any] = frozenset(
+    {str, int, float, bool, bytes, bytearray, memoryview, object, Any, type(None), None, Ellipsis}
+    | {date, datetime, time, timedelta, Decimal, UUID, msgspec.Raw, msgspec.UnsetType}
+)
+_GENERIC: frozenset[Any] = frozenset({list, dict, set, frozenset, tuple, Union, types.UnionType})
+_VALUES = (str, int, float, bool, bytes, type(None))
+
+
+def shape_of(message_type: Any) -> Hashable | None:
+    """Return what says all of a type's schema; two types of one shape, in one generation or two, have the same.
+
+    ``None`` if something in it takes the schema itself to tell: what is neither a struct, an enumeration, nor one of
+    the types that JSON and msgpack have, in the containers that they have.
+    """
+    try:
+        return _Shapes().of(message_type)
+    except _ManyWordsError:
+        return None
+
+
+class _ManyWordsError(Exception):
+    """This takes a schema to tell."""
+
+
+class _Shapes:
+    def __init__(self) -> None:
+        self._seen: dict[type, int] = {}
+
+    def of(self, kind: Any) -> Hashable:
+        if isinstance(kind, type):
+            return self._of_class(kind)
+        if kind in _PLAIN:
+            return ("plain", kind)
+        origin, args = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            return ("said", self.of(args[0]), *map(repr, args[1:]))
+        if origin is Literal:
+            return ("literal", *((type(value), value) for value in args))
+        if origin in _GENERIC:
+            return ("generic", "union" if origin in (Union, types.UnionType) else origin, *map(self.of, args))
+        raise _ManyWordsError
+
+    def _of_class(self, kind: type) -> Hashable:
+        if kind in _PLAIN or kind in _GENERIC:
+            return ("plain", kind)
+        if kind in self._seen:
+            return ("again", self._seen[kind])
+        self._seen[kind] = len(self._seen)
+        if issubclass(kind, msgspec.Struct):
+            return self._of_struct(kind)
+        if issubclass(kind, enum.Enum):
+            members: type[enum.Enum] = kind
+            values = [(type(member.value), member.value) for member in members]
+            if all(kind_of_value in _VALUES for kind_of_value, _ in values):
+                return ("enum", kind.__name__, *values)
+        raise _ManyWordsError
+
+    def _of_struct(self, kind: type[msgspec.Struct]) -> Hashable:
+        config = kind.__struct_config__
+        fields = [
+            (field.name, field.encode_name, _default(field), self.of(field.type)) for field in structs.fields(kind)
+        ]
+        how = (config.tag, config.tag_field, config.array_like, config.forbid_unknown_fields)
+        return ("struct", kind.__name__, how, *fields)
+
+
+def _default(field: structs.FieldInfo) -> Hashable:
+    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+        return "required"
+    if type(field.default) in _VALUES:
+        return ("default", type(field.default), field.default)
+    if field.default is msgspec.UNSET:
+        return "unset"
+    if field.default_factory in (list, dict, set, frozenset, tuple):
+        return ("made by", field.default_factory)
+    raise _ManyWordsError
