@@ -24,8 +24,8 @@ from typing import Any
 from aetherra.kernel.finder import ModuleSource, finder
 from aetherra.kernel.snapshot import Part, read_module, read_package
 
-HOST = "aetherra"
-"""What no helper stands in for, as little as for the standard library."""
+NO_HELPERS = sys.stdlib_module_names | {"aetherra", "__main__"}
+"""What no helper stands in for."""
 
 _lock = threading.RLock()  # a collection of garbage may run anything, imports too
 
@@ -38,9 +38,9 @@ class CodeGeneration:
         number: Which generation.
         entry: The plugin's file, or the ``__init__.py`` of its package.
         own_name: What its code calls the entry in absolute imports, as in ``thermostat`` or ``acme.thermostat``.
-        helpers: The folder whose modules are the plugin's helpers: it has a copy of its own of each that it imports.
-            They come before installed modules, but for a folder without an ``__init__.py``. Each is read when it is
-            first imported.
+        helpers: The folder that this file or package is in, if the modules there are the plugin's helpers: it has a
+            copy of its own of each that it imports, read when it is first imported. They come before installed
+            modules, but for folders without an ``__init__.py``.
 
     Raises:
         FileNotFoundError: The entry is not there.
@@ -147,7 +147,7 @@ class CodeGeneration:
         try:
             module = self._real_import(own or name, globals, locals, fromlist or (), 0)
         except ModuleNotFoundError as exc:
-            if self._helpers is not None and exc.name in self._elsewhere and exc.name == name.partition(".")[0]:
+            if self._helpers is not None and exc.name and exc.name in self._elsewhere:
                 self.miss(self._helpers / exc.name)
             raise
         outer = self.own_name.rpartition(".")[0]
@@ -168,11 +168,10 @@ class CodeGeneration:
     def _own(self, name: str) -> str | None:
         """The generation's name for an absolute one, if it is the plugin's own: one of its modules, or a helper."""
         top = name.partition(".")[0]
-        standard = top in sys.stdlib_module_names
         if name == self.own_name or name.startswith(self.own_name + "."):
-            hidden = standard and self.entry.name != "__init__.py"
+            hidden = top in sys.stdlib_module_names and self.entry.name != "__init__.py"
             return None if hidden else self.root_name + name[len(self.own_name) :]
-        if standard or top == HOST or self._helpers is None or not self._has_helper(top, self._helpers / top):
+        if top in NO_HELPERS or self._helpers is None or not self._has_helper(top, self._helpers / top):
             return None
         return f"{self.root_name}:{name}"
 
@@ -195,9 +194,10 @@ class CodeGeneration:
         return name in self.sources
 
     def add(self, parts: Mapping[str, Part]) -> None:
-        """Add what is found late; what is there already, as another thread was faster, stays."""
+        """Add what is found late, whole; or nothing, if another thread was faster."""
         with _lock:
-            self._take({name: part for name, part in parts.items() if name not in self.sources})
+            if parts.keys().isdisjoint(self.sources):
+                self._take(parts)
             if not self._unloaded:
                 finder.sources.update(self.sources)
 

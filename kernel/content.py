@@ -19,7 +19,9 @@ class Filename(str):
 
     It equals the path and prints as it, so that debuggers, coverage and editors find the file; but each object is a
     key of its own, under which ``linecache`` has the lines of that content. The hash is one of C, as tracemalloc
-    asks for it in the middle of an allocation. Copied or pickled it is a plain ``str``; ``marshal`` refuses it.
+    asks for it in the middle of an allocation. Copied or pickled it is a plain ``str``; ``marshal`` refuses it, and
+    so does ``cProfile`` to write its figures to a file. What C prints by itself, as an error that ends a thread, quotes
+    the disk before Python 3.13.
     """
 
     __slots__ = ()
@@ -69,8 +71,15 @@ class Content:
         """
         with _lock:
             if self._code is None:
-                self._code = self._compile()
-                _pin(self.filename, self._lines(), self._code)
+                lines = self._lines()
+                # Without a time of change it is never compared with the file. A warning of the compiler quotes it, too.
+                linecache.cache[self.filename] = (len(self.data), None, lines, str(self.filename))
+                try:
+                    self._code = self._compile()
+                except BaseException:
+                    linecache.cache.pop(self.filename, None)
+                    raise
+                _unpin_after(self._code, self.filename)
             return self._code
 
     def _compile(self) -> CodeType:
@@ -97,8 +106,8 @@ class Content:
         return [line + "\n" for line in text.removesuffix("\n").split("\n")]
 
 
-def _pin(filename: Filename, lines: list[str], code: CodeType) -> None:
-    """Have ``linecache`` know the lines until the code, and all functions made of it, are gone."""
+def _unpin_after(code: CodeType, filename: Filename) -> None:
+    """Have ``linecache`` forget the lines once the code, and all functions made of it, are gone."""
 
     def forget(ref: weakref.ref[CodeType]) -> None:
         living.pop(id(ref), None)
@@ -112,5 +121,3 @@ def _pin(filename: Filename, lines: list[str], code: CodeType) -> None:
     refs = [weakref.ref(part, forget) for part in parts]
     living = {id(ref): ref for ref in refs}
     _pinned[filename] = living
-    # Without a time of change it is never compared with the file.
-    linecache.cache[filename] = (sum(map(len, lines)), None, lines, str(filename))

@@ -220,8 +220,8 @@ class TestHelpers:
 
     def test_a_file_named_like_the_standard_library_hides_it(self, tmp_path: Path) -> None:
         """A neighbour, or the plugin itself, stands in for no module of the standard library, nor for Aetherra."""
-        text = "import json\nimport queue\nfrom aetherra.plugins import Plugin\nOK = json.dumps(1), queue.Queue\n"
-        write(tmp_path, {"json.py": text, "queue.py": "1/0\n", "aetherra/plugins.py": "1/0\n"})
+        text = "import json, queue, __main__\nfrom aetherra.plugins import Plugin\nOK = json.dumps(1), queue.Queue\n"
+        write(tmp_path, {"json.py": text, "queue.py": "1/0\n", "__main__.py": "1/0\n", "aetherra/plugins.py": "1/0\n"})
         (tmp_path / "aetherra/__init__.py").touch()
         code = CodeGeneration("json", 1, tmp_path / "json.py", "json", helpers=tmp_path)
         assert code.load().OK[0] == "1"
@@ -246,6 +246,13 @@ class TestHelpers:
         assert {path.name for path in code.files} == {"a.py", "pump.py", "valve.py"}
         code.unload()
         assert names_of(code) == []
+
+    def test_a_helper_is_taken_for_the_package_of_its_name(self, tmp_path: Path) -> None:
+        """Of a file and a package of one name beside a plugin, imports choose the package."""
+        write(tmp_path, {"a.py": "import tools\n", "tools.py": "1 / 0\n", "tools/__init__.py": "X = 1\n"})
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        assert code.load().tools.X == 1
+        code.unload()
 
     def test_a_neighbour_without_python_is_taken_for_a_helper(self, tmp_path: Path) -> None:
         """A folder of data beside a plugin is no module."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bdb
+import contextlib
 import gc
 import inspect
 import io
@@ -137,6 +138,23 @@ class TestTracebacks:
             content.code()
         assert (caught.value.filename, caught.value.lineno) == (str(file), 2)
         assert caught.value.text == text.splitlines(keepends=True)[1]
+
+    @pytest.mark.parametrize("end", ["", "break\n"])
+    def test_a_warning_of_the_compiler_quotes_the_disk(
+        self, file: Path, end: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It shows the line as it was read, and leaves no lines behind, also if the code is refused afterwards."""
+        said: list[str] = []
+        content = Content.of(file, f"x = 1 is 1  # old\n{end}".encode())
+        file.write_text("# other\n" * 30)
+        with warnings.catch_warnings(), contextlib.suppress(SyntaxError):
+            warnings.simplefilter("always")
+            monkeypatch.setattr(warnings, "showwarning", lambda *args: said.append(warnings.formatwarning(*args[:4])))
+            content.code()
+        assert [text.splitlines()[1] for text in said] == ["  x = 1 is 1  # old"]
+        del content
+        gc.collect()
+        assert str(file) not in [str(name) for name in linecache.cache]
 
     @pytest.mark.parametrize(
         "data",

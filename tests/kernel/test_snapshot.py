@@ -26,9 +26,7 @@ class TestPackages:
         write(
             tmp_path, "__init__.py", "a.py", "sub/__init__.py", "sub/b.py", "loose/deep/c.py", "no-import/__init__.py"
         )
-        write(
-            tmp_path, "__pycache__/a.cpython-311.py", "data/x.txt", "a.b.py", "no-name/d.py", ".git/e.py", "a.pyc", "py"
-        )
+        write(tmp_path, "__pycache__/x.py", "data/x.txt", "a.b.py", "no-name/d.py", ".git/e.py", "a.pyc", "py")
         write(tmp_path, "venv/lib/f.py", "venv/pyvenv.cfg", "nothing/here/x.txt")
         (tmp_path / ".#a.py").symlink_to("me@here.1")
         parts = read_package("room", tmp_path)
