@@ -92,9 +92,9 @@ class Pair:
         self.control = Side(control)
         self.candidate = Side(candidate)
         self.tag = control.tag
-        fields = {field.name: field.type for field in msgspec.structs.fields(control.request_type)}
         self._read: Callable[[Any], Any] | None = None
-        with suppress(*FAULTS):  # a type that msgspec cannot read by itself
+        with suppress(*FAULTS, NameError):  # types that msgspec cannot read, or cannot find
+            fields = {field.name: field.type for field in msgspec.structs.fields(control.request_type)}
             self._read = msgspec.json.Decoder(fields[key] if key else control.request_type).decode
 
     def canonical(self, key: Any) -> bytes:
@@ -131,7 +131,7 @@ class Split:
             raise SplitKeyError(key, lacking, having)
         self.key = key
         self.share = share
-        self._salt = salt.encode()
+        self._hash = blake2b(digest_size=_HASH_BYTES, key=salt.encode()[: blake2b.MAX_KEY_SIZE])
         self._pairs = {control: Pair(control, candidate, key) for control, candidate in routes}
 
     @property
@@ -164,8 +164,9 @@ class Split:
                 data = pair.tag.encode() + b" " + pair.canonical(request)
         except FAULTS:
             return False
-        digest = blake2b(data, digest_size=_HASH_BYTES, key=self._salt[:64]).digest()
-        return int.from_bytes(digest) < self._below
+        hashed = self._hash.copy()
+        hashed.update(data)
+        return int.from_bytes(hashed.digest()) < self._below
 
     def fork(
         self, route: Route, request_type: type[Request[Any]], caller: Identity, *, observed: bool, slow: float
