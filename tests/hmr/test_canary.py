@@ -12,10 +12,22 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aetherra.hmr import Abort, Canary, CanaryError, GetCanary, Prepared, Promote, Rollback, SwapError, Swapped
+from aetherra.hmr import (
+    Abort,
+    Canary,
+    CanaryError,
+    GetCanary,
+    HmrController,
+    Prepared,
+    Promote,
+    Rollback,
+    SwapError,
+    Swapped,
+)
+from aetherra.kernel import Config, Kernel
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError, Message, Request
-from aetherra.registry import Figures, NoHandlerError, ServiceStoppedError, SplitKeyError
+from aetherra.registry import Figures, NoHandlerError, ServiceStoppedError, SplitKeyError, connect_blocking
 
 SHOP = """
 import msgspec
@@ -215,6 +227,21 @@ class TestSplit:
                 assert (await client.call(Ask(user))).version == expected
                 assert b'"version":%d' % expected in await client.call_json("shop.ask", b'{"user": %d}' % user)
                 assert (await (await kernel.submit(Ask(user))).wait()).version == expected
+
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_a_caller_that_is_not_async_meets_another_side(self, project, backend):
+        """A thread of the host and a client at the control socket meet the same side as each other."""
+        save(project, version=1)
+        document = {"kernel": {"discover": False, "data_dir": "data"}, "plugins": {"shop": {"source": "shop.py"}}}
+        with Kernel.blocking(Config.parse(document, root=project.root), backend=backend) as kernel:
+            kernel.add_plugin(HmrController)
+            save(project, version=2)
+            kernel.call(Canary("shop", 0.5, "user"))
+            with connect_blocking(project.root / "data" / "control.sock") as client:
+                sides = [kernel.call(Ask(user)).version for user in range(60)]
+                assert [client.call(Ask(user)).version for user in range(60)] == sides
+                assert [client.call_tag("shop.ask", {"user": user})["version"] for user in range(60)] == sides
+            assert set(sides) == {1, 2}
 
     async def test_a_field_that_there_is_not_is_the_key(self, project, shop):
         """The error says which requests lack it, and nothing of the candidate is left."""
