@@ -23,7 +23,9 @@ log = logging.getLogger("aetherra.kernel.retired")
 SETTLE = 1.0
 """Seconds after its end until one looks at what a generation left, so that what is about to end may."""
 PATIENCE = 60.0
-"""Seconds after its end until a generation that is still in memory is told of, if a full collection had its chance."""
+"""Seconds after its end until a generation that is still in memory is told of, if it could have been collected."""
+CHANCES = 3
+"""Full collections that what is free may outlive: one is not enough where there are finalizers."""
 LONGEST = 3600.0
 """Seconds at most between two looks at those that are still there."""
 LAST_WAIT = 0.25
@@ -41,7 +43,7 @@ class RetiredGeneration(msgspec.Struct, frozen=True):
         seconds: How long ago it ended.
         alive: What of it is there: its ``object``, its ``class``, its ``module``.
         kept: Whether its code is kept on purpose, as the way back; then only its ``object`` is one too many.
-        collections: Full garbage collections that it has outlived; with none, it may be free and not collected yet.
+        collections: Full garbage collections that it has outlived; up to 3, it may be free and not collected yet.
         holder: What keeps it, from the outside in, where that was asked for.
     """
 
@@ -68,6 +70,7 @@ class RetiredGenerations:
         self._arrivals: dict[str, list[_Arrival]] = {}
         self._strays: list[tuple[str, list[_Arrival]]] = []
         self._told: dict[int, weakref.ref[Any]] = {}
+        self._loaded = False
         self._wake = anyio.Event()
 
     # What happens
@@ -86,6 +89,8 @@ class RetiredGenerations:
         if plugin in self._arrivals:  # loaded, and never started
             self._strays.append((plugin, self._arrivals[plugin]))
         self._arrivals[plugin] = arrivals
+        self._loaded = True  # it may be refused before it starts
+        self._wake.set()
 
     @contextmanager
     def starting(self, identity: Identity) -> Generator[Life]:
@@ -163,6 +168,7 @@ class RetiredGenerations:
         except Exception:  # what others put into the process may answer by code of its own
             log.exception("cannot tell what generations have left behind")
             self._strays.clear()
+            self._loaded = False
             for life in self._lives:
                 life.seen = life.seen or life.ended is not None
 
@@ -171,6 +177,7 @@ class RetiredGenerations:
             for whose, left in self._leftovers():
                 self._tell(whose, left)
             self._strays.clear()
+            self._loaded = False
             forget_in_typing()
             forget_loggers()
         now = self._clock.monotonic()
@@ -188,7 +195,9 @@ class RetiredGenerations:
         self._told = {key: ref for key, ref in self._told.items() if ref() is not None}
 
     def _unseen(self) -> bool:
-        return bool(self._strays) or any(life.ended is not None and not life.seen for life in self._lives)
+        return (
+            self._loaded or bool(self._strays) or any(life.ended is not None and not life.seen for life in self._lives)
+        )
 
     def _leftovers(self) -> list[tuple[str, list[tuple[Taken, str]]]]:
         """Return what was left behind by whom, with the doubt there is about each."""

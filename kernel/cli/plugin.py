@@ -12,6 +12,7 @@ import click
 
 from aetherra.kernel.cli.output import print_json, seconds
 from aetherra.kernel.cli.project import ask, host_options, json_option
+from aetherra.kernel.retired import CHANCES
 
 
 @click.group()
@@ -102,7 +103,7 @@ def _describe_retired(old: dict[str, Any]) -> str:
         return f"{what}, kept as the way back"
     if old["holder"]:
         return f"{what}, by\n{'':11} {old['holder']}"
-    return what + (", as no garbage was collected since" if not old["collections"] else "; ask with --why")
+    return what + (", perhaps not collected yet" if old["collections"] <= CHANCES else "; ask with --why")
 
 
 def _class_name(name: str) -> str:

@@ -16,7 +16,15 @@ from typing import Any
 import anyio
 import pytest
 
-from aetherra.kernel.retired import LONGEST, PATIENCE, SETTLE, RetiredGenerations, forget_in_typing, forget_loggers
+from aetherra.kernel.retired import (
+    CHANCES,
+    LONGEST,
+    PATIENCE,
+    SETTLE,
+    RetiredGenerations,
+    forget_in_typing,
+    forget_loggers,
+)
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import Identity
 
@@ -246,6 +254,12 @@ def wait_for(stop: threading.Event) -> None:
     stop.wait(10.0)
 
 
+def collect() -> None:
+    """Give what is free all the chances that it may need."""
+    for _ in range(CHANCES + 1):
+        gc.collect()
+
+
 class TestMemory:
     def test_a_generation_that_is_gone_is_told_of(self, code: Code) -> None:
         """As soon as nothing of it is there; and one that has not ended is no retired one."""
@@ -270,7 +284,7 @@ class TestMemory:
             del sys.modules["meter@1"]
             end()
             await clock.advance(SETTLE)
-            gc.collect()
+            collect()
             await clock.advance(PATIENCE - 1.0)
             assert caplog.text == ""
             await clock.advance(1.0)
@@ -303,7 +317,7 @@ class TestMemory:
                 (snapshot,) = retired.alive(why=True)
                 assert snapshot.collections == 0
                 assert "goes with the next full garbage collection" in snapshot.holder
-                gc.collect()
+                collect()
                 await clock.advance(LONGEST)
                 assert caplog.text == ""
                 assert retired.alive() == []
@@ -321,13 +335,13 @@ class TestMemory:
             kind = type(meter)
             del meter
             end()
-            gc.collect()
+            collect()
             await clock.advance(LONGEST)
             (snapshot,) = retired.alive(why=True)
             assert (snapshot.alive, snapshot.kept, snapshot.holder) == (("class", "module"), True, "the way back to it")
             assert caplog.text == ""
             del sys.modules["meter@1"]
-            gc.collect()
+            collect()
             await clock.advance(2 * LONGEST)
             assert "still in memory (its class)" in caplog.text
             group.cancel_scope.cancel()
