@@ -70,8 +70,9 @@ def map_(path: Path, _: str) -> None:
 
 
 def silently(path: Path, text: str) -> None:
-    """Write a file of the same size over, by its map."""
-    mapped[str(path)][:] = text.encode()
+    """Write a file of the same size over, by its map, and give that up."""
+    with mapped.pop(str(path)) as data:
+        data[:] = text.encode()
 
 
 def several(_: Path, text: str) -> None:

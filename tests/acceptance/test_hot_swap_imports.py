@@ -266,3 +266,34 @@ class TestPlaces:
             for number in (2, 3):
                 await project.save(f"{package}/number.py", f"NUMBER = {number}\n")
                 await host.outcomes_until(number)
+
+    async def test_an_edit_of_a_symlinked_file_is_not_seen(self, project):
+        """A file that is linked to is watched at its real place."""
+        project.write("elsewhere/real.py", plugin(1))
+        (project.root / "linked.py").symlink_to(project.root / "elsewhere" / "real.py")
+        async with project.host("counter=linked.py") as host:
+            for number, how in enumerate(("in_place", "atomically"), 2):
+                await project.save("elsewhere/real.py", plugin(number), how)
+                await host.outcomes_until(number)
+
+    async def test_an_edit_in_a_namespace_package_of_a_package_is_not_seen(self, project, monkeypatch):
+        """A folder without an ``__init__.py`` inside a package is of the package's generation, without bytecode."""
+        project.write("pack/__init__.py", plugin("NUMBER", top="from .inner.number import NUMBER"))
+        project.write("pack/inner/number.py", "NUMBER = 1\n")
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        at = "1700000000000000000"
+        async with project.host("counter=pack") as host:
+            for number in (2, 3):
+                await project.save("pack/inner/number.py", f"NUMBER = {number}\n")
+                await project.save("pack/inner/number.py", at, "touch")
+                await host.outcomes_until(number)
+            assert not list(project.root.rglob("*.pyc"))
+
+    async def test_an_edit_in_a_namespace_package_beside_a_file_is_not_seen(self, project):
+        """A folder of helpers without an ``__init__.py`` beside a single file is the plugin's."""
+        project.write("inner/number.py", "NUMBER = 1\n")
+        project.write("counter.py", plugin("NUMBER", top="from inner.number import NUMBER"))
+        async with project.host("counter") as host:
+            for number in (2, 3):
+                await project.save("inner/number.py", f"NUMBER = {number}\n")
+                await host.outcomes_until(number)

@@ -23,6 +23,8 @@ async def take_over(self, state: Count) -> None:
 """
 COUNT = "class Count(msgspec.Struct):\n    count: int\n"
 
+FAILED = "async def start(self, ctx):\n    ctx.set_status(ServiceStatus.FAILED, 'no sensor')\n"
+
 
 def counting(number, taking="pass"):
     value = f"[{number}, setattr(self, 'count', self.count + 1) or self.count]"
@@ -109,6 +111,19 @@ class TestProbe:
             failed = await host.hear(SwapFailed)
             assert failed.code == "probe_failed"
             assert "no sensor" in failed.problem
+            await asked.for_more(20)
+            await project.save("counter.py", plugin(3))
+            await host.hear(Swapped)
+            await host.answers(3)
+        assert set(asked.values) <= {1, 3}
+
+    async def test_new_code_that_says_that_it_failed_takes_over(self, project):
+        """New code whose ``start()`` says FAILED is refused with the reason, and the service stays healthy."""
+        async with project.host("counter") as host, asking(host) as asked:
+            await project.save("counter.py", plugin(2, body=FAILED))
+            failed = await host.hear(SwapFailed)
+            assert "no sensor" in failed.problem
+            assert host.kernel.registry.get_service_info("counter").status == "healthy"
             await asked.for_more(20)
             await project.save("counter.py", plugin(3))
             await host.hear(Swapped)

@@ -105,3 +105,13 @@ class TestSlowImport:
                     assert not held.released, "both were answered 200 times before the import was let go on"
                     assert set(own.values) == {1}
             await host.outcomes_until(2)
+
+    async def test_a_slow_import_holds_up_the_save_of_another_plugin(self, project):
+        """While new code of one plugin is being imported, a save of another is swapped in."""
+        async with project.host("counter") as host:
+            with held_import(project) as held:
+                await project.save("counter.py", plugin(2, top=held.code))
+                await held.begins()
+                await host.nothing_else()
+                assert not held.released, "another plugin was swapped twice before the import was let go on"
+            await host.outcomes_until(2)
