@@ -71,28 +71,47 @@ class Content:
         """
         with _lock:
             if self._code is None:
-                lines = self._lines()
-                # Without a time of change it is never compared with the file. A warning of the compiler quotes it, too.
-                linecache.cache[self.filename] = (len(self.data), None, lines, str(self.filename))
-                try:
-                    self._code = self._compile()
-                except BaseException:
-                    linecache.cache.pop(self.filename, None)
-                    raise
-                _unpin_after(self._code, self.filename)
+                self._code = self._made()
             return self._code
 
-    def _compile(self) -> CodeType:
+    def _made(self) -> CodeType:
+        # Without a time of change it is never compared with the file. A warning of the compiler quotes it, too.
+        linecache.cache[self.filename] = (len(self.data), None, self._lines(), str(self.filename))
         try:
-            return compile(self.data, self.filename, "exec", dont_inherit=True)
+            code = self._compile(self.data, self.filename)
         except SyntaxError as exc:
-            exc.filename = str(self.filename)  # there is none if it is for a null byte
-            exc.text = self._line(exc.lineno) or exc.text  # the compiler quotes what is on disk by now
+            linecache.cache.pop(self.filename, None)
+            raise self._as_read(exc) from exc.__cause__
+        except BaseException:
+            linecache.cache.pop(self.filename, None)
             raise
+        _unpin_after(code, self.filename)
+        return code
+
+    def _compile(self, source: str | bytes, name: str) -> CodeType:
+        try:
+            return compile(source, name, "exec", dont_inherit=True)
         except (ValueError, RecursionError, MemoryError, OverflowError) as exc:
-            fault = SyntaxError(f"it cannot be compiled: {str(exc) or type(exc).__name__}")
-            fault.filename = str(self.filename)
-            raise fault from exc
+            raise SyntaxError(f"it cannot be compiled: {str(exc) or type(exc).__name__}") from exc
+
+    def _as_read(self, fault: SyntaxError) -> SyntaxError:
+        """Return the error as the bytes have it: the compiler quotes, and measures, what is on disk by now."""
+        if not self._is_on_disk():
+            try:
+                self._compile(self.text(), f"<{self.filename}>")  # which is no file
+            except SyntaxError as exc:
+                fault = exc
+            except UnicodeDecodeError:
+                pass
+        fault.filename = str(self.filename)
+        fault.text = self._line(fault.lineno)
+        return fault
+
+    def _is_on_disk(self) -> bool:
+        try:
+            return Path(self.filename).read_bytes() == self.data
+        except OSError:
+            return False
 
     def _line(self, number: int | None) -> str | None:
         lines = self._lines()

@@ -129,15 +129,20 @@ class TestTracebacks:
         assert str(file) not in [str(name) for name in linecache.cache]
         assert str(file) not in [str(name) for name in _pinned]
 
-    @pytest.mark.parametrize("text", ["x = 1\ndef f(:  # old\n", "x = 1\nreturn x  # old\n", "x = 1\nx = '  # old\n"])
-    def test_a_syntax_error_quotes_the_disk(self, file: Path, text: str) -> None:
-        """The line is that which was read, whatever stage of the compiler refuses it."""
-        content = Content.of(file, text.encode())
-        file.write_text("# other\n" * 30)
+    @pytest.mark.parametrize(
+        ("line", "offset"),
+        [("def f(:  # old\n", 7), ("return x  # old\n", 1), ("x = '  # old\n", 5), ("é = 'é' + 'éé' + (1, 2 3)\n", 22)],
+    )
+    def test_a_syntax_error_quotes_the_disk(self, file: Path, line: str, offset: int) -> None:
+        """Line and place are those of what was read, whatever stage of the compiler refuses it."""
+        content = Content.of(file, f"x = 1\n{line}".encode())
+        file.write_text("#\n" * 30)
         with pytest.raises(SyntaxError) as caught:
             content.code()
-        assert (caught.value.filename, caught.value.lineno) == (str(file), 2)
-        assert caught.value.text == text.splitlines(keepends=True)[1]
+        error = caught.value
+        assert (error.filename, error.lineno, error.offset, error.text) == (str(file), 2, offset, line)
+        assert line.strip() in "".join(traceback.format_exception(error))
+        assert error.__suppress_context__
 
     @pytest.mark.parametrize("end", ["", "break\n"])
     def test_a_warning_of_the_compiler_quotes_the_disk(
@@ -151,7 +156,7 @@ class TestTracebacks:
             warnings.simplefilter("always")
             monkeypatch.setattr(warnings, "showwarning", lambda *args: said.append(warnings.formatwarning(*args[:4])))
             content.code()
-        assert [text.splitlines()[1] for text in said] == ["  x = 1 is 1  # old"]
+        assert said[0].splitlines()[1] == "  x = 1 is 1  # old"
         del content
         gc.collect()
         assert str(file) not in [str(name) for name in linecache.cache]
@@ -162,9 +167,10 @@ class TestTracebacks:
     )
     def test_what_is_no_text_is_not_named(self, file: Path, data: bytes) -> None:
         """Null bytes, a wrong or unknown encoding and code too deep for the compiler are errors that name the file."""
+        file.write_text("# other\n")
         with pytest.raises(SyntaxError) as caught:
             Content.of(file, data).code()
-        assert caught.value.filename == str(file)
+        assert (caught.value.filename, caught.value.text) in [(str(file), None), (str(file), "x = 1\0\n")]
         assert "faulty.py" in str(caught.value)
 
     def test_lines_end_where_python_does_not_end_them(self, file: Path) -> None:
