@@ -33,12 +33,14 @@ class Taken:
     Attributes:
         thing: Itself.
         modules: The modules that it is of, by name.
+        roots: The generations whose code these are of, by the names of their entries.
         advice: What to do in place of taking it so.
     """
 
     def __init__(self, thing: object, modules: Iterable[str], advice: str, describe: Callable[[], str]) -> None:
         self.thing = thing
         self.modules = frozenset(modules)
+        self.roots = frozenset(root for module in self.modules if "@" in module and (root := root_of(module)))
         self.advice = advice
         self._describe = describe
 

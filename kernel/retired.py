@@ -212,9 +212,9 @@ class RetiredGenerations:
             noted = [(one, doubt) for one in found if (doubt := _arrived(one, arrivals)) is not None]
             left.append((f"plugin {plugin!r}, whose code could not be brought up,", noted))
         known = serving | {life.origin for life in self._lives}
-        lost = {root for one in found for root in map(root_of, one.modules) if root and root not in sys.modules}
+        lost = {root for one in found for root in one.roots if root not in sys.modules}
         left += [
-            (f"code that was loaded as {root!r}", [(one, "") for one in found if _is_of(one, root)])
+            (f"code that was loaded as {root!r}", [(one, "") for one in found if root in one.roots])
             for root in sorted(lost - known)
         ]
         return [(whose, things) for whose, things in left if things]
@@ -295,9 +295,9 @@ class Life:
 
     def claims(self, one: Taken, serving: set[str]) -> str | None:
         """Return the doubt whether it left this, ``""`` for none; ``None`` if nothing says so, or its code serves."""
-        if self.origin not in serving and _is_of(one, self.origin):
+        if self.origin in one.roots and self.origin not in serving:
             return ""
-        if self.origin in one.modules and id(one.thing) not in self._before and not root_of(self.origin):
+        if self.origin in one.modules and id(one.thing) not in self._before and "@" not in self.origin:
             return " (which may be of the host's, as it has the same module)"
         return _arrived(one, self.arrivals)
 
@@ -341,13 +341,9 @@ class Life:
         )
 
 
-def _is_of(one: Taken, root: str) -> bool:
-    return any(root_of(module) == root for module in one.modules if root)
-
-
 def _arrived(one: Taken, arrivals: Iterable[_Arrival]) -> str | None:
     """Return what is doubtful about a thing being of those that appeared with a plugin; ``None`` if it is not."""
-    if any(root_of(module) for module in one.modules):
+    if one.roots:
         return None  # it says itself whose it is
     for arrival in arrivals:
         if arrival.ref() is one.thing:

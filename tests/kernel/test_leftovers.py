@@ -85,7 +85,7 @@ def stop() -> Generator[threading.Event]:
 
 def of_the_meter() -> list[Taken]:
     """What is found of the module's."""
-    return [one for one in taken() if any(root_of(module) == "meter@7" for module in one.modules)]
+    return [one for one in taken() if "meter@7" in one.roots]
 
 
 class TestRoots:
@@ -213,4 +213,4 @@ class TestNothing:
     def test_an_ordinary_process_has_leftovers(self) -> None:
         """Nothing of this process is of a generation."""
         assert of_the_meter() == []
-        assert [one for one in taken() if any(root_of(module) for module in one.modules)] == []
+        assert [one for one in taken() if one.roots] == []
