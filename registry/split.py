@@ -158,10 +158,7 @@ class Split:
     def chooses(self, pair: Pair, request: Request[Any]) -> bool:
         """Whether a request, of the control's class, goes to the candidate."""
         try:
-            if self.key:
-                data = pair.canonical(getattr(request, self.key))
-            else:
-                data = pair.tag.encode() + b" " + pair.canonical(request)
+            data = pair.canonical(getattr(request, self.key) if self.key else request)
         except FAULTS:
             return False
         hashed = self._hash.copy()

@@ -25,6 +25,7 @@ from aetherra.registry import (
     Request,
     Route,
     RouteConflictError,
+    ServiceStoppedError,
     Split,
     SplitKeyError,
     current_call,
@@ -66,9 +67,11 @@ class AskAnew(Request[Price], tag="shop.ask"):
 
 
 class AskFromAfar(Request[Price], tag="shop.ask"):
-    """A stranger's class of the same tag."""
+    """A stranger's class of the same tag, with a word that nobody else knows."""
 
     user: int
+    amount: float = 0.0
+    colour: str = "red"
 
 
 def answering(side: int) -> Answer:
@@ -184,6 +187,7 @@ class TestKey:
             sides = {
                 (await bus.call(Ask(user, 3.0))).side,
                 (await bus.call(Ask(user, 3))).side,
+                (await bus.call(AskFromAfar(user, 3))).side,
                 (await bus.call_tag("shop.ask", {"user": user, "amount": 3}))["side"],
             }
             assert len(sides) == 1
@@ -254,6 +258,37 @@ class TestSides:
 
         split.share = 0
         assert (await bus.call(Ask(13))).side == 1
+
+    async def test_a_field_that_only_the_candidate_knows_is_lost(self) -> None:
+        """Who says it by a class that has it is heard."""
+        seen: list[str] = []
+
+        async def note(request: AskAnew) -> Price:
+            seen.append(request.note)
+            return Price(2)
+
+        bus, _ = split_bus((pair(Ask)[0], Route(AskAnew, cast("Answer", note), NEW)), share=1)
+        await bus.call(AskAnew(1, note="well"))
+        await bus.call(Ask(1))
+        assert seen == ["well", ""]
+
+    async def test_a_call_of_the_candidate_is_not_found(self) -> None:
+        """Who stops all that was begun stops what either side has in hand."""
+
+        async def hang(_: Ask) -> Price:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        bus, _ = split_bus((pair(Ask)[0], Route(Ask, cast("Answer", hang), NEW)), share=1)
+
+        async def ask() -> None:
+            with pytest.raises(ServiceStoppedError, match="generation 2"):
+                await bus.call(Ask(1))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            bus.cancel_within(None)
 
     async def test_the_candidate_makes_a_caller_wait_for_ever(self) -> None:
         """A deadline holds on both sides, and the error type is the bus's own."""
