@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import sys
 import tempfile
 import threading
@@ -461,3 +462,160 @@ class TestBelongings:
         assert logging.getLogger("nothing_leaks").handlers == []
         assert len(anyio.get_running_tasks()) == tasks
         assert folders() == before
+
+
+SLY = """
+import atexit, logging, signal, sys, threading
+from aetherra.plugins import Message, Plugin, PluginContext, Request, handler
+
+ENDED = threading.Event()
+
+
+class Handler(logging.Handler):
+    def emit(self, record): ...
+
+
+class Answer(Message, tag="sly.answer"):
+    version: int
+
+
+class Ask(Request[Answer], tag="sly.ask"):
+    pass
+
+
+def poll() -> None:
+    ENDED.wait(20.0)
+
+
+def hook(*args) -> None: ...
+
+
+AT_IMPORT
+
+
+class Sly(Plugin):
+    @handler
+    async def ask(self, request: Ask) -> Answer:
+        return Answer(VERSION)
+
+    async def start(self, ctx: PluginContext) -> None:
+        AT_START
+"""
+THREAD = "threading.Thread(target=poll, name='sly poller', daemon=True).start()"
+OWN_HANDLER = "logging.getLogger('nothing_leaks').addHandler(Handler())"
+STANDARD_HANDLER = "logging.getLogger('nothing_leaks').addHandler(logging.StreamHandler())"
+
+
+def sly(version: int = 1, at_import: str = "", at_start: str = "pass") -> str:
+    """A plugin that takes things behind its context's back."""
+    return SLY.replace("VERSION", str(version)).replace("AT_IMPORT", at_import).replace("AT_START", at_start)
+
+
+@pytest.fixture
+def put_back() -> Generator[None]:
+    """End the threads of sly plugins, and undo what they did to the process."""
+    hooks = sys.excepthook, signal.getsignal(signal.SIGUSR2)
+    logging.disable(logging.NOTSET)
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "sly poller":
+            frame = sys._current_frames()[thread.ident or 0]
+            while frame.f_code.co_name != "poll":
+                frame = frame.f_back  # type: ignore[assignment]
+            frame.f_globals["ENDED"].set()
+            thread.join(10.0)
+    sys.excepthook = hooks[0]
+    signal.signal(signal.SIGUSR2, hooks[1])
+    logging.getLogger("nothing_leaks").handlers.clear()
+
+
+@asynccontextmanager
+async def sly_host(root: Path, text: str) -> AsyncGenerator[Rig]:
+    """Run a host with a sly plugin."""
+    (root / "sly.py").write_text(text)  # small
+    document = {"kernel": {"data_dir": None, "discover": False}, "plugins": {"sly": {"source": "sly.py"}}}
+    clock = FakeClock()
+    async with Kernel(Config.parse(document, root=root), clock=clock) as kernel:
+        await kernel.add_plugin(HmrController, settings={"watch_period": 0.0})
+        yield Rig(root, kernel, clock)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of leftovers."""
+    return [record.getMessage() for record in caplog.records if record.name == "aetherra.kernel.retired"]
+
+
+@pytest.mark.usefixtures("put_back")
+class TestBehindItsBack:
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            (THREAD, ["thread 'sly poller', which is at\n", "ENDED.wait(20.0)", "ctx.start_thread()"]),
+            (OWN_HANDLER, ["log handler <sly@1.Handler> of logger 'nothing_leaks'", "ctx.add_log_handler()"]),
+            (STANDARD_HANDLER, ["<logging.StreamHandler> of logger 'nothing_leaks'", "appeared while the plugin was"]),
+            ("signal.signal(signal.SIGUSR2, hook)", ["sly@1.hook of the signal SIGUSR2", "ctx.defer()"]),
+            ("sys.excepthook = hook", ["sly@1.hook of sys.excepthook"]),
+        ],
+    )
+    @pytest.mark.parametrize("ending", ["swap", "removal", "the host's end"])
+    async def test_what_was_taken_is_not_told(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, words: list[str], ending: str
+    ) -> None:
+        """Once, in the log, with what to do instead, and only when the generation has ended."""
+        async with sly_host(tmp_path, sly(at_start=how)) as r:
+            await r.clock.advance(2 * SETTLE)
+            assert told(caplog) == []
+            if ending == "swap":
+                (tmp_path / "sly.py").write_text(sly(2))
+                await r.kernel.call(Reload("sly"))
+            elif ending == "removal":
+                await r.kernel.remove_plugin("sly")
+            if ending != "the host's end":
+                assert told(caplog) == []
+                await r.clock.advance(SETTLE)
+                assert len(told(caplog)) == 1
+        (text,) = told(caplog)
+        assert text.startswith("plugin 'sly' (generation 1) has ended and left this in the process")
+        assert [word for word in words if word not in text] == []
+        assert text.count("\n- ") == 1
+
+    async def test_a_refused_import_is_not_told_of(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """What code left that raised half-way through its import is of nobody else."""
+        async with sly_host(tmp_path, sly()) as r:
+            broken = sly(2, at_import=f"{THREAD}\n{STANDARD_HANDLER}\nraise ValueError")
+            (tmp_path / "sly.py").write_text(broken)
+            with pytest.raises(HandlerError):
+                await r.kernel.call(Reload("sly"))
+            await r.clock.advance(SETTLE)
+            text = "\n".join(told(caplog))
+            assert "code that was loaded as 'sly@2' has ended" in text
+            assert "'sly poller'" in text
+            assert "plugin 'sly', whose code could not be brought up, has ended" in text
+            assert "StreamHandler" in text
+            assert "generation 1" not in text
+
+    async def test_what_keeps_a_generation_is_not_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """A request says who is in memory, and by which attribute of which module."""
+        cache: Any = ModuleType("host_cache")
+        sys.modules["host_cache"] = cache
+        try:
+            async with sly_host(tmp_path, sly(at_start="import host_cache; host_cache.CALLBACKS = [1, self.ask]")) as r:
+                (tmp_path / "sly.py").write_text(sly(2))
+                await r.kernel.call(Reload("sly"))
+                await r.settle()
+                collect()
+                reply = await r.kernel.call_tag("kernel.retired", {"plugin": "sly", "why": True})
+                (old,) = reply["generations"]
+                assert old["holder"] == (
+                    "module 'host_cache' attribute 'CALLBACKS' -> list[1] -> method Sly.ask -> sly@1.Sly object"
+                )
+                assert told(caplog) == []
+                await r.clock.advance(60.0)
+                (text,) = told(caplog)
+                assert "is still in memory (its object, its class, its module)" in text
+                cache.CALLBACKS.clear()
+                await r.settle()
+                (old,) = (await r.kernel.call_tag("kernel.retired"))["generations"]
+                assert (old["alive"], old["kept"]) == (("class", "module"), True)
+        finally:
+            del sys.modules["host_cache"]
