@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from aetherra.hmr.attempt import Attempt, Promise
@@ -97,6 +99,7 @@ class HmrController(Plugin[HmrSettings]):
         ctx.subscribe("service.*", self._on_services)
         if self.settings.watch:
             ctx.start_soon(self._follower.run)
+            ctx.start_soon(anyio.to_thread.run_sync, import_module, "aetherra.hmr.promises")  # the first save needs it
 
     async def stop(self) -> None:
         """Leave no candidate behind."""

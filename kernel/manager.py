@@ -294,7 +294,8 @@ class PluginManager:
         try:
             return errand.result()
         except BaseException as exc:  # whatever its code raised in the thread is no signal to us
-            raise PluginLoadError(entry.name, "importing", f"{_describe(exc)} (from {source})") from exc
+            where = "" if isinstance(exc, SyntaxError) else f" (from {source})"
+            raise PluginLoadError(entry.name, "importing", _describe(exc) + where) from exc
 
     @asynccontextmanager
     async def _import_turn(self) -> AsyncGenerator[None]:

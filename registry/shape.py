@@ -18,7 +18,6 @@ _PLAIN: frozenset[Any] = frozenset(
     | {date, datetime, time, timedelta, Decimal, UUID, msgspec.Raw, msgspec.UnsetType}
 )
 _GENERIC: frozenset[Any] = frozenset({list, dict, set, frozenset, tuple, Union, types.UnionType})
-_VALUES = (str, int, float, bool, bytes, type(None))
 
 
 def shape_of(message_type: Any) -> Hashable | None:
@@ -50,7 +49,7 @@ class _Shapes:
         if origin is Annotated:
             return ("said", self.of(args[0]), *map(repr, args[1:]))
         if origin is Literal:
-            return ("literal", *((type(value), value) for value in args))
+            return ("literal", *map(_exact, args))
         if origin in _GENERIC:
             return ("generic", "union" if origin in (Union, types.UnionType) else origin, *map(self.of, args))
         raise _ManyWordsError
@@ -65,9 +64,9 @@ class _Shapes:
             return self._of_struct(kind)
         if issubclass(kind, enum.Enum):
             members: type[enum.Enum] = kind
-            values = [(type(member.value), member.value) for member in members]
-            if all(kind_of_value in _VALUES for kind_of_value, _ in values):
-                return ("enum", kind.__name__, *values)
+            values: list[Any] = [member.value for member in members]
+            if all(_is_simple(value) for value in values):
+                return ("enum", kind.__name__, *map(_exact, values))
         raise _ManyWordsError
 
     def _of_struct(self, kind: type[msgspec.Struct]) -> Hashable:
@@ -80,12 +79,22 @@ class _Shapes:
 
 
 def _default(field: structs.FieldInfo) -> Hashable:
-    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+    default: Any = field.default
+    if default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
         return "required"
-    if type(field.default) in _VALUES:
-        return ("default", type(field.default), field.default)
-    if field.default is msgspec.UNSET:
+    if _is_simple(default):
+        return ("default", _exact(default))
+    if default is msgspec.UNSET:
         return "unset"
     if field.default_factory in (list, dict, set, frozenset, tuple):
         return ("made by", field.default_factory)
     raise _ManyWordsError
+
+
+def _is_simple(value: Any) -> bool:
+    return value is None or type(value) in (str, int, float, bool, bytes)
+
+
+def _exact(value: Any) -> Hashable:
+    """Tell 1 from True and 1.0, which are equal in Python and different in JSON."""
+    return type(value).__name__, value
