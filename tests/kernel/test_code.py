@@ -17,6 +17,7 @@ from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.content import _contents
 from aetherra.kernel.errors import PluginUnreadableError
 from aetherra.kernel.finder import finder
+from aetherra.kernel.snapshot import read_package
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -273,6 +274,19 @@ class TestHelpers:
         (tmp_path / "tools/b.py").rmdir()
         (tmp_path / "tools/b.py").touch()
         go()
+        code.unload()
+
+    def test_two_threads_mix_two_states_of_a_helper(self, tmp_path: Path) -> None:
+        """Of two threads that read a helper at once, one is first, and all of it is as that one read it."""
+        write(tmp_path, {"a.py": "", "tools/__init__.py": "X = 1\n"})
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        first = read_package("a@1:tools", tmp_path / "tools")
+        write(tmp_path, {"tools/__init__.py": "X = 2\n", "tools/new.py": ""})
+        second = read_package("a@1:tools", tmp_path / "tools")
+        code.add(first)
+        code.add(second)
+        assert {path: data for path, data in code.files.items() if data} == {tmp_path / "tools/__init__.py": b"X = 1\n"}
+        assert len(code.files) == 2
         code.unload()
 
 

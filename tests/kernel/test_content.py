@@ -142,7 +142,13 @@ class TestTracebacks:
         error = caught.value
         assert (error.filename, error.lineno, error.offset, error.text) == (str(file), 2, offset, line)
         assert line.strip() in "".join(traceback.format_exception(error))
-        assert error.__suppress_context__
+        assert (error.__cause__, error.__suppress_context__) == (None, True)
+
+    def test_a_syntax_error_of_a_file_that_is_gone_hides_it(self, file: Path) -> None:
+        """The file may be removed before its code is compiled."""
+        with pytest.raises(SyntaxError) as caught:
+            Content.of(file, b"x = (\n").code()
+        assert (caught.value.lineno, caught.value.text) == (1, "x = (\n")
 
     @pytest.mark.parametrize("end", ["", "break\n"])
     def test_a_warning_of_the_compiler_quotes_the_disk(
