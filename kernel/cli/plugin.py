@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import keyword
 import re
 from pathlib import Path
@@ -13,6 +14,9 @@ import click
 from aetherra.kernel.cli.output import print_json, seconds
 from aetherra.kernel.cli.project import ask, host_options, json_option
 from aetherra.kernel.retired import CHANCES
+
+SWAPS_SHOWN = 10
+"""Of a plugin's last swaps."""
 
 
 @click.group()
@@ -52,11 +56,13 @@ def reload(name: str, force: bool, path: Path, config_file: Path | None, as_json
 
 @plugin.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Take the state as it was when that code was replaced, if it must.")
+@click.option("--reason", default="", help="For the history.")
 @host_options
 @json_option
-def rollback(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
-    """Go back to the code that served before, from memory."""
-    _swap("hmr.rollback", {"plugin": name}, path, config_file, as_json)
+def rollback(name: str, force: bool, reason: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Go back to the code that served before, from memory, whatever is on disk."""
+    _swap("hmr.rollback", {"plugin": name, "force": force, "reason": reason}, path, config_file, as_json)
 
 
 @plugin.command()
@@ -85,15 +91,31 @@ def info(name: str, why: bool, path: Path, config_file: Path | None, as_json: bo
         names = ", ".join(described["name"] for described in listed) or "none"
         raise click.ClickException(f"there is no plugin {name!r} here; there are: {names}")
     retired = ask(path, config_file, "kernel.retired", {"plugin": name, "why": why}, timeout=90.0)["generations"]
+    hot_swap = any(described["name"] == "hmr" for described in listed)
+    swaps = ask(path, config_file, "hmr.status", {"plugin": name})["swaps"] if hot_swap else []
     if as_json:
-        print_json({**found, "retired": retired})
+        print_json({**found, "retired": retired, "swaps": swaps})
         return
     for key, value in found.items():
         text = ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
         if text:
             click.echo(f"{key:11} {text}")
+    for swap in swaps[-SWAPS_SHOWN:]:
+        click.echo(f"{'swap':11} {_describe_swap(swap)}")
     for old in retired:
         click.echo(f"{'retired':11} {_describe_retired(old)}")
+
+
+def _describe_swap(swap: dict[str, Any]) -> str:
+    when = dt.datetime.fromtimestamp(swap["ts"]).astimezone().isoformat(sep=" ", timespec="seconds")
+    source = f", source {swap['source'][:12]}" if swap["source"] else ""
+    match swap["outcome"]:
+        case "failed":
+            what = f"generation {swap['generation']} kept{source}"
+        case outcome:
+            done = f"{swap['old_generation']} -> {swap['generation']} in {seconds(swap['seconds'])}"
+            what = f"{str(outcome).replace('_', ' ')}, generation {done}{source}"
+    return f"{when} {what}" + (f": {swap['problem']}" if swap["problem"] else "")
 
 
 def _describe_retired(old: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,35 @@ class TestContracts:
         assert "contract_broken: greeter.greet: `$.who`: is new and required" in refused.err
         assert project.aetherra("plugin", "reload", "greeter", "--force").status == 0
         assert project.aetherra("call", "greeter.greet", '{"who": "Ada"}').json["text"] == "Hi, Ada"
+
+
+class TestSwaps:
+    def test_a_plugins_swaps_are_forgotten(self, project: Project, host: RunningHost) -> None:
+        """``info`` tells each attempt with its outcome, the source's digest, and why."""
+        project.plugin("greeter", GREETER.replace("{self.settings", "{1 / 0, self.settings"))
+        assert project.aetherra("plugin", "reload", "greeter").status == 0
+        back = project.aetherra("plugin", "rollback", "greeter", "--reason", "it fails")
+        assert "greeter: generation 2 -> 3 in" in back.out
+        project.plugin("greeter", GREETER + "(")
+        refused = project.aetherra("plugin", "reload", "greeter")
+        assert refused.status == 1
+        assert "load_failed: '(' was never closed (" in refused.err
+
+        swaps = project.aetherra("plugin", "info", "greeter", "--json").json["swaps"]
+        assert [(swap["outcome"], swap["generation"]) for swap in swaps] == [
+            ("swapped", 2),
+            ("rolled_back", 3),
+            ("failed", 3),
+        ]
+        assert (len(swaps[0]["source"]), swaps[0]["source"] != swaps[1]["source"]) == (64, True)
+        text = project.aetherra("plugin", "info", "greeter").out
+        assert re.search(r"swap .* rolled back, generation 2 -> 3 in .*, source [0-9a-f]{12}: it fails", text)
+        assert re.search(r"swap .* generation 3 kept: load_failed: '\(' was never closed", text)
+
+    def test_there_is_a_way_back_to_nothing(self, project: Project, host: RunningHost) -> None:
+        """The first generation has none before it."""
+        refused = project.aetherra("plugin", "rollback", "greeter", "--force")
+        assert (refused.status, "no earlier generation is kept" in refused.err) == (1, True)
 
 
 class TestListening:

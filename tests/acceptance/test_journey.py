@@ -45,7 +45,7 @@ class TestAnAuthorsWay:
             project.until(lambda: greet() == "Hello there, Ada", "the saved code serves")
 
             file.write_text(source.replace("async def greet", "async def greet("), encoding="utf-8")
-            host.wait_for("'gardener' is as it was")
+            host.wait_for("gardener stays at generation")
             assert greet() == "Hello there, Ada"
 
             file.write_text(source, encoding="utf-8")
