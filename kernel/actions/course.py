@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 
+from aetherra.kernel.actions import records
 from aetherra.kernel.actions.action import Action
 from aetherra.kernel.actions.agenda import Agenda
 from aetherra.kernel.actions.dispatch import Dead, Retry
@@ -28,6 +29,7 @@ from aetherra.kernel.actions.tally import Tally
 from aetherra.kernel.actions.workers import Workers
 from aetherra.kernel.config import LanesConfig
 from aetherra.kernel.errors import ActionCancelledError, ActionExpiredError
+from aetherra.kernel.leftovers import root_of
 from aetherra.registry import Bus, CallTimeoutError, Message
 
 log = logging.getLogger("aetherra.kernel.actions")
@@ -423,9 +425,11 @@ class Course:
                 self._journal.finish(envelope.trace_id)
             return
         until = envelope.enqueued + envelope.idempotency_window
-        self.keys.keep(key, action, until)
+        end = records.plain(Finished(envelope.trace_id, key, until, reply))
+        passing = root_of(type(reply).__module__) or root_of(type(envelope.request).__module__)
+        self.keys.keep(key, end if passing and not end.lost else action, until)  # else a swap's old classes would stay
         if self._journal is not None:
-            self._journal.finish_done(Finished(envelope.trace_id, key, until, reply))
+            self._journal.finish_done(end)
 
     def _note_finished(self, trace_ids: Iterable[str]) -> None:
         """Note that letters are where they are to stay."""

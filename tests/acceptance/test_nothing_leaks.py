@@ -33,7 +33,7 @@ from typing import Generic, NamedTuple, Optional, TypeVar, Union
 import msgspec
 
 from aetherra.plugins import (
-    Message, MetricSample, Plugin, PluginContext, Request, Settings, every, handler, hookimpl,
+    Message, MetricSample, Plugin, PluginContext, Request, RetryPolicy, Settings, every, handler, hookimpl,
 )
 
 log = logging.getLogger(__name__)
@@ -180,6 +180,13 @@ class Rich(Plugin[RichSettings]):
     @every("interval")
     async def tick(self) -> None:
         await self.ctx.publish(Tick(1))
+        await self.ctx.call(Ask())
+        for request in (Ask(), Fail()):
+            handle = await self.ctx.submit(request, idempotency_key="own VERSION", retry=RetryPolicy(max_attempts=1))
+            try:
+                await handle.wait()
+            except Exception:
+                log.exception("it failed")
 
     @hookimpl
     def collect_metrics(self) -> list[MetricSample]:
@@ -389,6 +396,21 @@ class TestMemory:
             assert r.kernel._running().plugins.retired.alive() == []
             classes = {cls.__module__ for cls in _subclasses(Message) if cls.__module__.startswith("rich@")}
             assert classes == {"rich@1"}
+
+    async def test_a_reply_under_a_key_goes_with_its_class(self, tmp_path: Path) -> None:
+        """What an old generation had done under a key is not done again, and comes as the new one's class."""
+        async with rig(tmp_path) as r:
+            replies: list[Any] = []
+            for version in (1, 2):
+                generation = r.kernel._running().plugins.entry("rich").generation
+                assert generation is not None
+                module: Any = sys.modules[type(generation.plugin).__module__]
+                handle = await generation.context.submit(module.Ask(count=7), idempotency_key="seven")
+                replies.append(await handle.wait())
+                assert type(replies[-1]) is module.Answer
+                assert await r.swap(code(version + 1))
+            assert [(reply.version, reply.count, reply.deep.colour.name) for reply in replies] == [(1, 7, "RED")] * 2
+            assert r.kernel.statistics().actions.duplicates == 1
 
     async def test_a_host_that_stopped_keeps_its_plugins(self, tmp_path: Path) -> None:
         """After the end of the host nothing of any plugin is in memory."""

@@ -65,6 +65,17 @@ def read_back(record: bytes) -> Any:
     return said
 
 
+class TestPlain:
+    def test_a_reply_keeps_its_class(self) -> None:
+        """The record of an end as it is read back holds builtins; and says if JSON cannot hold the reply."""
+        end = Finished("a", ("x", "k"), 5.0, Strike("x"))
+        plain = records.plain(end)
+        assert (plain.trace_id, plain.key, plain.until, plain.lost) == ("a", ("x", "k"), 5.0, False)
+        assert type(plain.reply) is dict
+        assert records.done(plain) == records.done(end)
+        assert records.plain(Finished("a", ("x", "k"), 5.0, object())).lost
+
+
 class TestAccepted:
     @given(envelopes)
     @example(ActionEnvelope(Strike("x")))
