@@ -15,6 +15,7 @@ EXAMPLES: list[AetherraError] = [
     errors.PluginLoadError("greeter", "starting", "no"),
     errors.PluginDefinitionError("no"),
     errors.PluginNotFoundError("greter", ["greeter"]),
+    errors.PluginUnreadableError("greeter.py: Permission denied"),
     errors.PrivilegeError("hmr", "kernel:swap"),
     errors.StepTimeoutError("greeter", "start()", 10.0, "greeter.py:3 in start"),
     errors.KernelNotRunningError(),

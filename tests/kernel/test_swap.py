@@ -144,7 +144,7 @@ class TestPrepare:
             candidate = await rig.prepare()
             assert candidate.generation.identity.generation == 2
             assert await rig.ask() == "1"
-            await rig.swapper.discard(candidate)
+            await rig.swapper.retire(candidate.generation)
             candidate.loaded.unload()
             assert await rig.ask() == "1"
             assert rig.kernel.plugins()[0].generation == 1
@@ -361,7 +361,7 @@ class TestRefusal:
             with pytest.raises((RouteConflictError, ServiceConflictError)):
                 async with rig.swapper.quiesced("room", timeout=5.0):
                     rig.swapper.promote("room", candidate)
-            await rig.swapper.discard(candidate)
+            await rig.swapper.retire(candidate.generation)
             assert await rig.ask() == "1"
             with rig.kernel.subscribe(Heard) as heard:
                 await rig.kernel.publish(Reading(1))
@@ -380,7 +380,7 @@ class TestRefusal:
             candidate = await rig.prepare()
             with pytest.raises(ServiceConflictError):
                 rig.swapper.promote("room", candidate)
-            await rig.swapper.discard(candidate)
+            await rig.swapper.retire(candidate.generation)
             assert (info := kernel.registry.get_service_info("room")) is not None
             assert info.status == "failed"
 
@@ -396,7 +396,7 @@ class TestRefusal:
 
             with pytest.raises(LookupError, match="there is no plugin 'room' here"):
                 await swap()
-            await rig.swapper.discard(candidate)
+            await rig.swapper.retire(candidate.generation)
             assert [info.name for info in rig.kernel.plugins()] == ["taker"]
 
     async def test_a_plugin_without_the_privilege_swaps(self) -> None:
