@@ -30,6 +30,8 @@ from aetherra.plugins import HandlerError, Message, Request
 from aetherra.registry import Figures, NoHandlerError, ServiceStoppedError, SplitKeyError, connect_blocking
 
 SHOP = """
+import pathlib
+
 import msgspec
 from aetherra.plugins import Message, MetricSample, Plugin, Request, every, handler, hookimpl
 
@@ -93,6 +95,9 @@ class Shop(Plugin):
 
     async def self_test(self) -> None:
         pass
+
+    async def stop(self) -> None:
+        pathlib.Path(__file__).with_name(f"stopped {VERSION}").touch()
 
     async def hand_over(self) -> State:
         return State(self.count)
@@ -247,8 +252,10 @@ class TestSplit:
         """The error says which requests lack it, and nothing of the candidate is left."""
         async with shop(old=[("    user: int\n\n\nclass Tick", "    who: int\n\n\nclass Tick")]) as kernel:
             before = loaded()
+            save(project, ("    user: int\n\n\nclass Tick", "    who: int\n\n\nclass Tick"), version=2)
             error = await fails(kernel, Canary("shop", key="user"), SplitKeyError)
             assert (error.lacking, error.having) == (("shop.wait",), ("shop.ask",))
+            assert (project.root / "stopped 2").exists()
             assert loaded() == before
             await fails(kernel, GetCanary("shop"), CanaryError)
 
@@ -338,6 +345,27 @@ class TestBegin:
             assert await count(kernel) == 6
             await kernel.call(Promote("shop"))
             assert await kernel.call_tag("shop.ask", {"user": 0}) == {"version": 2, "count": 7}
+
+    async def test_a_copy_is_taken_in_the_middle_of_a_call(self, project, shop):
+        """The copy is of the state between two calls: what is in hand is finished first, as in a swap."""
+        async with shop() as kernel:
+            save(project, version=2)
+            project.shut("wait 1")
+            begun = []
+
+            async def begin():
+                begun.append(await kernel.call(Canary("shop", 1.0)))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(version, kernel, 1, "shop.wait")
+                await project.reached("wait 1")
+                group.start_soon(begin)
+                with anyio.fail_after(10):
+                    while kernel.bus.routing.parking("shop.ask") is None:  # noqa: ASYNC110  # polls what has no event
+                        await anyio.sleep(0.001)
+                assert begun == []
+                project.open("wait 1")
+            assert await kernel.call_tag("shop.ask", {"user": 1}) == {"version": 2, "count": 2}
 
     async def test_a_candidate_cannot_add_what_it_did(self, project, shop):
         """One that knows what it was given first can tell its own part, and add it to what it is given at last."""

@@ -12,6 +12,7 @@ from aetherra.hmr import (
     Canary,
     CanaryError,
     GetCanary,
+    GetHmrStatus,
     HmrController,
     Promote,
     Reload,
@@ -104,17 +105,26 @@ class TestOtherSwaps:
             project.save(SICK, version=2)
             await kernel.call(Reload("counter"))
             project.save(version=3)
-            await kernel.call(Canary("counter", 0.0))
-            with kernel.subscribe(RolledBack) as events:
-                for _ in range(10):
-                    with pytest.raises(HandlerError):
-                        await version(kernel)
-                await clock.advance(0.3)
-                assert (await anext(events)).automatic
-            await clock.advance(0.1)
-            assert "no canary" in await refused(kernel, GetCanary("counter"))
-            assert await version(kernel) == 1
-            assert len(loaded()) == len(before) + 1  # what was rolled back is the way back
+            await kernel.call(Canary("counter", 1.0))
+            project.shut("ask")
+            async with anyio.create_task_group() as group:
+                group.start_soon(version, kernel, "counter.ask_slowly")
+                await project.reached("ask")
+                await kernel.call(Canary("counter", 0.0))
+                with kernel.subscribe(RolledBack) as events:
+                    for _ in range(10):
+                        with pytest.raises(HandlerError):
+                            await version(kernel)
+                    await clock.advance(0.3)
+                    assert (await anext(events)).automatic
+                await clock.advance(0.1)
+                assert "no canary" in await refused(kernel, GetCanary("counter"))
+                assert await version(kernel) == 1
+                await kernel.call(Reload("counter"))
+                assert await version(kernel) == 3
+                project.open("ask")
+            await anyio.wait_all_tasks_blocked()
+            assert len(loaded()) == len(before) + 1  # the way back
 
 
 class TestSaves:
@@ -122,10 +132,17 @@ class TestSaves:
     async def test_a_save_comes_between(self, project, end):
         """It waits until the canary is over, and is then swapped in by itself."""
         async with project.host(hmr={"watch": True}) as kernel:
+            watch = kernel.bus.route("hmr.take_in")
+            with anyio.fail_after(10):
+                while not (await kernel.call(GetHmrStatus())).watching or not watch.calls or watch.in_hand:  # noqa: ASYNC110
+                    await anyio.sleep(0.001)
             await kernel.call(Canary("counter", 1.0))
             with kernel.subscribe(Swapped) as events:
+                asked = watch.calls
                 project.save(version=3)
-                assert not (await kernel.call(TakeIn("counter"))).news
+                with anyio.fail_after(10):
+                    while watch.calls == asked or watch.in_hand:  # noqa: ASYNC110  # polls what has no event
+                        await anyio.sleep(0.001)
                 assert await version(kernel) == 1
                 await kernel.call(end("counter"))
                 with anyio.fail_after(10):
