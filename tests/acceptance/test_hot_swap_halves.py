@@ -13,7 +13,7 @@ editor, project = editor_fixture, project_fixture
 
 FIRST_HALF, SECOND_HALF = plugin("NUMBER", top="NUMBER = 2"), "\nNUMBER = 3\n"
 """The first is a whole plugin by itself, which answers 2; both together answer 3."""
-QUIET = 1.0
+QUIET = 1.5
 """Seconds of quiet; more than the machine takes from one piece to the next, and less than a test's patience."""
 
 
@@ -22,7 +22,7 @@ class TestHalves:
         """Code that compiles, and to which more is added within the quiet time, never answers."""
         async with project.host("counter", quiet=QUIET) as host, asking(host) as asked:
             await project.save("counter.py", FIRST_HALF)
-            await asked.for_more(5)
+            await asked.for_more(40)
             await project.save("counter.py", SECOND_HALF, "append")
 
             await host.outcomes_until(3)
@@ -31,10 +31,11 @@ class TestHalves:
 
     async def test_pieces_go_live_one_by_one(self, project):
         """Each piece begins the quiet time anew, also if they come in faster than it for longer than it."""
-        async with project.host("counter", quiet=QUIET / 2) as host, asking(host) as asked:
+        async with project.host("counter", quiet=QUIET / 3) as host, asking(host) as asked:
             await project.save("counter.py", FIRST_HALF)
-            pieces_end = time.monotonic() + QUIET
-            while time.monotonic() < pieces_end:
+            last_piece = time.monotonic() + QUIET * 2 / 3
+            while time.monotonic() < last_piece:
+                await asked.for_more(20)
                 await project.save("counter.py", "#\n", "append")
             await project.save("counter.py", SECOND_HALF, "append")
 
