@@ -30,6 +30,8 @@ from typing import Any, TypeGuard, TypeVar, cast
 
 T = TypeVar("T")
 _NOTHING = object()
+OURS = 3
+"""References to a frame's copy of its variables, if its own code did not ask for it: the frame's, and two of ours."""
 CHUNK = 10
 """Objects whose holders are looked for at once; the interpreter stands still meanwhile."""
 SEARCH_SECONDS = 5.0
@@ -109,8 +111,8 @@ class _Search:
                 continue
             variables: Any = frame.f_locals
             found = next(((name, id(value)) for name, value in variables.items() if id(value) in wanted), None)
-            if isinstance(variables, dict):  # before Python 3.13 a copy, which would itself keep all alive
-                cast("dict[str, Any]", variables).clear()
+            if isinstance(variables, dict) and sys.getrefcount(cast("object", variables)) <= OURS:
+                cast("dict[str, Any]", variables).clear()  # before Python 3.13 a copy, which would itself keep all
             if found is not None:
                 name, thing = found
                 who = f"thread {thread.name!r}" if thread is not None else "a thread"

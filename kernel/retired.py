@@ -237,16 +237,23 @@ class RetiredGenerations:
     def alive(self, plugin: str = "", *, why: bool = False) -> list[RetiredGeneration]:
         """Return the generations that have ended and are in memory, the first to begin first, of one plugin or of all.
 
+        One whose code serves again, after a rollback, is not among them for the sake of that code.
+
         Args:
             plugin: Whose; ``""`` means all.
             why: Whether to find out what keeps each. That looks through the whole process, again and again: call it
                 in a worker thread.
         """
         now = self._clock.monotonic()
+        lives = list(self._lives)
+        serving = {life.origin for life in lives if life.ended is None}
         return [
             life.describe(now, why=why)
-            for life in list(self._lives)
-            if life.ended is not None and plugin in ("", life.identity.name) and life.alive()
+            for life in lives
+            if life.ended is not None
+            and plugin in ("", life.identity.name)
+            and (alive := life.alive())
+            and ("object" in alive or life.origin not in serving)
         ]
 
 

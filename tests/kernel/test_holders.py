@@ -169,6 +169,25 @@ class TestWays:
         stop.set()
         thread.join(10.0)
 
+    def test_a_search_changes_a_threads_variables(self, cache: Cache) -> None:
+        """What a function has of its own ``locals()`` is as it was after a search."""
+        inside, stop = threading.Event(), threading.Event()
+        seen: list[dict[str, object]] = []
+
+        def work(number: int) -> None:
+            variables = locals()
+            inside.set()
+            stop.wait(10.0)
+            seen.append(dict(variables))
+
+        thread = threading.Thread(target=work, args=(7,), daemon=True)
+        thread.start()
+        inside.wait(10.0)
+        assert holder_of(kept_by(lambda counter: cache.update(x=[counter])))
+        stop.set()
+        thread.join(10.0)
+        assert seen[0]["number"] == 7
+
     async def test_a_task_is_not_named(self) -> None:
         """A coroutine that waits is told with its line, below the task that it is of."""
         ready = anyio.Event()

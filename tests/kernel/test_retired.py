@@ -347,6 +347,21 @@ class TestMemory:
             group.cancel_scope.cancel()
         del kind
 
+    def test_code_that_serves_again_is_a_retired_one(self, code: Code) -> None:
+        """After a rollback the code is in use; only the object of its first life is one too many."""
+        retired = RetiredGenerations(FakeClock())
+        meter, end = bring_up(retired, code, 1)
+        end()
+        with retired.starting(who(2)) as life:
+            again = sys.modules["meter@1"].Meter()
+            life.made(again)
+        assert [old.generation for old in retired.alive()] == [1]
+        del meter
+        gc.collect()
+        assert retired.alive() == []
+        life.end()
+        assert [old.generation for old in retired.alive()] == [1, 2]
+
     def test_looking_after_them_keeps_them(self, code: Code) -> None:
         """The records hold nothing of a generation, its threads or its handlers."""
         retired = RetiredGenerations(FakeClock())
