@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from aetherra.kernel.finder import ModuleSource, finder
+from aetherra.kernel.imports import Import, imports_of
 from aetherra.kernel.snapshot import Part, read_module, read_package
 
 NO_HELPERS = sys.stdlib_module_names | {"aetherra", "__main__"}
@@ -39,8 +40,8 @@ class CodeGeneration:
         entry: The plugin's file, or the ``__init__.py`` of its package.
         own_name: What its code calls the entry in absolute imports, as in ``thermostat`` or ``acme.thermostat``.
         helpers: The folder that this file or package is in, if the modules there are the plugin's helpers: it has a
-            copy of its own of each that it imports, read when it is first imported. They come before installed
-            modules, but for folders without an ``__init__.py``.
+            copy of its own of each that it imports. They come before installed modules, but for folders without an
+            ``__init__.py``. What code imports by statements is read while it is loaded, even if only a call gets there.
 
     Raises:
         FileNotFoundError: The entry is not there.
@@ -109,10 +110,12 @@ class CodeGeneration:
                 sys.meta_path.insert(0, finder)
             finder.sources.update(self.sources)
         try:
-            return importlib.import_module(self.root_name)
+            module = importlib.import_module(self.root_name)
+            self._read_ahead()
         except BaseException:
             self.unload()
             raise
+        return module
 
     def unload(self) -> None:
         """Forget the modules, so that they can be freed once nobody uses them. Twice does no harm."""
@@ -200,6 +203,47 @@ class CodeGeneration:
                 self._take(parts)
             if not self._unloaded:
                 finder.sources.update(self.sources)
+
+    def _read_ahead(self) -> None:
+        """Read the helpers that only a call imports, so that they are as old as the rest."""
+        if self._helpers is None:
+            return
+        waiting = [name for name in list(self.sources) if name in sys.modules]
+        seen = set(waiting)
+        for name in waiting:  # it grows by what these import, and what that imports
+            for found in self._imports_to_come(self.sources[name]):
+                inside = self._reached(found, name)
+                waiting += inside - seen
+                seen |= inside
+
+    def _imports_to_come(self, source: ModuleSource) -> list[Import]:
+        content = source.part.content
+        try:
+            if content is None:
+                return []
+            begun = source.name in sys.modules
+            return [*content.late_imports(), *(() if begun else imports_of(content.code()))]
+        except SyntaxError:  # whoever imports it will be told
+            return []
+
+    def _reached(self, found: Import, importer: str) -> set[str]:
+        """The modules of this generation that an import leads to, of which helpers are read."""
+        package = importer if self.sources[importer].part.folder is not None else importer.rpartition(".")[0]
+        try:
+            name = found.module(package) if found.level else self._own(found.name)
+        except (ImportError, OSError):  # whoever runs it will be told
+            return set()
+        if name is None:
+            self._miss_if_nowhere(found.name.partition(".")[0])
+            return set()
+        parts = name.split(".")
+        names = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        return (names | {f"{name}.{attribute}" for attribute in found.attributes}) & self.sources.keys()
+
+    def _miss_if_nowhere(self, top: str) -> None:
+        unknown = top in self._elsewhere and top not in sys.modules
+        if self._helpers is not None and unknown and importlib.util.find_spec(top) is None:
+            self.miss(self._helpers / top)
 
     def miss(self, place: Path) -> None:
         """Remember that there is no module at ``place``, which is a path without the ``.py``."""

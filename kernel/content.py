@@ -9,6 +9,8 @@ import weakref
 from pathlib import Path
 from types import CodeType
 
+from aetherra.kernel.imports import Import, imports_inside
+
 _lock = threading.RLock()
 _contents: weakref.WeakValueDictionary[tuple[str, bytes], Content] = weakref.WeakValueDictionary()
 _pinned: dict[Filename, dict[int, weakref.ref[CodeType]]] = {}
@@ -37,12 +39,13 @@ class Content:
     Use ``Content.of``. It is forgotten once no generation has it; its lines, once none of its code is left.
     """
 
-    __slots__ = ("__weakref__", "_code", "data", "filename")
+    __slots__ = ("__weakref__", "_code", "_late_imports", "data", "filename")
 
     def __init__(self, path: str, data: bytes) -> None:
         self.filename = Filename(path)
         self.data = data
         self._code: CodeType | None = None
+        self._late_imports: tuple[Import, ...] | None = None
 
     @classmethod
     def of(cls, path: Path, data: bytes) -> Content:
@@ -73,6 +76,16 @@ class Content:
             if self._code is None:
                 self._code = self._made()
             return self._code
+
+    def late_imports(self) -> tuple[Import, ...]:
+        """Return what its functions import when they are called.
+
+        Raises:
+            SyntaxError: It is not Python.
+        """
+        if self._late_imports is None:
+            self._late_imports = tuple(dict.fromkeys(imports_inside(self.code())))
+        return self._late_imports
 
     def _made(self) -> CodeType:
         # Without a time of change it is never compared with the file. A warning of the compiler quotes it, too.

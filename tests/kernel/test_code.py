@@ -182,6 +182,14 @@ class TestImports:
         assert code.missing == set(wanted)
         code.unload()
 
+    def test_a_missing_module_of_a_call_is_forgotten(self, tmp_path: Path) -> None:
+        """What a call would look for in vain is known once the code is loaded; what is installed is not missing."""
+        write(tmp_path, {"a.py": "def go():\n    import late_helper, json.tool, trio, sqlite3\n"})
+        code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
+        code.load()
+        assert code.missing == {tmp_path / "late_helper.py", tmp_path / "late_helper/__init__.py"}
+        code.unload()
+
     def test_a_helper_that_came_too_late_is_taken_in(self, tmp_path: Path) -> None:
         """A helper that was looked for in vain is not there for this generation, whenever it comes."""
         write(tmp_path, {"a.py": "def look():\n    import late_helper\n"})
@@ -274,6 +282,28 @@ class TestHelpers:
         (tmp_path / "tools/b.py").rmdir()
         (tmp_path / "tools/b.py").touch()
         go()
+        code.unload()
+
+    def test_a_late_helper_is_newer_than_its_plugin(self, tmp_path: Path) -> None:
+        """What only a call imports, and what that imports in turn, is as it was when the plugin was loaded."""
+        files = {
+            "a/__init__.py": "def go():\n    from .inner import NUMBERS\n    return NUMBERS\n",
+            "a/inner.py": "import one\nfrom tools import deep\nNUMBERS = one.N, deep.N, one.bad()\n",
+            "one.py": "N = 1\ndef bad():\n    try: import wrong\n    except SyntaxError as exc: return exc.text\n"
+            "    from ... import beyond\n",
+            "tools/__init__.py": "",
+            "tools/deep.py": "import last\nimport msgspec.json\nN = last.N\n",
+            "last.py": "N = 1\nimport one\n",
+            "wrong.py": "oops oops\n",
+            "unused.py": "",
+        }
+        write(tmp_path, files)
+        code = CodeGeneration("a", 1, tmp_path / "a/__init__.py", "a", helpers=tmp_path)
+        go = code.load().go
+        assert set(code.files) == {tmp_path / name for name in files if name != "unused.py"}
+        assert names_of(code) == ["a@1"]
+        write(tmp_path, {"one.py": "", "tools/deep.py": "", "last.py": "", "wrong.py": ""})
+        assert go() == (1, 1, "oops oops\n")
         code.unload()
 
     def test_two_threads_mix_two_states_of_a_helper(self, tmp_path: Path) -> None:
