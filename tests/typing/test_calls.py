@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from logging import StreamHandler
+from pathlib import Path
+from threading import Event
 from typing import Any, assert_type
 
 from aetherra.hmr import GetHmrStatus, HmrController, HmrStatus, Reload, Rollback, Swapped
@@ -113,3 +116,15 @@ async def nested(ctx: PluginContext) -> None:
     assert_type(await ctx.call(Greet(name="Ada")), Greeting)
     assert_type(await ctx.wait_for(Greeting), Greeting)
     assert_type(current_call(), Call | None)
+
+
+def read(stop: Event, port: str, speed: int) -> None:
+    """Run in a thread."""
+
+
+async def taking(ctx: PluginContext) -> None:
+    """Only looked at."""
+    ctx.start_thread(read, "/dev/ttyS0", 9600, name="port")
+    ctx.start_thread(read, "/dev/ttyS0", "fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(ctx.temporary_folder(), Path)
+    ctx.add_log_handler(StreamHandler(), logger="acme")
