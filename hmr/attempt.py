@@ -51,7 +51,7 @@ class Attempt:
         drain_timeout: float,
         promise: Promise,
         prepared: Callable[[Candidate], None],
-        current: Callable[[], Awaitable[bool]] | None = None,
+        current: Callable[[Loaded], Awaitable[bool]] | None = None,
         parcel: Parcel | None = None,
     ) -> None:
         self.step: SwapCode = "load_failed"
@@ -101,14 +101,16 @@ class Attempt:
 
     async def _refuse_broken_promises(self, old: Code, new: Code) -> None:
         """Compare what the new code promises with what the old one did, before any of it starts."""
-        from aetherra.hmr.promises import broken_promises, is_new_major  # noqa: PLC0415  # not at the host's start
+        from aetherra.hmr import promises  # noqa: PLC0415  # not at the host's start
 
-        if self._promise == "contract" and is_new_major(old.spec, new.spec):
+        if self._promise == "contract" and promises.is_new_major(old.spec, new.spec):
             self._promise = "none"
-        if self._promise == "contract" and (broken := await anyio.to_thread.run_sync(broken_promises, old, new)):
-            self.step = "contract_broken"
-            changes = "; ".join(map(str, broken))
-            raise self._refusal(f"{changes} (swap with force, or count the first number of the plugin's version up)")
+        if self._promise == "contract" and not promises.is_same_shape(old, new):
+            broken = await anyio.to_thread.run_sync(promises.broken_promises, old, new)
+            if broken:
+                self.step = "contract_broken"
+                problem = f"{'; '.join(map(str, broken))} (swap with force, or count the first number of the plugin's "
+                raise self._refusal(problem + "version up)")
         lost = set(old.spec.tags) - set(new.spec.tags)
         if self._promise != "none" and lost:
             raise self._refusal(f"the new code does not answer {', '.join(sorted(lost))} any more")
@@ -118,7 +120,7 @@ class Attempt:
     async def _side_by_side(self, code: Code) -> None:
         candidate = await self._probe(code)
         try:
-            if self._current is not None and not await self._current():
+            if self._current is not None and not await self._current(code.loaded):
                 raise OvertakenError(self.plugin)
             self._prepared(candidate)
             self.step = "quiesce_timeout"
@@ -134,7 +136,7 @@ class Attempt:
 
     async def _one_after_the_other(self, old: Code, code: Code) -> None:
         """Stop what serves before the candidate starts, as both cannot own the same; what fails brings it back."""
-        if self._current is not None and not await self._current():
+        if self._current is not None and not await self._current(code.loaded):
             raise OvertakenError(self.plugin)
         self.step = "quiesce_timeout"
         async with self._swapper.quiesced(self.plugin, timeout=self._drain_timeout) as serving:

@@ -187,8 +187,8 @@ class HmrController(Plugin[HmrSettings]):
         """Swap in what is on disk, as long as it is what was found there, if that is given."""
         await self._disk.begin(plugin, place, news)
 
-        async def current() -> bool:
-            return news is None or await self._disk.still(news)
+        async def current(loaded: Loaded) -> bool:
+            return news is None or await self._disk.still(news, loaded)
 
         attempt = self._attempt(plugin, "reload", promise, current=current)
         swapped = await self._swap(attempt, None, changed=news.changed if news is not None else ())
@@ -238,7 +238,7 @@ class HmrController(Plugin[HmrSettings]):
         how: How,
         promise: Promise,
         *,
-        current: Callable[[], Awaitable[bool]] | None = None,
+        current: Callable[[Loaded], Awaitable[bool]] | None = None,
         parcel: Parcel | None = None,
     ) -> Attempt:
         return Attempt(

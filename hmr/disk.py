@@ -14,9 +14,12 @@ import msgspec
 from aetherra.hmr.lease import is_being_written
 from aetherra.kernel import PluginNotFoundError, Swapper
 from aetherra.kernel.manager import Code
+from aetherra.kernel.sources import Loaded
 
 RESTLESS_SEC = 2.0
 """How long files may go on changing before they are taken as they are."""
+SOON_SEC = 0.05
+"""How soon after they were found files need no second look: another save is another swap."""
 Signature = tuple[int, int, int]
 """When a file was written in nanoseconds, its bytes, and its inode."""
 
@@ -30,6 +33,7 @@ class News(msgspec.Struct, frozen=True):
         changed: Those that are not as they were tried.
         beside: The content of what is beside them, in case that is what is wrong.
         pause: Seconds that they should be left alone before another look; 0 if they are at rest.
+        found_at: When that was, in monotonic seconds.
     """
 
     digests: dict[Path, str]
@@ -37,6 +41,7 @@ class News(msgspec.Struct, frozen=True):
     changed: tuple[Path, ...]
     beside: dict[Path, str]
     pause: float
+    found_at: float
 
 
 class Disk:
@@ -156,8 +161,13 @@ class Disk:
         found = await anyio.to_thread.run_sync(self._all_digests, plugin, place)
         self._tried.setdefault(plugin, {**found, **{file: _digest(data) for file, data in snapshot.items()}})
 
-    async def still(self, news: News) -> bool:
-        """Whether the files are as they were found, and nobody is writing to them."""
+    async def still(self, news: News, loaded: Loaded) -> bool:
+        """Whether code came from the files as they were found; if that took long, whether they are so still."""
+        read = loaded.code.files if loaded.code is not None else {}
+        if any(_digest(read[file]) != news.digests.get(file) for file in read.keys() & set(news.changed)):
+            return False
+        if time.monotonic() - news.found_at < SOON_SEC:
+            return True
         return await anyio.to_thread.run_sync(self._is_still, news)
 
     def _is_still(self, news: News) -> bool:
@@ -174,7 +184,7 @@ class Disk:
         changed = tuple(sorted(file for file in files if digests.get(file) != tried.get(file)))
         pause = self._restlessness([file for file in changed if file in found], signatures) if changed else 0.0
         beside = self._digests(python_files(place.parent, below=False)) if changed else {}
-        return News(digests, signatures, changed, beside, pause)
+        return News(digests, signatures, changed, beside, pause, time.monotonic())
 
     def _all_digests(self, plugin: str, place: Path) -> dict[Path, str]:
         return self._digests(self.files(plugin, place) | python_files(place.parent, below=False))

@@ -8,14 +8,17 @@ from aetherra.kernel.spec import PluginSpec
 from aetherra.registry.contract import Change, breaking, compare
 
 
+def is_same_shape(old: Code, new: Code) -> bool:
+    """Whether two promise the same, as far as can be told in a moment; if not, ``broken_promises`` tells."""
+    shape = plugin_shape(old)
+    return shape is not None and shape == plugin_shape(new)
+
+
 def broken_promises(old: Code, new: Code) -> list[Change]:
     """Return the changes that would break somebody.
 
     An event that is defined no more counts only if a handler returned it: its module may not be imported yet.
     """
-    shape = plugin_shape(old)
-    if shape is not None and shape == plugin_shape(new):
-        return []
     told = told_tags(old.spec)
     answered = set(old.spec.tags)
     changes = breaking(compare(plugin_contract(old), plugin_contract(new)))
