@@ -107,7 +107,9 @@ def report(parts: Mapping[str, Part], peers: Iterable[str], effort: Effort, only
 
 def duration(ns: float) -> str:
     """Write nanoseconds so that a person can read them."""
-    return f"{ns:,.0f} ns" if ns < 10_000 else f"{ns / 1000:,.1f} us"
+    if ns < 10_000:
+        return f"{ns:,.0f} ns"
+    return f"{ns / 1e3:,.1f} us" if ns < 10_000_000 else f"{ns / 1e6:,.1f} ms"
 
 
 def bound_and_verdict(it: Figure | Amount) -> str:

@@ -1,0 +1,1 @@
+"""What ``benchmarks/hotswap.py`` measures: one file a promise of hot swap."""
