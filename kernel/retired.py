@@ -102,8 +102,9 @@ class RetiredGenerations:
         life = Life(identity, before.keys(), self._arrivals.pop(identity.name, []), self._end)
         self._lives.append(life)
         excess = len(self._lives) - REMEMBERED
-        for old in [old for old in self._lives if old.ended is not None][: max(0, excess)]:
-            self._lives.remove(old)
+        if excess > 0:
+            for old in [old for old in self._lives if old.ended is not None][:excess]:
+                self._lives.remove(old)
         try:
             with self._noting(identity.name, before, life.arrivals):
                 yield life
@@ -199,31 +200,27 @@ class RetiredGenerations:
             self._loaded or bool(self._strays) or any(life.ended is not None and not life.seen for life in self._lives)
         )
 
-    def _leftovers(self) -> list[tuple[str, list[tuple[Taken, str]]]]:
-        """Return what was left behind by whom, with the doubt there is about each."""
+    def _leftovers(self) -> list[tuple[str, list[_Left]]]:
+        """Return what was left behind by whom."""
         serving = {life.origin for life in self._lives if life.ended is None}
-        found = [one for one in taken() if self._is_news(one)]
+        found = _Found(one for one in taken() if self._is_news(one))
         left = [
-            (str(life.identity), [(one, doubt) for one in found if (doubt := life.claims(one, serving)) is not None])
+            (str(life.identity), life.left(found, serving))
             for life in self._lives
             if life.ended is not None and not life.seen
         ]
         for plugin, arrivals in self._strays:
-            noted = [(one, doubt) for one in found if (doubt := _arrived(one, arrivals)) is not None]
-            left.append((f"plugin {plugin!r}, whose code could not be brought up,", noted))
+            left.append((f"plugin {plugin!r}, whose code could not be brought up,", found.arrived(arrivals)))
         known = serving | {life.origin for life in self._lives}
-        lost = {root for one in found for root in one.roots if root not in sys.modules}
-        left += [
-            (f"code that was loaded as {root!r}", [(one, "") for one in found if root in one.roots])
-            for root in sorted(lost - known)
-        ]
+        lost = [root for root in sorted(found.by_root) if root not in sys.modules and root not in known]
+        left += [(f"code that was loaded as {root!r}", found.of(root)) for root in lost]
         return [(whose, things) for whose, things in left if things]
 
     def _is_news(self, one: Taken) -> bool:
         told = self._told.get(id(one.thing))
         return told is None or told() is not one.thing
 
-    def _tell(self, whose: str, left: list[tuple[Taken, str]]) -> None:
+    def _tell(self, whose: str, left: list[_Left]) -> None:
         news = [(one, doubt) for one, doubt in left if self._is_news(one)]
         for one, _ in news:
             with suppress(TypeError):  # what has no weak references is told of again
@@ -300,13 +297,15 @@ class Life:
 
     # What it left
 
-    def claims(self, one: Taken, serving: set[str]) -> str | None:
-        """Return the doubt whether it left this, ``""`` for none; ``None`` if nothing says so, or its code serves."""
-        if self.origin in one.roots and self.origin not in serving:
-            return ""
-        if self.origin in one.modules and id(one.thing) not in self._before and "@" not in self.origin:
-            return " (which may be of the host's, as it has the same module)"
-        return _arrived(one, self.arrivals)
+    def left(self, found: _Found, serving: set[str]) -> list[_Left]:
+        """Return what of all that was found it left; nothing of its code's, if that serves."""
+        own = found.of(self.origin) if self.origin not in serving else []
+        doubt = " (which may be of the host's, as it has the same module)"
+        if "@" not in self.origin:
+            new = [one for one in found.by_id.values() if id(one.thing) not in self._before]
+            own = [(one, doubt) for one in new if self.origin in one.modules]
+        named = {id(one) for one, _ in own}
+        return own + [(one, doubt) for one, doubt in found.arrived(self.arrivals) if id(one) not in named]
 
     # What is there of it
 
@@ -348,16 +347,36 @@ class Life:
         )
 
 
-def _arrived(one: Taken, arrivals: Iterable[_Arrival]) -> str | None:
-    """Return what is doubtful about a thing being of those that appeared with a plugin; ``None`` if it is not."""
-    if one.roots:
-        return None  # it says itself whose it is
-    for arrival in arrivals:
-        if arrival.ref() is one.thing:
-            others = ", ".join(map(repr, sorted(arrival.others)))
-            too = f", as were {others}, so it may be theirs" if others else ""
-            return f" (which appeared while the plugin was loaded and started{too})"
-    return None
+_Left = tuple[Taken, str]
+"""A thing that was left, and what is doubtful about whose it is."""
+
+
+class _Found:
+    """All that code has put into the process, by whose it is."""
+
+    def __init__(self, found: Iterable[Taken]) -> None:
+        self.by_id: dict[int, Taken] = {}
+        self.by_root: dict[str, list[Taken]] = {}
+        for one in found:
+            self.by_id[id(one.thing)] = one
+            for root in one.roots:
+                self.by_root.setdefault(root, []).append(one)
+
+    def of(self, root: str) -> list[_Left]:
+        """Return what is surely of a generation's code."""
+        return [(one, "") for one in self.by_root.get(root, ())]
+
+    def arrived(self, arrivals: Iterable[_Arrival]) -> list[_Left]:
+        """Return what appeared with a plugin and does not itself say whose it is."""
+        left: list[_Left] = []
+        for arrival in arrivals:
+            thing = arrival.ref()
+            one = None if thing is None else self.by_id.get(id(thing))
+            if one is not None and not one.roots:
+                others = ", ".join(map(repr, sorted(arrival.others)))
+                too = f", as were {others}, so it may be theirs" if others else ""
+                left.append((one, f" (which appeared while the plugin was loaded and started{too})"))
+        return left
 
 
 def full_collections() -> int:
