@@ -398,7 +398,7 @@ def forget_loggers() -> None:
     """Forget the loggers that unloaded code had under its modules' names; they work on for who has them."""
     known = logging.root.manager.loggerDict
     for name in list(known):
-        if not (root := root_of(name)) or root in sys.modules:
+        if "@" not in name or not (root := root_of(name)) or root in sys.modules:
             continue
         with _logging_lock():
             logger = known.get(name)
