@@ -74,6 +74,12 @@ class AskFromAfar(Request[Price], tag="shop.ask"):
     colour: str = "red"
 
 
+class AskInShort(Request[Price], tag="shop.ask"):
+    """A stranger's class that leaves the amount out."""
+
+    user: int
+
+
 def answering(side: int) -> Answer:
     async def answer(_: Request[Price]) -> Price:
         return Price(side)
@@ -193,6 +199,12 @@ class TestKey:
             assert len(sides) == 1
             seen |= sides
         assert seen == {1, 2}
+
+    async def test_a_key_that_is_left_out_is_no_key(self) -> None:
+        """It is what the control's class takes for it."""
+        for salt in "abcdefgh":
+            bus, _ = split_bus(pair(Ask), share=0.5, key="amount", salt=salt)
+            assert (await bus.call(AskInShort(1))).side == (await bus.call(Ask(2, 0.0))).side
 
     async def test_the_order_of_a_dict_counts(self) -> None:
         """Equal dicts are the same key."""
