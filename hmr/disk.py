@@ -79,10 +79,13 @@ class Disk:
     def concerns(self, plugin: str, place: Path, changed: set[Path]) -> bool:
         """Whether a change of these paths may be news for a plugin; cheap, and never wrong in saying no."""
         code = self._code(plugin)
-        known = _imported(code) | self._tried.get(plugin, {}).keys() | {place, place.resolve()}
+        real = place.resolve()
+        known = _imported(code) | self._tried.get(plugin, {}).keys() | {place, real}
+        if real != place:  # the system tells of each file by one of its paths, whichever it likes
+            known |= {file.resolve() for file in known}
         if not changed.isdisjoint(known):
             return True
-        folders = {place, place.resolve(), *data_folders(code, place)}
+        folders = {place, real, *data_folders(code, place)}
         if plugin in self._broken or code is None:
             folders |= {place.parent}
         return any(not folders.isdisjoint(path.parents) for path in changed)
