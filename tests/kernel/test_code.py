@@ -182,9 +182,11 @@ class TestImports:
         assert code.missing == set(wanted)
         code.unload()
 
-    def test_a_missing_module_of_a_call_is_forgotten(self, tmp_path: Path) -> None:
+    def test_a_missing_module_of_a_call_is_forgotten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What a call would look for in vain is known once the code is loaded; what is installed is not missing."""
-        write(tmp_path, {"a.py": "def go():\n    import late_helper, json.tool, trio, sqlite3\n"})
+        write(tmp_path, {"a.py": "def go():\n    import late_helper, json.tool, msgspec, found_late\n"})
+        write(tmp_path, {"installed/found_late.py": ""})
+        monkeypatch.syspath_prepend(tmp_path / "installed")
         code = CodeGeneration("a", 1, tmp_path / "a.py", "a", helpers=tmp_path)
         code.load()
         assert code.missing == {tmp_path / "late_helper.py", tmp_path / "late_helper/__init__.py"}
@@ -288,10 +290,11 @@ class TestHelpers:
         """What only a call imports, and what that imports in turn, is as it was when the plugin was loaded."""
         files = {
             "a/__init__.py": "def go():\n    from .inner import NUMBERS\n    return NUMBERS\n",
-            "a/inner.py": "import one\nfrom tools import deep\nNUMBERS = one.N, deep.N, one.bad()\n",
+            "a/inner.py": "import one, tools.deep\nNUMBERS = one.N, tools.deep.N, one.bad()\n",
             "one.py": "N = 1\ndef bad():\n    try: import wrong\n    except SyntaxError as exc: return exc.text\n"
             "    from ... import beyond\n",
-            "tools/__init__.py": "",
+            "tools/__init__.py": "import first\n",
+            "first.py": "",
             "tools/deep.py": "import last\nimport msgspec.json\nN = last.N\n",
             "last.py": "N = 1\nimport one\n",
             "wrong.py": "oops oops\n",
