@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import anyio
-from anyio import AsyncContextManagerMixin
-from anyio.abc import TaskStatus
-from watchfiles import Change, awatch
+from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
+from anyio.abc import TaskGroup, TaskStatus
+from watchfiles import awatch
 
-from aetherra.hmr.poller import poll
+from aetherra.hmr.inotify import Inotify
+from aetherra.hmr.poller import Poller
 
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
 BATCHES = 1000
-"""Batches that may wait to be looked at; the rest wait in watchfiles."""
+"""Batches that may wait to be looked at; the rest wait in the system."""
+FALLBACK_SEC = 1.0
+"""Seconds between two looks where the system gives no more watches."""
+Backend = Literal["inotify", "watchfiles", "polling"]
+DEFAULT_BACKEND: Backend = "inotify" if sys.platform == "linux" else "watchfiles"
+log = logging.getLogger("aetherra.hmr.watcher")
 
 
 class Watcher(AsyncContextManagerMixin):
@@ -28,65 +36,89 @@ class Watcher(AsyncContextManagerMixin):
     Links are watched where they are and where they lead to.
 
     The block is entered when the watch is on: what happens from then on is told. It is left at once, where watchfiles
-    alone would take seconds to notice a cancellation.
+    alone would take seconds to notice a cancellation. Where the system has no more watches to give, it looks for itself
+    and says so.
 
     Args:
         places: Files, and folders.
         poll_interval: Seconds between two looks at everything; 0 to have the system tell, as network and container
             file systems do not.
+        backend: Who tells: ``inotify`` by default on Linux, ``watchfiles`` elsewhere, ``polling`` with an interval.
     """
 
-    def __init__(self, places: Iterable[Path], *, poll_interval: float = 0.0) -> None:
+    def __init__(self, places: Iterable[Path], *, poll_interval: float = 0.0, backend: Backend | None = None) -> None:
         places = [target for place in places for target in dict.fromkeys((place, place.resolve()))]
         self._below = {place for place in places if place.is_dir()}
         self._folders = {_nearest_folder(place.parent) for place in places}
         self._landmarks = {landmark for place in places for landmark in (place, *place.parents)}
         self._poll_interval = poll_interval
+        self._backend = "polling" if poll_interval else backend or DEFAULT_BACKEND
         self._stop = anyio.Event()
         self._send, self._receive = anyio.create_memory_object_stream[set[Path]](BATCHES)
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        follow = self._poll if self._poll_interval else self._follow
         async with self._send, self._receive, anyio.create_task_group() as group:
             try:
-                for folders, recursive in ((self._folders, False), (self._below, True)):
-                    if folders:
-                        await group.start(follow, folders, recursive)
+                await self._begin(group)
                 yield self
             finally:
                 self._stop.set()
                 group.cancel_scope.cancel()
 
+    async def _begin(self, group: TaskGroup) -> None:
+        if self._backend == "polling":
+            await group.start(self._poll, self._poll_interval)
+        elif self._backend == "watchfiles":
+            for folders, recursive in ((self._folders, False), (self._below, True)):
+                if folders:
+                    await group.start(self._follow, folders, recursive)
+        else:
+            await group.start(self._listen)
+
+    async def _listen(self, *, task_status: TaskStatus[None]) -> None:
+        begun = False
+        try:
+            with Inotify(self._folders, self._below) as inotify:
+                task_status.started()
+                begun = True
+                while True:
+                    await self._tell(await inotify.changed())
+        except FileNotFoundError:  # a folder went away just now
+            task_status.started()
+            await self._send.send(set(self._folders))
+        except OSError as exc:  # no more watches, at the beginning or for folders that have come
+            log.warning("%s: files are looked at every %g s instead", exc, FALLBACK_SEC)
+            await self._poll(FALLBACK_SEC, missed=begun, task_status=TASK_STATUS_IGNORED if begun else task_status)
+
     async def _follow(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
-        changes = awatch(*folders, watch_filter=self._matters, step=STEP_MS, stop_event=self._stop, recursive=recursive)
+        changes = awatch(*folders, watch_filter=None, step=STEP_MS, stop_event=self._stop, recursive=recursive)
         async with aclosing(changes):
             task_status.started()  # nobody hears of it before the next line waits, and then the watch is on
             try:
                 async for batch in changes:
-                    await self._send.send({Path(path) for _, path in batch})
+                    await self._tell(Path(path) for _, path in batch)
             except FileNotFoundError:  # a folder went away just now
                 await self._send.send(set(folders))
 
-    async def _poll(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
-        started = anyio.Event()
-        async with anyio.create_task_group() as group:
+    async def _poll(self, interval: float, *, missed: bool = False, task_status: TaskStatus[None]) -> None:
+        poller = Poller(self._folders, self._below, interval)
+        await poller.begin()
+        task_status.started()
+        if missed:
+            await self._send.send(set(self._folders))
+        while True:
+            await self._tell(await poller.changed())
 
-            async def tell() -> None:
-                async for changed in poll(folders, recursive=recursive, interval=self._poll_interval, started=started):
-                    if mattering := {path for path in changed if self._matters(Change.modified, str(path))}:
-                        await self._send.send(mattering)
+    async def _tell(self, changed: Iterable[Path]) -> None:
+        if mattering := {path for path in changed if self._matters(path)}:
+            await self._send.send(mattering)
 
-            group.start_soon(tell)
-            await started.wait()
-            task_status.started()
-
-    def _matters(self, _: Change, path: str) -> bool:
+    def _matters(self, path: Path) -> bool:
         """Whether it may concern somebody: code, what is below a folder that is watched, or on the way to a place."""
-        if path.endswith((".pyc", "~", ".swp")):
+        if path.name.endswith((".pyc", "~", ".swp")):
             return False
-        found = Path(path)
-        return path.endswith(".py") or found in self._landmarks or not self._below.isdisjoint(found.parents)
+        return path.suffix == ".py" or path in self._landmarks or not self._below.isdisjoint(path.parents)
 
     async def changed(self) -> set[Path]:
         """Return what was written, made or removed since the last call, waiting for something if need be."""

@@ -92,7 +92,9 @@ def info(name: str, why: bool, path: Path, config_file: Path | None, as_json: bo
         raise click.ClickException(f"there is no plugin {name!r} here; there are: {names}")
     retired = ask(path, config_file, "kernel.retired", {"plugin": name, "why": why}, timeout=90.0)["generations"]
     hot_swap = any(described["name"] == "hmr" for described in listed)
-    swaps = ask(path, config_file, "hmr.status", {"plugin": name})["swaps"] if hot_swap else []
+    swaps: list[dict[str, Any]] = []
+    if hot_swap:
+        swaps = ask(path, config_file, "hmr.status", {"plugin": name})["swaps"]
     if as_json:
         print_json({**found, "retired": retired, "swaps": swaps})
         return

@@ -8,36 +8,27 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from aetherra.hmr.poller import poll
+from aetherra.hmr.poller import Poller
 
 
 @asynccontextmanager
 async def polled(*folders, recursive=True):
-    """Yield a stream of what changed; all that happens from now on is found."""
-    send, receive = anyio.create_memory_object_stream(100)
-    started = anyio.Event()
-
-    async def run() -> None:
-        async for changed in poll(folders, recursive=recursive, interval=0.001, started=started):
-            await send.send(changed)
-
-    async with send, receive, anyio.create_task_group() as group:
-        group.start_soon(run)
-        await started.wait()
-        yield receive
-        group.cancel_scope.cancel()
+    """Yield a poller; all that happens from now on is found."""
+    poller = Poller((), folders, 0.001) if recursive else Poller(folders, (), 0.001)
+    await poller.begin()
+    yield poller
 
 
-async def until(receive, *wanted):
+async def until(poller, *wanted):
     """Return what changed until all of these have."""
     seen = set()
     with anyio.fail_after(10):
         while not set(wanted) <= seen:
-            seen |= await receive.receive()
+            seen |= await poller.changed()
     return seen
 
 
-class TestPoll:
+class TestPoller:
     async def test_a_write_is_not_found(self, tmp_path):
         """In place, beside and renamed, of the same size, and new ones."""
         file = tmp_path / "a.py"
