@@ -48,17 +48,24 @@ class BackgroundThread:
         self._report = report
         self._ended = ended
         self._token = current_token()
-        self.thread = PluginThread(target=self._run, args=(function, *args), name=name, daemon=True)
+        self._work: tuple[Callable[..., object], tuple[Any, ...]] | None = (function, args)
+        self.thread = PluginThread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
-    def _run(self, function: Callable[..., object], *args: Any) -> None:
-        fault: BaseException | None = None
+    def _run(self) -> None:
+        fault = self._call()
+        with suppress(RuntimeError):  # the event loop has ended without us
+            anyio.from_thread.run_sync(self._come_back, fault, token=self._token)
+
+    def _call(self) -> BaseException | None:
+        """Call the function, and hold nothing of it any more when the event loop is told that it has ended."""
+        assert self._work is not None
+        (function, args), self._work = self._work, None
         try:
             function(self._stop, *args)
         except BaseException as exc:  # noqa: BLE001  # it is the plugin's fault, told where its others are
-            fault = exc
-        with suppress(RuntimeError):  # the event loop has ended without us
-            anyio.from_thread.run_sync(self._come_back, fault, token=self._token)
+            return exc
+        return None
 
     def _come_back(self, fault: BaseException | None) -> None:
         self.left.set()

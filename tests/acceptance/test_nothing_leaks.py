@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from aetherra.hmr import HmrController, Reload
@@ -332,11 +333,19 @@ class Rig:
         await self.clock.advance(SETTLE)
         for _ in range(10):
             await anyio.lowlevel.checkpoint()
+        await anyio.to_thread.run_sync(join_those_that_end)
         collect()
 
     def alive(self) -> dict[str, str]:
         """What is in memory of the generations that were noted, and who holds it."""
         return {name: holder_of(ghost) for name, ghost in self.ghosts.items() if ghost() is not None}
+
+
+def join_those_that_end() -> None:
+    """Let threads go that have told of their end, and have yet to let go of what they ran."""
+    for thread in threading.enumerate():
+        if "aetherra removal" in thread.name or "aetherra import" in thread.name:
+            thread.join(10.0)
 
 
 def collect() -> None:
