@@ -9,7 +9,7 @@ environment with ``aetherra[trio]``, and with ``aetherra[bench]`` for the others
 
 from __future__ import annotations
 
-from swapping import endurance, idle, saves, swaps
+from swapping import endurance, idle, peers, saves, swaps
 
 from measuring.report import Part, main
 
@@ -21,7 +21,8 @@ PARTS = {
     "save-trio": Part("trio", saves.on_trio),
     "swap-trio": Part("trio", swaps.on_trio),
     "load-trio": Part("trio", endurance.on_trio),
+    "peers": Part("asyncio", peers.measured),
 }
 
 if __name__ == "__main__":
-    main("hotswap", __doc__, PARTS, {})
+    main("hotswap", __doc__, PARTS, peers.MODULES)

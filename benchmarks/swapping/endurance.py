@@ -36,6 +36,7 @@ class Footprint(msgspec.Struct, frozen=True):
     """What a process holds, once garbage is gone."""
 
     memory: float
+    blocks: float
     objects: float
     modules: float
     sources: float
@@ -68,6 +69,7 @@ def footprint() -> Footprint:
     pages = int(Path("/proc/self/statm").read_text().split()[1]) if sys.platform == "linux" else 0
     return Footprint(
         memory=pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
+        blocks=sys.getallocatedblocks(),
         objects=len(gc.get_objects()),
         modules=len(sys.modules),
         sources=len(linecache.cache),
@@ -145,6 +147,7 @@ async def measured(effort: Effort, backend: str, title: str) -> Sections:
 
 LEFT = (
     ("resident memory", "memory", " MB"),
+    ("blocks of memory that Python has given out", "blocks", ""),
     ("objects that the garbage collector tracks", "objects", ""),
     ("modules", "modules", ""),
     ("files in linecache", "sources", ""),
