@@ -80,18 +80,18 @@ class TestNoChange:
 
 class TestSlowImport:
     async def test_a_save_during_a_slow_import_loses(self, project):
-        """What is saved while older code is still being imported serves in the end, and nothing older after it."""
+        """What is saved last while older code is still being imported serves; none of what was saved before it does."""
         async with project.host("counter") as host, asking(host) as asked:
             with held_import(project) as held:
                 await project.save("counter.py", plugin(2, top=held.code))
                 await held.begins()
                 await project.save("counter.py", plugin(3))
                 await project.save("counter.py", plugin(4))
+                await asked.for_more(50)
             await host.outcomes_until(4)
             await host.nothing_else()
             await asked.for_more(1)
-        assert asked.values == sorted(asked.values)
-        assert asked.values[-1] == 4
+        assert set(asked.values) == {1, 4}
 
     async def test_a_slow_import_holds_up_those_who_ask(self, project):
         """While new code is being imported its plugin and all others answer, as often as they are asked."""
