@@ -16,6 +16,7 @@ from aetherra.hmr.attempt import Attempt, Promise
 from aetherra.hmr.canary import Trial
 from aetherra.hmr.disk import Disk, News
 from aetherra.hmr.errors import OvertakenError, SwapError
+from aetherra.hmr.files import PluginFiles
 from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.follower import Follower
 from aetherra.hmr.messages import (
@@ -88,11 +89,12 @@ class HmrController(Plugin[HmrSettings]):
     async def start(self, ctx: PluginContext) -> None:
         """Ask for the privilege, and watch if so set."""
         self._swapper: Swapper = ctx.privilege("kernel:swap")
-        self._disk = Disk(self._swapper, self.settings.quiet)
+        files = PluginFiles(self._swapper)
+        self._disk = Disk(files, self.settings.quiet)
         self._reporter = Reporter(ctx)
         folders = PluginFolders(self._swapper, self._folders(), ctx.log)
         self._follower = Follower(
-            self._disk, folders, ctx, self._allowed_places, poll_interval=self.settings.poll_interval
+            self._disk, files, folders, ctx, self._allowed_places, poll_interval=self.settings.poll_interval
         )
         self._trials = Trials(ctx, drain_timeout=self.settings.drain_timeout, over=self._follower.look_at)
         ctx.defer(self._give_up_ways_back)
@@ -192,12 +194,13 @@ class HmrController(Plugin[HmrSettings]):
 
         attempt = self._attempt(plugin, "reload", promise, current=current)
         swapped = await self._swap(attempt, None, changed=news.changed if news is not None else ())
-        self._disk.succeed(plugin)
+        await self._disk.succeed(plugin, place)
         return swapped
 
     async def _begin_trial(self, request: Canary) -> Trial:
         plugin, begun = request.plugin, self.ctx.clock.monotonic()
-        await self._disk.begin(plugin, self._allowed_place(plugin))
+        place = self._allowed_place(plugin)
+        await self._disk.begin(plugin, place)
         trial = Trial(
             self._swapper,
             plugin,
@@ -215,7 +218,7 @@ class HmrController(Plugin[HmrSettings]):
             if loaded is not None:
                 loaded.unload()
             raise
-        self._disk.succeed(plugin)
+        await self._disk.succeed(plugin, place)
         return trial
 
     def _tell_prepared(self, plugin: str, how: How) -> Callable[[Candidate], None]:
@@ -230,7 +233,9 @@ class HmrController(Plugin[HmrSettings]):
         if succession is None or succession.code is not self._swapper.current(plugin):
             raise SwapError(plugin, "load_failed", "no earlier generation is kept in memory")
         attempt = self._attempt(plugin, "rollback", "tags", parcel=succession.parcel if force else None)
-        return await self._swap(attempt, succession.before, automatic=automatic, reason=reason)
+        swapped = await self._swap(attempt, succession.before, automatic=automatic, reason=reason)
+        await self._disk.succeed(plugin, self._swapper.watched().get(plugin))
+        return swapped
 
     def _attempt(
         self,

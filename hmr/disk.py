@@ -11,9 +11,8 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from aetherra.hmr.files import PluginFiles, python_files
 from aetherra.hmr.lease import is_being_written
-from aetherra.kernel import PluginNotFoundError, Swapper
-from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
 
 RESTLESS_SEC = 2.0
@@ -50,61 +49,18 @@ class Disk:
     What counts is content: neither a touch nor a save without a change is news.
 
     Args:
-        swapper: Knows the code that serves.
+        files: Knows which files a plugin has.
         quiet: Seconds that files must have been left alone before they count as wholly written. A file that somebody
             holds open for writing never does, where the system can tell, as Linux can.
     """
 
-    def __init__(self, swapper: Swapper, quiet: float) -> None:
-        self._swapper = swapper
+    def __init__(self, files: PluginFiles, quiet: float) -> None:
+        self._files = files
         self._quiet = quiet
         self._tried: dict[str, dict[Path, str]] = {}
+        self._beside: dict[str, dict[Path, str]] = {}
         self._broken: set[str] = set()
         self._read: dict[Path, tuple[Signature, str]] = {}
-
-    # Which files
-
-    def files(self, plugin: str, place: Path) -> set[Path]:
-        """Return the files that decide: the package's, or the single file and those beside it that it has imported.
-
-        Data files that the code declares belong to them. Where the last try failed, or nothing serves, anything beside
-        may be what is wrong.
-        """
-        code = self._code(plugin)
-        files = python_files(place) | _imported(code) | _data_files(code, place)
-        if plugin in self._broken or code is None:
-            files |= python_files(place.parent, below=False)
-        return files
-
-    def concerns(self, plugin: str, place: Path, changed: set[Path]) -> bool:
-        """Whether a change of these paths may be news for a plugin; cheap, and never wrong in saying no."""
-        code = self._code(plugin)
-        real = place.resolve()
-        known = _imported(code) | self._tried.get(plugin, {}).keys() | {place, real}
-        if real != place:  # the system tells of each file by one of its paths, whichever it likes
-            known |= {file.resolve() for file in known}
-        if not changed.isdisjoint(known):
-            return True
-        folders = {place, real, *data_folders(code, place)}
-        if plugin in self._broken or code is None:
-            folders |= {place.parent}
-        return any(not folders.isdisjoint(path.parents) for path in changed)
-
-    def _code(self, plugin: str) -> Code | None:
-        try:
-            return self._swapper.serving(plugin)
-        except PluginNotFoundError:  # it was removed a moment ago
-            return None
-
-    def places_beside(self, plugin: str, place: Path) -> set[Path]:
-        """Return what else is to be watched for a plugin: helper packages that it imported, and folders of data."""
-        code = self._code(plugin)
-        beside = {
-            place.parent / file.relative_to(place.parent).parts[0]
-            for file in _imported(code)
-            if file.is_relative_to(place.parent)
-        }
-        return {top for top in beside if top.suffix != ".py"} | data_folders(code, place)
 
     # What was tried
 
@@ -112,25 +68,53 @@ class Disk:
         """Remember what is on disk, or what was found there, as tried, and as broken until ``succeed``."""
         self._broken.add(plugin)
         if news is not None:
-            self._tried[plugin] = {**news.beside, **news.digests}
+            self._tried[plugin], self._beside[plugin] = news.digests, news.beside
         elif place is not None:
-            self._tried[plugin] = await anyio.to_thread.run_sync(self._all_digests, plugin, place)
+            await anyio.to_thread.run_sync(self._note, plugin, place, {})
 
-    def succeed(self, plugin: str) -> None:
-        """Say that the try went well."""
+    def _note(self, plugin: str, place: Path, snapshot: dict[Path, bytes]) -> None:
+        loaded = {file: _digest(data) for file, data in snapshot.items()}
+        self._tried[plugin] = {**self._digests(self._files.of(plugin, place)), **loaded}
+        self._beside[plugin] = self._digests(python_files(place.parent, below=False))
+
+    async def succeed(self, plugin: str, place: Path | None) -> None:
+        """Say that the try went well, or does not matter any more: what serves now says which files decide."""
         self._broken.discard(plugin)
+        if place is not None:
+            await anyio.to_thread.run_sync(self._settle, plugin, place)
+
+    def _settle(self, plugin: str, place: Path) -> None:
+        loaded = {file: _digest(data) for file, data in self._files.snapshot(plugin).items()}
+        known = {**loaded, **self._tried.get(plugin, {})}
+        self._tried[plugin] = {file: known[file] for file in self._files.of(plugin, place) & known.keys()}
 
     def forget_all_but(self, plugins: Iterable[str]) -> None:
         """Let go of plugins that are gone, and of what was read of their files."""
         gone = self._tried.keys() - set(plugins)
         for plugin in gone:
             del self._tried[plugin]
+            self._beside.pop(plugin, None)
             self._broken.discard(plugin)
+            self._files.forget(plugin)
         if gone:
-            kept = {file for tried in self._tried.values() for file in tried}
+            noted = [*self._tried.values(), *self._beside.values()]
+            kept = {file for files in noted for file in files}
             self._read = {file: read for file, read in self._read.copy().items() if file in kept}
 
     # What is new
+
+    def concerns(self, plugin: str, place: Path, changed: set[Path]) -> bool:
+        """Whether a change of these paths may be news for a plugin; cheap, and never wrong in saying no.
+
+        Where the last try failed, or nothing serves, anything beside may be what is wrong.
+        """
+        if self._is_open(plugin) and any(path.parent == place.parent for path in changed):
+            return True
+        known = self._tried.get(plugin, {}).keys()
+        return not changed.isdisjoint(known) or self._files.concern(plugin, place, changed)
+
+    def _is_open(self, plugin: str) -> bool:
+        return plugin in self._broken or not self._files.serves(plugin)
 
     def distrust(self, changed: Iterable[Path]) -> None:
         """Read these again, even if they look as they did: two writes can fall into one tick of the file's clock."""
@@ -157,17 +141,14 @@ class Disk:
 
     async def adopt(self, plugin: str, place: Path) -> None:
         """Of a plugin that is new here, take what serves for what was tried; files that are none of it, as they are."""
-        if plugin in self._tried:
-            return
-        code = self._code(plugin)
-        snapshot = code.loaded.code.files if code is not None and code.loaded.code is not None else {}
-        found = await anyio.to_thread.run_sync(self._all_digests, plugin, place)
-        self._tried.setdefault(plugin, {**found, **{file: _digest(data) for file, data in snapshot.items()}})
+        if plugin not in self._tried:
+            await anyio.to_thread.run_sync(self._note, plugin, place, self._files.snapshot(plugin))
 
     async def still(self, news: News, loaded: Loaded) -> bool:
         """Whether code came from the files as they were found; if that took long, whether they are so still."""
         read = loaded.code.files if loaded.code is not None else {}
-        if any(_digest(read[file]) != news.digests.get(file) for file in read.keys() & set(news.changed)):
+        found = {**news.beside, **news.digests}
+        if any(_digest(read[file]) != found.get(file) for file in read.keys() & set(news.changed)):
             return False
         if time.monotonic() - news.found_at < SOON_SEC:
             return True
@@ -179,18 +160,24 @@ class Disk:
         )
 
     def _look(self, plugin: str, place: Path) -> News:
-        files = self.files(plugin, place)
-        found = self._read_all(files)
-        digests = {file: digest for file, (_, digest) in found.items()}
-        signatures = {file: signature for file, (signature, _) in found.items()}
-        tried = self._tried[plugin]
-        changed = tuple(sorted(file for file in files if digests.get(file) != tried.get(file)))
-        pause = self._restlessness([file for file in changed if file in found], signatures) if changed else 0.0
-        beside = self._digests(python_files(place.parent, below=False)) if changed else {}
-        return News(digests, signatures, changed, beside, pause, time.monotonic())
-
-    def _all_digests(self, plugin: str, place: Path) -> dict[Path, str]:
-        return self._digests(self.files(plugin, place) | python_files(place.parent, below=False))
+        tried = self._tried.get(plugin, {})
+        own = self._files.of(plugin, place) | tried.keys()
+        beside = python_files(place.parent, below=False) - own
+        if self._is_open(plugin):
+            tried = {**self._beside.get(plugin, {}), **tried}
+        decisive = own | beside if self._is_open(plugin) else own
+        found = self._read_all(decisive)
+        changed = tuple(
+            sorted(file for file in decisive if (found[file][1] if file in found else None) != tried.get(file))
+        )
+        return News(
+            digests={file: found[file][1] for file in own & found.keys()},
+            signatures={file: signature for file, (signature, _) in found.items()},
+            changed=changed,
+            beside=self._digests(beside) if changed else {},
+            pause=self._restlessness([found[file][0] for file in changed if file in found], changed),
+            found_at=time.monotonic(),
+        )
 
     def _digests(self, files: set[Path]) -> dict[Path, str]:
         return {file: digest for file, (_, digest) in self._read_all(files).items()}
@@ -213,56 +200,17 @@ class Disk:
         self._read[file] = read
         return read
 
-    def _restlessness(self, changed: list[Path], signatures: dict[Path, Signature]) -> float:
+    def _restlessness(self, signatures: list[Signature], changed: tuple[Path, ...]) -> float:
+        if not signatures:
+            return 0.0
         if _is_written(changed):
             return self._quiet or 0.001
-        age = (time.time_ns() - max((signatures[file][0] for file in changed), default=0)) / 1e9
+        age = (time.time_ns() - max(signatures)[0]) / 1e9
         return max(0.0, self._quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
 
 
 def _is_written(files: Iterable[Path]) -> bool:
     return any(is_being_written(file) for file in files)
-
-
-def python_files(place: Path, *, below: bool = True) -> set[Path]:
-    """Return the Python files that a place stands for: itself, or those in the folder."""
-    if not place.is_dir():
-        return {place}
-    try:
-        return set(place.rglob("*.py") if below else place.glob("*.py"))
-    except OSError:  # it went away while it was listed
-        return set()
-
-
-def _imported(code: Code | None) -> set[Path]:
-    return set(code.loaded.code.files) if code is not None and code.loaded.code is not None else set()
-
-
-def _data_files(code: Code | None, place: Path) -> set[Path]:
-    found: set[Path] = set()
-    for pattern in code.spec.plugin_type.data_files if code is not None else ():
-        try:
-            found |= {file for file in _folder(place).glob(pattern) if file.is_file()}
-        except OSError:
-            continue
-    return found
-
-
-def data_folders(code: Code | None, place: Path) -> set[Path]:
-    """Return the folders that the data files of a plugin's code are in or below."""
-    folders: set[Path] = set()
-    for pattern in code.spec.plugin_type.data_files if code is not None else ():
-        folder = _folder(place)
-        for part in Path(pattern).parent.parts:
-            if set(part) & set("*?["):
-                break
-            folder /= part
-        folders.add(folder)
-    return folders
-
-
-def _folder(place: Path) -> Path:
-    return place.parent if place.suffix == ".py" else place
 
 
 def _signature(file: Path) -> Signature | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from aetherra.hmr.disk import python_files
+from aetherra.hmr.files import python_files
 from aetherra.kernel import PluginLoadError, PluginNotFoundError, Swapper
 from aetherra.kernel.plugin import name_of_class
 from aetherra.registry.errors import AetherraError

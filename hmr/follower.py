@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from aetherra.hmr.disk import Disk
+from aetherra.hmr.files import PluginFiles
 from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.messages import TakeIn
 from aetherra.hmr.watcher import Watcher
@@ -24,6 +25,7 @@ class Follower:
 
     Args:
         disk: Says what is new.
+        files: Says where to look.
         folders: Where plugins come and go.
         ctx: Of the plugin that answers ``TakeIn``.
         places: Returns where the code of each plugin is that is to be watched.
@@ -36,6 +38,7 @@ class Follower:
     def __init__(
         self,
         disk: Disk,
+        files: PluginFiles,
         folders: PluginFolders,
         ctx: PluginContext,
         places: Callable[[], dict[str, Path]],
@@ -43,6 +46,7 @@ class Follower:
         poll_interval: float,
     ) -> None:
         self._disk = disk
+        self._files = files
         self._folders = folders
         self._ctx = ctx
         self._places = places
@@ -81,8 +85,7 @@ class Follower:
         """The plugins' own places, what they use beside them, and the folders where plugins come and go."""
         places = self._places()
         self._disk.forget_all_but(places)
-        beside = (self._disk.places_beside(*item) for item in places.items())
-        return {*self._folders.folders, *places.values()}.union(*beside)
+        return set(self._folders.folders).union(*(self._files.places(*item) for item in places.items()))
 
     async def _catch_up(self) -> None:
         """Swap in what was saved while nobody watched."""
