@@ -91,7 +91,7 @@ class TestWatcher:
             for file in (elsewhere / "target.py", elsewhere / "real" / "more.py"):
                 file.write_text("2")
                 with anyio.fail_after(10):
-                    while file not in {path.resolve() for path in await watcher.changed()}:  # noqa: ASYNC240
+                    while file not in {path.resolve() for path in await watcher.changed()}:
                         pass
 
     async def test_what_concerns_nobody_is_told(self, watch, package):
