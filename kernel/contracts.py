@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.manager import Code
@@ -20,6 +21,7 @@ from aetherra.registry.contract import ContractError
 from aetherra.registry.document import Declared, contract_document
 from aetherra.registry.shape import shape_of
 
+_shapes: WeakKeyDictionary[type, tuple[tuple[str, ...], Hashable | None]] = WeakKeyDictionary()
 OUR_PACKAGES = ("aetherra.registry", "aetherra.kernel")
 """Where the host's own events are defined."""
 
@@ -42,13 +44,18 @@ def plugin_shape(plugin: Code) -> Hashable | None:
 
     Two plugins of one shape have the same contract.
     """
-    shapes: list[Hashable] = []
-    for one in _declared(plugin.spec, _own_modules(plugin.loaded)):
-        shape = (one.plugin, one.role, shape_of(one.message_type), *map(shape_of, one.replies))
-        if None in shape:
-            return None
-        shapes.append(shape)
-    return frozenset(shapes)
+    modules = _own_modules(plugin.loaded)
+    names = tuple(module.__name__ for module in modules)
+    known_names, shape = _shapes.get(plugin.spec.plugin_type, ((), None))
+    if known_names != names:  # events may be defined in modules that are imported later
+        shape = _shape(_declared(plugin.spec, modules))
+        _shapes[plugin.spec.plugin_type] = names, shape
+    return shape
+
+
+def _shape(declared: Iterable[Declared]) -> Hashable | None:
+    shapes = [(one.plugin, one.role, shape_of(one.message_type), *map(shape_of, one.replies)) for one in declared]
+    return None if any(None in shape for shape in shapes) else frozenset(shapes)
 
 
 def source_contract(path: Path) -> dict[str, Any]:
