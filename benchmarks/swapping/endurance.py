@@ -12,6 +12,8 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +60,7 @@ class Endured(msgspec.Struct, frozen=True):
     p99_beside: float
     median: float
     p99: float
+    pause: float
     early: Footprint
     late: Footprint
 
@@ -77,6 +80,24 @@ def footprint() -> Footprint:
     )
 
 
+@contextmanager
+def pauses() -> Generator[list[float]]:
+    """Note what each garbage collection takes, during which nothing else runs, in seconds."""
+    begun, taken = [0.0], list[float]()
+
+    def note(phase: str, _: object) -> None:
+        if phase == "start":
+            begun[0] = time.perf_counter()
+        else:
+            taken.append(time.perf_counter() - begun[0])
+
+    gc.callbacks.append(note)
+    try:
+        yield taken
+    finally:
+        gc.callbacks.remove(note)
+
+
 def files(number: int, lines: int) -> dict[str, str]:
     """Return the plugin, which imports its helper."""
     return {"counter.py": plugin(number, lines, "from helper import HELPER"), "helper.py": helper(number)}
@@ -87,20 +108,22 @@ async def endured(early: int, swaps: int, lines: int, settle: float) -> Endured:
     spans: list[tuple[float, float]] = []
     seconds: list[float] = []
     left: list[Footprint] = []
+    longest = 0.0
     with folder(files(0, lines)) as root:
         async with hosting(root) as kernel:
             load = Load(kernel, room=int(swaps * 10 * PERIOD * RATE) + 100_000)
             done = 0
             for goal in (early, swaps):
-                async with load.running():
-                    for number in range(done + 1, goal + 1):
-                        await anyio.to_thread.run_sync(write, root, files(number, lines))
-                        begun = time.perf_counter()
-                        swapped = await kernel.call(Reload("counter"), timeout=PATIENCE)
-                        spans.append((begun, time.perf_counter()))
-                        seconds.append(swapped.seconds)
-                        await anyio.sleep(max(0.0, begun + PERIOD - time.perf_counter()))
-                done = goal
+                with pauses() as taken:
+                    async with load.running():
+                        for number in range(done + 1, goal + 1):
+                            await anyio.to_thread.run_sync(write, root, files(number, lines))
+                            begun = time.perf_counter()
+                            swapped = await kernel.call(Reload("counter"), timeout=PATIENCE)
+                            spans.append((begun, time.perf_counter()))
+                            seconds.append(swapped.seconds)
+                            await anyio.sleep(max(0.0, begun + PERIOD - time.perf_counter()))
+                done, longest = goal, max(longest, *taken, 0.0)
                 await anyio.sleep(settle)
                 left.append(footprint())
             if await version(kernel) != FIRST + swaps:
@@ -119,6 +142,7 @@ async def endured(early: int, swaps: int, lines: int, settle: float) -> Endured:
         p99_beside=percentile(beside, 0.99),
         median=statistics.median(seconds),
         p99=percentile(seconds, 0.99),
+        pause=longest,
         early=left[0],
         late=left[1],
     )
@@ -172,6 +196,7 @@ def amounts(came: Endured, bound: float | None) -> list[Amount]:
         Amount("by how much that is above", (came.p99_during - came.p99_beside) * 1e3, "ms", BOUND_P99_MS),
         Amount("one swap as Swapped.seconds has it, median", came.median * 1e3, "ms", bound),
         Amount("one swap, 99th percentile", came.p99 * 1e3, "ms"),
+        Amount("beside: the longest garbage collection meanwhile", came.pause * 1e3, "ms"),
     ]
 
 
