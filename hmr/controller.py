@@ -43,6 +43,9 @@ from aetherra.kernel.sources import Loaded
 from aetherra.kernel.state import Parcel
 from aetherra.registry import Message
 
+RESTLESS_SEC = 0.05
+"""Seconds at least between two looks at files that are being written for long."""
+
 
 class HmrSettings(Settings):
     """Settings of hot swap.
@@ -123,6 +126,8 @@ class HmrController(Plugin[HmrSettings]):
                 return TakenIn(False)
             place = self._allowed_place(request.plugin)
             while place is not None and (news := await self._disk.news(request.plugin, place)) is not None:
+                if news.pause:
+                    return TakenIn(news=False, again_in=max(news.pause, RESTLESS_SEC))
                 try:
                     await self._reload(request.plugin, place, "contract", news)
                 except OvertakenError:

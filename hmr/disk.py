@@ -15,8 +15,8 @@ from aetherra.hmr.files import PluginFiles, python_files
 from aetherra.hmr.lease import is_being_written
 from aetherra.kernel.sources import Loaded
 
-RESTLESS_SEC = 2.0
-"""How long files may go on changing before they are taken as they are."""
+PATIENCE_SEC = 0.1
+"""How long files that are being written are waited for before others have their turn."""
 SOON_SEC = 0.05
 """How soon after they were found files need no second look: another save is another swap."""
 Signature = tuple[int, int, int]
@@ -122,8 +122,9 @@ class Disk:
             self._read.pop(path, None)
 
     async def news(self, plugin: str, place: Path) -> News | None:
-        """Return what the disk says that was not tried, once it has come to rest; ``None`` if that is nothing.
+        """Return what the disk says that was not tried; ``None`` if that is nothing.
 
+        It is waited for a moment until it has come to rest: with a ``pause`` it has not, and must not be loaded.
         Files that are not all there are no news: a save that replaces them may be under way.
         """
         await self.adopt(plugin, place)
@@ -132,7 +133,7 @@ class Disk:
             news = await anyio.to_thread.run_sync(self._look, plugin, place)
             if not news.changed:
                 return None
-            if not news.pause or time.monotonic() - begun > RESTLESS_SEC:
+            if not news.pause or time.monotonic() + news.pause - begun > PATIENCE_SEC:
                 break
             await anyio.sleep(news.pause)
             self.distrust(news.changed)

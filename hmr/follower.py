@@ -91,8 +91,14 @@ class Follower:
         """Swap in what was saved while nobody watched."""
         async with anyio.create_task_group() as group:
             for plugin, place in self._places().items():
-                group.start_soon(self._follow, plugin, place)
+                group.start_soon(self._catch_up_with, plugin, place)
             group.start_soon(self._folders.look)
+
+    async def _catch_up_with(self, plugin: str, place: Path) -> None:
+        if await self._ask(plugin):
+            self._do(plugin, self._follow, plugin, place)
+        else:
+            await self._folders.remove_if_gone(plugin, place)
 
     def _take_in(self, changed: set[Path]) -> None:
         """Have what was saved swapped in, by what has changed; a slow import holds up nobody else's."""
@@ -120,14 +126,19 @@ class Follower:
             del self._again[key]
 
     async def _follow(self, plugin: str, place: Path) -> None:
-        await self._ask(plugin)
+        """Have a plugin's news taken in, as soon as they have come to rest."""
+        while pause := await self._ask(plugin):  # noqa: ASYNC110  # nobody tells when a file was left alone long enough
+            await anyio.sleep(pause)
         await self._folders.remove_if_gone(plugin, place)
 
-    async def _ask(self, plugin: str) -> None:
-        """Ask over the bus, so that a stop of hot swap waits for the swap in its hands."""
+    async def _ask(self, plugin: str) -> float:
+        """Ask over the bus, so that a stop of hot swap waits for the swap in its hands; return when to ask again."""
         try:
-            await self._ctx.call(TakeIn(plugin), timeout=RELOAD_TIMEOUT)
+            taken = await self._ctx.call(TakeIn(plugin), timeout=RELOAD_TIMEOUT)
         except (HandlerError, NoHandlerError) as exc:  # told already, or this plugin is being stopped
             self._ctx.log.debug("%s was not swapped: %s", plugin, exc)
         except AetherraError as exc:
             self._ctx.log.warning("%s was not swapped: %s", plugin, exc)
+        else:
+            return taken.again_in
+        return 0.0

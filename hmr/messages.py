@@ -91,9 +91,10 @@ class Reload(Request[Swapped], tag="hmr.reload"):
 
 
 class TakenIn(Message, tag="hmr.taken_in"):
-    """Whether there was anything new."""
+    """Whether there was anything new; and if it has not come to rest, in how many seconds to ask again."""
 
     news: bool
+    again_in: float = 0.0
 
 
 class TakeIn(Request[TakenIn], tag="hmr.take_in"):
