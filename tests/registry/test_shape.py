@@ -121,4 +121,34 @@ class TestShape:
 
         for kind in (Point, set[Point], Annotated[Point, "words"]):
             assert shape_of(make(("it", kind))) is None
-        assert shape_of(make(("it", Colour, Colour.RED))) is None
+        assert shape_of(make(("it", Any, object()))) is None
+        assert shape_of(make(("it", Any, msgspec.field(default_factory=dict)))) is not None
+        assert shape_of(make(("it", Any, msgspec.field(default_factory=lambda: 3)))) is None
+
+    def test_defaults_of_several_parts_are_passed_over(self) -> None:
+        """Tuples and members of enumerations are told apart by what is in them."""
+        defaults: list[Any] = [(), (1,), (True,), ((1,), 2), Colour.RED, "red", frozenset({1}), frozenset({2})]
+        shapes = [shape_of(make(("it", Any, default))) for default in defaults]
+        assert None not in shapes
+        assert len(set(shapes)) == len(defaults)
+
+    def test_annotations_as_texts_are_read_otherwise(self) -> None:
+        """What is said in quotes, or under ``from __future__ import annotations``, has the shape of what it means."""
+        assert shape_of(make(("count", "int"), ("names", "list[str]"))) == shape_of(
+            make(("count", int), ("names", list[str]))
+        )
+
+    def test_the_fields_of_a_base_are_passed_over(self) -> None:
+        """They belong to the message."""
+
+        class Base(Message):
+            count: int = 0
+
+        class Wide(Base, tag="made.wide", kw_only=True):
+            more: str
+            also: list[int] = []
+
+        class Narrow(Base, tag="made.wide", kw_only=True):
+            also: list[int] = []
+
+        assert len({shape_of(Wide), shape_of(Narrow)} - {None}) == 2
