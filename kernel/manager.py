@@ -20,7 +20,7 @@ from aetherra.kernel.plugin import Settings
 from aetherra.kernel.retired import RetiredGenerations
 from aetherra.kernel.sources import FileSource, Loaded, Source, installed_plugins
 from aetherra.kernel.spec import PluginSpec
-from aetherra.kernel.threads import Errand
+from aetherra.kernel.threads import Errand, short_turns
 from aetherra.registry import (
     AetherraError,
     Identity,
@@ -285,7 +285,7 @@ class PluginManager:
             partial(source.load, entry.last_number + 1), name=f"aetherra import {entry.name}", unwanted=Loaded.unload
         )
         async with self._import_turn():
-            with self._host.clock.move_on_after(limit) as scope:
+            with short_turns(), self._host.clock.move_on_after(limit) as scope:
                 await errand.wait()
         if scope.cancelled_caught:
             raise PluginLoadError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -429,3 +430,35 @@ class TestInTheQueue:
             await it.clock.advance(100.0)
 
             assert (it.thread.calls, it.kernel.statistics().actions.dead) == (1, {"expired": 1})
+
+
+class TestShortTurns:
+    def test_the_interpreters_own_setting_is_lost(self) -> None:
+        """It is set again when the last one is done, in whatever order they end; what others set meanwhile stays."""
+        before = sys.getswitchinterval()
+        first, second = threads.short_turns(), threads.short_turns()
+        first.__enter__()
+        second.__enter__()
+        assert sys.getswitchinterval() == pytest.approx(threads.SHORT_TURN)
+        first.__exit__(None, None, None)
+        assert sys.getswitchinterval() == pytest.approx(threads.SHORT_TURN)
+        second.__exit__(None, None, None)
+        assert sys.getswitchinterval() == pytest.approx(before)
+
+        try:
+            with threads.short_turns():
+                sys.setswitchinterval(0.002)
+            assert sys.getswitchinterval() == pytest.approx(0.002)
+        finally:
+            sys.setswitchinterval(before)
+
+    def test_turns_that_are_shorter_still_are_made_longer(self) -> None:
+        """Who wants them shorter keeps them so."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(0.0001)
+        try:
+            with threads.short_turns():
+                assert sys.getswitchinterval() == pytest.approx(0.0001, rel=0.02)
+            assert sys.getswitchinterval() == pytest.approx(0.0001, rel=0.02)
+        finally:
+            sys.setswitchinterval(before)
