@@ -63,6 +63,7 @@ class Disk:
         self._beside: dict[str, dict[Path, str]] = {}
         self._broken: set[str] = set()
         self._read: dict[Path, tuple[Signature, str]] = {}
+        self._doubts = 0
 
     # What was tried
 
@@ -120,6 +121,7 @@ class Disk:
 
     def distrust(self, changed: Iterable[Path]) -> None:
         """Read these again, even if they look as they did: two writes can fall into one tick of the file's clock."""
+        self._doubts += 1
         for path in changed:
             self._read.pop(path, None)
 
@@ -191,6 +193,7 @@ class Disk:
 
     def _fingerprint(self, file: Path) -> tuple[Signature, str] | None:
         """Return a file's signature and the hash of its content; ``None`` if it cannot be read."""
+        doubts = self._doubts
         signature = _signature(file)
         if signature is None:
             return None
@@ -201,7 +204,8 @@ class Disk:
             read = signature, _digest(file.read_bytes())
         except OSError:
             return None
-        self._read[file] = read
+        if doubts == self._doubts:  # or it may have been written since
+            self._read[file] = read
         return read
 
     def _restlessness(self, signatures: list[Signature], changed: tuple[Path, ...]) -> float:
