@@ -12,7 +12,7 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
-from aetherra.kernel.stacks import stack_text, thread_stack
+from aetherra.kernel.stacks import local_of, stack_text, thread_stack
 
 
 class PluginThread(threading.Thread):
@@ -82,5 +82,5 @@ class BackgroundThread:
     def stack(self) -> str:
         """Return where it is now, as text."""
         frames, _ = thread_stack(self.thread.ident or 0)
-        called = takewhile(lambda frame: frame.f_locals.get("self") is not self, frames)
+        called = takewhile(lambda frame: local_of(frame, "self") is not self, frames)
         return f"  in thread {self.name!r}\n{stack_text(reversed(list(called)))}"

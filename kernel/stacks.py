@@ -6,16 +6,34 @@ import gc
 import sys
 import traceback
 from collections.abc import Iterable
+from inspect import CO_OPTIMIZED
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 from aetherra.registry.suspension import watch
 
+_KEEPERS = frozenset({"locals", "vars", "dir", "eval", "exec"})
+"""Names by which a function can have its own copy of its variables in hand, which is then not ours to clear."""
 _AWAITED_BY = ("cr_await", "ag_await", "gi_yieldfrom")
 _FRAME_OF = ("cr_frame", "ag_frame", "gi_frame")
 _DRIVEN: tuple[type, ...] = (AsyncGeneratorType, CoroutineType, GeneratorType)
 _OPAQUE = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
 """Awaitables of the interpreter that do not tell what they drive; the garbage collector does."""
+
+
+def local_of(frame: FrameType, name: str) -> Any:
+    """Return a variable of a frame, ``None`` if it has none of that name, and keep nothing of the frame alive by that.
+
+    Before Python 3.13 ``f_locals`` leaves a copy of all variables in the frame, which lives as long as the frame does.
+    """
+    code = frame.f_code
+    if name not in code.co_varnames and name not in code.co_freevars:
+        return None
+    variables = frame.f_locals
+    value = variables.get(name)
+    if sys.version_info < (3, 13) and code.co_flags & CO_OPTIMIZED and _KEEPERS.isdisjoint(code.co_names):
+        variables.clear()
+    return value
 
 
 def coroutine_frames(coroutine: Any) -> list[FrameType]:
@@ -31,7 +49,7 @@ def coroutine_frames(coroutine: Any) -> list[FrameType]:
 
 def _awaited_by(awaiting: Any) -> Any:
     if getattr(awaiting, "gi_code", None) is watch.__code__ and awaiting.gi_frame is not None:
-        return awaiting.gi_frame.f_locals["work"]
+        return local_of(awaiting.gi_frame, "work")
     if type(awaiting).__name__ in _OPAQUE:
         return next((inner for inner in gc.get_referents(awaiting) if type(inner) in _DRIVEN), None)
     return next((inner for name in _AWAITED_BY if (inner := getattr(awaiting, name, None)) is not None), None)

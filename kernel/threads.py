@@ -15,7 +15,7 @@ import anyio.to_thread
 from anyio.lowlevel import current_token
 
 from aetherra.kernel.actions.action import Action, current_action
-from aetherra.kernel.stacks import stack_text, thread_stack
+from aetherra.kernel.stacks import local_of, stack_text, thread_stack
 from aetherra.registry import Gate
 
 SHORT_TURN = 0.0005
@@ -71,7 +71,7 @@ class Errand(Generic[T]):
     def stack(self) -> str:
         """Return where the function is now, as text."""
         frames, _ = thread_stack(self._thread.ident or 0)
-        called = takewhile(lambda frame: frame.f_locals.get("self") is not self, frames)
+        called = takewhile(lambda frame: local_of(frame, "self") is not self, frames)
         return stack_text(reversed(list(called)))
 
     def _run(self) -> None:

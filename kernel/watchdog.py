@@ -10,7 +10,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any
 
 import anyio
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import module_owner
-from aetherra.kernel.stacks import coroutine_frames, coroutine_stack, thread_stack
+from aetherra.kernel.stacks import coroutine_frames, coroutine_stack, local_of, thread_stack
 from aetherra.registry import Bus, Caller, Identity, Message, Route
 
 log = logging.getLogger("aetherra.kernel.watchdog")
@@ -96,9 +95,12 @@ class Watchdog:
     def _look(self) -> None:
         while not self._ended.wait(self._interval):
             if self._caught is None and time.monotonic() - self._last_beat > self._threshold + self._interval:
-                frames, stack = thread_stack(self._loop_thread)
-                if frames:
-                    self._caught = self._count(owner_of(frames), _from_the_plugin(frames) or stack)
+                self._caught = self._catch()
+
+    def _catch(self) -> tuple[str, str] | None:
+        """Say who blocks the loop; in a function of its own, so that this thread keeps no frame of theirs."""
+        frames, stack = thread_stack(self._loop_thread)
+        return self._count(owner_of(frames), _from_the_plugin(frames) or stack) if frames else None
 
     def _count(self, plugin: str, stack: str) -> tuple[str, str]:
         count = self._blocked[plugin] = self._blocked.get(plugin, 0) + 1
@@ -128,7 +130,7 @@ def owner_of(frames: Iterable[FrameType]) -> str:
         owner = module_owner(str(frame.f_globals.get("__name__", "")))
         if owner is not None:
             return owner
-        first: Any = frame.f_locals.get("self")
+        first = local_of(frame, "self")
         if isinstance(first, Plugin):
             return first.name
         provider = first.identity if isinstance(first, Generation) else _provider_called(frame)
@@ -141,7 +143,7 @@ def _provider_called(frame: FrameType) -> Identity | None:
     """Return whose handler a frame has called, ``None`` if it is not the frame of a call."""
     if frame.f_code is not Caller.call.__code__:
         return None
-    route: Route | None = frame.f_locals.get("route")
+    route: Route | None = local_of(frame, "route")
     return None if route is None else route.provider
 
 
@@ -152,7 +154,7 @@ def calls_in_hand() -> str:
 
 def plugin_tasks() -> str:
     """Return which tasks of this event loop are inside a plugin's code at all, and where they wait, as text."""
-    return _tasks_in(lambda frame: not isinstance(frame.f_locals.get("self"), Generation) and owner_of([frame]) != "")
+    return _tasks_in(lambda frame: not isinstance(local_of(frame, "self"), Generation) and owner_of([frame]) != "")
 
 
 def _tasks_in(is_sought: Callable[[FrameType], bool]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from collections.abc import AsyncGenerator
@@ -118,8 +117,6 @@ class _Session:
                 if self._once:
                     await self._cycle(kernel)
                 else:
-                    gc.collect()
-                    gc.freeze()  # what is there now stays: collections need not go through it each time
                     with anyio.move_on_after(self._duration):
                         await anyio.sleep_forever()
                 signals.arm()
