@@ -61,6 +61,7 @@ class Disk:
         self._quiet = quiet
         self._tried: dict[str, dict[Path, str]] = {}
         self._beside: dict[str, dict[Path, str]] = {}
+        self._before: dict[str, tuple[dict[Path, str] | None, dict[Path, str], bool]] = {}
         self._broken: set[str] = set()
         self._read: dict[Path, tuple[Signature, str]] = {}
         self._doubts = 0
@@ -68,7 +69,8 @@ class Disk:
     # What was tried
 
     async def begin(self, plugin: str, place: Path | None, news: News | None = None) -> None:
-        """Remember what is on disk, or what was found there, as tried, and as broken until ``succeed``."""
+        """Remember what is on disk, or what was found there, as tried, and as broken until ``succeed`` or ``undo``."""
+        self._before[plugin] = self._tried.get(plugin), self._beside.get(plugin, {}), plugin in self._broken
         self._broken.add(plugin)
         if news is not None:
             self._tried[plugin], self._beside[plugin] = news.digests, news.beside
@@ -79,6 +81,14 @@ class Disk:
         loaded = {file: _digest(data) for file, data in snapshot.items()}
         self._tried[plugin] = {**self._digests(self._files.of(plugin, place)), **loaded}
         self._beside[plugin] = self._digests(python_files(place.parent, below=False))
+
+    def undo(self, plugin: str) -> None:
+        """Say that nothing was tried after all: what was news is news again."""
+        tried, beside, was_broken = self._before.pop(plugin, (None, {}, False))
+        if tried is not None:
+            self._tried[plugin], self._beside[plugin] = tried, beside
+        if not was_broken:
+            self._broken.discard(plugin)
 
     async def succeed(self, plugin: str, place: Path | None) -> None:
         """Say that the try went well, or does not matter any more: what serves now says which files decide."""
