@@ -9,12 +9,13 @@ import anyio
 import anyio.to_thread
 
 from aetherra.hmr.errors import OvertakenError, SwapCode, SwapError
+from aetherra.hmr.handover import Handover
 from aetherra.hmr.messages import How
 from aetherra.kernel import Candidate, PluginLoadError, Swapper
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
-from aetherra.kernel.state import Parcel
+from aetherra.kernel.state import StateError
 
 Promise = Literal["contract", "tags", "none"]
 """All that its messages promise; that its requests are answered; or nothing."""
@@ -29,9 +30,9 @@ class Attempt:
         how: By code from disk, or from memory.
         drain_timeout: Seconds that calls in hand have to finish.
         promise: What of the old code's promises the new must keep; a new major version of the plugin is free of them.
-        prepared: Told of a candidate that has proved itself, before anything is held back for it.
+        prepared: Told of a candidate that has proved itself, before it takes over.
         current: Whether the code is still what is to be swapped in, asked once it has proved itself; by default it is.
-        parcel: The state to take over in place of what the old generation hands over.
+        handover: How state is carried over; by default what the old generation hands over.
 
     Attributes:
         plugin: As given.
@@ -39,7 +40,7 @@ class Attempt:
         step: What a failure now would be called.
         old: What served before; ``None`` if nothing did. It is still to be stopped.
         new: What serves now; ``None`` until the swap is done.
-        parcel: The state that was taken over; ``None`` if there was none.
+        handover: As given, with what was handed over.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class Attempt:
         promise: Promise,
         prepared: Callable[[Candidate], None],
         current: Callable[[Loaded], Awaitable[bool]] | None = None,
-        parcel: Parcel | None = None,
+        handover: Handover | None = None,
     ) -> None:
         self.step: SwapCode = "load_failed"
         self.old: Generation | None = None
         self.new: Generation | None = None
-        self.parcel = parcel
+        self.retired = anyio.Event()
+        self.handover = handover or Handover()
         self.plugin = plugin
         self.how: How = how
         self._swapper = swapper
@@ -109,8 +111,10 @@ class Attempt:
             broken = await anyio.to_thread.run_sync(promises.broken_promises, old, new)
             if broken:
                 self.step = "contract_broken"
-                problem = f"{'; '.join(map(str, broken))} (swap with force, or count the first number of the plugin's "
-                raise self._refusal(problem + "version up)")
+                raise self._refusal(
+                    f"{'; '.join(map(str, broken))} (swap with force, as aetherra plugin reload {self.plugin} --force "
+                    f"does, or count the first number of the plugin's version up)"
+                )
         lost = set(old.spec.tags) - set(new.spec.tags)
         if self._promise != "none" and lost:
             raise self._refusal(f"the new code does not answer {', '.join(sorted(lost))} any more")
@@ -126,8 +130,7 @@ class Attempt:
             self.step = "quiesce_timeout"
             async with self._swapper.quiesced(self.plugin, timeout=self._drain_timeout) as serving:
                 self.step = "state_import_failed"
-                if serving is not None and self.parcel is None:
-                    self.parcel = await serving.hand_over()
+                await self.handover.ask(serving)
                 await self._promote(candidate)
         except BaseException:
             if self.new is None:
@@ -143,15 +146,15 @@ class Attempt:
             if serving is None:
                 raise self._refusal("it was stopped meanwhile")
             self.step = "state_import_failed"
-            handed_over = await serving.hand_over()
-            self.parcel = self.parcel or handed_over
+            await self.handover.ask(serving)
             try:
-                await serving.suspend()
+                with anyio.CancelScope(shield=True):  # bounded; half suspended, it would own what its successor needs
+                    await serving.suspend()
                 await self._start_and_promote(code)
             except BaseException as exc:
                 problem = ""
                 with anyio.CancelScope(shield=True):
-                    problem = await self._bring_back(old, handed_over)
+                    problem = await self._bring_back(old)
                 if problem and isinstance(exc, (Exception, SystemExit)):
                     raise self._error(exc).and_then(problem) from exc
                 raise
@@ -166,13 +169,13 @@ class Attempt:
                 await self._swapper.retire(candidate.generation)
             raise
 
-    async def _bring_back(self, old: Code, parcel: Parcel | None) -> str:
+    async def _bring_back(self, old: Code) -> str:
         """Start the old code again, with the state that it handed over; return what failed, ``""`` if nothing did."""
         again: Candidate | None = None
         try:
             again = await self._swapper.prepare(self.plugin, old)
-            if parcel is not None:
-                await again.generation.take_over(parcel)
+            if self.handover.handed_over is not None:
+                await again.generation.take_over(self.handover.handed_over)
             suspended = self._swapper.promote(self.plugin, again)
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # the plugin's code runs here
             if again is not None:
@@ -201,8 +204,7 @@ class Attempt:
     async def _promote(self, candidate: Candidate) -> None:
         """Give a candidate the state, hear how it is, and route to it."""
         self.step = "state_import_failed"
-        if self.parcel is not None:
-            await candidate.generation.take_over(self.parcel)
+        await self.handover.give(candidate)
         self.step = "post_swap_failed"
         self._refuse_complaint(candidate)
         self.old = self._swapper.promote(self.plugin, candidate)
@@ -221,12 +223,15 @@ class Attempt:
                 return cause
             case PluginLoadError():
                 return self._refusal(cause.problem)
-            case TimeoutError():
+            case TimeoutError() | StateError():
                 return self._refusal(str(cause))
             case _:
                 return self._refusal(f"{type(cause).__name__}: {cause}")
 
     async def stop_old(self) -> None:
-        """Stop what served before."""
-        if self.old is not None:
-            await self._swapper.retire(self.old)
+        """Stop what served before, and set ``retired``."""
+        try:
+            if self.old is not None:
+                await self._swapper.retire(self.old)
+        finally:
+            self.retired.set()

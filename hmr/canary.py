@@ -192,7 +192,7 @@ class Trial(Attempt):
                 self.step = "state_import_failed"
                 if serving is None or serving is not sides.control:
                     raise self._refusal("the generation beside it was stopped meanwhile")
-                self.parcel = await serving.hand_over()
+                await self.handover.ask(serving)
                 await self._promote(sides.candidate)
             finally:
                 self._sides = None

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from aetherra.hmr.allowed import AllowedSources
 from aetherra.hmr.attempt import Attempt, Promise
 from aetherra.hmr.canary import Trial
 from aetherra.hmr.disk import Disk, News
@@ -19,6 +20,7 @@ from aetherra.hmr.errors import OvertakenError, SwapError
 from aetherra.hmr.files import PluginFiles
 from aetherra.hmr.folders import PluginFolders
 from aetherra.hmr.follower import Follower
+from aetherra.hmr.handover import Handover
 from aetherra.hmr.messages import (
     Abort,
     Canary,
@@ -37,14 +39,19 @@ from aetherra.hmr.messages import (
 from aetherra.hmr.probation import Probation, Terms
 from aetherra.hmr.reporter import Reporter
 from aetherra.hmr.trials import Trials
+from aetherra.hmr.way_back import WaysBack
 from aetherra.kernel import Candidate, Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.state import Parcel
 from aetherra.registry import Message
 
-RESTLESS_SEC = 0.05
+WRITTEN_SEC = 0.05
 """Seconds at least between two looks at files that are being written for long."""
+BUSY_FACTOR = 5.0
+"""How many times as long as calls in hand were waited for they are left alone before the next try."""
+RETIRE_PATIENCE_SEC = 0.5
+"""How long a swap waits for the end of what served before; it ends by itself then."""
 
 
 class HmrSettings(Settings):
@@ -86,7 +93,8 @@ class HmrController(Plugin[HmrSettings]):
     def __init__(self, settings: HmrSettings | None = None) -> None:
         super().__init__(settings)
         self._turns: dict[str, anyio.Lock] = {}
-        self._earlier: dict[str, _Succession] = {}
+        self._ways_back = WaysBack()
+        self._orphans: dict[str, Parcel] = {}
         self._watches: dict[str, anyio.CancelScope] = {}
 
     async def start(self, ctx: PluginContext) -> None:
@@ -95,12 +103,13 @@ class HmrController(Plugin[HmrSettings]):
         files = PluginFiles(self._swapper)
         self._disk = Disk(files, self.settings.quiet)
         self._reporter = Reporter(ctx)
-        folders = PluginFolders(self._swapper, self._folders(), ctx.log)
+        self._allowed = AllowedSources(self._swapper, self.settings.sources, ctx.root, self.name)
+        folders = PluginFolders(self._swapper, self._allowed.folders(), ctx.log, quiet=self.settings.quiet)
         self._follower = Follower(
-            self._disk, files, folders, ctx, self._allowed_places, poll_interval=self.settings.poll_interval
+            self._disk, files, folders, ctx, self._allowed.places, poll_interval=self.settings.poll_interval
         )
         self._trials = Trials(ctx, drain_timeout=self.settings.drain_timeout, over=self._follower.look_at)
-        ctx.defer(self._give_up_ways_back)
+        ctx.defer(self._ways_back.give_up)
         ctx.subscribe("service.*", self._on_services)
         if self.settings.watch:
             ctx.start_soon(self._follower.run)
@@ -115,8 +124,7 @@ class HmrController(Plugin[HmrSettings]):
         """Swap in a plugin's code from disk."""
         async with self._turn(request.plugin):
             self._trials.refuse(request.plugin, "reload it")
-            place = self._allowed_place(request.plugin)
-            return await self._reload(request.plugin, place, "none" if request.force else "contract", None)
+            return await self._reload(request.plugin, self._allowed.place(request.plugin), force=request.force)
 
     @handler
     async def take_in(self, request: TakeIn) -> TakenIn:
@@ -124,14 +132,18 @@ class HmrController(Plugin[HmrSettings]):
         async with self._turn(request.plugin):
             if self._trials.put_off(request.plugin):
                 return TakenIn(False)
-            place = self._allowed_place(request.plugin)
+            place = self._allowed.place(request.plugin)
             while place is not None and (news := await self._disk.news(request.plugin, place)) is not None:
                 if news.pause:
-                    return TakenIn(news=False, again_in=max(news.pause, RESTLESS_SEC))
+                    return TakenIn(news=False, again_in=max(news.pause, WRITTEN_SEC))
                 try:
-                    await self._reload(request.plugin, place, "contract", news)
+                    await self._reload(request.plugin, place, news)
                 except OvertakenError:
                     continue
+                except SwapError as exc:
+                    if exc.code != "quiesce_timeout":
+                        raise
+                    return TakenIn(news=False, again_in=self._again_after_busy(request.plugin))
                 return TakenIn(True)
             return TakenIn(False)
 
@@ -148,7 +160,7 @@ class HmrController(Plugin[HmrSettings]):
         async with self._turn(request.plugin):
             trial = self._trials.get(request.plugin)
             if trial is None:
-                return self._trials.keep(await self._begin_trial(request))
+                return await self._begin_trial(request)
             trial.change(request.share, request.key)
             return self._trials.tell(trial)
 
@@ -176,7 +188,7 @@ class HmrController(Plugin[HmrSettings]):
     @handler
     async def report(self, request: GetHmrStatus) -> HmrStatus:
         """Tell what is watched and what was swapped."""
-        watched = {name: str(place) for name, place in self._allowed_places().items()}
+        watched = {name: str(place) for name, place in self._allowed.places().items()}
         return HmrStatus(self._follower.watching, watched, self._reporter.records(request.plugin))
 
     @asynccontextmanager
@@ -190,21 +202,35 @@ class HmrController(Plugin[HmrSettings]):
 
     # Swapping
 
-    async def _reload(self, plugin: str, place: Path | None, promise: Promise, news: News | None) -> Swapped:
+    async def _reload(
+        self, plugin: str, place: Path | None, news: News | None = None, *, force: bool = False
+    ) -> Swapped:
         """Swap in what is on disk, as long as it is what was found there, if that is given."""
         await self._disk.begin(plugin, place, news)
 
         async def current(loaded: Loaded) -> bool:
             return news is None or await self._disk.still(news, loaded)
 
-        attempt = self._attempt(plugin, "reload", promise, current=current)
-        swapped = await self._swap(attempt, None, changed=news.changed if news is not None else ())
+        handover = Handover(kept=self._orphans.get(plugin), lossy=force)
+        attempt = self._attempt(plugin, "reload", "none" if force else "contract", handover, current)
+        try:
+            swapped = await self._swap(attempt, None, changed=news.changed if news is not None else ())
+        except BaseException as exc:
+            if attempt.new is None and (not isinstance(exc, SwapError) or exc.code == "quiesce_timeout"):
+                self._disk.undo(plugin)
+            raise
         await self._disk.succeed(plugin, place)
         return swapped
 
-    async def _begin_trial(self, request: Canary) -> Trial:
+    def _again_after_busy(self, plugin: str) -> float:
+        """Return in how many seconds to try again what calls in hand held up; each try holds others back."""
+        seconds = min(max(1.0, BUSY_FACTOR * self.settings.drain_timeout), 60.0)
+        self.ctx.log.info("%s is tried again in %g s, or at its next save", plugin, seconds)
+        return seconds
+
+    async def _begin_trial(self, request: Canary) -> CanaryStatus:
         plugin, begun = request.plugin, self.ctx.clock.monotonic()
-        place = self._allowed_place(plugin)
+        place = self._allowed.place(plugin)
         await self._disk.begin(plugin, place)
         trial = Trial(
             self._swapper,
@@ -220,11 +246,14 @@ class HmrController(Plugin[HmrSettings]):
         except BaseException as exc:
             if isinstance(exc, SwapError):
                 await self._tell_failed(exc, "canary", begun, loaded)
+            else:
+                self._disk.undo(plugin)
             if loaded is not None:
                 loaded.unload()
             raise
+        status = self._trials.keep(trial)  # before anything is waited for: it answers calls by now
         await self._disk.succeed(plugin, place)
-        return trial
+        return status
 
     def _tell_prepared(self, plugin: str, how: How) -> Callable[[Candidate], None]:
         return lambda candidate: self._reporter.tell_prepared(plugin, candidate.generation.identity.generation, how)
@@ -234,11 +263,13 @@ class HmrController(Plugin[HmrSettings]):
         await self._reporter.tell_failed(error, how, seconds, serving, _source(loaded))
 
     async def _roll_back(self, plugin: str, *, force: bool, reason: str, automatic: bool = False) -> Swapped:
-        succession = self._earlier.get(plugin)
-        if succession is None or succession.code is not self._swapper.current(plugin):
+        way = self._ways_back.find(plugin, self._swapper.current(plugin))
+        if way is None:
             raise SwapError(plugin, "load_failed", "no earlier generation is kept in memory")
-        attempt = self._attempt(plugin, "rollback", "tags", parcel=succession.parcel if force else None)
-        swapped = await self._swap(attempt, succession.before, automatic=automatic, reason=reason)
+        handover = Handover(kept=way.parcel if force else None, as_kept=force)
+        swapped = await self._swap(
+            self._attempt(plugin, "rollback", "none", handover), way.before, automatic=automatic, reason=reason
+        )
         await self._disk.succeed(plugin, self._swapper.watched().get(plugin))
         return swapped
 
@@ -247,9 +278,8 @@ class HmrController(Plugin[HmrSettings]):
         plugin: str,
         how: How,
         promise: Promise,
-        *,
+        handover: Handover,
         current: Callable[[Loaded], Awaitable[bool]] | None = None,
-        parcel: Parcel | None = None,
     ) -> Attempt:
         return Attempt(
             self._swapper,
@@ -259,7 +289,7 @@ class HmrController(Plugin[HmrSettings]):
             promise=promise,
             prepared=self._tell_prepared(plugin, how),
             current=current,
-            parcel=parcel,
+            handover=handover,
         )
 
     async def _swap(
@@ -281,6 +311,8 @@ class HmrController(Plugin[HmrSettings]):
             await attempt.swap(loaded)
         except BaseException as exc:
             if isinstance(exc, SwapError):
+                if exc.down and attempt.handover.handed_over is not None:
+                    self._orphans[plugin] = attempt.handover.handed_over
                 await self._tell_failed(exc, how, begun, loaded)
             if loaded is not None and loaded is not earlier:
                 loaded.unload()
@@ -289,7 +321,8 @@ class HmrController(Plugin[HmrSettings]):
         if (former := self._watches.pop(plugin, None)) is not None:
             former.cancel()
         probation = Probation(attempt.new, attempt.old, self._terms(), self.ctx.clock)
-        self._remember(plugin, old_code, loaded, attempt.parcel)
+        self._ways_back.remember(plugin, old_code, loaded, attempt.handover.handed_over)
+        self._orphans.pop(plugin, None)
         files = {*changed, *_changed(old_code, loaded)}
         swapped = Swapped(
             plugin=plugin,
@@ -299,11 +332,18 @@ class HmrController(Plugin[HmrSettings]):
             how=how,
             changed=tuple(sorted(str(path) for path in files)) if how != "rollback" else (),
         )
+        reason = "; ".join(filter(None, (reason, attempt.handover.lost)))
+        self._retire(attempt)
         await self._reporter.tell_swapped(swapped, _source(loaded), automatic=automatic, reason=reason)
-        await attempt.stop_old()
+        with anyio.move_on_after(RETIRE_PATIENCE_SEC):
+            await attempt.retired.wait()
         if how != "rollback" and attempt.old is not None and self.settings.watch_period:
             self.ctx.start_soon(self._watch_over, plugin, attempt.new, probation)
         return swapped
+
+    def _retire(self, attempt: Attempt) -> None:
+        """Have what served before stopped, beside the next swap if it takes its time."""
+        self.ctx.start_soon(attempt.stop_old)
 
     def _terms(self) -> Terms:
         settings = self.settings
@@ -326,70 +366,31 @@ class HmrController(Plugin[HmrSettings]):
                     if exc.code != "state_import_failed":
                         return
 
-    def _remember(self, plugin: str, before: Loaded | None, code: Loaded, parcel: Parcel | None) -> None:
-        """Keep the code before this one, with its last state, and let go of the one before that."""
-        forgotten = self._earlier.pop(plugin, None)
-        if before is not None:
-            self._earlier[plugin] = _Succession(before, code, parcel)
-        if forgotten is not None and forgotten.before is not code:
-            forgotten.before.unload()
-
-    # What may be swapped
-
-    def _allowed_places(self) -> dict[str, Path]:
-        places = {name: place for name, place in self._swapper.watched().items() if name != self.name}
-        return {name: place for name, place in places.items() if self._allows(place)}
-
-    def _folders(self) -> list[Path]:
-        """The folders where plugins come and go."""
-        return [folder for source in self.settings.sources or () if (folder := self.ctx.root / source).suffix != ".py"]
-
-    def _allows(self, place: Path) -> bool:
-        if self.settings.sources is None:
-            return True
-        allowed = {(self.ctx.root / source).resolve() for source in self.settings.sources}
-        place = place.resolve()
-        return not allowed.isdisjoint((place, *place.parents))
-
-    def _allowed_place(self, plugin: str) -> Path | None:
-        """Return where a plugin's code is; ``None`` if that is no file, which loading it will say.
-
-        Raises:
-            SwapError: It may not be swapped.
-        """
-        place = self._swapper.watched().get(plugin)
-        sources = self.settings.sources
-        if sources is not None and (place is None or not self._allows(place)):
-            where = f"{place} is not below" if place is not None else "it comes from no file below"
-            wanted = f"any of the allowed sources {', '.join(map(repr, sources))}" if sources else "an allowed source"
-            raise SwapError(plugin, "source_not_allowed", f"{where} {wanted}")
-        return place
-
     async def _on_services(self, _: Message) -> None:
-        """Plugins came or went: there may be others to watch, and no way back to those that are gone."""
+        """Plugins came or went: there may be others to watch, and nothing to be kept for those that are gone."""
         self._follower.look_again()
         self._trials.abort_orphans()
-        gone = [plugin for plugin, succession in self._earlier.items() if not self._serves(plugin, succession.code)]
-        for plugin in gone:
-            self._earlier.pop(plugin).before.unload()
+        self._ways_back.keep_only(self._serves)
+        for kept in (self._watches, self._orphans):
+            for plugin in [plugin for plugin in kept if not self._is_there(plugin)]:
+                del kept[plugin]
+        for plugin in [
+            plugin for plugin, turn in self._turns.items() if not self._is_there(plugin) and not turn.locked()
+        ]:
+            del self._turns[plugin]
 
-    def _give_up_ways_back(self) -> None:
-        for succession in self._earlier.values():
-            succession.before.unload()
+    def _is_there(self, plugin: str) -> bool:
+        try:
+            self._swapper.current(plugin)
+        except PluginNotFoundError:
+            return False
+        return True
 
     def _serves(self, plugin: str, code: Loaded) -> bool:
         try:
             return self._swapper.current(plugin) is code
         except PluginNotFoundError:
             return False
-
-
-class _Succession(msgspec.Struct, frozen=True):
-    """The code that serves, what served before it, and the state that this had handed over."""
-
-    before: Loaded
-    code: Loaded
-    parcel: Parcel | None
 
 
 def _changed(old: Loaded | None, new: Loaded) -> list[Path]:

@@ -48,6 +48,7 @@ class Probation:
         self._complained = before is not None and bool(_complaint(before))
         self._was_troubled = before is not None and bool(before.trouble)
         self._troubled = 0
+        self._calls_before, self._errors_before = _counts(generation)
 
     async def run(self) -> str:
         """Return why it has failed as soon as it has, ``""`` when its time is over or it does not serve any more."""
@@ -66,6 +67,7 @@ class Probation:
         if (complaint := _complaint(generation)) and not self._complained:
             return complaint
         calls, errors = _counts(generation)
+        calls, errors = calls - self._calls_before, errors - self._errors_before  # a canary has answered some
         if calls >= self._terms.min_calls and errors / calls > self._tolerated:
             return f"{errors} of its {calls} calls failed, {errors / calls:.0%}; {self._tolerated:.0%} is tolerated"
         self._troubled = self._troubled + 1 if generation.trouble else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from logging import INFO, WARNING
 from pathlib import Path
 
 import anyio
@@ -12,8 +13,10 @@ from aetherra.hmr.messages import How, Prepared, RolledBack, SwapFailed, Swapped
 from aetherra.kernel import PluginContext
 from aetherra.registry import Message
 
-HISTORY = 200
-"""Swaps that ``hmr.status`` remembers."""
+HISTORY = 50
+"""Swaps of each plugin that ``hmr.status`` remembers."""
+PLUGINS = 1000
+"""Plugins whose swaps are remembered; the first to be swapped are forgotten first."""
 PUBLISH_SEC = 5.0
 """How long listeners that block their publishers may hold an event up."""
 NAMED = 3
@@ -25,11 +28,20 @@ class Reporter:
 
     def __init__(self, ctx: PluginContext) -> None:
         self._ctx = ctx
-        self._records: deque[SwapRecord] = deque(maxlen=HISTORY)
+        self._records: dict[str, deque[SwapRecord]] = {}
 
     def records(self, plugin: str = "") -> tuple[SwapRecord, ...]:
         """The last swaps, newest last: of one plugin, or of all."""
-        return tuple(record for record in self._records if plugin in ("", record.plugin))
+        if plugin:
+            return tuple(self._records.get(plugin, ()))
+        return tuple(sorted((record for records in self._records.values() for record in records), key=lambda r: r.ts))
+
+    def _remember(self, record: SwapRecord) -> None:
+        if record.plugin not in self._records:
+            if len(self._records) >= PLUGINS:
+                del self._records[next(iter(self._records))]
+            self._records[record.plugin] = deque(maxlen=HISTORY)
+        self._records[record.plugin].append(record)
 
     def tell_prepared(self, plugin: str, generation: int, how: How) -> None:
         """Tell of a candidate that has proved itself; nobody may hold it up."""
@@ -38,7 +50,7 @@ class Reporter:
     async def tell_swapped(self, swapped: Swapped, source: str, *, automatic: bool = False, reason: str = "") -> None:
         """Tell of a swap that happened."""
         back = swapped.how == "rollback"
-        self._records.append(
+        self._remember(
             SwapRecord(
                 ts=self._ctx.clock.time(),
                 plugin=swapped.plugin,
@@ -52,13 +64,14 @@ class Reporter:
                 changed=swapped.changed,
             )
         )
+        why = f": {reason}" if reason else ""
         done = f"{swapped.old_generation} -> {swapped.generation} in {swapped.seconds * 1000:.1f} ms"
         if back:
-            why = f": {reason}" if reason else ""
             self._ctx.log.warning("%s rolled back, generation %s%s", swapped.plugin, done, why)
         else:
-            self._ctx.log.info(
-                "%s swapped, generation %s%s", swapped.plugin, done, named(swapped.changed, self._ctx.root)
+            changed = named(swapped.changed, self._ctx.root)
+            self._ctx.log.log(
+                WARNING if why else INFO, "%s swapped, generation %s%s%s", swapped.plugin, done, changed, why
             )
         with anyio.CancelScope(shield=True):
             await self._publish(swapped)
@@ -73,7 +86,7 @@ class Reporter:
         """Tell of one that did not, while ``generation`` serves on."""
         problem = f"{error.code}: {error.problem}"
         now = self._ctx.clock.time()
-        self._records.append(
+        self._remember(
             SwapRecord(
                 now, error.plugin, how, "failed", generation, seconds, problem, old_generation=generation, source=source
             )

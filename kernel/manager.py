@@ -33,7 +33,7 @@ from aetherra.registry import (
 from aetherra.registry.errors import is_signal
 
 log = logging.getLogger("aetherra.kernel.manager")
-IMPORT_PATIENCE = 0.5
+IMPORT_PATIENCE = 0.1
 """Seconds that an import waits for the one before it; real ones, as the machine takes them."""
 PluginState = Literal["loading", "serving", "failed", "stopped"]
 
@@ -512,7 +512,8 @@ def convert_settings(name: str, settings: Mapping[str, Any] | Settings, wanted: 
 
 def _describe(fault: BaseException) -> str:
     if isinstance(fault, SyntaxError):
-        return f"{fault.msg} ({fault.filename}, line {fault.lineno}){_pointed_at(fault)}"
+        line = f", line {fault.lineno}" if fault.lineno else ""
+        return f"{fault.msg} ({fault.filename}{line}){_pointed_at(fault)}"
     text = str(fault)
     if isinstance(fault, (AetherraError, TimeoutError, FileNotFoundError)) and text:
         return text

@@ -91,6 +91,8 @@ def _version(kind: Any) -> int:
 
 def _migrates(kind: Any) -> bool:
     """Whether its authors say how to read other versions."""
-    return (
-        isinstance(kind, type) and issubclass(kind, State) and kind.migrate.__qualname__ != State.migrate.__qualname__
-    )
+    return isinstance(kind, type) and issubclass(kind, State) and _migration(kind) is not _migration(State)
+
+
+def _migration(kind: type[State]) -> object:
+    return getattr(kind.migrate, "__func__", kind.migrate)

@@ -7,7 +7,7 @@ import sys
 import anyio
 import pytest
 
-from aetherra.hmr import Prepared, Reload, Rollback, SwapError, SwapFailed, Swapped
+from aetherra.hmr import GetHmrStatus, Prepared, Reload, Rollback, SwapError, SwapFailed, Swapped
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError, Message
 
@@ -82,6 +82,13 @@ SILENTLY_UNWELL = (
 async def ask(kernel):
     reply = await kernel.call_tag("counter.ask", timeout=10.0)
     return reply["version"], reply["count"]
+
+
+async def until(condition):
+    """Return once a condition holds: the end of what served before comes when it comes."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110
+            await anyio.sleep(0.001)
 
 
 async def fails(kernel, request):
@@ -253,3 +260,121 @@ class TestState:
 
             await kernel.call(Rollback("counter", force=True))
             assert await kernel.call_tag("counter.ask") == {"version": 1, "count": 4}
+
+
+GATED = ["start(self, ctx)", "self_test(self)", "hand_over(self)", "take_over(self, state: Kept)", "stop(self)"]
+
+
+class TestCancelled:
+    @pytest.mark.parametrize("exclusive", [False, True])
+    @pytest.mark.parametrize("step", GATED)
+    async def test_a_swap_that_is_cut_short_leaves_something_half_done(self, owning, step, exclusive):
+        """Cancelled in any step of a plugin's, one generation serves with its state, alone, and the next swap works."""
+        name = step.partition("(")[0]
+        gate = f"        await self.ctx.call_tag('gate.wait', {{'name': '{name}'}}, timeout=100.0)\n"
+        text = OWNING.replace("exclusive = True", f"exclusive = {exclusive}")
+        if not exclusive:
+            text = text.replace("if sys.owners:", "if False:")
+        text += "\n    async def stop(self) -> None:\n        pass\n"
+        head = next(line for line in text.splitlines(keepends=True) if f"def {step}" in line)
+        ungated, text = text, text.replace(head, head + gate)
+        owning.write("counter.py", ungated if name == "start" else text)  # the gate comes after the first start
+        async with owning.host() as kernel:
+            await ask(kernel)
+            owning.shut(name)
+            owning.write("counter.py", text.replace("VERSION = 1", "VERSION = 2"))
+            async with anyio.create_task_group() as group:
+                scope = anyio.CancelScope()
+
+                async def reload():
+                    with scope:
+                        await kernel.call(Reload("counter"))
+
+                group.start_soon(reload)
+                await owning.reached(name)
+                scope.cancel()
+                await anyio.wait_all_tasks_blocked()
+                owning.open(name)
+            version, count = await ask(kernel)
+            assert count == 2
+            await until(lambda: sys.owners == [version])
+            assert not list(kernel.bus.routing.parked_tags)
+            owning.write("counter.py", text.replace("VERSION = 1", "VERSION = 3"))
+            await kernel.call(Reload("counter"))
+            assert await ask(kernel) == (3, 3)
+            await until(lambda: sys.owners == [3])
+
+
+class TestWayBack:
+    async def test_a_request_that_was_added_bars_the_way_back(self, project):
+        """Going back promises nothing: what only the later code answers is answered no more."""
+        more = "    @hookimpl\n"
+        added = (
+            "    @handler\n    async def reset(self, request: Reset) -> Answer:\n        return Answer(0, 0)\n\n" + more
+        )
+        async with project.host() as kernel:
+            project.save(
+                ("class State(", 'class Reset(Request[Answer], tag="counter.reset"):\n    pass\n\n\nclass State('),
+                (more, added),
+                version=2,
+            )
+            await kernel.call(Reload("counter"))
+            assert (await kernel.call_tag("counter.reset"))["version"] == 0
+            await kernel.call(Rollback("counter"))
+            assert (await kernel.call_tag("counter.ask"))["version"] == 1
+
+    async def test_code_without_state_cannot_be_gone_back_to(self, project):
+        """It is refused, with why, unless it is forced; then the state is left behind."""
+        stateless = project.counter().partition("    async def hand_over")[0]
+        project.write("counter.py", stateless)
+        async with project.host() as kernel:
+            project.save(version=2)
+            await kernel.call(Reload("counter"))
+            error = await fails(kernel, Rollback("counter"))
+            assert (error.code, "has no take_over()" in error.problem) == ("state_import_failed", True)
+            await kernel.call(Rollback("counter", force=True))
+            assert await kernel.call_tag("counter.ask") == {"version": 1, "count": 1}
+
+    async def test_a_hand_over_that_fails_bars_every_way(self, project):
+        """The error says whose it is and what to do; a forced reload goes on without the state, and says so."""
+        broken = ("return State(self.count)", "raise ValueError('no ink')")
+        project.write("counter.py", project.counter(broken))
+        async with project.host() as kernel:
+            await kernel.call_tag("counter.ask")
+            project.save(version=2)
+            error = await fails(kernel, Reload("counter"))
+            assert error.problem == (
+                "hand_over() of the code that serves raised ValueError: no ink; a forced reload leaves its state behind"
+            )
+            await kernel.call(Reload("counter", force=True))
+            assert await kernel.call_tag("counter.ask") == {"version": 2, "count": 1}
+            last = (await kernel.call(GetHmrStatus("counter"))).swaps[-1]
+            assert "hand_over() of the code that serves raised ValueError: no ink" in last.problem
+
+    async def test_the_state_of_what_went_down_is_lost(self, owning):
+        """The save that brings an exclusive plugin up again takes it over."""
+        async with owning.host() as kernel:
+            for _ in range(3):
+                await ask(kernel)
+            owning.save(("if sys.owners:", "sys.owners.append('a stranger')\n        if sys.owners:"))
+            assert (await fails(kernel, Reload("counter"))).down
+            sys.owners.clear()
+            owning.save(version=3)
+            await kernel.call(Reload("counter"))
+            assert await ask(kernel) == (3, 4)
+
+    async def test_an_end_that_takes_its_time_holds_up_the_way_back(self, project):
+        """What served before is stopped beside the next swap."""
+        waiting = "await self.ctx.call_tag('gate.wait', {'name': 'stop'}, timeout=100.0)"
+        head = "async def stop(self) -> None:\n        "
+        slow = (f"{head}pass", head + waiting)
+        project.write("counter.py", project.counter(slow))
+        project.shut("stop")
+        async with project.host() as kernel:
+            project.save(version=2)
+            with anyio.fail_after(10):
+                await kernel.call(Reload("counter"))
+                await project.reached("stop")
+                await kernel.call(Rollback("counter"))
+            assert (await kernel.call_tag("counter.ask"))["version"] == 1
+            project.open("stop")

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aetherra.hmr import GetHmrStatus, HmrController, Reload, Rollback, SwapError, SwapFailed, Swapped
+from aetherra.hmr import Canary, GetHmrStatus, HmrController, Reload, Rollback, SwapError, SwapFailed, Swapped, TakeIn
 from aetherra.kernel import Kernel, PluginNotFoundError
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import AetherraError, HandlerError, Message, Plugin, Request, handler
@@ -650,6 +650,44 @@ class TestLife:
             assert await version(kernel) == 2
             await kernel.call(Rollback("counter"))
             assert await version(kernel) == 1
+
+
+class TestTried:
+    async def test_a_cancelled_reload_has_tried_what_was_saved(self, project):
+        """What it had begun is news again for the watch."""
+        async with project.host() as kernel:
+            await kernel.call(TakeIn("counter"))
+            project.shut("test")
+            line = "await self.ctx.call_tag('gate.wait', {'name': 'test'})"
+            project.save(begin("self_test(self)", line), version=2)
+            async with anyio.create_task_group() as group:
+                group.start_soon(kernel.call, Reload("counter"))
+                await project.reached("test")
+                group.cancel_scope.cancel()
+            project.open("test")
+            assert (await kernel.call(TakeIn("counter"))).news
+            assert await version(kernel) == 2
+            assert not (await kernel.call(TakeIn("counter"))).news
+
+    async def test_a_canary_that_is_refused_has_tried_what_was_saved(self, project):
+        """A key that no request has says nothing about the code."""
+        async with project.host() as kernel:
+            await kernel.call(TakeIn("counter"))
+            project.save(version=2)
+            with pytest.raises(AetherraError, match="nothing_like_it"):
+                await kernel.call(Canary("counter", key="nothing_like_it"))
+            assert (await kernel.call(TakeIn("counter"))).news
+
+    async def test_a_refused_save_is_tried_for_ever(self, project):
+        """Code that failed is tried once; other content is news."""
+        async with project.host() as kernel:
+            await kernel.call(TakeIn("counter"))
+            project.save(("VERSION = 2", "VERSION = "), version=2)
+            with pytest.raises(HandlerError):
+                await kernel.call(TakeIn("counter"))
+            assert not (await kernel.call(TakeIn("counter"))).news
+            project.save(version=3)
+            assert (await kernel.call(TakeIn("counter"))).news
 
 
 class TestStatus:

@@ -162,6 +162,22 @@ class TestSave:
 
                 assert await version(kernel) == 1
 
+    async def test_a_save_that_met_a_busy_plugin_is_lost(self, watched):
+        """It is tried again by itself, though nothing is saved meanwhile."""
+        async with watched.host(hmr={**WATCH, "drain_timeout": 0.05}) as kernel:
+            await watched.ready(kernel)
+            watched.shut("ask")
+            async with anyio.create_task_group() as group:
+                group.start_soon(kernel.call_tag, "counter.ask_slowly")
+                await watched.reached("ask")
+                with kernel.subscribe("hmr.*") as events:
+                    watched.save(version=2)
+                    failed = await hear(events, SwapFailed)
+                    assert failed.code == "quiesce_timeout"
+                    watched.open("ask")
+                    await hear(events, Swapped)
+            assert await version(kernel) == 2
+
 
 class TestPlaces:
     async def test_a_module_of_a_package_is_not_watched(self, watched):

@@ -46,7 +46,7 @@ class TestReload:
 
             assert error.code == "contract_broken"
             assert said in str(error)
-            assert "swap with force, or count the first number of the plugin's version up" in str(error)
+            assert "(swap with force, as aetherra plugin reload counter --force does, or count the" in str(error)
             assert (await kernel.call_tag("counter.ask"))["version"] == 1
 
     async def test_a_field_with_a_default_is_refused(self, project):
