@@ -217,14 +217,12 @@ class CodeGeneration:
                 seen |= inside
 
     def _imports_to_come(self, source: ModuleSource) -> list[Import]:
+        """What a module will import. If it does not compile, all of the code fails, as a call would later."""
         content = source.part.content
-        try:
-            if content is None:
-                return []
-            begun = source.name in sys.modules
-            return [*content.late_imports(), *(() if begun else imports_of(content.code()))]
-        except SyntaxError:  # whoever imports it will be told
+        if content is None:
             return []
+        begun = source.name in sys.modules
+        return [*content.late_imports(), *(() if begun else imports_of(content.code()))]
 
     def _reached(self, found: Import, importer: str) -> set[str]:
         """The modules of this generation that an import leads to, of which helpers are read."""

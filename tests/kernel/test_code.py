@@ -290,24 +290,33 @@ class TestHelpers:
         """What only a call imports, and what that imports in turn, is as it was when the plugin was loaded."""
         files = {
             "a/__init__.py": "def go():\n    from .inner import NUMBERS\n    return NUMBERS\n",
-            "a/inner.py": "import one, tools.deep\nNUMBERS = one.N, tools.deep.N, one.bad()\n",
-            "one.py": "N = 1\ndef bad():\n    try: import wrong\n    except SyntaxError as exc: return exc.text\n"
-            "    from ... import beyond\n",
+            "a/inner.py": "import one, tools.deep\nNUMBERS = one.N, tools.deep.N\n",
+            "one.py": "N = 1\ndef bad():\n    from ... import beyond\n",
             "tools/__init__.py": "import first\n",
             "first.py": "",
             "tools/deep.py": "import last\nimport msgspec.json\nN = last.N\n",
             "last.py": "N = 1\nimport one\n",
-            "wrong.py": "oops oops\n",
-            "unused.py": "",
+            "unused.py": "oops oops\n",
         }
         write(tmp_path, files)
         code = CodeGeneration("a", 1, tmp_path / "a/__init__.py", "a", helpers=tmp_path)
         go = code.load().go
         assert set(code.files) == {tmp_path / name for name in files if name != "unused.py"}
         assert names_of(code) == ["a@1"]
-        write(tmp_path, {"one.py": "", "tools/deep.py": "", "last.py": "", "wrong.py": ""})
-        assert go() == (1, 1, "oops oops\n")
+        write(tmp_path, {"one.py": "", "tools/deep.py": "", "last.py": ""})
+        assert go() == (1, 1)
         code.unload()
+
+    @pytest.mark.parametrize("where", ["a/late.py", "late.py"])
+    def test_code_is_taken_whose_calls_will_fail(self, tmp_path: Path, where: str) -> None:
+        """A module that only a call imports must compile like the others; it is named."""
+        line = "from . import late" if "/" in where else "import late"
+        write(tmp_path, {"a/__init__.py": f"def go():\n    {line}\n", where: "X = (\n"})
+        code = CodeGeneration("a", 1, tmp_path / "a/__init__.py", "a", helpers=tmp_path)
+        with pytest.raises(SyntaxError) as caught:
+            code.load()
+        assert str(caught.value.filename) == str(tmp_path / where)
+        assert names_of(code) == []
 
     def test_two_threads_mix_two_states_of_a_helper(self, tmp_path: Path) -> None:
         """Of two threads that read a helper at once, one is first, and all of it is as that one read it."""
