@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import anyio.to_thread
 import msgspec
 
+from aetherra.hmr.contents import Contents, Signature, digest, signature
 from aetherra.hmr.files import PluginFiles, python_files
 from aetherra.hmr.lease import is_being_written
 from aetherra.kernel.sources import Loaded
@@ -21,8 +22,10 @@ FEW = 4
 """Files that the event loop itself may ask the system about."""
 SOON_SEC = 0.05
 """How soon after they were found files need no second look: another save is another swap."""
-Signature = tuple[int, int, int]
-"""When a file was written in nanoseconds, its bytes, and its inode."""
+COME_BACK_SEC = 0.05
+"""How long a file that is gone is waited for: some tools delete a file to write it anew."""
+STEP_SEC = 0.01
+"""How often it is looked for."""
 
 
 class News(msgspec.Struct, frozen=True):
@@ -63,8 +66,8 @@ class Disk:
         self._beside: dict[str, dict[Path, str]] = {}
         self._before: dict[str, tuple[dict[Path, str] | None, dict[Path, str], bool]] = {}
         self._broken: set[str] = set()
-        self._read: dict[Path, tuple[Signature, str]] = {}
-        self._doubts = 0
+        self._unserved: set[str] = set()
+        self._contents = Contents()
 
     # What was tried
 
@@ -75,12 +78,12 @@ class Disk:
         if news is not None:
             self._tried[plugin], self._beside[plugin] = news.digests, news.beside
         elif place is not None:
-            await anyio.to_thread.run_sync(self._note, plugin, place, {})
+            await anyio.to_thread.run_sync(self._note, plugin, place)
 
-    def _note(self, plugin: str, place: Path, snapshot: dict[Path, bytes]) -> None:
-        loaded = {file: _digest(data) for file, data in snapshot.items()}
-        self._tried[plugin] = {**self._digests(self._files.of(plugin, place)), **loaded}
-        self._beside[plugin] = self._digests(python_files(place.parent, below=False))
+    def _note(self, plugin: str, place: Path, known: Mapping[Path, str] = MappingProxyType({})) -> None:
+        (self._unserved.discard if self._files.serves(plugin) else self._unserved.add)(plugin)
+        self._tried[plugin] = {**self._contents.digests(self._files.of(plugin, place)), **known}
+        self._beside[plugin] = self._contents.digests(python_files(place.parent, below=False))
 
     def undo(self, plugin: str) -> None:
         """Say that nothing was tried after all: what was news is news again."""
@@ -97,9 +100,14 @@ class Disk:
             await anyio.to_thread.run_sync(self._settle, plugin, place)
 
     def _settle(self, plugin: str, place: Path) -> None:
-        loaded = {file: _digest(data) for file, data in self._files.snapshot(plugin).items()}
-        known = {**loaded, **self._tried.get(plugin, {})}
+        data = self._contents.digests(self._files.data(plugin, place))  # the new code may be the first to name it
+        known = {**data, **self._loaded(plugin), **self._tried.get(plugin, {})}
+        if self._files.serves(plugin):
+            self._unserved.discard(plugin)
         self._tried[plugin] = {file: known[file] for file in self._files.of(plugin, place) & known.keys()}
+
+    def _loaded(self, plugin: str) -> dict[Path, str]:
+        return {file: digest(data) for file, data in self._files.snapshot(plugin).items()}
 
     def forget_all_but(self, plugins: Iterable[str]) -> None:
         """Let go of plugins that are gone, and of what was read of their files."""
@@ -107,12 +115,13 @@ class Disk:
         for plugin in gone:
             del self._tried[plugin]
             self._beside.pop(plugin, None)
+            self._before.pop(plugin, None)
             self._broken.discard(plugin)
+            self._unserved.discard(plugin)
             self._files.forget(plugin)
         if gone:
             noted = [*self._tried.values(), *self._beside.values()]
-            kept = {file for files in noted for file in files}
-            self._read = {file: read for file, read in self._read.copy().items() if file in kept}
+            self._contents.forget_all_but({file for files in noted for file in files})
 
     # What is new
 
@@ -124,16 +133,16 @@ class Disk:
         if self._is_open(plugin) and any(path.parent == place.parent for path in changed):
             return True
         known = self._tried.get(plugin, {}).keys()
-        return not changed.isdisjoint(known) or self._files.concern(plugin, place, changed)
+        if not changed.isdisjoint(known) or self._files.concern(plugin, place, changed):
+            return True
+        return not _folders_above(known).isdisjoint(changed)  # one that is moved is told, but not what is in it
 
     def _is_open(self, plugin: str) -> bool:
         return plugin in self._broken or not self._files.serves(plugin)
 
     def distrust(self, changed: Iterable[Path]) -> None:
         """Read these again, even if they look as they did: two writes can fall into one tick of the file's clock."""
-        self._doubts += 1
-        for path in changed:
-            self._read.pop(path, None)
+        self._contents.distrust(changed)
 
     async def news(self, plugin: str, place: Path) -> News | None:
         """Return what the disk says that was not tried; ``None`` if that is nothing.
@@ -142,38 +151,60 @@ class Disk:
         Files that are not all there are no news: a save that replaces them may be under way.
         """
         await self.adopt(plugin, place)
+        entry = place if place.suffix == ".py" else place / "__init__.py"
         begun = time.monotonic()
         while True:
             news = await anyio.to_thread.run_sync(self._look, plugin, place)
-            if not news.changed:
+            if not news.changed or entry not in news.digests:
                 return None
-            if not news.pause or time.monotonic() + news.pause - begun > PATIENCE_SEC:
-                break
-            await anyio.sleep(news.pause)
-            if len(news.changed) <= FEW and self._is_still(news, news.changed):  # quicker than another look
-                news = msgspec.structs.replace(news, pause=0.0, found_at=time.monotonic())
-                break
+            waited = time.monotonic() - begun
+            is_whole = news.signatures.keys() >= set(news.changed)
+            pause = news.pause if is_whole else max(news.pause, min(STEP_SEC, COME_BACK_SEC - waited))
+            if pause <= 0 or waited + pause > PATIENCE_SEC:
+                return news
+            await anyio.sleep(pause)
+            if is_whole and len(news.changed) <= FEW and self._is_still(news, news.changed):  # quicker than a look
+                return msgspec.structs.replace(news, pause=0.0, found_at=time.monotonic())
             self.distrust(news.changed)
-        entry = place if place.suffix == ".py" else place / "__init__.py"
-        return news if entry in news.digests else None
 
     async def adopt(self, plugin: str, place: Path) -> None:
-        """Of a plugin that is new here, take what serves for what was tried; files that are none of it, as they are."""
-        if plugin not in self._tried:
-            await anyio.to_thread.run_sync(self._note, plugin, place, self._files.snapshot(plugin))
+        """Of a plugin that is new here, take what serves for what was tried; files that are none of it, as they are.
+
+        One that did not serve before is looked at anew once it does, as only its code says what else is part of it;
+        what was seen of its files then stays seen.
+        """
+        if plugin not in self._tried or (plugin in self._unserved and self._files.serves(plugin)):
+            await anyio.to_thread.run_sync(self._adopt, plugin, place)
+
+    def _adopt(self, plugin: str, place: Path) -> None:
+        seen = {**self._beside.get(plugin, {}), **self._tried.get(plugin, {})}
+        seen = {file: seen[file] for file in self._files.of(plugin, place) & seen.keys()}
+        self._note(plugin, place, {**seen, **self._loaded(plugin)})
 
     async def still(self, news: News, loaded: Loaded) -> bool:
-        """Whether code came from the files as they were found; if that took long, whether they are so still."""
-        read = loaded.code.files if loaded.code is not None else {}
+        """Whether code came from the files as they were found, and these say so still.
+
+        A touch, or the same bytes written again, changes nothing; where that took long, every file is asked.
+        """
+        generation = loaded.code
+        read = generation.files if generation is not None else {}
         found = {**news.beside, **news.digests}
-        if any(_digest(read[file]) != found.get(file) for file in read.keys() & set(news.changed)):
+        if any(digest(read[file]) != found.get(file) for file in read.keys() & set(news.changed)):
             return False
-        if time.monotonic() - news.found_at < SOON_SEC:
+        files = set(news.changed)
+        if time.monotonic() - news.found_at >= SOON_SEC:
+            files |= news.signatures.keys()
+        if len(files) <= FEW and self._is_still(news, files):
             return True
-        return await anyio.to_thread.run_sync(self._is_still, news, news.signatures)
+        return await anyio.to_thread.run_sync(self._says_the_same, news.changed, files, found)
 
     def _is_still(self, news: News, files: Iterable[Path]) -> bool:
-        return not _is_written(news.changed) and all(_signature(file) == news.signatures.get(file) for file in files)
+        return not _is_written(news.changed) and all(signature(file) == news.signatures.get(file) for file in files)
+
+    def _says_the_same(self, changed: Iterable[Path], files: set[Path], found: dict[Path, str]) -> bool:
+        return not _is_written(changed) and self._contents.digests(files) == {
+            file: found[file] for file in files & found.keys()
+        }
 
     def _look(self, plugin: str, place: Path) -> News:
         tried = self._tried.get(plugin, {})
@@ -182,62 +213,31 @@ class Disk:
         if self._is_open(plugin):
             tried = {**self._beside.get(plugin, {}), **tried}
         decisive = own | beside if self._is_open(plugin) else own
-        found = self._read_all(decisive)
-        changed = tuple(
-            sorted(file for file in decisive if (found[file][1] if file in found else None) != tried.get(file))
-        )
+        found = self._contents.of(decisive)
+        digests = {file: content.digest for file, content in found.items()}
+        changed = tuple(sorted(file for file in decisive if digests.get(file) != tried.get(file)))
         return News(
-            digests={file: found[file][1] for file in own & found.keys()},
-            signatures={file: signature for file, (signature, _) in found.items()},
+            digests={file: digests[file] for file in own & found.keys()},
+            signatures={file: content.signature for file, content in found.items()},
             changed=changed,
-            beside=self._digests(beside) if changed else {},
-            pause=self._restlessness([found[file][0] for file in changed if file in found], changed),
+            beside=self._contents.digests(beside) if changed else {},
+            pause=self._restlessness(changed, [found[file].written_ns for file in changed if file in found]),
             found_at=time.monotonic(),
         )
 
-    def _digests(self, files: set[Path]) -> dict[Path, str]:
-        return {file: digest for file, (_, digest) in self._read_all(files).items()}
-
-    def _read_all(self, files: set[Path]) -> dict[Path, tuple[Signature, str]]:
-        return {file: found for file in files if (found := self._fingerprint(file)) is not None}
-
-    def _fingerprint(self, file: Path) -> tuple[Signature, str] | None:
-        """Return a file's signature and the hash of its content; ``None`` if it cannot be read."""
-        doubts = self._doubts
-        signature = _signature(file)
-        if signature is None:
-            return None
-        read = self._read.get(file)
-        if read is not None and read[0] == signature:
-            return read
-        try:
-            read = signature, _digest(file.read_bytes())
-        except OSError:
-            return None
-        if doubts == self._doubts:  # or it may have been written since
-            self._read[file] = read
-        return read
-
-    def _restlessness(self, signatures: list[Signature], changed: tuple[Path, ...]) -> float:
-        if not signatures:
+    def _restlessness(self, changed: tuple[Path, ...], written_ns: list[int]) -> float:
+        if not written_ns:
             return 0.0
         if _is_written(changed):
             return self._quiet or 0.001
-        age = (time.time_ns() - max(signatures)[0]) / 1e9
-        return max(0.0, self._quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
+        age = max(0.0, (time.time_ns() - max(written_ns)) / 1e9)  # clocks can be set back
+        return max(0.0, self._quiet - age)
 
 
 def _is_written(files: Iterable[Path]) -> bool:
     return any(is_being_written(file) for file in files)
 
 
-def _signature(file: Path) -> Signature | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _folders_above(files: Iterable[Path]) -> set[Path]:
+    folders = {file.parent for file in files}
+    return folders.union(*(folder.parents for folder in folders))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aetherra.hmr.patterns import DataPattern
+from aetherra.hmr.walk import LEFT_OUT, entries, files_below, is_file, is_module
 from aetherra.kernel import PluginNotFoundError, Swapper
 from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
@@ -26,7 +28,11 @@ class PluginFiles:
         So do modules that were looked for and not there, and data files that the code declares.
         """
         code = self._code(plugin)
-        return python_files(place) | _imported(code) | _missing(code) | _data_files(code, place)
+        return python_files(place) | _imported(code).keys() | _missing(code) | _data(code, place)
+
+    def data(self, plugin: str, place: Path) -> set[Path]:
+        """Return the data files that the code declares."""
+        return _data(self._code(plugin), place)
 
     def serves(self, plugin: str) -> bool:
         """Whether there is code to ask."""
@@ -35,30 +41,33 @@ class PluginFiles:
     def places(self, plugin: str, place: Path) -> set[Path]:
         """Return what is to be watched for a plugin: its place, helper packages, data, and where links lead to."""
         code = self._code(plugin)
-        beside = {
-            place.parent / file.relative_to(place.parent).parts[0]
-            for file in _imported(code)
-            if file.is_relative_to(place.parent)
-        }
-        packages = {top for top in beside if top.suffix != ".py"}
-        return {place, *packages, *_data_folders(code, place), *self._linked(plugin, code).values()}
+        found = {place, *self._linked(plugin, code).values(), *(data.place for data in _patterns(code, place))}
+        for file in _imported(code):
+            inside = file.relative_to(place.parent).parts if file.is_relative_to(place.parent) else ()
+            if inside and not LEFT_OUT.isdisjoint(inside):
+                found.add(file)
+            elif len(inside) > 1:
+                found.add(place.parent / inside[0])
+        return found
 
     def concern(self, plugin: str, place: Path, changed: set[Path]) -> bool:
         """Whether a change of these paths may be a change of the plugin; cheap, and never wrong in saying no."""
         code = self._code(plugin)
-        known = _imported(code) | _missing(code) | {place, place.resolve()} | set(self._linked(plugin, code).values())
-        folders = {place, place.resolve(), *_data_folders(code, place)}
-        return not changed.isdisjoint(known) or any(not folders.isdisjoint(path.parents) for path in changed)
+        own = {place, real(place)}
+        known = own | _imported(code).keys() | _missing(code) | set(self._linked(plugin, code).values())
+        if not changed.isdisjoint(known) or any(not own.isdisjoint(path.parents) for path in changed):
+            return True
+        return any(data.fits(path) for data in _patterns(code, place) for path in changed)
 
     def _linked(self, plugin: str, code: Code | None) -> dict[Path, Path]:
         """Return where those of its files really are that are reached by links, looked up once for each code."""
         if code is None:
             return {}
-        loaded, links = self._links.get(plugin, (None, {}))
-        if loaded is not code.loaded:
-            links = {file: real for file in _imported(code) if (real := file.resolve()) != file}
-            self._links[plugin] = code.loaded, links
-        return links
+        known = self._links.get(plugin)
+        if known is None or known[0] is not code.loaded:
+            known = code.loaded, {file: target for file in _imported(code) if (target := real(file)) != file}
+            self._links[plugin] = known
+        return known[1]
 
     def forget(self, plugin: str) -> None:
         """Let go of a plugin that is gone."""
@@ -66,8 +75,7 @@ class PluginFiles:
 
     def snapshot(self, plugin: str) -> dict[Path, bytes]:
         """Return the files of the code that serves as they were loaded; none where it is not known."""
-        code = self._code(plugin)
-        return {} if code is None or code.loaded.code is None else code.loaded.code.files
+        return _imported(self._code(plugin))
 
     def _code(self, plugin: str) -> Code | None:
         try:
@@ -77,45 +85,45 @@ class PluginFiles:
 
 
 def python_files(place: Path, *, below: bool = True) -> set[Path]:
-    """Return the Python files that a place stands for: itself, or those in the folder."""
-    if not place.is_dir():
+    """Return the Python files that a place stands for: itself, or the modules in the folder that can be loaded."""
+    if not is_dir(place):
         return {place}
+    inside = files_below(place, of_code=True) if below else (place / e.name for e in entries(place) if is_file(e))
+    return {file for file in inside if is_module(file)}
+
+
+def real(path: Path) -> Path:
+    """Return where a path leads to through links; itself if that is nowhere, as of a link to itself."""
     try:
-        return set(place.rglob("*.py") if below else place.glob("*.py"))
-    except OSError:  # it went away while it was listed
-        return set()
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
 
 
-def _imported(code: Code | None) -> set[Path]:
-    return set(code.loaded.code.files) if code is not None and code.loaded.code is not None else set()
+def is_dir(path: Path) -> bool:
+    """Whether it is a folder that can be found."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _imported(code: Code | None) -> dict[Path, bytes]:
+    generation = code.loaded.code if code is not None else None
+    return generation.files if generation is not None else {}
 
 
 def _missing(code: Code | None) -> set[Path]:
-    return code.loaded.code.missing if code is not None and code.loaded.code is not None else set()
+    generation = code.loaded.code if code is not None else None
+    return generation.missing if generation is not None else set()
 
 
-def _data_files(code: Code | None, place: Path) -> set[Path]:
-    found: set[Path] = set()
-    for pattern in code.spec.plugin_type.data_files if code is not None else ():
-        try:
-            found |= {file for file in _folder(place).glob(pattern) if file.is_file()}
-        except OSError:
-            continue
-    return found
+def _data(code: Code | None, place: Path) -> set[Path]:
+    return set[Path]().union(*(data.files() for data in _patterns(code, place)))
 
 
-def _data_folders(code: Code | None, place: Path) -> set[Path]:
-    """Return the folders that the data files are in or below."""
-    folders: set[Path] = set()
-    for pattern in code.spec.plugin_type.data_files if code is not None else ():
-        folder = _folder(place)
-        for part in Path(pattern).parent.parts:
-            if set(part) & set("*?["):
-                break
-            folder /= part
-        folders.add(folder)
-    return folders
-
-
-def _folder(place: Path) -> Path:
-    return place.parent if place.suffix == ".py" else place
+def _patterns(code: Code | None, place: Path) -> list[DataPattern]:
+    if code is None:
+        return []
+    folder = place.parent if place.suffix == ".py" else place
+    return [DataPattern(folder, pattern) for pattern in code.spec.plugin_type.data_files]
