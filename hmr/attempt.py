@@ -27,7 +27,7 @@ class Attempt:
     Args:
         swapper: The privilege to do so.
         plugin: Which.
-        how: By code from disk, or from memory.
+        how: By code from disk, from memory, or from a canary.
         drain_timeout: Seconds that calls in hand have to finish.
         promise: What of the old code's promises the new must keep; a new major version of the plugin is free of them.
         prepared: Told of a candidate that has proved itself, before it takes over.

@@ -21,7 +21,7 @@ class Prepared(Message, tag="hmr.prepared"):
     Attributes:
         plugin: Which.
         generation: The candidate.
-        how: By code from disk, or from memory.
+        how: By code from disk, from memory, or from a canary.
     """
 
     plugin: str
@@ -37,7 +37,7 @@ class Swapped(Message, tag="hmr.swapped"):
         old_generation: What served before; 0 if nothing did.
         generation: What serves now.
         seconds: From when its turn came to the new routes, loading and waiting for calls in hand included.
-        how: By code from disk, or from memory.
+        how: By code from disk, from memory, or from a canary.
         changed: Files whose content is new; empty too where an installed plugin's first code leaves none to compare.
     """
 
@@ -124,7 +124,7 @@ class SwapRecord(msgspec.Struct, frozen=True):
     Attributes:
         ts: When it ended, in seconds since 1970.
         plugin: Which.
-        how: By code from disk, or from memory.
+        how: By code from disk, from memory, or from a canary.
         outcome: How it ended.
         generation: What served after it.
         seconds: What it took.

@@ -50,6 +50,9 @@ def remove(path: Path, seed: int, rounds: int) -> None:
     queue = DeadLetterQueue(path, LIMITS)
     for _ in range(rounds):
         there = names(queue)
+        while not there:  # those who add may not have had their turn yet
+            time.sleep(0.001)
+            there = names(queue)
         chosen = chance.sample(there, min(len(there), 3))
         for name in chosen:
             tell("gone", *[name] * queue.remove({name}))

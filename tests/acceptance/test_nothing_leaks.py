@@ -489,7 +489,9 @@ class TestBelongings:
         async with rig(tmp_path) as r:
             await r.talk()
             assert await r.swap(code(2))
-        assert not [thread for thread in threading.enumerate() if "rich" in thread.name]
+        for thread in [thread for thread in threading.enumerate() if "rich" in thread.name]:
+            await anyio.to_thread.run_sync(thread.join, 20.0)  # told to end, it has yet to do so
+            assert not thread.is_alive(), thread
         assert logging.getLogger("nothing_leaks").handlers == []
         assert len(anyio.get_running_tasks()) == tasks
         assert folders() == before
