@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from aetherra.hmr import GetHmrStatus, Reload, RolledBack, Swapped
+from aetherra.hmr import Canary, GetHmrStatus, Promote, Reload, RolledBack, Swapped
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import AetherraError
 
@@ -100,6 +100,32 @@ class TestProbation:
             await kernel.call(Reload("counter"))
             with kernel.subscribe("hmr.*") as events:
                 await ask(kernel, 30)
+                assert await until_heard(events, RolledBack, clock) is None
+
+    @pytest.mark.parametrize("changes", [[FAILED_LATER], [EVERY, TIRED]])
+    async def test_code_is_taken_out_for_what_the_code_before_it_complained_of(self, project, clock, changes):
+        """Where the old code was as unwell when it was replaced, going back mends nothing."""
+        project.write("counter.py", project.counter(*changes))
+        async with project.host(clock=clock) as kernel:
+            await ask(kernel)
+            for _ in range(20):
+                await clock.advance(0.25)
+            project.save(*changes, version=2)
+            await kernel.call(Reload("counter"))
+            with kernel.subscribe("hmr.*") as events:
+                await ask(kernel)
+                assert await until_heard(events, RolledBack, clock) is None
+
+    async def test_calls_of_a_canarys_time_count(self, project, clock):
+        """What a candidate failed before it was promoted, somebody has looked at and promoted it all the same."""
+        at_first = "        if self.count < 12:\n            raise ValueError('not warm yet')\n"
+        async with project.host(clock=clock) as kernel:
+            project.save((FAILING[0], FAILING[0] + at_first), version=2)
+            await kernel.call(Canary("counter", share=1.0))
+            await ask(kernel, 12)
+            await kernel.call(Promote("counter"))
+            with kernel.subscribe("hmr.*") as events:
+                await ask(kernel, 3)
                 assert await until_heard(events, RolledBack, clock) is None
 
     async def test_code_is_taken_out_when_its_first_time_is_over(self, project, clock):
