@@ -10,6 +10,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from aetherra.hmr.walk import entries
+
 Seen = dict[Path, tuple[int, int, int]]
 
 
@@ -61,7 +63,7 @@ def _look(flat: list[Path], deep: list[Path]) -> Seen:
 def _look_into(folder: str, seen: Seen) -> list[tuple[str, tuple[int, int]]]:
     """Note what is in a folder, and return the folders in it with the identity of each."""
     folders: list[tuple[str, tuple[int, int]]] = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         try:
             found = entry.stat()
         except OSError:  # it went away, or is a link that leads nowhere
@@ -72,11 +74,3 @@ def _look_into(folder: str, seen: Seen) -> list[tuple[str, tuple[int, int]]]:
         else:
             seen[Path(entry.path)] = (found.st_mtime_ns, found.st_size, found.st_ino)
     return folders
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.name != "__pycache__"]
-    except OSError:
-        return []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, Self
 
@@ -14,8 +16,11 @@ from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
 from anyio.abc import TaskGroup, TaskStatus
 from watchfiles import awatch
 
+from aetherra.hmr.files import is_dir, real
 from aetherra.hmr.inotify import Inotify
+from aetherra.hmr.patterns import MAGIC
 from aetherra.hmr.poller import Poller
+from aetherra.hmr.walk import LEFT_OUT
 
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
@@ -23,6 +28,8 @@ BATCHES = 1000
 """Batches that may wait to be looked at; the rest wait in the system."""
 FALLBACK_SEC = 1.0
 """Seconds between two looks where the system gives no more watches."""
+LIMITS = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
+"""What to raise where the system gives no more."""
 Backend = Literal["inotify", "watchfiles", "polling"]
 DEFAULT_BACKEND: Backend = "inotify" if sys.platform == "linux" else "watchfiles"
 log = logging.getLogger("aetherra.hmr.watcher")
@@ -40,17 +47,19 @@ class Watcher(AsyncContextManagerMixin):
     and says so.
 
     Args:
-        places: Files, and folders.
+        places: Files, and folders. A file's name may be a pattern, as in ``*.txt``.
         poll_interval: Seconds between two looks at everything; 0 to have the system tell, as network and container
             file systems do not.
         backend: Who tells: ``inotify`` by default on Linux, ``watchfiles`` elsewhere, ``polling`` with an interval.
     """
 
     def __init__(self, places: Iterable[Path], *, poll_interval: float = 0.0, backend: Backend | None = None) -> None:
-        places = [target for place in places for target in dict.fromkeys((place, place.resolve()))]
-        self._below = {place for place in places if place.is_dir()}
-        self._folders = {_nearest_folder(place.parent) for place in places}
-        self._landmarks = {landmark for place in places for landmark in (place, *place.parents)}
+        self._places = set(places)
+        self._found = self._find()
+        everything, self._below, self._folders = self._found
+        self._patterns = {place for place in everything if MAGIC & set(place.name)}
+        self._files = everything - self._below
+        self._ways = {folder for place in everything for folder in place.parents} | self._below
         self._poll_interval = poll_interval
         self._backend = "polling" if poll_interval else backend or DEFAULT_BACKEND
         self._stop = anyio.Event()
@@ -61,10 +70,18 @@ class Watcher(AsyncContextManagerMixin):
         async with self._send, self._receive, anyio.create_task_group() as group:
             try:
                 await self._begin(group)
+                if self._find() != self._found:  # while the watch was made, so that it may not be where it should
+                    self._send.send_nowait(set(self._folders))
                 yield self
             finally:
                 self._stop.set()
                 group.cancel_scope.cancel()
+
+    def _find(self) -> tuple[set[Path], set[Path], set[Path]]:
+        """Return the places with where they lead to, those that are folders, and the folders that they are in."""
+        places = {target for place in self._places for target in (place, real(place))}
+        below = {place for place in places if is_dir(place)}
+        return places, below, {_nearest_folder(place.parent) for place in places}
 
     async def _begin(self, group: TaskGroup) -> None:
         if self._backend == "polling":
@@ -79,16 +96,17 @@ class Watcher(AsyncContextManagerMixin):
     async def _listen(self, *, task_status: TaskStatus[None]) -> None:
         begun = False
         try:
-            with Inotify(self._folders, self._below) as inotify:
+            async with Inotify(self._folders, self._below) as inotify:
                 task_status.started()
                 begun = True
                 while True:
                     await self._tell(await inotify.changed())
-        except FileNotFoundError:  # a folder went away just now
+        except (FileNotFoundError, NotADirectoryError):  # a folder went away just now
             task_status.started()
             await self._send.send(set(self._folders))
         except OSError as exc:  # no more watches, at the beginning or for folders that have come
-            log.warning("%s: files are looked at every %g s instead", exc, FALLBACK_SEC)
+            remedy = f"; raise {LIMITS[exc.errno]}" if exc.errno in LIMITS else ""
+            log.warning("%s: files are looked at every %g s instead%s", exc, FALLBACK_SEC, remedy)
             await self._poll(FALLBACK_SEC, missed=begun, task_status=TASK_STATUS_IGNORED if begun else task_status)
 
     async def _follow(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
@@ -118,7 +136,14 @@ class Watcher(AsyncContextManagerMixin):
         """Whether it may concern somebody: code, what is below a folder that is watched, or on the way to a place."""
         if path.name.endswith((".pyc", "~", ".swp")):
             return False
-        return path.suffix == ".py" or path in self._landmarks or not self._below.isdisjoint(path.parents)
+        if path.suffix == ".py" or path in self._files or path in self._ways:
+            return True
+        if any(path.parent == pattern.parent and fnmatchcase(path.name, pattern.name) for pattern in self._patterns):
+            return True
+        return any(folder in self._below and self._is_seen(path, folder) for folder in path.parents)
+
+    def _is_seen(self, path: Path, folder: Path) -> bool:
+        return LEFT_OUT.isdisjoint(path.relative_to(folder).parts)
 
     async def changed(self) -> set[Path]:
         """Return what was written, made or removed since the last call, waiting for something if need be."""
@@ -134,8 +159,8 @@ class Watcher(AsyncContextManagerMixin):
 
     def outdated_by(self, changed: set[Path]) -> bool:
         """Whether a folder on the way to a place came or went: the system may be watching one that is gone."""
-        return any(path.suffix != ".py" for path in changed & self._landmarks)
+        return any(path in self._ways or is_dir(path) for path in changed & (self._files | self._ways))
 
 
 def _nearest_folder(folder: Path) -> Path:
-    return next((candidate for candidate in (folder, *folder.parents) if candidate.is_dir()), folder)
+    return next((candidate for candidate in (folder, *folder.parents) if is_dir(candidate)), folder)

@@ -130,7 +130,7 @@ class TestWatcher:
 
 @asynccontextmanager
 async def watching(*folders):
-    with Inotify((), folders) as inotify:
+    async with Inotify((), folders) as inotify:
         yield inotify
 
 
@@ -194,9 +194,10 @@ class TestInotify:
         assert "No space left on device" in caplog.text
         assert "files are looked at every 0.002 s instead" in caplog.text
 
-    def test_a_folder_that_is_not_there_is_watched(self, tmp_path):
+    async def test_a_folder_that_is_not_there_is_watched(self, tmp_path):
         """It says which, and leaves nothing open."""
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(FileNotFoundError, match="none"):
-            Inotify([tmp_path / "none"], ())
+            async with Inotify([tmp_path / "none"], ()):
+                pass
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
