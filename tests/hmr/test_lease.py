@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -60,3 +62,27 @@ class TestIsBeingWritten:
         """Nothing, a folder, a pipe: none is being written."""
         os.mkfifo(tmp_path / "pipe")
         assert not any(is_being_written(path) for path in (tmp_path / "none", tmp_path, tmp_path / "pipe"))
+
+    def test_a_pipe_is_opened(self, tmp_path):
+        """Its writer would take that for a reader."""
+        os.mkfifo(tmp_path / "pipe")
+        is_being_written(tmp_path / "pipe")
+        over = threading.Event()
+        opened = []
+
+        def look():
+            while not over.is_set():
+                is_being_written(tmp_path / "pipe")
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        try:
+            for _ in range(500):
+                with contextlib.suppress(OSError):  # ENXIO: nobody reads
+                    opened.append(os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK))
+        finally:
+            over.set()
+            looker.join()
+            for descriptor in opened:
+                os.close(descriptor)
+        assert not opened

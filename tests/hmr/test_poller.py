@@ -69,6 +69,16 @@ class TestPoller:
             (tmp_path / "fence.py").write_text("")
             assert await until(changes, tmp_path / "fence.py") == {tmp_path / "fence.py"}
 
+    async def test_what_is_left_out_of_walks_is_looked_at(self, tmp_path):
+        """Environments, caches and repositories."""
+        for name in (".venv", ".git", "node_modules", "__pycache__"):
+            (tmp_path / name).mkdir()
+        async with polled(tmp_path) as changes:
+            for name in (".venv", ".git", "node_modules", "__pycache__"):
+                (tmp_path / name / "a.py").write_text("")
+            (tmp_path / "fence.py").write_text("")
+            assert await until(changes, tmp_path / "fence.py") == {tmp_path / "fence.py"}
+
     @pytest.mark.parametrize("target", ["none", "round", "."])
     async def test_a_link_that_leads_nowhere_ends_the_watch(self, tmp_path, target):
         """It is left out; one that leads back to where it is, is not followed for ever."""

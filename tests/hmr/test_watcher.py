@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+import threading
 from contextlib import asynccontextmanager
 
 import anyio
@@ -127,6 +128,41 @@ class TestWatcher:
             place.write_text("")
             assert watcher.outdated_by(await until(watcher, tmp_path / "some"))
 
+    @pytest.mark.parametrize("places", [["mine"], ["mine/deep/late.py"]])
+    async def test_what_comes_while_the_watch_is_made_is_not_watched(self, watch, tmp_path, places):
+        """A place, or a folder on the way to one, that is a folder meanwhile: another watcher is to be made."""
+        watcher = watch(*(tmp_path / place for place in places))
+        (tmp_path / "mine").mkdir()
+        async with watcher:
+            with anyio.fail_after(10):
+                assert watcher.outdated_by(await watcher.changed())
+
+    async def test_a_pattern_has_all_that_is_below_told(self, watch, package):
+        """Files that fit are, and nothing else; a save of one is no reason for another watcher."""
+        (package / "words").mkdir()
+        async with watch(package.parent / "package" / "words" / "*.txt", package / "prices.json") as watcher:
+            (package / "words" / "no.json").write_text("")
+            (package / "other.json").write_text("")
+            (package / "words" / "deep").mkdir()
+            (package / "prices.json").write_text("")
+            (package / "words" / "a.txt").write_text("")
+            seen = await until(watcher, package / "prices.json", package / "words" / "a.txt")
+            assert seen == {package / "prices.json", package / "words" / "a.txt"}
+            assert not watcher.outdated_by(seen)
+
+    @pytest.mark.parametrize("name", [".venv", "node_modules", ".git"])
+    async def test_what_is_left_out_of_walks_is_told(self, watch, package, name):
+        """Environments, caches and repositories that are below a package, at once or later."""
+        (package / name).mkdir()
+        async with watch(package) as watcher:
+            (package / name / "a.txt").write_text("")
+            (package / "sub" / name).mkdir(parents=True)
+            await until(watcher, package / "sub")
+            (package / "sub" / name / "b.txt").write_text("")
+            (package / "fence").write_text("")
+            seen = await until(watcher, package / "fence")
+        assert not {path.name for path in seen} & {"a.txt", "b.txt"}
+
 
 @asynccontextmanager
 async def watching(*folders):
@@ -192,7 +228,63 @@ class TestInotify:
             (package / "fresh.py").write_text("")
             await until(watcher, package / "fresh.py")
         assert "No space left on device" in caplog.text
-        assert "files are looked at every 0.002 s instead" in caplog.text
+        assert "files are looked at every 0.002 s instead; raise fs.inotify.max_user_watches" in caplog.text
+
+    async def test_what_cannot_be_read_ends_the_watch(self, package, monkeypatch, caplog):
+        """A link to itself, and a folder that is not ours to read, are left out, at the beginning and later."""
+        real = Inotify._watch
+
+        def forbidding(self, folder):
+            if folder.name.startswith("secret"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            return real(self, folder)
+
+        monkeypatch.setattr(Inotify, "_watch", forbidding)
+        (package / "round").symlink_to("round")
+        (package / "secret").mkdir()
+        async with Watcher([package], backend="inotify") as watcher:
+            (package / "late").mkdir()
+            (package / "late" / "round").symlink_to("round")
+            (package / "secret2").mkdir()
+            (package / "fresh.py").write_text("")
+            await until(watcher, package / "fresh.py", package / "late")
+            (package / "late" / "fresh.py").write_text("")
+            await until(watcher, package / "late" / "fresh.py")
+        assert "instead" not in caplog.text
+
+    async def test_a_root_that_cannot_be_read_is_left_out_in_silence(self, package, monkeypatch, caplog):
+        """It is said that changes there are not noticed; others are."""
+        real = Inotify._watch
+
+        def forbidding(self, folder):
+            if folder == package:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            return real(self, folder)
+
+        monkeypatch.setattr(Inotify, "_watch", forbidding)
+        async with Watcher([package, package.parent / "single.py"], backend="inotify") as watcher:
+            (package.parent / "single.py").write_text("")
+            await until(watcher, package.parent / "single.py")
+        assert f"changes in {package} are not noticed" in caplog.text
+
+    @pytest.mark.parametrize("late", [False, True])
+    async def test_the_event_loop_walks_through_folders(self, package, monkeypatch, late):
+        """That is done in a thread, at the beginning and when folders come."""
+        walkers = []
+        real = Inotify._watch_below
+
+        def walk(self, folders):
+            walkers.append(threading.current_thread())
+            return real(self, folders)
+
+        monkeypatch.setattr(Inotify, "_watch_below", walk)
+        async with Watcher([package], backend="inotify") as watcher:
+            if late:
+                walkers.clear()
+                (package / "sub").mkdir()
+                await until(watcher, package / "sub")
+        assert walkers
+        assert threading.main_thread() not in walkers
 
     async def test_a_folder_that_is_not_there_is_watched(self, tmp_path):
         """It says which, and leaves nothing open."""
