@@ -2,154 +2,217 @@
 
 from __future__ import annotations
 
-import ast
 import logging
-from collections.abc import Iterable, Iterator
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from aetherra.hmr.files import python_files
+from aetherra.hmr.lease import is_being_written
+from aetherra.hmr.recognition import Signature, Texts
 from aetherra.kernel import PluginLoadError, PluginNotFoundError, Swapper
-from aetherra.kernel.plugin import name_of_class
 from aetherra.registry.errors import AetherraError
 
 GONE_SEC = 1.0
 """How long a plugin's file must be gone before it is stopped: some editors delete a file to write it anew."""
-FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
+WRITTEN_SEC = 0.05
+"""Seconds between two looks at a file that somebody holds open for writing."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """A file or package in one of the folders, as it was found.
+
+    Attributes:
+        path: Where it is.
+        real: Where that leads to.
+        plugin: What is made of it; empty if nothing is.
+        leads_out: Whether that is in none of the folders.
+        files: Its own.
+        beside: All of the folder.
+    """
+
+    path: Path
+    real: Path
+    plugin: str
+    leads_out: bool
+    files: dict[Path, Signature]
+    beside: dict[Path, Signature]
+
+    def pause(self, quiet: float) -> float:
+        """Return how long it must still be left alone before it counts as wholly written."""
+        if any(is_being_written(file) for file in self.files) or _files(self.path) != self.files:
+            return max(quiet, WRITTEN_SEC)
+        age = (time.time_ns() - max(signature[0] for signature in self.files.values())) / 1e9
+        return max(0.0, quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """How a place was when it was tried.
+
+    Attributes:
+        files: What is tried again when it changes.
+        around: What else may have been wrong: other files of the folder, and who serves; ``None`` if nothing was.
+    """
+
+    files: dict[Path, Signature]
+    around: tuple[dict[Path, Signature], frozenset[str]] | None
 
 
 class PluginFolders:
     """Keeps the plugins of a host in step with the files in some folders.
 
-    What looks like a plugin is read, not run: a file or package that defines one subclass of ``Plugin``.
+    What looks like a plugin is read, not run: a file or package that defines one subclass of ``Plugin``, and does not
+    lead out of the folders. What could not be brought up is tried again when something in its folder changes, or
+    another plugin comes or goes.
 
     Args:
         swapper: The privilege to add and remove plugins.
         folders: Where plugins may be put.
-        log: Told what could not be brought up.
+        log: Told what could not be brought up, once.
+        quiet: Seconds that files must have been left alone before they count as wholly written.
     """
 
     def __init__(
-        self, swapper: Swapper, folders: Iterable[Path], log: logging.Logger | logging.LoggerAdapter[logging.Logger]
+        self,
+        swapper: Swapper,
+        folders: Iterable[Path],
+        log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        *,
+        quiet: float = 0.003,
     ) -> None:
         self.folders = tuple(folders)
         self._swapper = swapper
         self._log = log
-        self._tried: dict[Path, object] = {}
+        self._quiet = quiet
+        self._tried: dict[Path, _Try] = {}
+        self._said: dict[Path, str] = {}
 
-    async def look(self) -> None:
-        """Bring up what is there and was not tried as it is now."""
-        taken = {place.resolve() for place in self._swapper.watched().values()}
-        for place, content in await anyio.to_thread.run_sync(self._contents):
-            if self._tried.get(place) == content or place.resolve() in taken:
-                continue
-            self._tried[place] = content
-            name = await anyio.to_thread.run_sync(plugin_name, place)
-            if name is None or not self._swapper.is_wanted(name):
-                continue
-            try:
-                await self._swapper.add(name, place)
-            except PluginLoadError as exc:
-                self._log.warning("%s was not brought up: %s", place, exc)
-            else:
-                self._log.info("%s was found: plugin %r serves", place, name)
+    async def look(self) -> float:
+        """Bring up what is there and was not tried as it is now.
 
-    def _contents(self) -> list[tuple[Path, object]]:
-        """Return each file and package in the folders, with what tells whether it has changed."""
-        found: list[tuple[Path, object]] = []
+        Returns:
+            Seconds after which to look again, as something is being written; 0 if nothing is.
+        """
+        places = await anyio.to_thread.run_sync(self._places, self._swapper.watched())
+        self._forget_all_but({place.path for place in places})
+        pauses: list[float] = []
+        for place in places:
+            serving = frozenset(name for name, state in self._swapper.states().items() if state == "serving")
+            now = _Try(place.files, (place.beside, serving))
+            if place.plugin in self._swapper.watched():
+                self._tried[place.path] = _Try(place.files, None)
+            if self._tried.get(place.path) in (now, _Try(place.files, None)):
+                continue
+            if pause := await anyio.to_thread.run_sync(place.pause, self._quiet):
+                pauses.append(pause)
+                continue
+            if place.path in self._tried and self._tried[place.path].files != place.files:
+                self._said.pop(place.path, None)
+            self._tried[place.path] = now
+            await self._try(place)
+        return min(pauses, default=0.0)
+
+    def _places(self, taken: Mapping[str, Path]) -> list[_Place]:
+        """Return each file and package in the folders."""
+        found: list[_Place] = []
+        plugins = {_real(path): name for name, path in taken.items()}
+        folders = {_real(folder) for folder in self.folders}
         for folder in self.folders:
             try:
-                places = sorted(folder.iterdir())
+                paths = sorted(path for path in folder.iterdir() if _is_there(path))
             except OSError:
                 continue
-            places = [place for place in places if place.suffix == ".py" or (place / "__init__.py").is_file()]
-            found += [(place, frozenset(_signatures(place))) for place in places]
+            files = {path: own for path in paths if (own := _files(path))}
+            beside = {file: signature for own in files.values() for file, signature in own.items()}
+            for path, own in files.items():
+                real = _real(path)
+                found.append(_Place(path, real, plugins.get(real, ""), folders.isdisjoint(real.parents), own, beside))
         return found
+
+    def _forget_all_but(self, places: set[Path]) -> None:
+        self._tried = {path: tried for path, tried in self._tried.items() if path in places}
+        self._said = {path: said for path, said in self._said.items() if path in places}
+
+    async def _try(self, place: _Place) -> None:
+        """Bring up the plugin in a place, if there is one; tell once why not, if it seems to be meant as one."""
+        texts = await anyio.to_thread.run_sync(Texts, place.path.parent, place.beside)
+        names = texts.plugins_in(place.path)
+        if len(names) != 1:
+            problem = texts.problem_in(place.path)
+            if names:
+                problem = f"it defines several plugins ({', '.join(names)}); give each a file of its own"
+            self._tell(place, problem and f"was not brought up: {problem}")
+            return
+        (name,) = names
+        if place.leads_out:
+            problem = f"leads to {place.real}, which is in none of the folders of sources"
+            self._tell(place, f"was not brought up: it {problem}; put the file itself here, or add that folder")
+        elif self._swapper.is_wanted(name):
+            await self._bring_up(name, place)
+        elif name in self._swapper.states():
+            holder = self._swapper.watched().get(name)
+            if holder is None or _is_there(holder):  # or it is about to be stopped
+                where = f", in {holder}" if holder is not None else ""
+                self._tell(place, f"was not brought up: there is a plugin {name!r} already{where}; rename one of them")
+
+    async def _bring_up(self, name: str, place: _Place) -> None:
+        try:
+            await self._swapper.add(name, place.path)
+        except PluginLoadError as exc:
+            self._tell(place, f"was not brought up: {exc}")
+        else:
+            self._tried[place.path] = _Try(place.files, None)
+            self._said.pop(place.path, None)
+            self._log.info("%s was found: plugin %r serves", place.path, name)
+
+    def _tell(self, place: _Place, problem: str) -> None:
+        if problem and self._said.get(place.path) != problem:
+            self._log.warning("%s %s", place.path, problem)
+        self._said[place.path] = problem
 
     async def remove_if_gone(self, plugin: str, place: Path) -> None:
         """Stop a plugin whose file is gone and does not come back."""
-        if not self._is_gone(place) or place.parent.resolve() not in {folder.resolve() for folder in self.folders}:
+        if _is_there(place) or _real(place.parent) not in {_real(folder) for folder in self.folders}:
             return
         await anyio.sleep(GONE_SEC)
-        if not self._is_gone(place) or self._swapper.watched().get(plugin) != place:
+        if _is_there(place) or self._swapper.watched().get(plugin) != place:
             return
         try:
             await self._swapper.remove(plugin)
         except (PluginNotFoundError, AetherraError) as exc:
             self._log.warning("%s is gone, and plugin %r could not be stopped: %s", place, plugin, exc)
         else:
+            self._tried.pop(place, None)
             self._log.info("%s is gone: plugin %r was stopped", place, plugin)
 
-    def _is_gone(self, place: Path) -> bool:
-        return not (place if place.suffix == ".py" else place / "__init__.py").exists()
+
+def _is_there(place: Path) -> bool:
+    """Whether there is a Python file, or a package; never a pipe or a device, which reading would wait for."""
+    try:
+        return (place if place.suffix == ".py" else place / "__init__.py").is_file()
+    except OSError:  # nobody may look
+        return False
 
 
-def _signatures(place: Path) -> Iterator[tuple[Path, int, int]]:
+def _real(path: Path) -> Path:
+    """Return where links lead; unlike ``Path.resolve``, it takes links to themselves as they are in every Python."""
+    return Path(os.path.realpath(path))
+
+
+def _files(place: Path) -> dict[Path, Signature]:
+    """Return the regular files among the Python files of a place, as the system describes them."""
+    files: dict[Path, Signature] = {}
     for file in python_files(place):
         try:
             found = file.stat()
-        except OSError:
+        except OSError:  # it is gone, or a link to itself
             continue
-        yield file, found.st_mtime_ns, found.st_size
-
-
-def plugin_name(place: Path) -> str | None:
-    """Return the name of the plugin that a file or package defines, without running it; ``None`` if it is not one."""
-    bases: dict[str, str | None] = {}
-    for file in sorted(python_files(place)):
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        bases |= _plugin_classes(tree)
-    return next(iter(bases.values())) if len(bases) == 1 else None
-
-
-def _plugin_classes(tree: ast.Module) -> dict[str, str]:
-    """Return the names of plugins by class, of those classes of a module that are no base of another."""
-    doors, modules = _doors(tree)
-    found: dict[str, str] = {}
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        named = [_dotted(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases]
-        if any(base in doors or base in found or base.rpartition(".")[0] in modules for base in named):
-            for base in named:
-                found.pop(base, None)
-            found[node.name] = _given_name(node) or name_of_class(node.name)
-    return found
-
-
-def _doors(tree: ast.Module) -> tuple[set[str], set[str]]:
-    """Return what ``Plugin`` is called in a module, and what the modules are called that have it."""
-    names: set[str] = set()
-    modules: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in FRONT_DOORS:
-            names |= {alias.asname or alias.name for alias in node.names if alias.name == "Plugin"}
-        elif isinstance(node, ast.ImportFrom) and node.module == "aetherra":
-            doors = [door.rpartition(".")[2] for door in FRONT_DOORS]
-            modules |= {alias.asname or alias.name for alias in node.names if alias.name in doors}
-        elif isinstance(node, ast.Import):
-            modules |= {alias.asname or alias.name for alias in node.names if alias.name in FRONT_DOORS}
-    return names, modules
-
-
-def _dotted(node: ast.expr) -> str:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.insert(0, node.attr)
-        node = node.value
-    return ".".join([node.id, *parts]) if isinstance(node, ast.Name) else ""
-
-
-def _given_name(node: ast.ClassDef) -> str | None:
-    for statement in node.body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
-        if any(isinstance(target, ast.Name) and target.id == "name" for target in targets):
-            value = statement.value  # type: ignore[attr-defined]
-            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
-    return None
+        if stat.S_ISREG(found.st_mode):
+            files[file] = found.st_mtime_ns, found.st_size, found.st_ino
+    return files

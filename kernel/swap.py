@@ -42,6 +42,10 @@ class Swapper:
         paths = {entry.name: entry.source.watched() for entry in self._plugins.entries()}
         return {name: path for name, path in paths.items() if path is not None}
 
+    def states(self) -> dict[str, str]:
+        """Return the state of each plugin: ``loading``, ``serving``, ``failed`` or ``stopped``."""
+        return {entry.name: entry.state for entry in self._plugins.entries()}
+
     def is_wanted(self, plugin: str) -> bool:
         """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none."""
         return self._plugins.is_enabled(plugin) and all(entry.name != plugin for entry in self._plugins.entries())
