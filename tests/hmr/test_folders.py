@@ -212,6 +212,7 @@ class TestComingBack:
 
     async def test_a_renamed_file_leaves_its_plugin_down(self, mine, caplog):
         """The plugin is stopped with the file of the old name, and comes up from the new one; nobody is blamed."""
+        caplog.set_level(logging.INFO)
         file = mine.put("counter.py")
         async with mine.host({}, hmr=WATCH) as kernel:
             await answers(kernel, 1)
@@ -268,7 +269,7 @@ class TestPassingReasons:
     async def test_failing_code_is_run_for_nothing(self, mine, caplog):
         """It is run again when something has changed, and only then; the same is not said twice."""
         runs = mine.root / "runs"
-        fails = f"VERSION = 1\nopen({str(runs)!r}, 'a').write('x')\nraise ValueError('not yet')"
+        fails = f"VERSION = 1\nwith open({str(runs)!r}, 'a') as runs:\n    runs.write('x')\nraise ValueError('not yet')"
         async with mine.host({}, hmr=WATCH) as kernel:
             await ready(kernel)
             mine.write("mine/counter.py", mine.counter(("VERSION = 1", fails)))
@@ -327,13 +328,15 @@ class TestLinks:
             await answers(kernel, 1)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such pipes")
-    async def test_a_pipe_is_waited_for(self, mine):
-        """Only regular files are read, in packages, too."""
+    async def test_a_pipe_is_waited_for(self, mine, caplog):
+        """Only regular files are read; a pipe is no plugin, and no part of one."""
         os.mkfifo(mine.root / "mine" / "pipe.py")
-        mine.put("counter/__init__.py")
-        os.mkfifo(mine.root / "mine" / "counter" / "pipe.py")
+        mine.put("pack/__init__.py", plugin="pack")
+        os.mkfifo(mine.root / "mine" / "pack" / "pipe.py")
+        mine.put("stay.py", plugin="stay")
         async with mine.host({}, hmr=WATCH) as kernel:
-            await answers(kernel, 1)
+            await is_said(caplog, "pipe.py is not a file")
+            await answers(kernel, 1, "stay.ask")
 
 
 class TestWhatIsPassedOver:
