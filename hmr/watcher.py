@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
@@ -81,7 +82,8 @@ class Watcher(AsyncContextManagerMixin):
         """Return the places with where they lead to, those that are folders, and the folders that they are in."""
         places = {target for place in self._places for target in (place, real(place))}
         below = {place for place in places if is_dir(place)}
-        return places, below, {_nearest_folder(place.parent) for place in places}
+        above_links = {folder.parent for place in self._places for folder in place.parents if _is_link(folder)}
+        return places, below, {_nearest_folder(place.parent) for place in places} | above_links
 
     async def _begin(self, group: TaskGroup) -> None:
         if self._backend == "polling":
@@ -160,6 +162,10 @@ class Watcher(AsyncContextManagerMixin):
     def outdated_by(self, changed: set[Path]) -> bool:
         """Whether a folder on the way to a place came or went: the system may be watching one that is gone."""
         return any(path in self._ways or is_dir(path) for path in changed & (self._files | self._ways))
+
+
+def _is_link(folder: Path) -> bool:
+    return os.path.islink(folder)  # noqa: PTH114  # unlike a path's own method it never raises
 
 
 def _nearest_folder(folder: Path) -> Path:

@@ -95,6 +95,16 @@ class TestWatcher:
                     while file not in {path.resolve() for path in await watcher.changed()}:
                         pass
 
+    async def test_a_link_on_the_way_that_leads_elsewhere_is_not_noticed(self, watch, package):
+        """As of a deployment that is switched: another watcher is to be made."""
+        shutil.copytree(package, package.parent / "other")
+        link = package.parent / "current"
+        link.symlink_to(package)
+        async with watch(link / "single.py") as watcher:
+            (package.parent / "new").symlink_to(package.parent / "other")
+            (package.parent / "new").replace(link)
+            assert watcher.outdated_by(await until(watcher, link))
+
     async def test_what_concerns_nobody_is_told(self, watch, package):
         """Compiled files, editors' own files, and what is beside a single file and no code."""
         single = package.parent / "single.py"
