@@ -73,7 +73,7 @@ class HmrSettings(Settings):
 
     watch: bool = False
     sources: tuple[str, ...] | None = None
-    quiet: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.003
+    quiet: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.002
     poll_interval: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
     drain_timeout: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 10.0
     watch_period: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 30.0
