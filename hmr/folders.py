@@ -84,7 +84,7 @@ class PluginFolders:
         folders: Iterable[Path],
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         *,
-        quiet: float = 0.003,
+        quiet: float = 0.002,
     ) -> None:
         self.folders = tuple(folders)
         self._swapper = swapper
