@@ -87,7 +87,10 @@ class TestRefusal:
         [
             (hookimpl(wrapper=True)(lambda self: (yield)), "'health' is a wrapper; expected a plain one"),
             (hookimpl(hookwrapper=True)(lambda self: (yield)), "'health' is a wrapper; expected a plain one"),
-            (hookimpl(lambda self, unknown: None), "takes 'unknown', which hook 'health' does not have; it has no arguments"),
+            (
+                hookimpl(lambda self, unknown: None),
+                "takes 'unknown', which hook 'health' does not have; it has no arguments",
+            ),
         ],
     )
     def test_an_implementation_that_cannot_work_is_taken(self, implementation: Any, problem: str) -> None:
