@@ -1,4 +1,4 @@
-"""Fixtures for all tests: every async test runs on asyncio and on trio, and leaves no thread that the end would wait for."""
+"""Fixtures for all tests: every async test runs on asyncio and on trio, and leaves no thread that an exit waits for."""
 
 from __future__ import annotations
 
