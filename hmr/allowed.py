@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aetherra.hmr.errors import SwapError
+from aetherra.hmr.files import real
 from aetherra.kernel import Swapper
 
 
@@ -42,7 +43,7 @@ class AllowedSources:
         place = self._swapper.watched().get(plugin)
         sources = self._sources
         if sources is not None and (place is None or not self._allows(place)):
-            where = f"{_real(place)} is not below" if place is not None else "it comes from no file below"
+            where = f"{real(place)} is not below" if place is not None else "it comes from no file below"
             wanted = f"any of the allowed sources {', '.join(map(repr, sources))}" if sources else "an allowed source"
             raise SwapError(plugin, "source_not_allowed", f"{where} {wanted}")
         return place
@@ -50,13 +51,6 @@ class AllowedSources:
     def _allows(self, place: Path) -> bool:
         if self._sources is None:
             return True
-        allowed = {_real(self._root / source) for source in self._sources}
-        place = _real(place)
+        allowed = {real(self._root / source) for source in self._sources}
+        place = real(place)
         return not allowed.isdisjoint((place, *place.parents))
-
-
-def _real(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # links in a circle
-        return path

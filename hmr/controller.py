@@ -260,7 +260,7 @@ class HmrController(Plugin[HmrSettings]):
 
     async def _tell_failed(self, error: SwapError, how: How, begun: float, loaded: Loaded | None) -> None:
         seconds, serving = self.ctx.clock.monotonic() - begun, self._swapper.serving_generation(error.plugin)
-        await self._reporter.tell_failed(error, how, seconds, serving, _source(loaded))
+        await self._reporter.tell_failed(error, how, seconds, serving, loaded.digest if loaded is not None else "")
 
     async def _roll_back(self, plugin: str, *, force: bool, reason: str, automatic: bool = False) -> Swapped:
         way = self._ways_back.find(plugin, self._swapper.current(plugin))
@@ -334,7 +334,7 @@ class HmrController(Plugin[HmrSettings]):
         )
         reason = "; ".join(filter(None, (reason, attempt.handover.lost)))
         self._retire(attempt)
-        await self._reporter.tell_swapped(swapped, _source(loaded), automatic=automatic, reason=reason)
+        await self._reporter.tell_swapped(swapped, loaded.digest, automatic=automatic, reason=reason)
         with anyio.move_on_after(RETIRE_PATIENCE_SEC):
             await attempt.retired.wait()
         if how != "rollback" and attempt.old is not None and self.settings.watch_period:
@@ -400,8 +400,3 @@ def _changed(old: Loaded | None, new: Loaded) -> list[Path]:
     if before is None:
         return []
     return sorted(path for path, data in after.items() if before.get(path) != data)
-
-
-def _source(loaded: Loaded | None) -> str:
-    """Return the digest of a code's files, ``""`` where there is none."""
-    return loaded.code.digest if loaded is not None and loaded.code is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aetherra.hmr.patterns import DataPattern
@@ -93,11 +94,8 @@ def python_files(place: Path, *, below: bool = True) -> set[Path]:
 
 
 def real(path: Path) -> Path:
-    """Return where a path leads to through links; itself if that is nowhere, as of a link to itself."""
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):
-        return path
+    """Return where links lead; unlike ``Path.resolve``, it takes links to themselves as they are in every Python."""
+    return Path(os.path.realpath(path))
 
 
 def is_dir(path: Path) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,9 +11,10 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from aetherra.hmr.files import python_files
+from aetherra.hmr.contents import Signature, signature
+from aetherra.hmr.files import python_files, real
 from aetherra.hmr.lease import is_being_written
-from aetherra.hmr.recognition import Signature, Texts
+from aetherra.hmr.recognition import Texts
 from aetherra.kernel import PluginLoadError, PluginNotFoundError, Swapper
 from aetherra.registry.errors import AetherraError
 
@@ -48,7 +47,7 @@ class _Place(msgspec.Struct, frozen=True):
         """Return how long it must still be left alone before it counts as wholly written."""
         if any(is_being_written(file) for file in self.files) or _files(self.path) != self.files:
             return max(quiet, WRITTEN_SEC)
-        age = (time.time_ns() - max(signature[0] for signature in self.files.values())) / 1e9
+        age = (time.time_ns() - max(written for written, *_ in self.files.values())) / 1e9
         return max(0.0, quiet - age) if age >= 0 else 0.0  # a time to come says nothing about the past
 
 
@@ -84,7 +83,7 @@ class PluginFolders:
         folders: Iterable[Path],
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         *,
-        quiet: float = 0.002,
+        quiet: float,
     ) -> None:
         self.folders = tuple(folders)
         self._swapper = swapper
@@ -121,18 +120,19 @@ class PluginFolders:
     def _places(self, taken: Mapping[str, Path]) -> list[_Place]:
         """Return each file and package in the folders."""
         found: list[_Place] = []
-        plugins = {_real(path): name for name, path in taken.items()}
-        folders = {_real(folder) for folder in self.folders}
+        plugins = {real(path): name for name, path in taken.items()}
+        folders = {real(folder) for folder in self.folders}
         for folder in self.folders:
             try:
                 paths = sorted(path for path in folder.iterdir() if _is_there(path))
             except OSError:
                 continue
             files = {path: own for path in paths if (own := _files(path))}
-            beside = {file: signature for own in files.values() for file, signature in own.items()}
+            beside = {file: described for own in files.values() for file, described in own.items()}
             for path, own in files.items():
-                real = _real(path)
-                found.append(_Place(path, real, plugins.get(real, ""), folders.isdisjoint(real.parents), own, beside))
+                target = real(path)
+                leads_out = folders.isdisjoint(target.parents)
+                found.append(_Place(path, target, plugins.get(target, ""), leads_out, own, beside))
         return found
 
     def _forget_all_but(self, places: set[Path]) -> None:
@@ -178,7 +178,7 @@ class PluginFolders:
 
     async def remove_if_gone(self, plugin: str, place: Path) -> None:
         """Stop a plugin whose file is gone and does not come back."""
-        if _is_there(place) or _real(place.parent) not in {_real(folder) for folder in self.folders}:
+        if _is_there(place) or real(place.parent) not in {real(folder) for folder in self.folders}:
             return
         await anyio.sleep(GONE_SEC)
         if _is_there(place) or self._swapper.watched().get(plugin) != place:
@@ -200,19 +200,6 @@ def _is_there(place: Path) -> bool:
         return False
 
 
-def _real(path: Path) -> Path:
-    """Return where links lead; unlike ``Path.resolve``, it takes links to themselves as they are in every Python."""
-    return Path(os.path.realpath(path))
-
-
 def _files(place: Path) -> dict[Path, Signature]:
     """Return the regular files among the Python files of a place, as the system describes them."""
-    files: dict[Path, Signature] = {}
-    for file in python_files(place):
-        try:
-            found = file.stat()
-        except OSError:  # it is gone, or a link to itself
-            continue
-        if stat.S_ISREG(found.st_mode):
-            files[file] = found.st_mtime_ns, found.st_size, found.st_ino
-    return files
+    return {file: found for file in python_files(place) if (found := signature(file)) is not None}

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from aetherra.hmr.contents import Signature
 from aetherra.kernel.plugin import name_of_class
 
-Signature = tuple[int, int, int]
-"""When a file was written in nanoseconds, its bytes, and its inode."""
 REEXPORTS = 5
 """How many modules a name may be handed on by."""
 

@@ -298,7 +298,8 @@ class TestLinks:
         """It is no plugin, and no harm."""
         for name in ("loop.py", "loop"):
             (mine.root / "mine" / name).symlink_to(name)
-        assert await PluginFolders(Nobody(), [mine.root / "mine"], logging.getLogger("test")).look() == 0
+        folders = PluginFolders(Nobody(), [mine.root / "mine"], logging.getLogger("test"), quiet=0.0)
+        assert await folders.look() == 0
         mine.put("counter.py")
         async with mine.host({}, hmr=WATCH) as kernel:
             await answers(kernel, 1)
