@@ -425,9 +425,12 @@ class Course:
                 self._journal.finish(envelope.trace_id)
             return
         until = envelope.enqueued + envelope.idempotency_window
-        end = records.plain(Finished(envelope.trace_id, key, until, reply))
-        passing = root_of(type(reply).__module__) or root_of(type(envelope.request).__module__)
-        self.keys.keep(key, end if passing and not end.lost else action, until)  # else a swap's old classes would stay
+        end = Finished(envelope.trace_id, key, until, reply)
+        known: Action | Finished = action
+        if root_of(type(reply).__module__) or root_of(type(envelope.request).__module__):
+            end = records.plain(end)  # or a swap's old classes would stay
+            known = action if end.lost else end
+        self.keys.keep(key, known, until)
         if self._journal is not None:
             self._journal.finish_done(end)
 
