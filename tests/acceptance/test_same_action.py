@@ -161,7 +161,6 @@ class TestTheSameActionTwice:
                 assert b.handles == []
                 slow_disk.go_on.set()
             oven.set()
-            await b.clock.advance(0)
 
             assert b.handles[0] is b.handles[1]
             assert await b.handles[0].wait() == Baked("rye")
@@ -185,10 +184,9 @@ class TestTheSameActionTwice:
             assert len(refused) + len(b.handles) == 2  # the second may have come in time for a disk that works again
             assert refused
             await b.submit(second)
-            await b.clock.advance(0)
 
-            assert baked == ["rye"]
             assert await b.handles[-1].wait() == Baked("rye")
+            assert baked == ["rye"]
 
     async def test_and_the_submitter_of_the_first_leaves(
         self, tmp_path: Path, slow_disk: SlowDisk, named_by: str
@@ -210,12 +208,13 @@ class TestTheSameActionTwice:
                         scope.cancel()
                 slow_disk.go_on.set()
             oven.set()
-            await b.clock.advance(0)
 
-            assert sorted(baked) == ["other", "rye"]
             assert [await handle.wait() for handle in b.handles if handle.envelope.request == Bake("rye")] == [
                 Baked("rye")
             ]
+            with anyio.fail_after(20):
+                while sorted(baked) != ["other", "rye"]:
+                    await anyio.to_thread.run_sync(lambda: None)
 
 
 class TestADeadActionAgain:
