@@ -132,10 +132,17 @@ class GetActions(Request[ActionStatistics], tag="kernel.actions"):
 
 
 class LaneBounds(msgspec.Struct, frozen=True):
-    """What to change of a lane; ``None`` leaves it as it is."""
+    """What to change of a lane; ``None`` leaves it as it is.
+
+    Attributes:
+        capacity: Actions that may wait, in it or between two attempts.
+        weight: Its share of turns.
+        shed: Whether it refuses newcomers and starts nothing of what waits, which stays until it is shed no more.
+    """
 
     capacity: int | None = None
     weight: int | None = None
+    shed: bool | None = None
 
 
 class TuneActions(Request[ActionStatistics], tag="kernel.tune_actions"):
@@ -146,6 +153,25 @@ class TuneActions(Request[ActionStatistics], tag="kernel.tune_actions"):
 
     workers: int | None = None
     lanes: dict[str, LaneBounds] = {}
+
+
+class CallLimits(Message, tag="kernel.call_limits"):
+    """What holds for calls and attempts that say nothing else.
+
+    Attributes:
+        default_timeout: Seconds that one may take.
+    """
+
+    default_timeout: float
+
+
+class TuneCalls(Request[CallLimits], tag="kernel.tune_calls"):
+    """Change what holds for calls and attempts from now on, until the next start; answered with what is then.
+
+    ``None`` leaves it as it is. Calls in hand and actions accepted before keep what they have.
+    """
+
+    default_timeout: float | None = None
 
 
 class DeadLetters(Message, tag="kernel.dlq_reply"):
@@ -165,7 +191,10 @@ class DeadLetters(Message, tag="kernel.dlq_reply"):
 
 
 class ListDeadLetters(Request[DeadLetters], tag="kernel.dlq"):
-    """Ask for the newest dead letters that fit all that is given; times are Unix times."""
+    """Ask for the newest dead letters that fit all that is given; times are Unix times.
+
+    With ``parked`` for those that are parked, and else for the others alone.
+    """
 
     limit: int = 100
     reason: str | None = None
@@ -173,6 +202,7 @@ class ListDeadLetters(Request[DeadLetters], tag="kernel.dlq"):
     since: float | None = None
     trace_id: str | None = None
     before: float | None = None
+    parked: bool = False
 
 
 class RedriveDeadLetter(Request[Redriven], tag="kernel.dlq_redrive"):
@@ -201,6 +231,41 @@ class Purged(Message, tag="kernel.dlq_purged"):
 
 class PurgeDeadLetters(Request[Purged], tag="kernel.dlq_purge"):
     """Delete the dead letters that fit all that is given, or all of them."""
+
+    trace_ids: tuple[str, ...] | None = None
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    before: float | None = None
+
+
+class Parked(Message, tag="kernel.dlq_parked"):
+    """Dead letters were put aside."""
+
+    parked: int
+
+
+class ParkDeadLetters(Request[Parked], tag="kernel.dlq_park"):
+    """Put the dead letters aside that fit all that is given, or all of them.
+
+    They are kept, and neither counted among the others, nor listed, sent again or deleted with them.
+    """
+
+    trace_ids: tuple[str, ...] | None = None
+    reason: str | None = None
+    action_type: str | None = None
+    since: float | None = None
+    before: float | None = None
+
+
+class Unparked(Message, tag="kernel.dlq_unparked"):
+    """Dead letters are among the others again."""
+
+    unparked: int
+
+
+class UnparkDeadLetters(Request[Unparked], tag="kernel.dlq_unpark"):
+    """Put the parked dead letters back that fit all that is given, or all of them, as they were."""
 
     trace_ids: tuple[str, ...] | None = None
     reason: str | None = None

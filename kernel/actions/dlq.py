@@ -36,12 +36,14 @@ class DlqStatistics(msgspec.Struct, frozen=True):
         unwritten: Letters of which ``add`` or ``flush`` has yet to say that they are safe.
         unreadable: Lines that are no letters, in the files and kept aside.
         dropped: Letters that there was no room for, in memory or on disk, or that were too old, since the start.
+        parked: Letters put aside; they are in no other number.
     """
 
     depth: int
     unwritten: int
     unreadable: int
     dropped: int
+    parked: int
 
 
 class DeadLetterQueue:
@@ -136,9 +138,9 @@ class DeadLetterQueue:
         with self._guard:
             waiting, unwritten, dropped = len(self._waiting), len(self._waiting) + len(self._safe), self._dropped
         if self._files is None:
-            return DlqStatistics(waiting, 0, 0, dropped)
+            return DlqStatistics(waiting, 0, 0, dropped, 0)
         letters, unreadable = self._files.letters, self._files.unreadable
-        return DlqStatistics(letters + waiting, unwritten, unreadable, dropped + self._files.dropped)
+        return DlqStatistics(letters + waiting, unwritten, unreadable, dropped + self._files.dropped, 0)
 
     def _write_waiting(self, files: LetterFiles) -> None:
         """Write what waits; the lock is held."""

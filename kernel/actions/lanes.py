@@ -26,17 +26,21 @@ class Lane(Generic[ItemT]):
     Attributes:
         held: Items that take up room: those in the lane, those that will come back to it, and those on their way in.
         depth: Items in the lane.
-        refused: Items that found no room.
+        refused: Items that found no room, or the lane shed.
+        is_shed: Whether nothing is taken from it, and newcomers are to be refused.
         waiters: Who waits for room.
     """
 
-    __slots__ = ("_stale", "capacity", "credit", "depth", "held", "levels", "name", "refused", "waiters", "weight")
+    __slots__ = (
+        "_stale", "capacity", "credit", "depth", "held", "is_shed", "levels", "name", "refused", "waiters", "weight"
+    )  # fmt: skip
 
     def __init__(self, name: str, capacity: int, weight: int, levels: int) -> None:
         self.name = name
         self.capacity = capacity
         self.weight = weight
         self.credit = 0
+        self.is_shed = False
         self.held = self.depth = self.refused = 0
         self.levels: tuple[deque[ItemT], ...] = tuple(deque() for _ in range(levels))
         self._stale = 0

@@ -61,12 +61,14 @@ class LaneStatistics(TypeStatistics, frozen=True):
     Attributes:
         capacity: Actions that may wait, in it or between two attempts.
         weight: Its share of turns.
-        refused: Actions that found no room.
+        refused: Actions that found no room, or the lane shed.
+        shed: Whether it refuses newcomers and starts nothing of what waits.
     """
 
     capacity: int
     weight: int
     refused: int
+    shed: bool
 
 
 class ActionStatistics(Message, tag="kernel.actions_reply"):
@@ -145,7 +147,7 @@ def type_statistics(tallies: Iterable[Tally[Any]], now: float) -> TypeStatistics
 
 def lane_statistics(lane: Lane[Any], tallies: Iterable[Tally[Any]], now: float) -> LaneStatistics:
     """Return the snapshot of a lane, given its tallies."""
-    return LaneStatistics(*_together(list(tallies), now), lane.capacity, lane.weight, lane.refused)
+    return LaneStatistics(*_together(list(tallies), now), lane.capacity, lane.weight, lane.refused, lane.is_shed)
 
 
 def _together(
