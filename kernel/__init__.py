@@ -11,6 +11,7 @@ from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
+from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.errors import (
     ActionCancelledError,
     ActionExpiredError,
@@ -64,6 +65,7 @@ __all__ = [
     "ActionQueueFullError",
     "ActionRunningError",
     "ActionStatistics",
+    "AppendFile",
     "Candidate",
     "ConcurrencyLimiter",
     "Config",
