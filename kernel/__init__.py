@@ -11,6 +11,7 @@ from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
+from aetherra.kernel.corrections import Advise, Correction, LogFacts
 from aetherra.kernel.datadir import AppendFile
 from aetherra.kernel.errors import (
     ActionCancelledError,
@@ -36,21 +37,33 @@ from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.messages import (
     CycleReport,
+    DisablePlugin,
+    EnablePlugin,
+    Footprint,
+    GetFootprint,
     GetHealth,
     GetStatistics,
     GetStatus,
+    GetVitals,
     Health,
     HostStatus,
     KernelStatistics,
     LaneBounds,
+    LifecycleStatistics,
     Maintain,
+    PluginDisabled,
+    PluginEnabled,
+    PluginRestarted,
+    RestartPlugin,
     StepDone,
     TuneActions,
+    Vitals,
 )
 from aetherra.kernel.plugin import Plugin, Settings, every, handler
 from aetherra.kernel.spec import API_VERSION
 from aetherra.kernel.state import State, StateError
 from aetherra.kernel.swap import Candidate, Swapper
+from aetherra.kernel.vitals import PluginVitals
 from aetherra.kernel.watchdog import LoopBlocked
 
 __all__ = [
@@ -65,20 +78,27 @@ __all__ = [
     "ActionQueueFullError",
     "ActionRunningError",
     "ActionStatistics",
+    "Advise",
     "AppendFile",
     "Candidate",
     "ConcurrencyLimiter",
     "Config",
     "ConfigError",
+    "Correction",
     "CyclePhase",
     "CycleReport",
     "CycleStep",
     "DataFileError",
     "DeadLetter",
+    "DisablePlugin",
     "DlqConfig",
+    "EnablePlugin",
+    "Footprint",
+    "GetFootprint",
     "GetHealth",
     "GetStatistics",
     "GetStatus",
+    "GetVitals",
     "GradientLimiter",
     "Health",
     "HostRunningError",
@@ -91,19 +111,26 @@ __all__ = [
     "LaneConfig",
     "LanesConfig",
     "LetterNotFoundError",
+    "LifecycleStatistics",
+    "LogFacts",
     "LoopBlocked",
     "Maintain",
     "MetricSample",
     "Plugin",
     "PluginContext",
     "PluginDefinitionError",
+    "PluginDisabled",
+    "PluginEnabled",
     "PluginInfo",
     "PluginLoadError",
     "PluginNotFoundError",
+    "PluginRestarted",
+    "PluginVitals",
     "PrivilegeError",
     "RedriveReport",
     "Reject",
     "ReplyLostError",
+    "RestartPlugin",
     "RetryLater",
     "RetryPolicy",
     "Settings",
@@ -114,6 +141,7 @@ __all__ = [
     "Submission",
     "Swapper",
     "TuneActions",
+    "Vitals",
     "current_action",
     "every",
     "handler",

@@ -9,6 +9,7 @@ import msgspec
 import pluggy
 
 from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.corrections import Correction
 from aetherra.registry import Call, HealthReport, Identity, Message, Request
 
 PROJECT = "aetherra"
@@ -74,4 +75,16 @@ class Hooks:
     @hookspec
     def cycle_steps(self) -> Iterable[CycleStep]:
         """Return the plugin's parts in a maintenance cycle."""
+        raise AssertionError("a specification is not called")
+
+    @hookspec
+    def release_memory(self) -> int | None:
+        """Let go of what can be made again, as caches; return how many bytes that was, ``None`` if nobody knows.
+
+        Called when memory is short, on the event loop, so it must be quick.
+        """
+
+    @hookspec
+    def correction_categories(self) -> Iterable[Correction]:
+        """Return the kinds of trouble in the log that the plugin knows to mend; asked whenever plugins change."""
         raise AssertionError("a specification is not called")

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.config import Config
+from aetherra.kernel.corrections import Correction
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample
 from aetherra.kernel.watching import HookObserver
@@ -31,6 +32,8 @@ _RESULTS: dict[str, tuple[type, bool]] = {
     "after_call": (type(None), False),
     "event_published": (type(None), False),
     "act_refused": (type(None), False),
+    "release_memory": (int, False),
+    "correction_categories": (Correction, True),
 }
 """What an implementation of each hook returns, and whether it returns many of them."""
 

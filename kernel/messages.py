@@ -12,8 +12,25 @@ from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.retired import RetiredGeneration
+from aetherra.kernel.vitals import PluginVitals
 from aetherra.kernel.watchdog import LoopStatistics
 from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo
+
+
+class LifecycleStatistics(msgspec.Struct, frozen=True):
+    """What became of plugins since the start.
+
+    Attributes:
+        loads: Generations that came to serve, however they did.
+        load_failures: Attempts that brought none up; what served before may serve on.
+        restarts: How often one was replaced by the same code, brought up afresh.
+        disabled: How often one was quarantined.
+    """
+
+    loads: int = 0
+    load_failures: int = 0
+    restarts: int = 0
+    disabled: int = 0
 
 
 class KernelStatistics(Message, tag="kernel.statistics_reply"):
@@ -25,6 +42,7 @@ class KernelStatistics(Message, tag="kernel.statistics_reply"):
         actions: The action queue and the dead letter queue.
         loop: The event loop.
         plugins: How many plugins are in which state.
+        lifecycle: What became of plugins.
     """
 
     uptime: float
@@ -32,6 +50,7 @@ class KernelStatistics(Message, tag="kernel.statistics_reply"):
     actions: ActionStatistics
     loop: LoopStatistics
     plugins: dict[str, int]
+    lifecycle: LifecycleStatistics = LifecycleStatistics()
 
 
 class GetStatistics(Request[KernelStatistics], tag="kernel.statistics"):
@@ -123,6 +142,105 @@ class PluginRemoved(Message, tag="kernel.plugin_removed"):
 
 class RemovePlugin(Request[PluginRemoved], tag="kernel.remove_plugin"):
     """Stop a plugin and forget it until the next start."""
+
+    plugin: str
+
+
+class PluginRestarted(Message, tag="kernel.plugin_restarted"):
+    """A plugin's code was brought up afresh, and serves.
+
+    ``old_generation`` served before, 0 if none did. It may still have calls in hand, which it has ``stop_timeout``
+    seconds to finish.
+    """
+
+    plugin: str
+    old_generation: int
+    generation: int
+
+
+class RestartPlugin(Request[PluginRestarted], tag="kernel.restart_plugin"):
+    """Bring up a plugin's code afresh, from memory and without its state, and let it take over.
+
+    If it does not start, what served before serves on, unless it is exclusive. One that has failed is loaded from its
+    source. ``reason`` is for the log.
+    """
+
+    plugin: str
+    reason: str = ""
+
+
+class PluginDisabled(Message, tag="kernel.plugin_disabled"):
+    """A plugin is quarantined; ``generation`` served last."""
+
+    plugin: str
+    generation: int
+
+
+class DisablePlugin(Request[PluginDisabled], tag="kernel.disable_plugin"):
+    """Stop a plugin, and keep it in quarantine until it is enabled, mended by a swap, or the host ends.
+
+    Its callers get a ``ServiceQuarantinedError`` with the ``reason``. Plugins that require it are left to cope.
+    """
+
+    plugin: str
+    reason: str = ""
+
+
+class PluginEnabled(Message, tag="kernel.plugin_enabled"):
+    """A quarantined plugin serves again."""
+
+    plugin: str
+    generation: int
+
+
+class EnablePlugin(Request[PluginEnabled], tag="kernel.enable_plugin"):
+    """Bring up the code of a quarantined plugin again; if it does not start, it stays quarantined."""
+
+    plugin: str
+
+
+class Vitals(Message, tag="kernel.vitals_reply"):
+    """How all plugins do.
+
+    Attributes:
+        at: When this was read, in seconds of the host's ``clock.monotonic()``.
+        plugins: Each plugin, by name.
+    """
+
+    at: float
+    plugins: tuple[PluginVitals, ...]
+
+
+class GetVitals(Request[Vitals], tag="kernel.vitals"):
+    """Ask how all plugins do; cheap enough to be asked every second.
+
+    ``since`` is the ``at`` of an earlier reply: latencies are then of the calls that ended after it.
+    """
+
+    since: float | None = None
+
+
+class Footprint(Message, tag="kernel.footprint_reply"):
+    """What a plugin keeps in memory.
+
+    Attributes:
+        plugin: Whose.
+        bytes: How much, as far as the interpreter can tell: what C extensions hold, it does not see.
+        objects: In how many objects.
+        complete: Whether that is all; if not, there were more objects than are looked at, or they changed meanwhile.
+    """
+
+    plugin: str
+    bytes: int
+    objects: int
+    complete: bool
+
+
+class GetFootprint(Request[Footprint], tag="kernel.footprint"):
+    """Ask how much memory is reachable from a plugin's object and the globals of its modules alone.
+
+    Other plugins, the host's own objects, and what other modules have in their globals are not looked into.
+    """
 
     plugin: str
 
