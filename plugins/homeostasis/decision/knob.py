@@ -1,0 +1,101 @@
+"""A knob: an actuator that can be turned a little, and the metric that it holds at its setpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.rung import Arguments
+
+__all__ = ["Knob"]
+
+
+class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A PID controller for one actuator.
+
+    With ``log`` the error is ``ln(metric / setpoint)`` and the knob moves by factors: what works at 4 workers works at
+    400. While the metric is UNKNOWN, or a condition of ``unless`` is met, the knob holds.
+
+    Attributes:
+        action: The actuator's name; the decision carries the value.
+        metric: What is held at the setpoint; ``"a + b"`` is a sum. With ``*``: one knob for each target.
+        setpoint: The wanted value; above 0 with ``log``.
+        low: The knob's least value; above 0 with ``log``.
+        high: Its highest.
+        rest: Where it stands while all is well; by default ``low`` if ``direction`` is "up", else ``high``.
+        direction: "up": more of it while the metric is above the setpoint, as workers against waiting; "down": less.
+        kp: Share of the error that acts at once.
+        ki: Share that adds up, per second.
+        kd: Share of the metric's speed (not of the error's: a new setpoint is no jolt), in seconds.
+        log: Errors and steps as factors.
+        slew: Most change a second: with ``log`` as a share (0.1: ten per cent), else in the knob's unit.
+        deadband: Error that counts as none: with ``log`` as a share of the setpoint, else in the metric's unit.
+        step: Least change worth a decision: with ``log`` as a share, else in the knob's unit.
+        whole: Only whole numbers.
+        every: Least seconds between two decisions; ``limits`` of the policy may say otherwise.
+        max_age: Seconds after which the metric is UNKNOWN.
+        plausible: ``(low, high)``: a value outside is UNKNOWN.
+        unless: Conditions of which none may be met; else the knob holds.
+        actual: Metric that says where the knob really stands, if there is one: somebody else may have turned it.
+        arguments: What the actuator is given beside target and value.
+
+    Raises:
+        ValueError: The knob cannot work; the message says why.
+    """
+
+    action: str
+    metric: str
+    setpoint: float
+    low: float
+    high: float
+    rest: float | None = None
+    direction: Literal["up", "down"] = "up"
+    kp: float = 0.5
+    ki: float = 0.05
+    kd: float = 0.0
+    log: bool = True
+    slew: float = 0.1
+    deadband: float = 0.1
+    step: float = 0.05
+    whole: bool = False
+    every: float = 5.0
+    max_age: float = 10.0
+    plausible: tuple[float, float] | None = None
+    unless: tuple[Condition, ...] = ()
+    actual: str = ""
+    arguments: Arguments = {}
+
+    def __post_init__(self) -> None:
+        if not self.action or not self.metric:
+            raise ValueError(f"expected an action and a metric, got {self.action!r} and {self.metric!r}")
+        figures = (
+            self.setpoint,
+            self.low,
+            self.high,
+            self.resting,
+            self.kp,
+            self.ki,
+            self.kd,
+            self.deadband,
+            self.step,
+        )
+        if not all(math.isfinite(figure) for figure in figures):
+            raise ValueError(f"expected finite figures for {self.action!r}")
+        if not self.low <= self.resting <= self.high or self.low == self.high:
+            raise ValueError(f"expected low <= rest <= high of {self.action!r}, and low < high")
+        if min(self.kp, self.ki, self.kd, self.deadband, self.step) < 0:
+            raise ValueError(f"expected gains, deadband and step of at least 0 for {self.action!r}; see direction")
+        if not self.slew > 0 or not self.every > 0 or not self.max_age > 0:
+            raise ValueError(f"expected slew, every and max_age above 0 for {self.action!r}")
+        if self.log and (self.setpoint <= 0 or self.low <= 0):
+            raise ValueError(f"expected setpoint and low of {self.action!r} above 0, or log false")
+
+    @property
+    def resting(self) -> float:
+        """Where the knob stands while all is well."""
+        if self.rest is not None:
+            return self.rest
+        return self.low if self.direction == "up" else self.high

@@ -1,0 +1,54 @@
+"""A rung: one thing to try against a symptom."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from aetherra.plugins.homeostasis.decision.condition import Condition
+
+__all__ = ["Arguments", "Rung"]
+
+Arguments: TypeAlias = dict[str, str | bool | int | float | None]
+"""What an actuator is given beside its target."""
+
+
+class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One action of a ladder, and when it is worth a try.
+
+    Attributes:
+        action: The actuator's name.
+        arguments: What it is given beside the target.
+        disruptive: It costs somebody something, as a restart does. It is taken only on confirmed evidence.
+        settle: Seconds within which its effect must show; then the next rung is due. A metric that is on its way
+            after that is given the same time again, twice at most.
+        requires: Conditions that must all be met; else the rung is passed over, and looked at again later.
+        unless: Conditions of which none may be met; else it is passed over likewise.
+        lasting: It changes something that stays changed: undone once the symptom has left and stays away.
+        undo: Arguments of the decision that undoes it.
+        tries: How often it is tried before the next rung is due.
+        expects: What it should bring about, in words; by default that the symptom leaves.
+
+    Raises:
+        ValueError: No action, a settle time that is not above 0, or fewer than one try.
+    """
+
+    action: str
+    arguments: Arguments = {}
+    disruptive: bool = False
+    settle: float = 30.0
+    requires: tuple[Condition, ...] = ()
+    unless: tuple[Condition, ...] = ()
+    lasting: bool = False
+    undo: Arguments = {}
+    tries: int = 1
+    expects: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.action:
+            raise ValueError("expected the name of an actuator as action, got ''")
+        if not 0 < self.settle < float("inf"):
+            raise ValueError(f"expected settle above 0 s for {self.action!r}, got {self.settle!r}")
+        if self.tries < 1:
+            raise ValueError(f"expected at least one try of {self.action!r}, got {self.tries}")
