@@ -76,7 +76,7 @@ class Sensors:
 
     def read(self) -> Samples:
         """Read all."""
-        plant, now = self._plant, self._plant.now
+        now = self._plant.now
         passed = max(now - self._at, 1e-9)
         truth = self._whole(passed)
         for watched in self._watched.values():
