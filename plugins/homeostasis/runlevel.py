@@ -176,7 +176,10 @@ class RunlevelMachine:
             self._move(now, "DEGRADED", (*why, "nobody knows how the host is"))
             return
         score = self._scores[-1]
-        worst: Runlevel = next((level for level in _HEALTHS[:0:-1] if score < self._settings.below(level)), "ONLINE")
+        worst: Runlevel = "ONLINE"
+        for level in _HEALTHS[1:]:
+            if score < self._settings.below(level):
+                worst = level
         if worst == "ONLINE" and why:
             worst = "DEGRADED"
         self._move(now, worst, (*why, *self._said(score, reasons)))
