@@ -1,0 +1,141 @@
+"""What the kernel counts of each plugin, as metrics: owns the memory of what was counted before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from aetherra.plugins import PluginVitals
+from aetherra.plugins.homeostasis.sensors import Reading
+
+MINIMUM_CALLS = 10
+"""Fewer calls than this say nothing about the share of them that fails."""
+WINDOW = 60.0
+"""Seconds that the share of failed calls looks back on, if it takes so long to see enough of them."""
+OVERDUE = 10.0
+"""How many times as long as a plugin's longest call one must be in hand to count as stuck."""
+TOGETHER = 2
+"""Calls in hand, at least, that make an overdue one evidence: a single one may be long for its own reasons."""
+
+
+class PluginMetrics:
+    """Turns snapshots of the kernel's counters into readings, each plugin's since the snapshot before.
+
+    What is read of a plugin, under ``plugin.<name>.``:
+
+    - ``error_ratio``: share of its calls without a reply, over the shortest time with ``MINIMUM_CALLS`` of them, a
+      minute at most; with fewer in that time it is unknown.
+    - ``call_rate``, ``timeouts``, ``faults``, ``blocked``: per second since the last snapshot.
+    - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
+    - ``stalled``: seconds since it last answered, if calls are stuck in it: their callers gave up, or two or more are
+      in hand and the oldest has taken ``OVERDUE`` times as long as its longest did. 0 if it answers, or is not asked.
+    - ``failed``: 1 if it could not be brought up, 0 if it could; nothing of one that was stopped or is kept away.
+
+    And of each service ``service.<name>.rtt_p95``: seconds that its calls took, the 95th percentile of the last ones.
+    """
+
+    def __init__(self) -> None:
+        self._memories: dict[str, _Memory] = {}
+
+    def read(self, vitals: Iterable[PluginVitals], now: float) -> Iterator[Reading]:
+        """Yield the readings of one snapshot.
+
+        Args:
+            vitals: The snapshot, each plugin once.
+            now: Seconds of a clock that never goes back.
+        """
+        known, self._memories = self._memories, {}
+        for one in vitals:
+            memory = known.get(one.plugin)
+            if memory is None or memory.last.generation != one.generation:
+                memory = _Memory(one, now)
+                rates: tuple[float | None, ...] = (None, None, None, None)
+            else:
+                rates = memory.rates(one, now)
+            self._memories[one.plugin] = memory
+            memory.learn(one, now)
+            yield from _readings(one, memory, rates, now)
+
+
+class _Memory:
+    """What is remembered of one generation of a plugin."""
+
+    def __init__(self, first: PluginVitals, now: float) -> None:
+        self.last, self.last_at = first, now
+        self.answered_at = now
+        self._gave_up_at: float | None = None
+        self._past: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
+
+    def rates(self, one: PluginVitals, now: float) -> tuple[float | None, ...]:
+        """Return calls, timeouts, faults and blocks a second since the last snapshot."""
+        last, seconds = self.last, now - self.last_at
+        if seconds <= 0:
+            return (None, None, None, None)
+        deltas = (
+            one.calls - last.calls,
+            one.timeouts - last.timeouts,
+            one.faults - last.faults,
+            one.blocked - last.blocked,
+        )
+        return tuple(max(0, delta) / seconds for delta in deltas)
+
+    def learn(self, one: PluginVitals, now: float) -> None:
+        """Take a snapshot in."""
+        last = self.last
+        gave_up = one.timeouts > last.timeouts
+        answered = _answered(one) > _answered(last)
+        if answered or not (one.in_hand or gave_up or self._gave_up_at is not None):
+            self.answered_at, self._gave_up_at = now, None
+        elif gave_up:
+            self._gave_up_at = now
+        elif self._gave_up_at is not None and not one.in_hand and now - self._gave_up_at > WINDOW:
+            self.answered_at, self._gave_up_at = now, None  # nobody has asked since: nobody knows
+        self.last, self.last_at = one, now
+        finished = one.calls - one.in_hand
+        if (finished, one.errors) != self._past[-1][1:]:
+            self._past.append((now, finished, one.errors))
+        while len(self._past) > 1 and self._past[1][0] <= now - WINDOW:
+            self._past.popleft()
+
+    def error_ratio(self) -> tuple[float | None, int]:
+        """Return the share of failed calls, if there are enough, and how many there are."""
+        _, finished, errors = self._past[-1]
+        count = 0
+        for _, past_finished, past_errors in reversed(self._past):
+            count = finished - past_finished
+            if count >= MINIMUM_CALLS:
+                return (errors - past_errors) / count, count
+        return None, count
+
+    def stalled(self, one: PluginVitals, now: float) -> float:
+        """Return for how long calls have been stuck."""
+        overdue = (
+            one.in_hand >= TOGETHER
+            and one.oldest_call is not None
+            and one.longest_done is not None
+            and one.oldest_call > OVERDUE * one.longest_done
+        )
+        return now - self.answered_at if overdue or self._gave_up_at is not None else 0.0
+
+
+def _answered(one: PluginVitals) -> int:
+    return one.calls - one.in_hand - one.errors
+
+
+def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...], now: float) -> Iterator[Reading]:
+    prefix = f"plugin.{one.plugin}."
+    if one.state in ("serving", "failed"):
+        yield Reading(prefix + "failed", float(one.state == "failed"), "ratio")
+    if one.state != "serving":
+        return
+    ratio, count = memory.error_ratio()
+    reason = "" if ratio is not None else f"{count} calls within {WINDOW:g} s; needs {MINIMUM_CALLS}"
+    yield Reading(prefix + "error_ratio", ratio, "ratio", reason)
+    for name, rate in zip(("call_rate", "timeouts", "faults", "blocked"), rates, strict=True):
+        yield Reading(prefix + name, rate, "1/s", "" if rate is not None else "a rate needs two snapshots")
+    yield Reading(prefix + "in_hand", float(one.in_hand), "calls")
+    yield Reading(prefix + "oldest_call", one.oldest_call or 0.0, "s")
+    yield Reading(prefix + "stalled", memory.stalled(one, now), "s")
+    if one.service:
+        rtt = one.latency.p95
+        yield Reading(f"service.{one.service}.rtt_p95", rtt, "s", "" if rtt is not None else "it was not called yet")
