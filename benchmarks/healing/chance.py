@@ -28,6 +28,11 @@ def binomial(rng: random.Random, count: int, share: float) -> int:
         return 0
     if share >= 1:
         return count
-    if count * min(share, 1 - share) < SMALL:
-        return sum(rng.random() < share for _ in range(count))
-    return min(count, max(0, round(rng.gauss(count * share, math.sqrt(count * share * (1 - share))))))
+    if count * min(share, 1 - share) >= SMALL:
+        return min(count, max(0, round(rng.gauss(count * share, math.sqrt(count * share * (1 - share))))))
+    hits, chance, left = 0, (1 - share) ** count, rng.random()
+    while left > chance and hits < count:
+        left -= chance
+        chance *= (count - hits) / (hits + 1) * share / (1 - share)
+        hits += 1
+    return hits

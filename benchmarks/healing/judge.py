@@ -132,7 +132,7 @@ def live(scenario: Scenario, make: Make, seed: int, *, end: float = 0.0) -> Life
         plant.step()
         judge.watch()
         if number % looks == 0:
-            controller.look(plant.now, sensors.read(), judge.act)
+            controller.look(plant.now, sensors.read, judge.act)
     begin = BEGIN if end < DAY else 0.0
     return Life(
         bad=plant.tally.share(begin, end - TAIL),

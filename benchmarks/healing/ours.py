@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from aetherra.plugins.homeostasis.decision import Controller, Decision, Observed, Outcome, Policy
-from healing.peers import Act
+from healing.peers import Act, Read
 from healing.sensing import Samples
 
 Observation = dict[str, Observed]
@@ -46,10 +46,10 @@ class Ours:
         self.core = Controller(policy, clock=lambda: self._now, rng=random.Random(seed))
         self.decisions: list[Decision] = []
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Ask the core, do what it says, and say what became of it."""
         self._now = now
-        for decision in self.core.decide(self._names(samples)):
+        for decision in self.core.decide(self._names(read())):
             self.decisions.append(decision)
             if decision.kind != "give_up":
                 self.core.report(decision.id, self._do(decision, act))

@@ -13,18 +13,21 @@ from healing.target import Target
 Act = Callable[..., Outcome]
 """``act(action, target="", value=0.0)`` of the plant, watched by the judge."""
 
+Read = Callable[[], Samples]
+"""Reads the plant's sensors."""
+
 
 class Controller(Protocol):
     """Something that looks and acts."""
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Look once, and do what seems right."""
 
 
 class Nothing:
     """Does nothing."""
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Look on."""
 
 
@@ -36,8 +39,9 @@ class BangBang:
     def __init__(self) -> None:
         self._done: dict[tuple[str, str], float] = {}
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Compare each reading with its threshold."""
+        samples = read()
 
         def value(name: str) -> float:
             sample = samples.get(name)
@@ -74,9 +78,9 @@ class Pid:
     def __init__(self) -> None:
         self._integral, self._error, self._at = self.HIGH, 0.0, 0.0
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Move the limit."""
-        wait = samples["queue.wait"].value
+        wait = read()["queue.wait"].value
         if wait is None:
             return
         passed, self._at = now - self._at, now
@@ -96,9 +100,9 @@ class Oracle:
         self._plant = plant
         self._calm_since = 0.0
 
-    def look(self, now: float, samples: Samples, act: Act) -> None:
+    def look(self, now: float, read: Read, act: Act) -> None:
         """Ask the plant itself."""
-        del samples
+        del read
         plant = self._plant
         for target in plant.targets.values():
             self._mend(target, act)

@@ -170,7 +170,7 @@ class Plant:
 
     def _fail_held(self, it: Target) -> None:
         while it.held:
-            batch = it.held.popleft()
+            batch = it.let_go()
             it.errors += batch.count
             self._lost(batch, batch.count)
 
@@ -179,7 +179,7 @@ class Plant:
     @property
     def memory(self) -> float:
         """Share of the memory that is in use."""
-        return sum(target.memory for target in self.targets.values()) / self.memory_limit
+        return sum([target.memory for target in self.targets.values()]) / self.memory_limit
 
     def capacity(self, workers: int | None = None) -> float:
         """Return requests a second that could be served with so many free workers, chores left out."""
@@ -261,7 +261,7 @@ class Plant:
             self.tally.bad(batch.first, count)
 
     def _held(self) -> int:
-        return sum(target.holding for target in self.targets.values())
+        return sum([target.holding for target in self.targets.values()])
 
     def _slow(self, busy: float) -> float:
         others = max(0.0, busy - 1)
@@ -299,7 +299,7 @@ class Plant:
                 budget -= count * self.step_seconds / slow
                 taken = Batch(target, count, batch.born, batch.first, batch.attempt)
                 taken.left = batch.left
-                target.held.append(taken)
+                target.hold(taken)
                 target.calls += count
             else:
                 work = target.work * (REFUSED_WORK if target.down(now) else 1.0)
@@ -317,7 +317,7 @@ class Plant:
         """End what a wedged target has held for as long as a call may take, or all, once it is wedged no more."""
         limit = self.now - self.call_limit
         while target.held and (target.held[0].born <= limit or not target.wedged(self.now)):
-            batch = target.held.popleft()
+            batch = target.let_go()
             if target.wedged(self.now):
                 target.timeouts += batch.count
                 target.errors += batch.count

@@ -9,7 +9,7 @@ from math import pi, sin
 import msgspec
 
 from healing.plant import Plant
-from healing.sensing import Broken, Sensors, flaps, says, silent
+from healing.sensing import OF_TARGETS, Broken, Sensors, flaps, says, silent
 from healing.target import Target, Version
 
 BEGIN = 120.0
@@ -130,9 +130,6 @@ def sensor(make: Callable[[random.Random], Broken], *names: str) -> Fault:
     return happens
 
 
-EACH = ("errors", "rate", "faults", "timeouts", "latency", "held", "oldest", "stuck", "memory", "growth")
-
-
 def day(plant: Plant, _: Sensors, rng: random.Random) -> None:
     """A day like any other: more at noon than at night, bursts, pauses, and things that pass before anybody acts."""
     plant.curve = lambda now: 1 - 0.35 * sin(2 * pi * (now / DAY + 0.2))
@@ -164,6 +161,6 @@ SCENARIOS = (
     Scenario("sensor lies: errors", sensor(lambda _: says(0.6), "errors"), "sensor"),
     Scenario("sensor lies: stuck", sensor(lambda _: says(40.0), "stuck"), "sensor"),
     Scenario("sensor lies: memory", sensor(lambda _: says(9e8), "memory"), "sensor"),
-    Scenario("sensors go silent", sensor(lambda _: silent(BEGIN), *EACH), "sensor"),
+    Scenario("sensors go silent", sensor(lambda _: silent(BEGIN), *OF_TARGETS), "sensor"),
     Scenario("a day without a fault", day, "none", end=DAY, step=1.0, look=1.0),
 )

@@ -14,7 +14,7 @@ from healing.target import Target
 
 ENOUGH = 10  # calls that say something about the share of them that fails
 LONGEST = 60.0  # seconds that such a share looks back on
-NOISE = 0.03
+NOISE = 0.05
 GAPS = 0.01  # share of readings that are missing
 DELAYED = 0.05  # share of readings that are one look old
 
@@ -26,6 +26,7 @@ class Sample(msgspec.Struct, frozen=True):
     age: float = 0.0
 
 
+UNKNOWN, ZERO = Sample(None), Sample(0.0)
 Samples = Mapping[str, Sample]
 Broken = Callable[[float, Sample], Sample]
 """What a broken sensor makes of a reading at that time."""
@@ -44,6 +45,21 @@ def flaps(low: float, high: float, period: float) -> Broken:
 def silent(since: float) -> Broken:
     """Return a sensor that said its last word then, and that is handed out still."""
     return lambda now, sample: Sample(sample.value if now - since < 10 else None, max(0.0, now - since))
+
+
+OF_TARGETS = (
+    "changed",
+    "errors",
+    "rate",
+    "faults",
+    "timeouts",
+    "latency",
+    "held",
+    "oldest",
+    "stuck",
+    "memory",
+    "growth",
+)
 
 
 class Sensors:
@@ -81,16 +97,18 @@ class Sensors:
         truth = self._whole(passed)
         for watched in self._watched.values():
             truth.update(watched.read(now, passed))
-        random_, gauss, last = self._rng.random, self._rng.gauss, self._last
+        chance, last = self._rng.random, self._last
         samples: dict[str, Sample] = {}
         for name, value in truth.items():
-            chance = random_()
-            if value is None or chance < GAPS:
-                samples[name] = Sample(None)
-            elif chance < GAPS + DELAYED:
+            luck = chance()
+            if value is None or luck < GAPS:
+                samples[name] = UNKNOWN
+            elif luck < GAPS + DELAYED:
                 samples[name] = Sample(last.get(name), passed)
+            elif value:
+                samples[name] = Sample(value * (1 - NOISE + 2 * NOISE * luck))
             else:
-                samples[name] = Sample(value * (1 + NOISE * gauss(0, 1)) if value else 0.0)
+                samples[name] = ZERO
         for name, broken in self.broken.items():
             samples[name] = broken(now, samples.get(name, Sample(None)))
         self._last, self._at = truth, now
@@ -121,6 +139,7 @@ class _Watched:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._names = tuple(f"{target.name}.{name}" for name in OF_TARGETS)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -134,27 +153,28 @@ class _Watched:
         it = self._target
         if it.lives != self._lives:
             self._begin_anew()
-        prefix = it.name + "."
+        changed = min(now - it.changed_at, 1e6)
         if it.down(now):
-            return {prefix + "changed": min(now - it.changed_at, 1e6)}
+            return {self._names[0]: changed}
         holding = it.holding
         oldest = now - it.held[0].born if holding else 0.0
         counts = (it.calls, it.faults, it.timeouts)
-        calls, faults, timeouts = ((new - old) / passed for new, old in zip(counts, self._before, strict=True))
+        calls, faults, timeouts = [(new - old) / passed for new, old in zip(counts, self._before, strict=True)]
         self._before = counts
-        return {
-            prefix + "errors": self._errors(now, it.calls - holding, it.errors),
-            prefix + "rate": calls,
-            prefix + "faults": faults,
-            prefix + "timeouts": timeouts,
-            prefix + "latency": it.latency,
-            prefix + "held": holding + calls * it.latency,
-            prefix + "oldest": max(oldest, it.latency),
-            prefix + "stuck": now - it.answered_at if holding >= 2 and it.held[0].born > it.answered_at - 10 else 0.0,
-            prefix + "memory": it.memory,
-            prefix + "growth": self._growth(now, it.memory),
-            prefix + "changed": min(now - it.changed_at, 1e6),
-        }
+        values = (
+            changed,
+            self._errors(now, it.calls - holding, it.errors),
+            calls,
+            faults,
+            timeouts,
+            it.latency,
+            holding + calls * it.latency,
+            max(oldest, it.latency),
+            now - it.answered_at if holding >= 2 and it.held[0].born > it.answered_at - 10 else 0.0,
+            it.memory,
+            self._growth(now, it.memory),
+        )
+        return dict(zip(self._names, values, strict=True))
 
     def _errors(self, now: float, finished: int, errors: int) -> float | None:
         past = self._past

@@ -56,6 +56,7 @@ class Target:
         self.leaked = 0.0
         self.cache = memory
         self.held: deque[Batch] = deque()
+        self.holding = 0
         self.calls = self.errors = self.timeouts = self.faults = 0
         self.answered_at = 0.0
         self.latency = work
@@ -65,11 +66,6 @@ class Target:
     def memory(self) -> float:
         """Bytes that it holds."""
         return self.base + self.cache + self.leaked
-
-    @property
-    def holding(self) -> int:
-        """Requests that are stuck in it."""
-        return sum(batch.count for batch in self.held)
 
     def wedged(self, now: float) -> bool:
         """Return whether requests go in and do not come out."""
@@ -83,6 +79,17 @@ class Target:
         """Return the share of its requests that fail now."""
         rate = self.versions[-1].error_rate
         return max(rate, self.hiccup) if now < self.hiccup_until else rate
+
+    def hold(self, batch: Batch) -> None:
+        """Take requests that will not come out."""
+        self.held.append(batch)
+        self.holding += batch.count
+
+    def let_go(self) -> Batch:
+        """Return the oldest requests that it holds."""
+        batch = self.held.popleft()
+        self.holding -= batch.count
+        return batch
 
     def begin_anew(self, now: float, seconds: float) -> None:
         """Lose all state, for as long as it takes to be up again."""
