@@ -72,7 +72,7 @@ class Plant:
         self.crashes = 0
         self.queue: deque[Batch] = deque()
         self.waiting = 0
-        self.offered = self.refused = self.served = self.gave_up = 0
+        self.offered = self.refused = self.served = self.failed = self.gave_up = 0
         self.busy = 0.0
         self.tally = Tally()
         self._patient: deque[Batch] = deque()
@@ -171,7 +171,7 @@ class Plant:
     def _fail_held(self, it: Target) -> None:
         while it.held:
             batch = it.let_go()
-            it.errors += batch.count
+            self._failed(it, batch.count)
             self._lost(batch, batch.count)
 
     # What is true: nobody but the oracle and the judge may ask.
@@ -255,6 +255,10 @@ class Plant:
                     self.gave_up += batch.count
                     self._try_again(batch, batch.count)
 
+    def _failed(self, target: Target, count: int) -> None:
+        target.errors += count
+        self.failed += count
+
     def _lost(self, batch: Batch, count: int) -> None:
         """Count requests that ended without an answer; a client that has left has tried again already."""
         if not batch.left:
@@ -320,7 +324,7 @@ class Plant:
             batch = target.let_go()
             if target.wedged(self.now):
                 target.timeouts += batch.count
-                target.errors += batch.count
+                self._failed(target, batch.count)
                 self._lost(batch, batch.count)
             else:
                 target.calls -= batch.count
@@ -331,13 +335,13 @@ class Plant:
         self.served += count
         target.calls += count
         if target.down(now):
-            target.errors += count
+            self._failed(target, count)
             self._lost(batch, count)
             return
         target.leaked += target.versions[-1].leak * count
         failed = binomial(self._fate, count, target.error_rate(now))
         if failed:
-            target.errors += failed
+            self._failed(target, failed)
             target.faults += failed
             self._lost(batch, failed)
         if count > failed:

@@ -67,7 +67,8 @@ class Sensors:
 
     What can be read:
 
-    - ``offered``, ``refused``, ``gave_up``: requests a second; ``failing``: share of them that clients were not served.
+    - ``offered``, ``refused``, ``gave_up``, ``served``: requests a second; ``failing``: share that clients did not get;
+      ``errors``: share of what was served that failed.
     - ``queue.waiting``, ``queue.full`` (share of its places), ``queue.wait`` (s, of the oldest), ``busy`` (ratio).
     - ``chores``: background work that is left, in seconds of a worker.
     - ``memory`` (ratio), ``pause`` (seconds that nothing was done).
@@ -87,7 +88,7 @@ class Sensors:
         self.broken: dict[str, Broken] = dict(broken or {})
         self._watched = {name: _Watched(target) for name, target in plant.targets.items()}
         self._at = plant.now
-        self._counted = (0, 0, 0, 0)
+        self._counted = (0, 0, 0, 0, 0)
         self._last: dict[str, float | None] = {}
 
     def read(self) -> Samples:
@@ -116,13 +117,15 @@ class Sensors:
 
     def _whole(self, passed: float) -> dict[str, float | None]:
         plant = self._plant
-        counts = (plant.offered, plant.refused, plant.gave_up, sum(one.errors for one in plant.targets.values()))
+        counts = (plant.offered, plant.refused, plant.gave_up, plant.served, plant.failed)
         before, self._counted = self._counted, counts
-        offered, refused, gave_up, errors = (max(0, new - old) for new, old in zip(counts, before, strict=True))
+        offered, refused, gave_up, served, errors = [new - old for new, old in zip(counts, before, strict=True)]
         return {
             "offered": offered / passed,
             "refused": refused / passed,
             "gave_up": gave_up / passed,
+            "served": served / passed,
+            "errors": min(1.0, errors / served) if served >= ENOUGH else None,
             "failing": min(1.0, (refused + gave_up + errors) / offered) if offered >= ENOUGH else None,
             "queue.waiting": float(plant.waiting),
             "queue.full": plant.waiting / plant.queue_limit,

@@ -24,6 +24,10 @@ class Tally:
         """Count refusals, failures and late answers."""
         self._window(first)[2] += count
 
+    def unsettled(self) -> list[int]:
+        """Return for each window how many requests have no outcome yet."""
+        return [came - good - bad for came, good, bad in self._windows]
+
     def shares(self, begin: float, end: float) -> list[float]:
         """Return for each window in that time the share that was served badly."""
         return [
