@@ -35,7 +35,7 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         deadband: Error that counts as none: with ``log`` as a share of the setpoint, else in the metric's unit.
         step: Least change worth a decision: with ``log`` as a share, else in the knob's unit.
         whole: Only whole numbers.
-        every: Least seconds between two decisions; ``limits`` of the policy may say otherwise.
+        every: Least seconds between two decisions: a knob's own rate limit.
         max_age: Seconds after which the metric is UNKNOWN.
         plausible: ``(low, high)``: a value outside is UNKNOWN.
         unless: Conditions of which none may be met; else the knob holds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import msgspec
 
@@ -34,8 +34,9 @@ def read(seen: object, max_age: float) -> tuple[float | None, float, str]:
     """Return value, age, and why the value is unknown (empty where it is known). Nothing that is seen raises."""
     age = 0.0
     if isinstance(seen, Observed):
-        seen, age = seen.value, seen.age
-        if not isinstance(age, (int, float)) or age != age:
+        age = seen.age
+        seen = seen.value
+        if not _is_number(age) or age != age:
             return None, 0.0, f"its age is {age!r}"
         if age < 0:
             if age < -SKEW:
@@ -43,7 +44,7 @@ def read(seen: object, max_age: float) -> tuple[float | None, float, str]:
             age = 0.0
     if seen is None:
         return None, age, "no value"
-    if not isinstance(seen, (int, float)):
+    if not _is_number(seen):
         return None, age, f"it is no number but {type(seen).__name__}"
     try:
         value = float(seen)
@@ -54,6 +55,10 @@ def read(seen: object, max_age: float) -> tuple[float | None, float, str]:
     if age > max_age:
         return None, age, f"it is {age:.3g} s old, older than {max_age:g} s"
     return value, age, ""
+
+
+def _is_number(figure: object) -> TypeGuard[float]:
+    return isinstance(figure, (int, float))
 
 
 def read_sum(observation: Observation, names: Iterable[str], max_age: float) -> tuple[float | None, float, str]:

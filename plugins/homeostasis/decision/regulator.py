@@ -1,0 +1,160 @@
+"""A regulator: one knob on one target, and the PID that turns it."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from aetherra.plugins.homeostasis.decision.clause import Clause, Holding
+from aetherra.plugins.homeostasis.decision.knob import Knob
+from aetherra.plugins.homeostasis.decision.naming import Naming
+from aetherra.plugins.homeostasis.decision.observation import Observation, read_sum
+
+__all__ = ["Regulator", "RegulatorMemory"]
+
+LOWEST_GAIN, HIGHEST_GAIN = 0.5, 2.0
+"""A gain that learns without bounds is a random walk."""
+_LARGEST_ERROR = 2.0  # of a logarithm: beyond a factor of seven more is no news
+_SMALLEST = 1e-9  # in place of 0, whose logarithm there is not
+_MANY_TURNS = 3.0  # decayed count of reversals that is an oscillation
+
+
+class RegulatorMemory(msgspec.Struct):
+    """Where a knob stands: last told, its exact place, the integral, the learnt gain, and how it moved."""
+
+    told: float
+    place: float
+    integral: float = 0.0
+    gain: float = 1.0
+    told_at: float | None = None
+    moved: int = 0
+    turns: float = 0.0
+
+
+class Regulator:
+    """PID in the knob's own domain, with the derivative on the measurement, a slew limit, and an integral that does not
+    grow while the knob is at a bound or still on its way.
+
+    Oscillation, which is told by reversals of what it decides, lowers the gain and makes the steps rarer; an error that
+    stays raises it; rest brings it back to 1. The gain stays within 0.5 and 2.
+    """  # noqa: D205
+
+    def __init__(self, knob: Knob, target: str, memory: RegulatorMemory | None = None) -> None:
+        self.knob, self.target = knob, target
+        self._names = Naming(knob.metric).names(target)
+        self._unless = tuple(Clause(condition, target) for condition in knob.unless)
+        self._actual = Naming(knob.actual).names(target) if knob.actual else ()
+        self.memory = memory or RegulatorMemory(told=knob.resting, place=knob.resting)
+        self.memory.told = float(min(max(self.memory.told, knob.low), knob.high))
+        self.memory.place = float(min(max(self.memory.place, knob.low), knob.high))
+        self.metric = " + ".join(self._names)
+        self.holds = "not seen yet"
+        self.value: float | None = None
+        self._looked_at: float | None = None
+        self._before: float | None = None
+        self.seen_at = 0.0
+
+    def step(self, observation: Observation, now: float, holding: Holding) -> float | None:
+        """Take the next observation in, and return where to turn the knob; None: it stays."""
+        knob = self.knob
+        value, _, why = read_sum(observation, self._names, knob.max_age)
+        if value is not None and knob.plausible is not None and not knob.plausible[0] <= value <= knob.plausible[1]:
+            value, why = None, f"it reads {value:.4g}, which cannot be"
+        if value is not None:
+            why = next((f"{clause.text}" for clause in self._unless if clause.met(observation, holding)), "")
+        if value is None or why:
+            self.holds, self._looked_at, self._before = why, None, None
+            return None
+        self._follow(observation, now)
+        self.value = value
+        passed = 0.0 if self._looked_at is None else min(now - self._looked_at, 5 * knob.every)
+        self._looked_at = now
+        if passed > 0:
+            self._move(self._error(value), self._speed(value, passed), passed)
+        self._before = value
+        return self._tell(now)
+
+    def _error(self, value: float) -> float:
+        knob = self.knob
+        if knob.log:
+            error = math.log(max(value, _SMALLEST) / knob.setpoint)
+            error, band = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR), math.log1p(knob.deadband)
+        else:
+            error, band = value - knob.setpoint, knob.deadband
+        inside = math.copysign(max(abs(error) - band, 0.0), error)
+        return inside if knob.direction == "up" else -inside
+
+    def _speed(self, value: float, passed: float) -> float:
+        knob = self.knob
+        if not knob.kd or self._before is None:
+            return 0.0
+        if knob.log:
+            change = math.log(max(value, _SMALLEST) / max(self._before, _SMALLEST))
+            change = min(max(change, -_LARGEST_ERROR), _LARGEST_ERROR)
+        else:
+            change = value - self._before
+        return (change if knob.direction == "up" else -change) / passed
+
+    def _move(self, error: float, speed: float, passed: float) -> None:
+        knob, memory = self.knob, self.memory
+        low, high, rest, place = (self._inner(at) for at in (knob.low, knob.high, knob.resting, memory.place))
+        integral = memory.integral + knob.ki * error * passed
+        wanted = rest + memory.gain * (knob.kp * error + integral + knob.kd * speed)
+        reach = (math.log1p(knob.slew) if knob.log else knob.slew) * passed
+        aim = min(max(wanted, low), high)
+        reached = min(max(aim, place - reach), place + reach)
+        if (wanted - reached) * error <= 0:  # conditional integration: no more of what cannot be done yet
+            memory.integral = integral
+        memory.place = min(max(self._outer(reached), knob.low), knob.high)
+        self.holds = ""
+        if error == 0:
+            self.holds = "within the deadband"
+            memory.gain += (1 - memory.gain) * min(passed / (20 * knob.every), 1.0)
+        elif aim in (low, high) and reached == aim:
+            self.holds = f"at its bound of {memory.place:g}"
+        elif reached == aim and memory.turns < 1:
+            memory.gain = min(memory.gain * 1.05 ** (passed / knob.every), HIGHEST_GAIN)
+        memory.turns *= 0.5 ** (passed / (20 * knob.every))
+
+    def _tell(self, now: float) -> float | None:
+        knob, memory = self.knob, self.memory
+        if memory.told_at is not None and now - memory.told_at < knob.every / min(memory.gain, 1.0):
+            return None
+        goal = float(round(memory.place)) if knob.whole else memory.place
+        if not self._far(goal, knob.resting):
+            goal = knob.resting
+        goal = float(min(max(goal, knob.low), knob.high))
+        if goal == memory.told or not (self._far(goal, memory.told) or goal in (knob.low, knob.high, knob.resting)):
+            return None
+        moved = 1 if goal > memory.told else -1
+        if memory.moved and moved != memory.moved:
+            memory.turns += 1
+            if memory.turns >= _MANY_TURNS:
+                memory.gain = max(memory.gain * 0.8, LOWEST_GAIN)
+        memory.told, memory.told_at, memory.moved = goal, now, moved
+        return goal
+
+    def _follow(self, observation: Observation, now: float) -> None:
+        """Go on from where the knob really stands, if somebody else has turned it, without a jolt."""
+        knob, memory = self.knob, self.memory
+        if not self._actual or (memory.told_at is not None and now - memory.told_at < 2 * knob.every):
+            return
+        actual = read_sum(observation, self._actual, knob.max_age)[0]
+        if actual is None or not self._far(actual, memory.told):
+            return
+        place = min(max(actual, knob.low), knob.high)
+        memory.told = memory.place = place
+        memory.integral = (self._inner(place) - self._inner(knob.resting)) / memory.gain
+
+    def _far(self, one: float, other: float) -> bool:
+        knob = self.knob
+        if knob.log:
+            return abs(self._inner(max(one, _SMALLEST)) - self._inner(max(other, _SMALLEST))) >= math.log1p(knob.step)
+        return abs(one - other) >= knob.step
+
+    def _inner(self, value: float) -> float:
+        return math.log(value) if self.knob.log else value
+
+    def _outer(self, value: float) -> float:
+        return math.exp(value) if self.knob.log else value

@@ -1,0 +1,89 @@
+"""Reversal: takes lasting changes back once what they were for has left and stays away."""
+
+from __future__ import annotations
+
+from aetherra.plugins.homeostasis.decision.case import Case
+from aetherra.plugins.homeostasis.decision.changes import Change, Changes
+from aetherra.plugins.homeostasis.decision.damping import Damping
+from aetherra.plugins.homeostasis.decision.decision import Decision, Outcome
+from aetherra.plugins.homeostasis.decision.desk import Desk
+from aetherra.plugins.homeostasis.decision.limits import Limits
+from aetherra.plugins.homeostasis.decision.scene import Scene
+
+__all__ = ["Reversal"]
+
+_REPORT_TIME = 60.0
+"""Seconds for an undoing to be reported as failed; then it counts as done."""
+
+
+class Reversal:
+    """Decides on undoing. It is held to the same rate limit as doing, and not to the flap budget: it ends something."""
+
+    def __init__(self, scene: Scene, desk: Desk, limits: Limits, damping: Damping, changes: Changes) -> None:
+        self._scene, self._desk = scene, desk
+        self._limits, self._damping, self._changes = limits, damping, changes
+
+    def due(self, now: float) -> list[Decision]:
+        """Return what is to be taken back now, the latest first."""
+        decisions: list[Decision] = []
+        for change in reversed(tuple(self._changes)):
+            if change.undoing:
+                if now - change.undone_at >= _REPORT_TIME:
+                    self._changes.drop(change.id)
+                continue
+            case, why = self._released(change, now)
+            if not why or not self._changes.is_latest(change):
+                continue
+            if self._limits.wait(change.action, change.target, now) > 0:
+                continue
+            decision = self._desk.undo(change, case, why, now)
+            self._limits.take(change.action, change.target, now, budget=False)
+            change.undoing, change.undone_at = decision.id, now
+            self._may_be_tried_again(change)
+            decisions.append(decision)
+        return decisions
+
+    def report(self, decision_id: str, outcome: Outcome) -> None:
+        """Take in what became of an undoing: one that failed is due again."""
+        change = self._changes.undone_by(decision_id)
+        if change is None:
+            return
+        if outcome.status == "failed":
+            change.undoing = ""
+        else:
+            self._changes.drop(change.id)
+
+    def _may_be_tried_again(self, change: Change) -> None:
+        """Let those that a change has helped have it again."""
+        for symptom, target in change.holders:
+            if (case := self._scene.case(symptom, target)) is not None:
+                tries = case.memory.tries
+                for key in [key for key in tries if key.partition(":")[2] == change.action]:
+                    del tries[key]
+
+    def _released(self, change: Change, now: float) -> tuple[Case | None, str]:
+        """Return the case that let go last, and why the change is needed no more; empty while it is."""
+        latest: Case | None = None
+        reasons: list[str] = []
+        for symptom, target in change.holders:
+            case = self._scene.case(symptom, target)
+            if case is None:
+                reasons.append(f"{symptom} of {target} is not looked at any more")
+                continue
+            why = self._left(case, now)
+            if not why:
+                return None, ""
+            reasons.append(why)
+            latest = case
+        return latest, "; ".join(reasons) or "it did not help"
+
+    def _left(self, case: Case, now: float) -> str:
+        memory = case.memory
+        if case.signal.active or memory.active or memory.trial is not None or not case.signal.known:
+            return ""
+        if case.signal.suspect:
+            return ""
+        away = now - (memory.left_at if memory.left_at is not None else now)
+        if away < case.plan.undo_after * self._damping.factor(case.key, now):
+            return ""
+        return f"{case.key} has been away for {away:.0f} s"
