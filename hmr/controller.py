@@ -92,7 +92,6 @@ class HmrController(Plugin[HmrSettings]):
 
     def __init__(self, settings: HmrSettings | None = None) -> None:
         super().__init__(settings)
-        self._turns: dict[str, anyio.Lock] = {}
         self._ways_back = WaysBack()
         self._orphans: dict[str, Parcel] = {}
         self._watches: dict[str, anyio.CancelScope] = {}
@@ -193,11 +192,10 @@ class HmrController(Plugin[HmrSettings]):
 
     @asynccontextmanager
     async def _turn(self, plugin: str) -> AsyncGenerator[None]:
-        """One swap at a time of one plugin; those of others go on beside it."""
+        """One swap or restart at a time of one plugin; those of others go on beside it."""
         if plugin == self.name:
             raise SwapError(plugin, "source_not_allowed", "hot swap cannot swap itself; restart the host")
-        self._swapper.current(plugin)  # says so if there is no such plugin
-        async with self._turns.setdefault(plugin, anyio.Lock()):
+        async with self._swapper.turn(plugin):
             yield
 
     # Swapping
@@ -374,10 +372,6 @@ class HmrController(Plugin[HmrSettings]):
         for kept in (self._watches, self._orphans):
             for plugin in [plugin for plugin in kept if not self._is_there(plugin)]:
                 del kept[plugin]
-        for plugin in [
-            plugin for plugin, turn in self._turns.items() if not self._is_there(plugin) and not turn.locked()
-        ]:
-            del self._turns[plugin]
 
     def _is_there(self, plugin: str) -> bool:
         try:
@@ -386,11 +380,12 @@ class HmrController(Plugin[HmrSettings]):
             return False
         return True
 
-    def _serves(self, plugin: str, code: Loaded) -> bool:
+    def _serves(self, plugin: str, origin: object) -> bool:
         try:
-            return self._swapper.current(plugin) is code
+            current = self._swapper.current(plugin)
         except PluginNotFoundError:
             return False
+        return current is not None and current.origin is origin
 
 
 def _changed(old: Loaded | None, new: Loaded) -> list[Path]:

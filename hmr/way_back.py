@@ -11,10 +11,10 @@ from aetherra.kernel.state import Parcel
 
 
 class WayBack(msgspec.Struct, frozen=True):
-    """The code that serves, what served before it, and the state that this had handed over."""
+    """What served before, the origin of the code that serves, and the state that it was handed over."""
 
     before: Loaded
-    code: Loaded
+    origin: object
     parcel: Parcel | None
 
 
@@ -28,20 +28,20 @@ class WaysBack:
         """Keep the code before this one, with its last state, and let go of the one before that."""
         forgotten = self._ways.pop(plugin, None)
         if before is not None:
-            self._ways[plugin] = WayBack(before, code, parcel)
+            self._ways[plugin] = WayBack(before, code.origin, parcel)
         if forgotten is not None and forgotten.before is not code:
             forgotten.before.unload()
 
     def find(self, plugin: str, serving: Loaded | None) -> WayBack | None:
-        """Return the way back from the code that serves; ``None`` if there is none."""
+        """Return the way back from the code that serves, restarted or not; ``None`` if there is none."""
         way = self._ways.get(plugin)
-        return way if way is not None and way.code is serving else None
+        return way if way is not None and serving is not None and way.origin is serving.origin else None
 
-    def keep_only(self, leads_back: Callable[[str, Loaded], bool]) -> None:
-        """Let go of all but those whose later code serves."""
-        for plugin in [plugin for plugin, way in self._ways.items() if not leads_back(plugin, way.code)]:
+    def keep_only(self, leads_back: Callable[[str, object], bool]) -> None:
+        """Let go of all but those for which ``leads_back`` holds, asked of the plugin and its later code's origin."""
+        for plugin in [plugin for plugin, way in self._ways.items() if not leads_back(plugin, way.origin)]:
             self._ways.pop(plugin).before.unload()
 
     def give_up(self) -> None:
         """Let go of all."""
-        self.keep_only(lambda _plugin, _code: False)
+        self.keep_only(lambda _plugin, _origin: False)

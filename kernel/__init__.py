@@ -34,7 +34,7 @@ from aetherra.kernel.errors import (
 )
 from aetherra.kernel.hookspecs import PHASES, CyclePhase, CycleStep, MetricSample, hookimpl
 from aetherra.kernel.kernel import Kernel
-from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
 from aetherra.kernel.messages import (
     CallLimits,
     CycleReport,
@@ -52,7 +52,6 @@ from aetherra.kernel.messages import (
     HostStatus,
     KernelStatistics,
     LaneBounds,
-    LifecycleStatistics,
     ListDeadLetters,
     ListPlugins,
     Maintain,

@@ -16,7 +16,7 @@ from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.manager import PluginInfo
-from aetherra.kernel.messages import Health, KernelStatistics
+from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
 from aetherra.registry import Message, Request, ServiceInfo
 
@@ -83,6 +83,18 @@ class BlockingKernel:
     def remove_plugin(self, name: str) -> None:
         """Stop a plugin; see ``Kernel.remove_plugin``."""
         self._run(self._kernel.remove_plugin, name)
+
+    def restart_plugin(self, name: str, *, reason: str = "") -> PluginRestarted:
+        """Bring a plugin's code up afresh; see ``Kernel.restart_plugin``."""
+        return self._run(self._kernel.restart_plugin, name, reason=reason)
+
+    def disable_plugin(self, name: str, *, reason: str = "") -> PluginDisabled:
+        """Quarantine a plugin; see ``Kernel.disable_plugin``."""
+        return self._run(self._kernel.disable_plugin, name, reason=reason)
+
+    def enable_plugin(self, name: str) -> PluginEnabled:
+        """Bring a quarantined plugin back; see ``Kernel.enable_plugin``."""
+        return self._run(self._kernel.enable_plugin, name)
 
     def plugins(self) -> list[PluginInfo]:
         """Return a snapshot of each plugin."""

@@ -43,12 +43,25 @@ class CodeGeneration:
             copy of its own of each that it imports. They come before installed modules, but for folders without an
             ``__init__.py``. What code imports by statements is read while it is loaded, even if only a call gets there.
 
+        before: The generation whose snapshot it is to be made of; by default the files are read.
+
+    ``origin`` is what generations of one snapshot have in common, and with no other.
+
     Raises:
         FileNotFoundError: The entry is not there.
         PluginUnreadableError: A file cannot be read; says which.
     """
 
-    def __init__(self, plugin: str, number: int, entry: Path, own_name: str, *, helpers: Path | None = None) -> None:
+    def __init__(
+        self,
+        plugin: str,
+        number: int,
+        entry: Path,
+        own_name: str,
+        *,
+        helpers: Path | None = None,
+        before: CodeGeneration | None = None,
+    ) -> None:
         self.own_name = own_name
         self.plugin = plugin
         self.entry = entry
@@ -58,13 +71,23 @@ class CodeGeneration:
         self._missing: set[Path] = set()
         self._unloaded = False
         self._real_import = builtins.__import__
+        self.origin: object = object() if before is None else before.origin
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
         self.root_name = _free_name(f"{own_name}@{number}")
         try:
-            self._take(self._read(entry))
+            self._take(self._read(entry) if before is None else self._inherit(before))
         except BaseException:
             self.unload()
             raise
+
+    def again(self, number: int) -> CodeGeneration:
+        """Return another generation of the same snapshot, helpers that were read late included; it is not loaded."""
+        return CodeGeneration(self.plugin, number, self.entry, self.own_name, helpers=self._helpers, before=self)
+
+    def _inherit(self, before: CodeGeneration) -> dict[str, Part]:
+        self._elsewhere, self._missing = set(before._elsewhere), set(before._missing)
+        parts = {name: source.part for name, source in list(before.sources.items())}
+        return {self.root_name + name[len(before.root_name) :]: part for name, part in parts.items()}
 
     def _read(self, entry: Path) -> dict[str, Part]:
         if entry.name != "__init__.py":

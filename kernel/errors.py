@@ -38,6 +38,8 @@ class HostRunningError(AetherraError, RuntimeError):
 class PluginLoadError(AetherraError, RuntimeError):
     """A plugin could not be brought up; ``__cause__`` is what it raised."""
 
+    phase: Phase
+
     def __init__(self, plugin: str, phase: Phase, problem: str) -> None:
         super().__init__(plugin, phase, problem)
         self.plugin, self.phase, self.problem = plugin, phase, problem

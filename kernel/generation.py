@@ -67,6 +67,7 @@ class Generation:
         self._limits = host.config.kernel
         self._group: TaskGroup | None = None
         self._gone = anyio.Event()
+        self._suspended: anyio.Event | None = None
         self._serving = False
         self._paused = False
         self._loops: list[Loop[Any]] = []
@@ -262,11 +263,15 @@ class Generation:
 
     async def pause(self) -> None:
         """Return when no event or repeated method is in hand; no new one is taken. ``resume`` undoes it."""
+        self.hold()
+        for loop in self._loops:
+            await loop.pause()
+
+    def hold(self) -> None:
+        """Take no new event and run no repeated method; ``resume`` undoes it."""
         self._paused = True
         for loop in self._loops:
             loop.hold()
-        for loop in self._loops:
-            await loop.pause()
 
     async def wait_idle(self) -> None:
         """Return when no call is in hand; the caller sees to it that none comes."""
@@ -322,11 +327,20 @@ class Generation:
     async def suspend(self) -> None:
         """Do all of ``stop`` but leave the routes, mailboxes and service where they are, for another to take over.
 
-        Whoever calls this sees to it that no call reaches the routes meanwhile. Twice does no harm.
+        Whoever calls this sees to it that no call reaches the routes meanwhile. Twice does no harm:
+        the second waits for the first.
         """
         self._host.hooks.unregister(self.plugin)
-        if self._group is None:
-            return
+        if self._suspended is not None:
+            await self._suspended.wait()
+        elif self._group is not None:
+            self._suspended = anyio.Event()
+            try:
+                await self._suspend()
+            finally:
+                self._suspended.set()
+
+    async def _suspend(self) -> None:
         with self._host.clock.move_on_after(self._limits.stop_timeout) as finishing:
             await self.pause()
             await self.wait_idle()

@@ -28,8 +28,9 @@ from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.errors import KernelNotRunningError
 from aetherra.kernel.generation import CANCEL_GRACE
 from aetherra.kernel.host import HookCaller, Host
+from aetherra.kernel.lifecycle import Lifecycle
 from aetherra.kernel.manager import PluginInfo, PluginManager
-from aetherra.kernel.messages import Health, KernelStatistics
+from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.service import KernelService
@@ -215,6 +216,7 @@ class Kernel(AsyncContextManagerMixin):
         )
         plugins = PluginManager(host)
         privileges["kernel:swap"] = lambda: Swapper(host, plugins)
+        lifecycle = Lifecycle(host, plugins)
         redriver = Redriver(self.bus, actions, dlq)
         service = KernelService(
             config=self.config,
@@ -222,10 +224,11 @@ class Kernel(AsyncContextManagerMixin):
             actions=actions,
             hooks=self._hooks,
             plugins=plugins,
+            lifecycle=lifecycle,
             redriver=redriver,
             watchdog=self._watchdog,
         )
-        return _Parts(actions, plugins, redriver, service)
+        return _Parts(actions, plugins, lifecycle, redriver, service)
 
     async def _leave(self, what: str, owner: ResourceOwner, seconds: float) -> None:
         with self.bus.clock.move_on_after(seconds):
@@ -473,6 +476,32 @@ class Kernel(AsyncContextManagerMixin):
         """
         await self._running().plugins.remove(name)
 
+    async def restart_plugin(self, name: str, *, reason: str = "") -> PluginRestarted:
+        """Bring up a plugin's code afresh, from memory and without its state; see ``Lifecycle.restart``.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+            PluginLoadError: It did not start, and says what serves now; or it is quarantined.
+        """
+        return await self._running().lifecycle.restart(name, reason)
+
+    async def disable_plugin(self, name: str, *, reason: str = "") -> PluginDisabled:
+        """Stop a plugin, and keep it in quarantine; its callers get a ``ServiceQuarantinedError`` with the reason.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+        """
+        return await self._running().lifecycle.disable(name, reason)
+
+    async def enable_plugin(self, name: str) -> PluginEnabled:
+        """Bring the code of a quarantined plugin back, without its state.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+            PluginLoadError: It did not start, and stays quarantined; or it is not.
+        """
+        return await self._running().lifecycle.enable(name)
+
     def plugins(self) -> list[PluginInfo]:
         """Return a snapshot of each plugin, failed ones too, by name."""
         return self._running().plugins.plugins()
@@ -502,10 +531,16 @@ class _Parts:
     """What exists only while the kernel runs."""
 
     def __init__(
-        self, actions: ActionQueue, plugins: PluginManager, redriver: Redriver, service: KernelService
+        self,
+        actions: ActionQueue,
+        plugins: PluginManager,
+        lifecycle: Lifecycle,
+        redriver: Redriver,
+        service: KernelService,
     ) -> None:
         self.actions = actions
         self.plugins = plugins
+        self.lifecycle = lifecycle
         self.redriver = redriver
         self.service = service
 

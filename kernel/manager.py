@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from aetherra.registry import (
     ServiceFailedError,
     ServiceStartingError,
     ServiceStatus,
+    ServiceStoppingError,
     ServiceUnavailableError,
 )
 from aetherra.registry.errors import is_signal
@@ -35,7 +36,7 @@ from aetherra.registry.errors import is_signal
 log = logging.getLogger("aetherra.kernel.manager")
 IMPORT_PATIENCE = 0.1
 """Seconds that an import waits for the one before it; real ones, as the machine takes them."""
-PluginState = Literal["loading", "serving", "failed", "stopped"]
+PluginState = Literal["loading", "serving", "failed", "quarantined", "stopped"]
 
 
 class PluginInfo(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class PluginInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         name: Its name.
-        state: ``loading``, ``serving``, ``failed`` or ``stopped``.
+        state: ``loading``, ``serving``, ``failed``, ``quarantined`` or ``stopped``.
         generation: The one that serves, or was tried last; 0 before the first.
         source: Where its code comes from.
         version: The plugin's own.
@@ -51,7 +52,7 @@ class PluginInfo(msgspec.Struct, frozen=True):
         tags: The requests it answers.
         requires: The plugins it needs.
         faults: Faults of its tasks, events and repeated methods in this generation.
-        reason: Why it failed.
+        reason: Why it failed, or is quarantined.
     """
 
     name: str
@@ -66,6 +67,22 @@ class PluginInfo(msgspec.Struct, frozen=True):
     reason: str
 
 
+class LifecycleStatistics(msgspec.Struct, frozen=True):
+    """What became of plugins since the start.
+
+    Attributes:
+        loads: Generations that came to serve, however they did.
+        load_failures: Attempts that brought none up; what served before may serve on.
+        restarts: How often one was replaced by the same code, brought up afresh.
+        disabled: How often one was quarantined.
+    """
+
+    loads: int = 0
+    load_failures: int = 0
+    restarts: int = 0
+    disabled: int = 0
+
+
 class Code(msgspec.Struct, frozen=True):
     """Loaded code, and what it declares."""
 
@@ -74,7 +91,7 @@ class Code(msgspec.Struct, frozen=True):
 
 
 class Entry:
-    """A plugin over time: its source, and the generation that serves."""
+    """A plugin over time: its source, and the generation that serves; ``turn`` is held by who changes that."""
 
     def __init__(self, name: str, source: Source) -> None:
         self.name = name
@@ -89,6 +106,7 @@ class Entry:
         self.lease: Lease | None = None
         self.read = anyio.Event()
         self.settled = anyio.Event()
+        self.turn = anyio.Lock()
 
     def next_number(self) -> int:
         """Count the generation up; a number is never used twice."""
@@ -141,6 +159,8 @@ class PluginManager:
         self._stopping = False
         self._importing = anyio.Event()
         self._importing.set()
+        self._ending: dict[Generation, anyio.Event] = {}
+        self.loads = self.load_failures = self.restarts = self.disabled = 0
         self.retired = RetiredGenerations(host.clock)
 
     # The configured plugins
@@ -190,10 +210,10 @@ class PluginManager:
     def fail(self, entry: Entry, error: PluginLoadError) -> None:
         """Record that nothing serves for a plugin, and why; tell its callers, the log, and who asks for its service."""
         entry.fail(str(error))
-        self._say_absent(entry, ServiceFailedError)
+        self.say_absent(entry, ServiceFailedError)
         self._announce_failure(entry, error)
 
-    def _say_absent(self, entry: Entry, error: type[ServiceUnavailableError] | None) -> None:
+    def say_absent(self, entry: Entry, error: type[ServiceUnavailableError] | None) -> None:
         """Have callers of a plugin's tags told what it does instead of serving; with ``None``, that nobody answers."""
         provider = str(Identity("plugin", entry.name, entry.last_number))
         absence = None if error is None else partial(error, provider=provider, reason=entry.reason)
@@ -230,7 +250,7 @@ class PluginManager:
             await self._bring_up(entry)
         except BaseException as exc:
             entry.fail(str(exc))
-            self._say_absent(entry, None)
+            self.say_absent(entry, None)
             if self._entries.get(name) is entry:
                 del self._entries[name]
                 if held is not None and held.state == "failed":
@@ -251,21 +271,24 @@ class PluginManager:
     async def _bring_up(self, entry: Entry) -> None:
         entry.loaded = await self.load_code(entry, entry.source)
         entry.spec = self.read_spec(entry, entry.loaded)
-        self._say_absent(entry, ServiceStartingError)
+        self.say_absent(entry, ServiceStartingError)
         entry.read.set()
         await self._wait_for_needs(entry, entry.spec)
-        generation = await self.make_generation(entry, entry.spec)
+        code = Code(entry.loaded, entry.spec)
+        generation = await self.make_generation(entry, code.spec)
         try:
-            if self._stopping:
-                raise PluginDefinitionError("the host is stopping")
-            generation.serve(placeholder=entry.lease)
+            self.promote(entry, code, generation)
         except BaseException as exc:
             with anyio.CancelScope(shield=True):
                 await generation.stop()
             if is_signal(exc):
                 raise
-            raise PluginLoadError(entry.name, "starting", _describe(exc)) from exc
-        self.settle(entry, generation)
+            raise self._failure(entry, "starting", exc) from exc
+
+    def _failure(self, entry: Entry, phase: Phase, fault: BaseException, where: str = "") -> PluginLoadError:
+        """Count an attempt that brought nothing up, and return the error that says why."""
+        self.load_failures += 1
+        return PluginLoadError(entry.name, phase, _describe(fault) + where)
 
     async def load_code(self, entry: Entry, source: Source) -> Loaded:
         """Load a plugin's code as its next generation, in a thread of its own; the plugin that serves is not touched.
@@ -275,27 +298,45 @@ class PluginManager:
                 where it was. What such code still brings is thrown away.
         """
         with self.retired.loading(entry.name):
-            return await self._load_code(entry, source)
+            at_hand = source.at_hand()
+            return at_hand or await self._run_code(entry, source, partial(source.load, entry.last_number + 1))
 
-    async def _load_code(self, entry: Entry, source: Source) -> Loaded:
-        if (at_hand := source.at_hand()) is not None:
-            return at_hand
+    async def load_again(self, entry: Entry) -> Code:
+        """Bring the code of a plugin up afresh, from memory; from its source, if it has failed.
+
+        Raises:
+            PluginLoadError: As ``load_code`` and ``read_spec``.
+        """
+        old = entry.loaded
+        if old is None:
+            loaded = await self.load_code(entry, entry.source)
+        elif old.code is None:
+            loaded = old
+        else:
+            with self.retired.loading(entry.name):
+                again = partial(entry.source.again, old, entry.last_number + 1)
+                loaded = await self._run_code(entry, entry.source, again)
+        try:
+            return Code(loaded, self.read_spec(entry, loaded))
+        except PluginLoadError:
+            if loaded is not old:
+                loaded.unload()
+            raise
+
+    async def _run_code(self, entry: Entry, source: Source, load: Callable[[], Loaded]) -> Loaded:
         limit = self._host.config.kernel.import_timeout
-        errand = Errand(
-            partial(source.load, entry.last_number + 1), name=f"aetherra import {entry.name}", unwanted=Loaded.unload
-        )
+        errand = Errand(load, name=f"aetherra import {entry.name}", unwanted=Loaded.unload)
         async with self._import_turn():
             with short_turns(), self._host.clock.move_on_after(limit) as scope:
                 await errand.wait()
         if scope.cancelled_caught:
-            raise PluginLoadError(
-                entry.name, "importing", f"its code from {source} still ran after {limit:g} s, at\n{errand.stack()}"
-            )
+            overran = TimeoutError(f"its code from {source} still ran after {limit:g} s, at\n{errand.stack()}")
+            raise self._failure(entry, "importing", overran)
         try:
             return errand.result()
         except BaseException as exc:  # whatever its code raised in the thread is no signal to us
             where = "" if isinstance(exc, SyntaxError) else f" (from {source})"
-            raise PluginLoadError(entry.name, "importing", _describe(exc) + where) from exc
+            raise self._failure(entry, "importing", exc, where) from exc
 
     @asynccontextmanager
     async def _import_turn(self) -> AsyncGenerator[None]:
@@ -324,7 +365,7 @@ class PluginManager:
         except BaseException as exc:
             if is_signal(exc):
                 raise
-            raise PluginLoadError(entry.name, "configuring", _describe(exc)) from exc
+            raise self._failure(entry, "configuring", exc) from exc
         return spec
 
     async def _wait_for_needs(self, entry: Entry, spec: PluginSpec) -> None:
@@ -365,9 +406,13 @@ class PluginManager:
     async def make_generation(self, entry: Entry, spec: PluginSpec) -> Generation:
         """Configure a plugin class and start it apart: nothing is routed to it yet.
 
+        An exclusive one waits until no earlier generation of it is being stopped.
+
         Raises:
             PluginLoadError: Its settings do not fit, or its ``__init__`` or ``start()`` raised or hung.
         """
+        if spec.plugin_type.exclusive:
+            await self.wait_ended(entry.name)
         phase: Phase = "configuring"
         identity = Identity("plugin", entry.name, entry.next_number())
         try:
@@ -385,7 +430,7 @@ class PluginManager:
         except BaseException as exc:
             if is_signal(exc):
                 raise
-            raise PluginLoadError(entry.name, phase, _describe(exc)) from exc
+            raise self._failure(entry, phase, exc) from exc
         return generation
 
     def _settings(self, entry: Entry, spec: PluginSpec) -> Settings:
@@ -393,14 +438,69 @@ class PluginManager:
             return self._host.config.plugin_settings(entry.name, spec.settings_type)
         return convert_settings(entry.name, entry.settings, spec.settings_type)
 
-    def settle(self, entry: Entry, generation: Generation) -> None:
-        """Record that a generation serves from now on."""
+    def promote(self, entry: Entry, code: Code, generation: Generation) -> Generation | None:
+        """Let a generation take over, in one step without a wait, and return the one to stop.
+
+        Raises:
+            RouteConflictError: Another plugin answers one of its tags.
+            ServiceConflictError: Another plugin provides its service.
+            PluginDefinitionError: The host is stopping, or the plugin is. In all cases nothing has changed.
+        """
+        if self._stopping or entry.state == "stopped":
+            raise PluginDefinitionError(f"the {'host' if self._stopping else 'plugin'} is being stopped")
+        old = entry.generation
+        generation.serve(replaces=old, placeholder=entry.lease)
+        entry.spec, entry.loaded = code.spec, code.loaded
         entry.generation, entry.state, entry.reason = generation, "serving", ""
         entry.lease = None
         entry.settled.set()
+        self.loads += 1
+        return old
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncGenerator[Entry]:
+        """Be the only one who changes what serves for a plugin; others wait for their turn.
+
+        Raises:
+            PluginNotFoundError: There is none of that name, or none any more when it is our turn.
+        """
+        while True:
+            entry = self.entry(name)
+            async with entry.turn:
+                if self._entries.get(name) is entry:
+                    yield entry
+                    return
+
+    def retire(self, generation: Generation, unused: Loaded | None = None) -> anyio.Event:
+        """Have a generation that serves no more stopped in a task of the host's; its end sets the event.
+
+        Args:
+            generation: Whoever calls this may be inside one of its calls.
+            unused: Code to forget then.
+        """
+        ended = self._ending[generation] = anyio.Event()
+        self._host.group.start_soon(self._retire, generation, unused)
+        return ended
+
+    async def _retire(self, generation: Generation, unused: Loaded | None) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await generation.stop()
+        finally:
+            if unused is not None:
+                unused.unload()
+            self._ending.pop(generation).set()
+
+    async def wait_ended(self, name: str) -> None:
+        """Return when no generation of a plugin is being stopped, which its ``stop_timeout`` bounds."""
+        for generation, ended in list(self._ending.items()):
+            if generation.identity.name == name:
+                await ended.wait()
 
     async def remove(self, name: str) -> None:
         """Stop a plugin and forget it; plugins that require it are stopped first.
+
+        It waits for no swap or restart that is under way, which then fails.
 
         Raises:
             PluginNotFoundError: There is none of that name.
@@ -411,18 +511,25 @@ class PluginManager:
             if other.spec is not None and name in other.spec.needs and other.state == "serving":
                 await self.remove(other.name)
         with anyio.CancelScope(shield=True):
-            await self._stop(entry)
+            await self._end(entry, self._put_down(entry))
         if self._entries.get(name) is entry:
             del self._entries[name]
 
-    async def _stop(self, entry: Entry) -> None:
+    def _put_down(self, entry: Entry) -> Generation | None:
+        """Have nothing serve for a plugin from now on, and return the generation to stop."""
+        if entry.state == "quarantined":
+            self.say_absent(entry, ServiceStoppingError)
         entry.state = "stopped"
         if entry.lease is not None:
             entry.lease.release()
         generation, entry.generation = entry.generation, None
+        return generation
+
+    async def _end(self, entry: Entry, generation: Generation | None) -> None:
         try:
             if generation is not None:
                 await generation.stop()
+            await self.wait_ended(entry.name)
         finally:
             entry.unload()
 
@@ -439,14 +546,15 @@ class PluginManager:
             for user, generation in serving.items():
                 if name in generation.spec.needs:
                     await stopped[user].wait()
-            await self._stop(self._entries[name])
+            entry = self._entries[name]
+            await self._end(entry, self._put_down(entry))
             stopped[name].set()
 
         async with anyio.create_task_group() as group:
             for name in serving:
                 group.start_soon(stop, name)
             with self._host.clock.move_on_after(timeout):
-                for event in stopped.values():
+                for event in [*stopped.values(), *self._ending.values()]:
                     await event.wait()
                 return
             for name, event in stopped.items():
@@ -471,6 +579,10 @@ class PluginManager:
         """Return all plugins, by name."""
         return [self._entries[name] for name in sorted(self._entries)]
 
+    def statistics(self) -> LifecycleStatistics:
+        """Return a snapshot of what became of plugins."""
+        return LifecycleStatistics(self.loads, self.load_failures, self.restarts, self.disabled)
+
     def plugins(self) -> list[PluginInfo]:
         """Return a snapshot of each plugin, by name."""
         return [entry.info() for entry in self.entries()]
@@ -486,6 +598,10 @@ class _Missing:
 
     def __str__(self) -> str:
         return "nowhere"
+
+    def again(self, loaded: Loaded, generation: int) -> Loaded:
+        del generation
+        return loaded
 
     def load(self, generation: int) -> Loaded:
         del generation

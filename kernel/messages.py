@@ -10,27 +10,11 @@ from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
-from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
 from aetherra.kernel.retired import RetiredGeneration
 from aetherra.kernel.vitals import PluginVitals
 from aetherra.kernel.watchdog import LoopStatistics
 from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo
-
-
-class LifecycleStatistics(msgspec.Struct, frozen=True):
-    """What became of plugins since the start.
-
-    Attributes:
-        loads: Generations that came to serve, however they did.
-        load_failures: Attempts that brought none up; what served before may serve on.
-        restarts: How often one was replaced by the same code, brought up afresh.
-        disabled: How often one was quarantined.
-    """
-
-    loads: int = 0
-    load_failures: int = 0
-    restarts: int = 0
-    disabled: int = 0
 
 
 class KernelStatistics(Message, tag="kernel.statistics_reply"):

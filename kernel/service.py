@@ -21,9 +21,12 @@ from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriven, Redriver, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config
+from aetherra.kernel.footprint import footprint_of
 from aetherra.kernel.host import HookCaller
+from aetherra.kernel.lifecycle import Lifecycle
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.vitals import VitalSigns
 from aetherra.kernel.watchdog import Watchdog
 from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
 
@@ -46,6 +49,7 @@ class KernelService:
         actions: ActionQueue,
         hooks: HookCaller,
         plugins: PluginManager,
+        lifecycle: Lifecycle,
         redriver: Redriver,
         watchdog: Watchdog,
     ) -> None:
@@ -54,8 +58,10 @@ class KernelService:
         self._actions = actions
         self._hooks = hooks
         self._plugins = plugins
+        self._lifecycle = lifecycle
         self._redriver = redriver
         self._watchdog = watchdog
+        self._vitals = VitalSigns(registry, plugins.entries, lambda: watchdog.statistics().blocked)
         self._begun = registry.bus.clock.monotonic()
 
     @contextmanager
@@ -69,6 +75,11 @@ class KernelService:
             (m.ListPlugins, self._on_plugins),
             (m.ListRetired, self._on_retired),
             (m.RemovePlugin, self._on_remove_plugin),
+            (m.RestartPlugin, self._on_restart_plugin),
+            (m.DisablePlugin, self._on_disable_plugin),
+            (m.EnablePlugin, self._on_enable_plugin),
+            (m.GetVitals, self._on_vitals),
+            (m.GetFootprint, self._on_footprint),
             (m.GetActions, self._on_actions),
             (m.TuneActions, self._on_tune_actions),
             (m.ListDeadLetters, self._on_dead_letters),
@@ -102,6 +113,7 @@ class KernelService:
             actions=self._actions.statistics(),
             loop=self._watchdog.statistics(),
             plugins=dict(Counter(info.state for info in self._plugins.plugins())),
+            lifecycle=self._plugins.statistics(),
         )
 
     def health(self) -> m.Health:
@@ -163,6 +175,22 @@ class KernelService:
     async def _on_remove_plugin(self, request: m.RemovePlugin) -> m.PluginRemoved:
         await self._plugins.remove(request.plugin)
         return m.PluginRemoved(request.plugin)
+
+    async def _on_restart_plugin(self, request: m.RestartPlugin) -> m.PluginRestarted:
+        return await self._lifecycle.restart(request.plugin, request.reason)
+
+    async def _on_disable_plugin(self, request: m.DisablePlugin) -> m.PluginDisabled:
+        return await self._lifecycle.disable(request.plugin, request.reason)
+
+    async def _on_enable_plugin(self, request: m.EnablePlugin) -> m.PluginEnabled:
+        return await self._lifecycle.enable(request.plugin)
+
+    async def _on_vitals(self, request: m.GetVitals) -> m.Vitals:
+        return m.Vitals(*self._vitals.read(request.since))
+
+    async def _on_footprint(self, request: m.GetFootprint) -> m.Footprint:
+        weight = await footprint_of(request.plugin, self._plugins)
+        return m.Footprint(request.plugin, weight.bytes, weight.objects, weight.complete)
 
     async def _on_actions(self, _: m.GetActions) -> ActionStatistics:
         return self._actions.statistics()

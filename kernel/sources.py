@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +38,11 @@ class Loaded(msgspec.Struct, frozen=True):
             self.code.unload()
 
     @property
+    def origin(self) -> object:
+        """What it has in common with the same code brought up afresh, and with no other."""
+        return self if self.code is None else self.code.origin
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of all its files, in hex; ``""`` where the interpreter's own import brought it."""
         return "" if self.code is None else self.code.digest
@@ -51,6 +56,16 @@ class Source(Protocol):
 
     def load(self, generation: int) -> Loaded:
         """Load the code as it is now. Runs it: call this in a worker thread.
+
+        Raises:
+            BaseException: What the code raised.
+        """
+        ...
+
+    def again(self, loaded: Loaded, generation: int) -> Loaded:
+        """Bring the same code up afresh, from memory; what the interpreter's own import brought stays as it is.
+
+        Runs it: call this in a worker thread.
 
         Raises:
             BaseException: What the code raised.
@@ -88,13 +103,14 @@ class FileSource:
         if not entry.is_file():
             raise FileNotFoundError(f"no plugin at {self.path}: expected a .py file or a folder with an __init__.py")
         own_name = (entry.parent.name if entry.name == "__init__.py" else entry.stem).replace(".", "_")
-        code = CodeGeneration(self.name, generation, entry, own_name, helpers=helpers_folder(entry))
-        module = code.load()
-        try:
-            return Loaded(plugin_class(module, self.wanted), code)
-        except BaseException:
-            code.unload()
-            raise
+        return self._run(CodeGeneration(self.name, generation, entry, own_name, helpers=helpers_folder(entry)))
+
+    def again(self, loaded: Loaded, generation: int) -> Loaded:
+        """Run the same snapshot again."""
+        return loaded if loaded.code is None else self._run(loaded.code.again(generation))
+
+    def _run(self, code: CodeGeneration) -> Loaded:
+        return _run(code, lambda module: plugin_class(module, self.wanted))
 
     def at_hand(self) -> None:
         """Nothing: a file is always loaded."""
@@ -157,15 +173,21 @@ class ClassSource:
         own_name, entry, inner = self._package()
         is_host_file = self._is_of_host and entry.name != "__init__.py" and "." not in own_name
         helpers = helpers_folder(entry) if is_host_file else None
-        code = CodeGeneration(self.name, generation, entry, own_name, helpers=helpers)
-        module = code.load()
-        try:
-            if inner:
-                module = importlib.import_module(f"{code.root_name}.{inner}")
-            return Loaded(_attribute(module, self.attribute), code)
-        except BaseException:
-            code.unload()
-            raise
+        return self._run(CodeGeneration(self.name, generation, entry, own_name, helpers=helpers), inner)
+
+    def again(self, loaded: Loaded, generation: int) -> Loaded:
+        """Run the same snapshot again, or give the same class, if that is no snapshot's."""
+        if loaded.code is None:
+            return loaded
+        code = loaded.code.again(generation)
+        return self._run(code, self.module[len(code.own_name) + 1 :])
+
+    def _run(self, code: CodeGeneration, inner: str) -> Loaded:
+        def find(module: ModuleType) -> type[Plugin[Any]]:
+            inside = importlib.import_module(f"{code.root_name}.{inner}") if inner else module
+            return _attribute(inside, self.attribute)
+
+        return _run(code, find)
 
     def _package(self) -> tuple[str, Path, str]:
         """The package to load, its ``__init__.py`` or single file, and the entry module's name inside it."""
@@ -181,6 +203,11 @@ class ClassSource:
                 return parent, Path(package.origin), self.module[len(parent) + 1 :]
         return self.module, Path(spec.origin), ""
 
+    @property
+    def home(self) -> str:
+        """The module or package that is the plugin's alone, as far as can be told; ``""`` if it is the host's."""
+        return "" if self._is_of_host else self.module.rpartition(".")[0] or self.module
+
     def at_hand(self) -> Loaded | None:
         """The class that the host gave, once."""
         given, self._given = self._given, None
@@ -193,6 +220,16 @@ class ClassSource:
         except (PluginDefinitionError, ImportError, ValueError):
             return None
         return entry.parent if entry.name == "__init__.py" else entry
+
+
+def _run(code: CodeGeneration, find: Callable[[ModuleType], type[Plugin[Any]]]) -> Loaded:
+    """Load a generation and find its class; if that fails, nothing of it is left."""
+    module = code.load()
+    try:
+        return Loaded(find(module), code)
+    except BaseException:
+        code.unload()
+        raise
 
 
 @lru_cache(256)

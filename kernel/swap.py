@@ -37,13 +37,23 @@ class Swapper:
         self._host = host
         self._plugins = plugins
 
+    @asynccontextmanager
+    async def turn(self, plugin: str) -> AsyncGenerator[None]:
+        """Be the only one who changes what serves for a plugin, restarts included; others wait for their turn.
+
+        Raises:
+            PluginNotFoundError: There is none of that name.
+        """
+        async with self._plugins.turn(plugin):
+            yield
+
     def watched(self) -> dict[str, Path]:
         """Return each plugin's file, or the folder of its package, where it has one."""
         paths = {entry.name: entry.source.watched() for entry in self._plugins.entries()}
         return {name: path for name, path in paths.items() if path is not None}
 
     def states(self) -> dict[str, str]:
-        """Return the state of each plugin: ``loading``, ``serving``, ``failed`` or ``stopped``."""
+        """Return the state of each plugin, as in ``PluginInfo``."""
         return {entry.name: entry.state for entry in self._plugins.entries()}
 
     def is_wanted(self, plugin: str) -> bool:
@@ -67,13 +77,14 @@ class Swapper:
         await self._plugins.remove(plugin)
 
     def current(self, plugin: str) -> Loaded | None:
-        """Return the code that serves; ``None`` if none does.
+        """Return the code that serves, or is kept in quarantine; ``None`` if there is none.
 
         Raises:
             PluginNotFoundError: There is no such plugin.
         """
-        code = self.serving(plugin)
-        return None if code is None else code.loaded
+        entry = self._plugins.entry(plugin)
+        code = entry.code()
+        return code.loaded if code is not None else entry.loaded if entry.state == "quarantined" else None
 
     async def load(self, plugin: str) -> Loaded:
         """Load a plugin's code as it is on disk, in a worker thread.
@@ -198,11 +209,8 @@ class Swapper:
 
         Raises:
             RouteConflictError: Another plugin answers one of its tags.
-            ServiceConflictError: Another plugin provides its service. In both cases nothing has changed.
+            ServiceConflictError: Another plugin provides its service.
+            PluginDefinitionError: The host is stopping. In all cases nothing has changed.
         """
-        entry = self._living(plugin)
-        old = entry.generation
-        candidate.generation.serve(replaces=old, placeholder=entry.lease)
-        entry.spec, entry.loaded = candidate.spec, candidate.loaded
-        self._plugins.settle(entry, candidate.generation)
-        return old
+        code = Code(candidate.loaded, candidate.spec)
+        return self._plugins.promote(self._living(plugin), code, candidate.generation)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from weakref import WeakKeyDictionary
+
 import msgspec
 
-from aetherra.registry import Latency, ServiceStatus
+from aetherra.kernel.generation import Generation
+from aetherra.kernel.manager import Entry
+from aetherra.registry import Latency, Route, ServiceRegistry, ServiceStatus
+
+LOOKED_AT = 128
+"""Durations of one handler that its plugin's latency is taken from, the last ones."""
+READINGS = 64
+"""Readings of which is remembered what they saw, not counting those that saw nothing new."""
 
 
 class PluginVitals(msgspec.Struct, frozen=True):
@@ -42,3 +54,112 @@ class PluginVitals(msgspec.Struct, frozen=True):
     latency: Latency = Latency()
     faults: int = 0
     blocked: int = 0
+
+
+class VitalSigns:
+    """Reads what routes and generations count anyway, and remembers of each reading only what it had counted.
+
+    Args:
+        registry: Whose clock and calls these are.
+        entries: The plugins there are.
+        blocked: How often each plugin has held the event loop.
+    """
+
+    def __init__(
+        self,
+        registry: ServiceRegistry,
+        entries: Callable[[], Iterable[Entry]],
+        blocked: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._bus = registry.bus
+        self._entries = entries
+        self._blocked = blocked
+        self._pulses: WeakKeyDictionary[Generation, _Pulse] = WeakKeyDictionary()
+
+    def read(self, since: float | None = None) -> tuple[float, tuple[PluginVitals, ...]]:
+        """Return the time, and how each plugin does, by name.
+
+        Args:
+            since: Look only at how long those calls took that ended after this time, at which ``read`` was called.
+        """
+        self._bus.deadlines.settle()
+        now, blocked = self._bus.clock.monotonic(), self._blocked()
+        return now, tuple(self._of(entry, now, since, blocked.get(entry.name, 0)) for entry in self._entries())
+
+    def _of(self, entry: Entry, now: float, since: float | None, blocked: int) -> PluginVitals:
+        generation, spec = entry.generation, entry.spec
+        service = spec.service if spec is not None else ""
+        if generation is None:
+            status = None if entry.lease is None else entry.lease.status
+            return PluginVitals(entry.name, entry.last_number, service, entry.state, status, blocked=blocked)
+        pulse = self._pulses.get(generation)
+        if pulse is None:
+            pulse = self._pulses[generation] = _Pulse(generation.routes)
+        calls = errors = timeouts = in_hand = 0
+        oldest: float | None = None
+        ended: list[int] = []
+        for route in generation.routes:
+            held = route.in_hand
+            calls += route.calls
+            errors += route.errors
+            timeouts += route.timeouts
+            ended.append(route.calls - len(held))
+            if held:
+                in_hand += len(held)
+                first = min(call.started for call in held)
+                oldest = first if oldest is None else min(oldest, first)
+        pulse.take(now, ended)
+        return PluginVitals(
+            entry.name,
+            generation.identity.generation,
+            service,
+            entry.state,
+            None if generation.lease is None else generation.lease.status,
+            calls,
+            errors,
+            timeouts,
+            in_hand,
+            None if oldest is None else max(0.0, now - oldest),
+            pulse.longest,
+            pulse.latency(since),
+            generation.faults,
+            blocked,
+        )
+
+
+class _Pulse:
+    """What earlier readings have seen of the routes of one generation."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.longest: float | None = None
+        self._routes = routes
+        self._none = [0] * len(routes)
+        self._past: deque[tuple[float, list[int]]] = deque(maxlen=READINGS)
+        self._latency: tuple[list[int], list[int], Latency] = (self._none, self._none, Latency())
+
+    def take(self, now: float, ended: list[int]) -> None:
+        """Note how many calls of each route have ended; nothing, if no more have."""
+        before = self._past[-1][1] if self._past else self._none
+        if ended != before:
+            self.longest = max((self.longest or 0.0, *self._durations(before, ended, None)))
+            self._past.append((now, ended))
+
+    def latency(self, since: float | None) -> Latency:
+        """Return how long the calls took that ended after a reading; without one all that are remembered."""
+        ended = self._past[-1][1] if self._past else self._none
+        before = self._none if since is None else self._at(since)
+        if self._latency[:2] != (before, ended):
+            self._latency = (before, ended, Latency.of(self._durations(before, ended, LOOKED_AT)))
+        return self._latency[2]
+
+    def _at(self, since: float) -> list[int]:
+        for at, ended in reversed(self._past):
+            if at <= since:
+                return ended
+        return self._none
+
+    def _durations(self, before: list[int], ended: list[int], most: int | None) -> Iterator[float]:
+        """Return how long the last calls of each route took: as many as have ended between, as far as is remembered."""
+        for route, first, last in zip(self._routes, before, ended, strict=True):
+            if last > first:
+                yield from islice(reversed(route.durations), last - first if most is None else min(most, last - first))

@@ -112,6 +112,21 @@ class TestRequests:
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
             assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
+            restarted = await ask(kernel, "restart_plugin", {"plugin": "room", "reason": "for a test"})
+            assert restarted == {"plugin": "room", "old_generation": 1, "generation": 2}
+            assert await ask(kernel, "disable_plugin", {"plugin": "room"}) == {"plugin": "room", "generation": 2}
+            assert await ask(kernel, "enable_plugin", {"plugin": "room"}) == {"plugin": "room", "generation": 3}
+            (vitals,) = (await ask(kernel, "vitals"))["plugins"]
+            assert (vitals["plugin"], vitals["generation"], vitals["state"]) == ("room", 3, "serving")
+            footprint = await ask(kernel, "footprint", {"plugin": "room"})
+            assert footprint["plugin"] == "room"
+            assert footprint["complete"]
+            assert (await ask(kernel, "statistics"))["lifecycle"] == {
+                "loads": 3,
+                "load_failures": 0,
+                "restarts": 1,
+                "disabled": 1,
+            }
             assert await ask(kernel, "remove_plugin", {"plugin": "room"}) == {"plugin": "room"}
             assert kernel.plugins() == []
 
