@@ -36,6 +36,7 @@ class CaseMemory(msgspec.Struct):
         entered_at: When it came.
         left_at: When it last left; None: never.
         tries: How often each rung was tried, by "number:action".
+        helped: The rungs that have helped in this round, and when each was last taken.
         failures: How often each action did not help since the symptom last left.
         trial: The act that settles.
         idle_from: Since when nothing has been done about it, for comparison; None while something else is.
@@ -51,6 +52,7 @@ class CaseMemory(msgspec.Struct):
     entered_at: float = 0.0
     left_at: float | None = None
     tries: dict[str, int] = {}
+    helped: dict[str, float] = {}
     failures: dict[str, int] = {}
     trial: Trial | None = None
     idle_from: float | None = None

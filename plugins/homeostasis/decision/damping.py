@@ -10,7 +10,7 @@ __all__ = ["Damping", "DampingMemory"]
 
 _FREE = 2.0
 """Turns that are no oscillation: a fault, its cure, and one relapse."""
-_MOST = 8.0
+_DOUBLINGS = 3.0
 
 
 class DampingMemory(msgspec.Struct):
@@ -35,7 +35,7 @@ class Damping:
 
     def factor(self, what: str, now: float) -> float:
         """Return by how much cooldowns are longer."""
-        return min(max(2.0 ** (self._count(what, now) - _FREE), 1.0), _MOST)
+        return math.exp2(min(max(self._count(what, now) - _FREE, 0.0), _DOUBLINGS))
 
     def forget(self, now: float) -> None:
         """Let go what has not turned for long."""
@@ -47,4 +47,4 @@ class Damping:
         if turned is None:
             return 0.0
         count, at = turned
-        return count * math.exp(-math.log(2) * max(now - at, 0.0) / self._half_life)
+        return count * math.exp2(-max(now - at, 0.0) / self._half_life)

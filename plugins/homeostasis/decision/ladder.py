@@ -22,6 +22,8 @@ __all__ = ["Ladder"]
 
 _PATIENCE = 60.0
 """Seconds that what is left may be passed over before that is said."""
+_WORTH_IT = 2.0
+"""Settle times that an act must keep the symptom away for to be worth doing again before the next rung."""
 _MOST_GIVE_UPS = 3
 """Times that giving up doubles the cooldown."""
 
@@ -60,7 +62,12 @@ class Ladder:
         if case.waits_for or not case.plan.ladder:
             case.memory.blocked_since = None
             return None
-        return self._blocked(case, considered, now) if blocked else self._give_up(case, considered, now)
+        if blocked:
+            return self._blocked(case, considered, now)
+        if case.memory.helped:
+            self._try_again(case)
+            return None
+        return self._give_up(case, considered, now)
 
     def _come_and_go(self, case: Case, now: float) -> None:
         memory, active = case.memory, case.signal.active
@@ -77,6 +84,11 @@ class Ladder:
         self._damping.turn(case.key, now)
         if memory.left_at is None or now - memory.left_at > case.plan.relapse:
             memory.tries.clear()
+            memory.helped.clear()
+        for number, rung in enumerate(case.plan.ladder):
+            key = f"{number}:{rung.action}"
+            if key in memory.helped and now - memory.helped[key] > _WORTH_IT * rung.settle:
+                memory.tries.pop(key, None)
         memory.entered_at = memory.idle_from = now
         first = case.plan.ladder[0].settle if case.plan.ladder else 0.0
         alone = self._policy.holdout > 0 and self._rng.random() < self._policy.holdout
@@ -182,6 +194,14 @@ class Ladder:
                 other.signal.refresh()
         case.signal.refresh()
         return decision
+
+    def _try_again(self, case: Case) -> None:
+        """Have another round with what has helped for a while, where nothing else is left: better than nothing."""
+        memory = case.memory
+        for key in memory.helped:
+            memory.tries.pop(key, None)
+        memory.helped.clear()
+        case.waits_for = "what has helped for a while is tried again"
 
     def _blocked(self, case: Case, considered: list[Considered], now: float) -> Decision | None:
         """Say once that all that is left is passed over, and go on looking."""

@@ -27,8 +27,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bad_above: A value above this is bad.
         bad_below: A value below this is bad; exactly one of the two is given.
         clear: A value not beyond this is good; by default the bad bound.
-        enter: ``(n, m)``: the symptom holds once n of the last m samples are bad, the latest among them.
-        leave: ``(n, m)``: it has left once n of the last m samples are good, the latest among them.
+        enter: ``(n, m)``: the symptom holds once n of the last m samples are bad, the latest two among
+            them.
+        leave: ``(n, m)``: it has left once n of the last m samples are good, the latest two among
+            them.
         max_age: Seconds after which the metric is UNKNOWN.
         plausible: ``(low, high)``: a value outside is no measurement, and UNKNOWN.
         stuck_after: So many samples of the very same value in a row are UNKNOWN; 0: a still value is fine, as of a
@@ -40,7 +42,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         grace: Seconds that the symptom must hold before the first rung: many heal alone.
         ladder: What to try, the mildest first. Empty: the symptom is only told, and masks others.
         masks: Symptoms that this one causes: they wait while this one holds and can be acted on.
-        relapse: A symptom that comes back within so many seconds goes on where its ladder stood.
+        relapse: A symptom that comes back within so many seconds goes on where its ladder stood. A rung that has kept
+            it away for twice its settle time may be taken again.
         cooldown: Seconds after giving up until the ladder starts over.
         undo_after: Seconds that the symptom must have been away before lasting changes are undone.
 
@@ -57,14 +60,14 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_age: float = 10.0
     plausible: tuple[float, float] | None = None
     stuck_after: int = 0
-    flapping: tuple[int, int] = (4, 12)
+    flapping: tuple[int, int] = (6, 12)
     given: tuple[Condition, ...] = ()
     confirm: tuple[Condition, ...] = ()
     grace: float = 0.0
     ladder: tuple[Rung, ...] = ()
     masks: tuple[str, ...] = ()
     relapse: float = 120.0
-    cooldown: float = 900.0
+    cooldown: float = 300.0
     undo_after: float = 60.0
 
     def __post_init__(self) -> None:

@@ -7,12 +7,18 @@ from typing import Protocol
 from aetherra.plugins.homeostasis.decision.clause import Clause, Holding
 from aetherra.plugins.homeostasis.decision.observation import Observation
 
-__all__ = ["Agreement", "Signal", "counted"]
+__all__ = ["Agreement", "Signal", "counted", "reached"]
 
 
 def counted(votes: int, last: int) -> int:
     """Return how many of the last so many bits are set."""
     return (votes & ((1 << last) - 1)).bit_count()
+
+
+def reached(votes: int, needed: tuple[int, int]) -> bool:
+    """Return whether n of the last m bits are set, the latest two among them: what goes to and fro convinces nobody."""
+    latest = 0b11 if needed[0] > 1 else 0b1
+    return votes & latest == latest and counted(votes, needed[1]) >= needed[0]
 
 
 class Signal(Protocol):
@@ -70,8 +76,8 @@ class Agreement:
 
     @property
     def reached(self) -> bool:
-        """Whether all conditions were met at once in n of the last m samples, the latest among them."""
-        return bool(self._votes & 1) and counted(self._votes, self._window) >= self._needed
+        """Whether all conditions were met at once in n of the last m samples, the latest two among them."""
+        return reached(self._votes, (self._needed, self._window))
 
     @property
     def texts(self) -> tuple[str, ...]:

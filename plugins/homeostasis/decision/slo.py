@@ -60,7 +60,7 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ladder: tuple[Rung, ...] = ()
     masks: tuple[str, ...] = ()
     relapse: float = 120.0
-    cooldown: float = 900.0
+    cooldown: float = 300.0
     undo_after: float = 60.0
 
     def __post_init__(self) -> None:

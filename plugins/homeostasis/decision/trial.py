@@ -96,7 +96,11 @@ class Trials:
         del self.effects[:-_REMEMBERED]
         if helped is not None:
             self._lifts.note_act(case.symptom, action, helped, now, 1 / (1 + memory.failures.get(action, 0)))
-        if helped is False:
+        key = f"{memory.trial.rung}:{action}"
+        if helped:
+            memory.helped[key] = memory.trial.at
+        elif helped is False:
+            memory.helped.pop(key, None)
             memory.failures[action] = memory.failures.get(action, 0) + 1
         memory.trial = None
         memory.idle_from = now if case.signal.active else None

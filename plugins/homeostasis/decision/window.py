@@ -5,7 +5,7 @@ from __future__ import annotations
 from aetherra.plugins.homeostasis.decision.clause import Clause, Holding
 from aetherra.plugins.homeostasis.decision.observation import Observation, read, read_sum
 from aetherra.plugins.homeostasis.decision.rule import LONGEST_WINDOW, Rule
-from aetherra.plugins.homeostasis.decision.signal import Agreement, counted
+from aetherra.plugins.homeostasis.decision.signal import Agreement, counted, reached
 
 __all__ = ["Window"]
 
@@ -79,8 +79,7 @@ class Window:
 
     def due(self) -> bool:
         """Return whether the evidence since the last act is enough for another."""
-        needed, last = self._rule.enter
-        return self.active and self.known and bool(self._bad & 1) and counted(self._bad, last) >= needed
+        return self.active and self.known and reached(self._bad, self._rule.enter)
 
     def refresh(self) -> None:
         """Forget the votes."""
@@ -90,26 +89,26 @@ class Window:
 
     def _vote(self, value: float, observation: Observation, holding: Holding) -> None:
         rule = self._rule
-        bad = value > rule.bad if rule.bad_above is not None else value < rule.bad
-        if bad and self._given:
-            if not all(clause.known(observation) for clause in self._given):
-                self._lose(f"it reads {value:.4g}, and what that means is unknown")
-                return
-            bad = all(clause.met(observation, holding) for clause in self._given)
-            good = not bad
-        else:
-            good = not bad and (value <= rule.good if rule.bad_above is not None else value >= rule.good)
+        above = rule.bad_above is not None
+        bad = value > rule.bad if above else value < rule.bad
+        good = value <= rule.good if above else value >= rule.good
         self.value = value
         if self._alternates(bad, good):
             return
+        if self._given and not good:
+            unmet = [clause for clause in self._given if not clause.met(observation, holding)]
+            if not all(clause.known(observation) for clause in unmet):
+                self._lose(f"it reads {value:.4g}, and what that means is unknown")
+                return
+            bad, good = bad and not unmet, bool(unmet)
         self.known, self.why, self.suspect = True, "", bad
         self._bad = (self._bad << 1 | bad) & _KEPT
         self._good = (self._good << 1 | good) & _KEPT
         if self._bad or self.active:
             self.agreement.look(observation, holding)
-        if bad and not self.active:
-            self.active = counted(self._bad, rule.enter[1]) >= rule.enter[0]
-        elif good and self.active and counted(self._good, rule.leave[1]) >= rule.leave[0]:
+        if not self.active:
+            self.active = reached(self._bad, rule.enter)
+        elif reached(self._good, rule.leave):
             self.active = False
             self._bad = 0
             self.agreement.refresh()
