@@ -539,27 +539,28 @@ class PluginManager:
         Those that are not stopped after ``timeout`` seconds are left as they are, named with where they wait.
         """
         self._stopping = True
-        serving = {entry.name: entry.generation for entry in self.entries() if entry.generation is not None}
-        stopped = {name: anyio.Event() for name in serving}
+        entries = [entry for entry in self.entries() if entry.generation is not None or entry.state == "quarantined"]
+        generations = {entry.name: entry.generation for entry in entries}
+        stopped = {entry.name: anyio.Event() for entry in entries}
 
-        async def stop(name: str) -> None:
-            for user, generation in serving.items():
-                if name in generation.spec.needs:
-                    await stopped[user].wait()
-            entry = self._entries[name]
+        async def stop(entry: Entry) -> None:
+            for user in entries:
+                if user.spec is not None and entry.name in user.spec.needs:
+                    await stopped[user.name].wait()
             await self._end(entry, self._put_down(entry))
-            stopped[name].set()
+            stopped[entry.name].set()
 
         async with anyio.create_task_group() as group:
-            for name in serving:
-                group.start_soon(stop, name)
+            for entry in entries:
+                group.start_soon(stop, entry)
             with self._host.clock.move_on_after(timeout):
                 for event in [*stopped.values(), *self._ending.values()]:
                     await event.wait()
                 return
-            for name, event in stopped.items():
-                if not event.is_set():
-                    log.error("%s was not stopped in time; it waits at\n%s", serving[name], serving[name].stack())
+            late = [generations[name] for name, event in stopped.items() if not event.is_set()]
+            for generation in dict.fromkeys([*late, *self._ending]):
+                if generation is not None:
+                    log.error("%s was not stopped in time; it waits at\n%s", generation, generation.stack())
             group.cancel_scope.cancel()
 
     # Insight
