@@ -1,0 +1,80 @@
+"""The plugins of the host: how they are, and bringing one up that should serve and does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aetherra.plugins import Advise, AetherraError, Request, ServiceStatus
+from aetherra.plugins.homeostasis.corrector.hands import Hands
+from aetherra.plugins.homeostasis.corrector.messages import (
+    BringUpPlugin,
+    HostedPlugin,
+    ListHostedPlugins,
+    ReloadPlugin,
+)
+from aetherra.plugins.homeostasis.corrector.port import Port, Service
+
+DEAD = (ServiceStatus.FAILED, ServiceStatus.QUARANTINED)
+WAYS: tuple[tuple[str, type[ReloadPlugin | BringUpPlugin]], ...] = (
+    ("hmr.reload", ReloadPlugin),
+    ("kernel.enable_plugin", BringUpPlugin),
+)
+"""Requests that bring a plugin up, the better first: by its code from disk, or by what is in memory."""
+
+
+class HostedPlugins:
+    """What the host says of its plugins, asked anew each time.
+
+    Args:
+        port: The host.
+        hands: Bring plugins up.
+        report: Told why one did not come up, which may be the next trouble.
+    """
+
+    def __init__(self, port: Port, hands: Hands, report: Callable[[BaseException], None]) -> None:
+        self._port = port
+        self._hands = hands
+        self._report = report
+
+    async def all(self) -> dict[str, HostedPlugin]:
+        """Return each plugin, by name."""
+        return {plugin.name: plugin for plugin in (await self._port.call(ListHostedPlugins())).plugins}
+
+    async def get(self, name: str) -> HostedPlugin | None:
+        """Return a plugin, if there is one of that name."""
+        return (await self.all()).get(name)
+
+    def services(self) -> list[Service]:
+        """Return each service."""
+        return self._port.registry.list()
+
+    def answered(self, tag: str) -> bool:
+        """Whether a request is answered now."""
+        return any(tag in service.tags and service.status not in DEAD for service in self.services())
+
+    def is_served(self, service: str) -> bool:
+        """Whether there is a service of that name that is not dead."""
+        return any(each.name == service and each.status not in DEAD for each in self.services())
+
+    async def serves(self, name: str) -> bool:
+        """Whether a plugin serves, by its state and by its service's."""
+        plugin = await self.get(name)
+        return plugin is not None and plugin.state == "serving" and self.is_served(plugin.service)
+
+    async def bring_up(self, name: str) -> None:
+        """Have a plugin serve.
+
+        Raises:
+            Advise: There is nobody here who could, or nothing may be changed.
+            AetherraError: It did not come up.
+        """
+        for tag, request_type in WAYS:
+            if self.answered(tag):
+                request: Request[object] = request_type(plugin=name)
+                try:
+                    await self._hands.act(request)
+                except AetherraError as exc:
+                    self._report(exc)
+                    raise
+                return
+        raise Advise(f"bring plugin {name!r} up by a restart of the host, or run the hmr plugin, which reloads it")

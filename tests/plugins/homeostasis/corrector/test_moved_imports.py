@@ -1,0 +1,112 @@
+"""Imports of names that have moved: edited where that is allowed, with a way back."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+
+from aetherra.plugins.homeostasis.corrector.messages import RestoreEdit, RewriteImports
+
+MOVED = "from collections import Mapping"
+NOW = "from collections.abc import Mapping"
+
+
+class TestDeprecatedImport:
+    async def test_a_plugin_stays_down_for_a_moved_name(self, clinic, project, plugin_text):
+        """With ``allow_edits``, the import is rewritten in the plugin's file, and the plugin serves with it."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            assert ("deprecated_import", "fixed") in await host.work()
+            assert file.read_bytes() == before.replace(MOVED.encode(), NOW.encode())
+            assert (await host.kernel.call_tag("mill.ask", {}))["text"] == "well"
+
+            await host.kernel.call(RestoreEdit(path=str(file)))
+            assert file.read_bytes() == before
+
+    async def test_an_attribute_that_moved_keeps_a_plugin_down(self, clinic, project, plugin_text):
+        """``module.name`` is rewritten, too, by what the exception says of itself."""
+        project("mill.py", plugin_text("mill", "import collections\nMAPPING = collections.Mapping"))
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            assert ("deprecated_import", "fixed") in await host.work()
+            assert host.state("mill") == "serving"
+
+    async def test_a_file_is_edited_that_nobody_said_may_be(self, clinic, project, plugin_text):
+        """By default no file is touched: a person is told what to edit."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"]) as host:
+            assert ("deprecated_import", "advised") in await host.work()
+            assert "collections.Mapping -> collections.abc.Mapping" in host.last
+            with pytest.raises(Exception, match="does not allow edits"):
+                await host.kernel.call(RewriteImports(plugin="mill", path=str(file)))
+            assert file.read_bytes() == before
+
+    async def test_a_file_is_edited_without_a_place_for_its_backup(self, clinic, project, plugin_text):
+        """Without a data directory there is no way back, and no edit."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True, data=False) as host:
+            assert ("deprecated_import", "advised") in await host.work()
+            with pytest.raises(Exception, match="no place for the backup"):
+                await host.kernel.call(RewriteImports(plugin="mill", path=str(file)))
+            assert file.read_bytes() == before
+
+    async def test_an_edit_that_does_not_help_stays(self, clinic, project, plugin_text):
+        """A plugin that does not come up with the edit has its file back, byte for byte, and the outcome is failed."""
+        file = project("mill.py", plugin_text("mill", f"{MOVED}\nraise RuntimeError('and this')"))
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            assert ("deprecated_import", "failed") in await host.work()
+            assert file.read_bytes() == before
+            assert "and this" in host.corrector.get_statistics().recent[1].text
+
+    async def test_a_file_of_nobody_is_edited(self, clinic, project, plugin_text, tmp_path_factory):
+        """Only files of plugins, inside the project, are edited, links followed."""
+        project("mill.py", plugin_text("mill"))
+        other = project("other.py", MOVED)
+        outside = tmp_path_factory.mktemp("outside") / "mill.py"
+        outside.write_text(MOVED)
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            for path in (other, outside):
+                with pytest.raises(Exception, match=r"no file of plugin|out of the project"):
+                    await host.kernel.call(RewriteImports(plugin="mill", path=str(path)))
+
+        assert other.read_text() == outside.read_text() == MOVED
+
+    async def test_a_deprecation_warning_changes_nothing(self, clinic, project, plugin_text, tmp_path, monkeypatch):
+        """A warning that points into a plugin's file has the import rewritten where the configuration knows the move."""
+        project(
+            "site/oldlib_of_tests.py",
+            "def __getattr__(name):\n    import warnings\n    warnings.warn('moved', DeprecationWarning, stacklevel=2)\n    return 1\n",
+        )
+        project("site/newlib_of_tests.py", "thing = 2\n")
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        file = project(
+            "mill.py", plugin_text("mill", "", body="from oldlib_of_tests import thing; return Answer(str(thing))")
+        )
+        moved = {"oldlib_of_tests.thing": "newlib_of_tests.thing"}
+        async with clinic(plugins=["mill"], allow_edits=True, moved=moved) as host:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                host.corrector.stop()
+                host.corrector.start()  # pytest stands before whoever came earlier
+                assert (await host.kernel.call_tag("mill.ask", {}))["text"] == "1"
+                host.corrector.stop()
+
+            assert await host.work() == [("deprecated_import", "fixed")]
+            assert "from newlib_of_tests import thing; return" in file.read_text()
+            assert (await host.kernel.call_tag("mill.ask", {}))["text"] == "2"
+
+    async def test_a_text_edits_a_file(self, clinic, project, plugin_text):
+        """What captured warnings say as text is not read."""
+        file = project("mill.py", plugin_text("mill", f"try:\n    {MOVED}\nexcept ImportError: pass"))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            logging.getLogger("py.warnings").warning("%s", f"{file}:3: DeprecationWarning: Mapping has moved")
+
+            assert await host.work() == []
+            assert file.read_bytes() == before
