@@ -65,6 +65,7 @@ from aetherra.registry import (
     Request,
     ServiceStatus,
     current_call,
+    fold_health,
     renamed_from,
 )
 
@@ -129,6 +130,7 @@ __all__ = [
     "current_action",
     "current_call",
     "every",
+    "fold_health",
     "handler",
     "hookimpl",
     "renamed_from",
