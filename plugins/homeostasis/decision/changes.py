@@ -66,11 +66,6 @@ class Changes:
             Change(identity, rung.action, target, rung.arguments, rung.undo, [(symptom, target)], now)
         )
 
-    def release(self, symptom: str, target: str) -> None:
-        """Have a symptom hold no change any more: what was in force has not helped it."""
-        for change in self.memory.made:
-            change.holders = [holder for holder in change.holders if holder != (symptom, target)]
-
     def drop(self, identity: str) -> None:
         """Forget a change: it was undone, or never came about."""
         self.memory.made = [change for change in self.memory.made if change.id != identity]

@@ -222,5 +222,4 @@ class Ladder:
         memory.give_ups += 1
         memory.gave_up_until = now + cooldown
         case.waits_for = "all was tried"
-        self._changes.release(case.symptom, case.target)
         return self._desk.give_up(case, considered, now, again=cooldown)

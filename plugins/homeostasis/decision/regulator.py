@@ -16,6 +16,7 @@ __all__ = ["Regulator", "RegulatorMemory"]
 LOWEST_GAIN, HIGHEST_GAIN = 0.5, 2.0
 """A gain that learns without bounds is a random walk."""
 _LARGEST_ERROR = 2.0  # of a logarithm: beyond a factor of seven more is no news
+_LARGEST_RELIEF = math.log(2.0)  # of an error that lets the knob go back to rest: that is not urgent
 _SMALLEST = 1e-9  # in place of 0, whose logarithm there is not
 _MANY_TURNS = 3.0  # decayed count of reversals that is an oscillation
 
@@ -99,6 +100,8 @@ class Regulator:
     def _move(self, error: float, speed: float, passed: float) -> None:
         knob, memory = self.knob, self.memory
         low, high, rest, place = (self._inner(at) for at in (knob.low, knob.high, knob.resting, memory.place))
+        if knob.log and (place - rest) * error < 0:
+            error = math.copysign(min(abs(error), _LARGEST_RELIEF), error)
         integral = memory.integral + knob.ki * error * passed
         wanted = rest + memory.gain * (knob.kp * error + integral + knob.kd * speed)
         reach = (math.log1p(knob.slew) if knob.log else knob.slew) * passed

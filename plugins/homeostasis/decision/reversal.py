@@ -75,7 +75,7 @@ class Reversal:
                 return None, ""
             reasons.append(why)
             latest = case
-        return latest, "; ".join(reasons) or "it did not help"
+        return latest, "; ".join(reasons) or "nothing asks for it any more"
 
     def _left(self, case: Case, now: float) -> str:
         memory = case.memory
