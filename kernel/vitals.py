@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from math import inf
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -13,8 +14,8 @@ from aetherra.kernel.generation import Generation
 from aetherra.kernel.manager import Entry
 from aetherra.registry import Latency, Route, ServiceRegistry, ServiceStatus
 
-LOOKED_AT = 128
-"""Durations of one handler that its plugin's latency is taken from, the last ones."""
+LOOKED_AT = 64
+"""Durations of a plugin that one reading looks at, the last ones: cold memory is what it costs."""
 READINGS = 64
 """Readings of which is remembered what they saw, not counting those that saw nothing new."""
 
@@ -33,9 +34,9 @@ class PluginVitals(msgspec.Struct, frozen=True):
         timeouts: How many of those took too long.
         in_hand: Calls that are not finished.
         oldest_call: Seconds since the oldest of these began; ``None`` if there is none.
-        longest_done: Seconds that the longest call took that any reading has seen the end of; ``None`` if none has.
-        latency: Seconds that its calls took that ended since the time that was asked for, of which a bounded number of
-            the last is looked at; of those that are remembered if none was.
+        longest_done: Seconds that the longest call took of those that readings have looked at; ``None`` before any.
+        latency: Seconds that its calls took that ended since the time that was asked for; if none was, of those that
+            are remembered. Of many only the last are looked at.
         faults: Faults of its tasks, events and repeated methods.
         blocked: How often it held the event loop for too long, since the host's start.
     """
@@ -134,23 +135,23 @@ class _Pulse:
         self.longest: float | None = None
         self._routes = routes
         self._none = [0] * len(routes)
-        self._past: deque[tuple[float, list[int]]] = deque(maxlen=READINGS)
-        self._latency: tuple[list[int], list[int], Latency] = (self._none, self._none, Latency())
+        self._past: deque[tuple[float, list[int]]] = deque([(-inf, self._none)], maxlen=READINGS)
+        self._sample: tuple[list[int], list[int], list[float]] = (self._none, self._none, [])
+        self._latency: tuple[list[float], Latency] = (self._sample[2], Latency())
 
     def take(self, now: float, ended: list[int]) -> None:
         """Note how many calls of each route have ended; nothing, if no more have."""
-        before = self._past[-1][1] if self._past else self._none
+        before = self._past[-1][1]
         if ended != before:
-            self.longest = max((self.longest or 0.0, *self._durations(before, ended, None)))
             self._past.append((now, ended))
+            self.longest = max(self.longest or 0.0, max(self._durations(before), default=0.0))
 
     def latency(self, since: float | None) -> Latency:
         """Return how long the calls took that ended after a reading; without one all that are remembered."""
-        ended = self._past[-1][1] if self._past else self._none
-        before = self._none if since is None else self._at(since)
-        if self._latency[:2] != (before, ended):
-            self._latency = (before, ended, Latency.of(self._durations(before, ended, LOOKED_AT)))
-        return self._latency[2]
+        durations = self._durations(self._none if since is None else self._at(since))
+        if self._latency[0] is not durations:
+            self._latency = (durations, Latency.of(durations))
+        return self._latency[1]
 
     def _at(self, since: float) -> list[int]:
         for at, ended in reversed(self._past):
@@ -158,8 +159,14 @@ class _Pulse:
                 return ended
         return self._none
 
-    def _durations(self, before: list[int], ended: list[int], most: int | None) -> Iterator[float]:
-        """Return how long the last calls of each route took: as many as have ended between, as far as is remembered."""
-        for route, first, last in zip(self._routes, before, ended, strict=True):
-            if last > first:
-                yield from islice(reversed(route.durations), last - first if most is None else min(most, last - first))
+    def _durations(self, before: list[int]) -> list[float]:
+        """Return how long those calls took, or the last of them, that ended between a reading and the last one."""
+        ended = self._past[-1][1]
+        if self._sample[:2] != (before, ended):
+            share = LOOKED_AT // max(1, sum(map(int.__gt__, ended, before)))
+            found: list[float] = []
+            for route, first, last in zip(self._routes, before, ended, strict=True):
+                if last > first:
+                    found += islice(reversed(route.durations), min(last - first, max(1, share)))
+            self._sample = (before, ended, found)
+        return self._sample[2]
