@@ -14,7 +14,7 @@ from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
 from aetherra.kernel.retired import RetiredGeneration
 from aetherra.kernel.vitals import PluginVitals
 from aetherra.kernel.watchdog import LoopStatistics
-from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo
+from aetherra.registry import BusStatistics, HealthReport, Message, Request, ServiceInfo, ServiceStatus
 
 
 class KernelStatistics(Message, tag="kernel.statistics_reply"):
@@ -90,6 +90,22 @@ class ServiceList(Message, tag="kernel.services_reply"):
 
 class ListServices(Request[ServiceList], tag="kernel.services"):
     """Ask which services there are."""
+
+
+class ServiceDoubted(Message, tag="kernel.doubt_service_reply"):
+    """What a service is shown as now."""
+
+    status: ServiceStatus
+
+
+class DoubtService(Request[ServiceDoubted], tag="kernel.doubt_service"):
+    """Have a service that calls itself healthy be shown as degraded, for a reason; ``""`` ends that.
+
+    It ends with the generation that provides the service, too.
+    """
+
+    service: str
+    reason: str = ""
 
 
 class PluginList(Message, tag="kernel.plugins_reply"):

@@ -72,6 +72,7 @@ class KernelService:
             (m.GetHealth, self._on_health),
             (m.GetStatus, self._on_status),
             (m.ListServices, self._on_services),
+            (m.DoubtService, self._on_doubt_service),
             (m.ListPlugins, self._on_plugins),
             (m.ListRetired, self._on_retired),
             (m.RemovePlugin, self._on_remove_plugin),
@@ -164,6 +165,12 @@ class KernelService:
 
     async def _on_services(self, _: m.ListServices) -> m.ServiceList:
         return m.ServiceList(tuple(self._registry.list()))
+
+    async def _on_doubt_service(self, request: m.DoubtService) -> m.ServiceDoubted:
+        self._registry.doubt(request.service, request.reason)
+        info = self._registry.get_service_info(request.service)
+        assert info is not None
+        return m.ServiceDoubted(info.status)
 
     async def _on_plugins(self, _: m.ListPlugins) -> m.PluginList:
         return m.PluginList(tuple(self._plugins.plugins()))

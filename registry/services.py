@@ -104,6 +104,7 @@ class Lease:
         self.tags = tags
         self.status = status
         self.reason = ""
+        self.doubt = ""
         self.since = registry.bus.clock.time()
         self.requires = requires
         self.interval = heartbeat
@@ -124,6 +125,13 @@ class Lease:
         A new reason for the same status is kept, but is no event.
         """
         self._registry.change(self, status, reason)
+
+    @property
+    def shown(self) -> tuple[ServiceStatus, str]:
+        """What others see: what the provider says, but that a healthy service in doubt is degraded, and why."""
+        if self.doubt and self.status is ServiceStatus.HEALTHY:
+            return ServiceStatus.DEGRADED, self.doubt
+        return self.status, self.reason
 
     def release(self) -> None:
         """Give the service back; twice does no harm."""
@@ -225,9 +233,27 @@ class ServiceRegistry:
     def change(self, lease: Lease, status: ServiceStatus, reason: str) -> None:
         """Set a lease's status; see ``Lease.set_status``."""
         if self._leases.get(lease.name) is lease:
-            old, lease.status, lease.reason = lease.status, status, reason
-            if old is not status:
-                self._tell(ServiceStatusChanged(lease.name, old, status, reason))
+            old, _ = lease.shown
+            lease.status, lease.reason = status, reason
+            self._tell_change(lease, old)
+
+    def doubt(self, name: str, reason: str) -> None:
+        """Have a service that calls itself healthy be degraded, for a reason that somebody else sees; ``""`` ends it.
+
+        It lasts until then, or as long as the lease. What the provider says of itself stays, and shows again.
+
+        Raises:
+            ServiceNotFoundError: There is none of that name.
+        """
+        lease = self._lease(name)
+        old, _ = lease.shown
+        lease.doubt = reason
+        self._tell_change(lease, old)
+
+    def _tell_change(self, lease: Lease, old: ServiceStatus) -> None:
+        new, reason = lease.shown
+        if old is not new:
+            self._tell(ServiceStatusChanged(lease.name, old, new, reason))
 
     def beat(self, lease: Lease) -> None:
         """Note a sign of life; see ``Lease.heartbeat``."""
@@ -288,10 +314,11 @@ class ServiceRegistry:
     def _info(self, lease: Lease) -> ServiceInfo:
         found = (self.bus.route(tag) for tag in lease.tags)
         routes = [route for route in found if route is not None and route.provider == lease.provider]
+        status, reason = lease.shown
         return ServiceInfo(
             name=lease.name,
-            status=lease.status,
-            reason=lease.reason,
+            status=status,
+            reason=reason,
             plugin=lease.provider.name,
             generation=lease.provider.generation,
             version=lease.version,

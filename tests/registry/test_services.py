@@ -258,3 +258,44 @@ class TestHealth:
 
         assert (report.component, report.status) == ("host", ServiceStatus.DEGRADED)
         assert report.reasons == ("b is failed: no disk",)
+
+
+class TestDoubt:
+    async def test_a_service_in_doubt_looks_well(self) -> None:
+        """It is degraded for as long as somebody has a reason, and then as it says itself."""
+        registry = ServiceRegistry()
+        lease = registry.register("shop", provider=Identity("plugin", "shop", 1))
+        with registry.bus.subscribe(ServiceStatusChanged) as changes:
+            registry.doubt("shop", "its error rate is high")
+            info = registry.get_service_info("shop")
+            assert info is not None
+            assert (info.status, info.reason) == (ServiceStatus.DEGRADED, "its error rate is high")
+            registry.doubt("shop", "its error rate is very high")
+            registry.doubt("shop", "")
+            assert [(await anext(changes)).new for _ in range(2)] == [ServiceStatus.DEGRADED, ServiceStatus.HEALTHY]
+            assert lease.status is ServiceStatus.HEALTHY
+
+    async def test_a_doubt_hides_what_the_service_says(self) -> None:
+        """A service that says itself that it has failed has failed."""
+        registry = ServiceRegistry()
+        lease = registry.register("shop", provider=Identity("plugin", "shop", 1))
+        registry.doubt("shop", "its error rate is high")
+        lease.set_status(ServiceStatus.FAILED, "no power")
+        info = registry.get_service_info("shop")
+        assert info is not None
+        assert (info.status, info.reason) == (ServiceStatus.FAILED, "no power")
+
+    async def test_a_new_generation_is_doubted(self) -> None:
+        """A doubt ends with the lease that it was about."""
+        registry = ServiceRegistry()
+        old = registry.register("shop", provider=Identity("plugin", "shop", 1))
+        registry.doubt("shop", "its error rate is high")
+        registry.register("shop", provider=Identity("plugin", "shop", 2), replaces=old)
+        info = registry.get_service_info("shop")
+        assert info is not None
+        assert info.status is ServiceStatus.HEALTHY
+
+    async def test_a_service_that_is_not_there_is_doubted(self) -> None:
+        """It is told."""
+        with pytest.raises(ServiceNotFoundError, match="shop"):
+            ServiceRegistry().doubt("shop", "no reason")
