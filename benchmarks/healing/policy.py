@@ -69,9 +69,9 @@ POLICY = Policy(
             low=10.0,
             high=1000.0,
             direction="down",
-            kp=0.6,
-            ki=0.1,
-            slew=0.6,
+            kp=0.3,
+            ki=0.25,
+            slew=0.8,
             every=1.0,
             whole=True,
             unless=(Condition(symptom="wedged"),),
@@ -88,6 +88,7 @@ POLICY = Policy(
         ),
     },
     limits={"release": 4.0},
+    flap_budget=30,
 )
 
 DOINGS: Mapping[str, Doing] = {

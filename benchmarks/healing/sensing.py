@@ -14,6 +14,7 @@ from healing.target import Target
 
 ENOUGH = 10  # calls that say something about the share of them that fails
 LONGEST = 60.0  # seconds that such a share looks back on
+GROWTH = 20.0  # seconds that the growth of a target's memory is drawn from
 NOISE = 0.05
 GAPS = 0.01  # share of readings that are missing
 DELAYED = 0.05  # share of readings that are one look old
@@ -192,7 +193,7 @@ class _Watched:
     def _growth(self, now: float, memory: float) -> float | None:
         memories = self._memories
         memories.append((now, memory))
-        if memories[0][0] < now - LONGEST:
+        if memories[0][0] < now - GROWTH:
             memories.popleft()
         begun, was = memories[0]
         return (memory - was) / (now - begun) if now - begun >= 10 else None
