@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 from aetherra.kernel import ActionPriority, RetryPolicy
 from aetherra.registry import Message, Request
 
@@ -190,31 +194,42 @@ LOAD_STEP = Scenario(
 )
 
 CROWDED = """
-self.inside += 1
-try:
-    stalled = 5.0 if self.ctx.clock.monotonic() < self.stalled_until else 0.0
-    await self.ctx.clock.sleep(max(0.05, self.inside / 6) + stalled)
-finally:
-    self.inside -= 1
+async with database.query():
+    await self.ctx.clock.sleep(database.seconds)
 """
-STALLS = """
-inside = 0
-stalled_until = 0.0
+DATABASE = "crowded_database"
+IMPORT_DATABASE = f"import {DATABASE} as database\n"
 
-@handler
-async def stall(self, request: Stall) -> Served:
-    self.stalled_until = self.ctx.clock.monotonic() + request.seconds
-    return Served()
-"""
-STALL = """
-class Stall(Request[Served], tag="till.stall"):
-    seconds: float
 
-class It(Plugin):"""
+class Database:
+    """Something outside of the host that is the slower the more is asked of it at a time: no restart helps it."""
+
+    CAPACITY = 6.0
+
+    def __init__(self) -> None:
+        self.stalls = False
+        self._inside = 0
+
+    @property
+    def seconds(self) -> float:
+        """What a query takes that begins now."""
+        return max(0.05, self._inside / self.CAPACITY) + (5.0 if self.stalls else 0.0)
+
+    @asynccontextmanager
+    async def query(self) -> AsyncGenerator[None]:
+        """Be one of those who ask."""
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
 IMPATIENT = RetryPolicy(max_attempts=4, backoff_sec=0.2, max_backoff_sec=0.2)
 
 
 def paying() -> dict[str, Load]:
+    sys.modules[DATABASE] = Database()  # type: ignore[assignment]  # as good as a module to who imports it
     kinds = {"normal": (1.5, ActionPriority.MEDIUM), "background": (1.5, ActionPriority.LOW)}
     loads = {
         name: Load(
@@ -226,12 +241,15 @@ def paying() -> dict[str, Load]:
 
 
 async def stall(world: World, _: dict[str, Load]) -> None:
-    await world.ask("till.stall", {"seconds": 8.0})
+    database = sys.modules[DATABASE]
+    database.stalls = True
+    await world.go_on(8.0)
+    database.stalls = False
 
 
 STORM = Scenario(
     name="a retry storm",
-    plugins=with_bystanders(till=plugin("till", CROWDED, STALLS).replace("class It(Plugin):", STALL)),
+    plugins=with_bystanders(till=IMPORT_DATABASE + plugin("till", CROWDED)),
     loads=paying,
     strikes=stall,
     helps=frozenset({("set_workers", ""), ("shed_background", ""), ("shed_background", "background")}),
@@ -297,6 +315,7 @@ ROLL_BACK = {
     "confirm": [{"metric": "plugin.*.call_rate", "above": 1.0}],
     "ladder": [{"action": "roll_back_plugin", "disruptive": True, "settle": 10.0, "tries": 100}],
 }
+QUARANTINE = {"failures": 3, "minimum": 4, "rest": 240.0, "longest_rest": 3600.0}
 
 
 async def fail_all(world: World, _: dict[str, Load]) -> None:
@@ -311,7 +330,7 @@ FAILING_ACTUATOR = Scenario(
     strikes=fail_all,
     homeostasis={
         "rules": {"failing_service": ROLL_BACK},
-        "quarantine": {"failures": 3, "minimum": 4, "rest": 240.0, "longest_rest": 3600.0},
+        "quarantine": QUARANTINE,
     },
     seconds=600.0,
 )

@@ -248,6 +248,7 @@ class Outcome(msgspec.Struct, frozen=True):
         helps: As the scenario has it.
         complaints: One error of each kind that callers got.
         decisions: What homeostasis says of its decisions.
+        quarantined: Actuators that are left alone at the end, and why.
     """
 
     trouble: float
@@ -259,6 +260,7 @@ class Outcome(msgspec.Struct, frozen=True):
     helps: frozenset[tuple[str, str]]
     complaints: dict[str, str]
     decisions: tuple[dict[str, Any], ...] = ()
+    quarantined: dict[str, str] = {}
 
     @property
     def acts(self) -> list[Deed]:
@@ -280,9 +282,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 async def live_through(scenario: Scenario, *, healing: bool) -> Outcome:
     """Live through a scenario, with homeostasis or without, and return what came of it."""
+    loads = scenario.loads()
     with tempfile.TemporaryDirectory() as folder:
         async with a_world(scenario, Path(folder), healing=healing) as world, anyio.create_task_group() as group:
-            loads = scenario.loads()
             group.start_soon(world.bear, loads.values())
             await world.go_on(WARM_UP)
             world.struck = world.clock.monotonic()
@@ -298,6 +300,7 @@ async def _outcome(world: World, scenario: Scenario, *, healing: bool) -> Outcom
     patience = 10.0  # those who asked last have no answer yet
     end = begin + scenario.seconds - patience
     explained = await world.ask("homeostasis.explain", {"limit": 100}) if healing else {"decisions": []}
+    actuators = (await world.ask("homeostasis.actuators"))["actuators"] if healing else []
     return Outcome(
         trouble=world.score.trouble(begin, end),
         bad_share=world.score.bad_share(begin, end),
@@ -308,6 +311,7 @@ async def _outcome(world: World, scenario: Scenario, *, healing: bool) -> Outcom
         helps=scenario.helps,
         complaints=world.complaints,
         decisions=tuple(reversed(explained["decisions"])),
+        quarantined={each["name"]: each["quarantined"] for each in actuators if each["quarantined"]},
     )
 
 
