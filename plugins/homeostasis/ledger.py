@@ -7,8 +7,9 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import msgspec
 
@@ -16,7 +17,7 @@ from aetherra.plugins import AppendFile, DataFileError
 from aetherra.plugins.homeostasis.decision import Decision, Effect, Outcome
 from aetherra.plugins.homeostasis.freeze import Frozen
 
-__all__ = ["Concluded", "Decided", "Entry", "Froze", "Ledger", "LedgerStatistics", "Noted", "Settled"]
+__all__ = ["Concluded", "Decided", "Entry", "Froze", "Ledger", "LedgerStatistics", "Noted", "Question", "Settled"]
 
 log = logging.getLogger("aetherra.plugins.homeostasis.ledger")
 IN_MEMORY = 2000
@@ -98,6 +99,22 @@ class Noted(_Entry, frozen=True):
 Entry = Decided | Concluded | Settled | Froze | Noted
 
 
+class Question(TypedDict, total=False):
+    """Which entries are meant: those that fit all that is given.
+
+    Attributes:
+        decision: Those of one decision: itself, what became of it, what it changed, and what undoes it.
+        symptom: Those of one symptom, or notes of that kind.
+        target: Those on one target.
+        since: Those from a Unix time on.
+    """
+
+    decision: str
+    symptom: str
+    target: str
+    since: float | None
+
+
 class LedgerStatistics(msgspec.Struct, frozen=True):
     """A snapshot.
 
@@ -126,8 +143,8 @@ class Ledger:
 
     A line that is torn, damaged or of another version is passed over, counted, and left where it is.
 
-    ``append`` and ``statistics`` are for the event loop; ``entries`` reads files: call it in a worker thread, if many
-    are wanted. Both may run at once.
+    ``append`` and ``statistics`` are for the event loop; ``entries`` and ``scan`` read files: call them in a worker
+    thread. Both may run at once.
 
     Args:
         folder: Where the files stand.
@@ -242,36 +259,25 @@ class Ledger:
 
     # Reading
 
-    def entries(
-        self,
-        *,
-        decision: str = "",
-        symptom: str = "",
-        target: str = "",
-        since: float | None = None,
-        limit: int | None = None,
-    ) -> list[Entry]:
-        """Return the entries that fit all that is given, newest first. Never raises for what stands in the files.
+    def entries(self, *, limit: int | None = None, **question: Unpack[Question]) -> list[Entry]:
+        """Return the entries that fit all that is given, newest first, ``limit`` at most; see ``scan``."""
+        return list(islice(self.scan(**question), limit))
 
-        Args:
-            decision: Those of one decision: itself, what became of it, what it changed, and what undoes it.
-            symptom: Those of one symptom, or notes of that kind.
-            target: Those on one target.
-            since: Those from a Unix time on.
-            limit: How many, at most.
+    def scan(self, **question: Unpack[Question]) -> Iterator[Entry]:
+        """Yield the entries that fit all that is given, newest first, reading no further back than is asked for.
+
+        Never raises for what stands in the files.
         """
-        found: list[Entry] = []
+        decision, symptom, target = (question.get(name, "") for name in ("decision", "symptom", "target"))
+        since = question.get("since")
         for entry in self._backwards():
-            if limit is not None and len(found) >= limit:
-                break
             if (
                 (not decision or decision == entry.subject[0] or decision == _undone_by(entry))
                 and (not symptom or symptom == entry.subject[1])
                 and (not target or target == entry.subject[2])
                 and (since is None or entry.ts >= since)
             ):
-                found.append(entry)
-        return found
+                yield entry
 
     def _backwards(self) -> Iterator[Entry]:
         """Yield all entries, newest first."""

@@ -61,9 +61,9 @@ class MetricHistory:
 
     def __init__(
         self,
-        *,
         monotonic: Callable[[], float],
         time: Callable[[], float],
+        *,
         interval: float = 60.0,
         rows: int = 60,
         metrics: int = 2000,

@@ -19,7 +19,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def history(clock: FakeClock) -> MetricHistory:
-    return MetricHistory(monotonic=clock.monotonic, time=clock.time)
+    return MetricHistory(clock.monotonic, clock.time)
 
 
 async def test_a_row_does_not_last_a_minute(clock: FakeClock, history: MetricHistory) -> None:
@@ -47,7 +47,7 @@ async def test_unknown_is_zero(clock: FakeClock, history: MetricHistory) -> None
 
 async def test_rows_grow_for_ever(clock: FakeClock) -> None:
     """The oldest rows go."""
-    history = MetricHistory(monotonic=clock.monotonic, time=clock.time, interval=1.0, rows=3)
+    history = MetricHistory(clock.monotonic, clock.time, interval=1.0, rows=3)
     for number in range(10):
         history.add({"a": float(number)}, health=None)
         await clock.advance(1.0)
@@ -57,7 +57,7 @@ async def test_rows_grow_for_ever(clock: FakeClock) -> None:
 
 async def test_a_row_grows_without_end(clock: FakeClock) -> None:
     """More metrics than a row may have are left out, and counted; those that are there go on."""
-    history = MetricHistory(monotonic=clock.monotonic, time=clock.time, metrics=2)
+    history = MetricHistory(clock.monotonic, clock.time, metrics=2)
     history.add({"a": 1.0, "b": 1.0, "c": 1.0}, health=None)
     await clock.advance(60.0)
     row = history.add({"c": 2.0, "a": 2.0}, health=None)
@@ -76,14 +76,14 @@ def test_time_without_measurements_has_rows(clock: FakeClock, history: MetricHis
 def test_a_bound_without_meaning_is_taken(clock: FakeClock, bounds: dict[str, int]) -> None:
     """Bounds that would keep nothing are errors."""
     with pytest.raises(ValueError, match="expected"):
-        MetricHistory(monotonic=clock.monotonic, time=clock.time, **bounds)
+        MetricHistory(clock.monotonic, clock.time, **bounds)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_a_mean_lies_outside(values: list[float]) -> None:
     """Whatever the values, the mean lies between the least and the greatest."""
     now = 0.0
-    history = MetricHistory(monotonic=lambda: now, time=lambda: now)
+    history = MetricHistory(lambda: now, lambda: now)
     for value in values[:-1]:
         history.add({"a": value}, health=None)
     now = 60.0
