@@ -29,6 +29,11 @@ class Changes:
         if not targets:
             self._standing.pop(actuator, None)
 
+    @property
+    def count(self) -> int:
+        """How many stand."""
+        return sum(map(len, self._standing.values()))
+
     def targets(self, actuator: str) -> tuple[str, ...]:
         """Return where an actuator has changed something."""
         return tuple(sorted(self._standing.get(actuator, {})))

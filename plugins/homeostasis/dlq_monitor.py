@@ -9,8 +9,9 @@ from typing import Protocol
 import msgspec
 
 from aetherra.plugins import DeadLetter, ListDeadLetters
+from aetherra.plugins.homeostasis.messages import DeadGroup
 
-__all__ = ["DeadGroup", "DlqLook", "DlqMonitor"]
+__all__ = ["DlqLook", "DlqMonitor"]
 
 OVERLAP = 5.0
 """Seconds before the newest letter that are looked at again: one is written a little later than it is dated."""
@@ -31,32 +32,6 @@ class Letters(Protocol):
     def cut(self) -> bool:
         """Whether there are more than one reply has room for."""
         ...
-
-
-class DeadGroup(msgspec.Struct, frozen=True):
-    """The dead letters of one type of action and one reason.
-
-    Attributes:
-        action_type: The tag; ``*`` for the groups beyond those that are told apart.
-        reason: Why they are dead.
-        count: Letters seen; those of before the start, too, as far as they were listed.
-        rate: Letters a second, of the last minutes.
-        first: Unix time of the oldest one seen.
-        last: Of the newest.
-        trace_id: The newest one's.
-        plugin: Whose handler failed at it; ``""`` if none did.
-        error: What it raised, in brief.
-    """
-
-    action_type: str
-    reason: str
-    count: int
-    rate: float
-    first: float
-    last: float
-    trace_id: str
-    plugin: str
-    error: str
 
 
 class DlqLook(msgspec.Struct, frozen=True):

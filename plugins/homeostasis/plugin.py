@@ -1,146 +1,180 @@
-"""The homeostasis plugin: measures in a loop, scores, tells, and forwards to self-improvement."""
+"""The homeostasis plugin: wires what measures, judges, decides, acts and explains, and answers for it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated
-
-import msgspec
+import logging
+import random
+from collections.abc import Iterable
+from typing import TypeVar
 
 from aetherra.plugins import (
+    ActionPriority,
     AetherraError,
     CycleStep,
-    GetStatistics,
-    KernelStatistics,
-    MetricSample,
-    NoHandlerError,
+    DoubtService,
+    GetStatus,
     Plugin,
     PluginContext,
-    ServiceStatus,
-    Settings,
+    Reject,
+    Request,
+    RetryPolicy,
+    current_action,
+    current_call,
     handler,
     hookimpl,
 )
-from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS, Setpoint, health_score
-from aetherra.plugins.homeostasis.host_metrics import host_readings
-from aetherra.plugins.homeostasis.messages import (
-    Collect,
-    GetHomeostasisStatus,
-    HomeostasisStatus,
-    Measured,
-    Metric,
-)
-from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
-from aetherra.plugins.self_improvement.messages import RecordMetric
+from aetherra.plugins.homeostasis import messages as m
+from aetherra.plugins.homeostasis import phases
+from aetherra.plugins.homeostasis.acts import Acts
+from aetherra.plugins.homeostasis.actuators import ACTUATORS, ActuatorError
+from aetherra.plugins.homeostasis.changes import Changes
+from aetherra.plugins.homeostasis.collector import Collector
+from aetherra.plugins.homeostasis.corrector import AutonomousErrorCorrector
+from aetherra.plugins.homeostasis.corrector import messages as c
+from aetherra.plugins.homeostasis.cycle import Cycle
+from aetherra.plugins.homeostasis.decision import Controller, StateError
+from aetherra.plugins.homeostasis.dlq_monitor import DlqMonitor
+from aetherra.plugins.homeostasis.executor import Executor
+from aetherra.plugins.homeostasis.explanation import explain, explanations
+from aetherra.plugins.homeostasis.forwarder import RECEIVER, Forwarder
+from aetherra.plugins.homeostasis.freeze import Freeze
+from aetherra.plugins.homeostasis.gate import FrozenError, Gate
+from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS
+from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetrics
+from aetherra.plugins.homeostasis.ledger import Ledger
+from aetherra.plugins.homeostasis.metric_history import MetricHistory
+from aetherra.plugins.homeostasis.prometheus import Counts, exposition
+from aetherra.plugins.homeostasis.quarantine import Quarantine, QuarantineChange
+from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
+from aetherra.plugins.homeostasis.saved_state import SavedState
+from aetherra.plugins.homeostasis.sensors import ProcessSensors
+from aetherra.plugins.homeostasis.settings import INTERVALS, HomeostasisSettings
+from aetherra.plugins.homeostasis.state import HomeostasisState
+from aetherra.plugins.homeostasis.status_keeper import StatusKeeper
+from aetherra.plugins.homeostasis.supervisor import Supervisor
+from aetherra.plugins.homeostasis.watch import Trouble, Watch
 
-RECEIVER = "self_improvement_engine"
-"""The service that takes the metrics."""
-Interval = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class HomeostasisSettings(Settings):
-    """Settings of homeostasis; durations are seconds.
-
-    Attributes:
-        interval: Between two measurements.
-        forward_interval: Between two times that the metrics are forwarded.
-        setpoints: In place of, or beside, the built-in ones: where a metric is good, where it is bad, and its weight.
-    """
-
-    interval: Interval = 5.0
-    forward_interval: Interval = 60.0
-    setpoints: dict[str, Setpoint] = {}
+ReplyT = TypeVar("ReplyT")
+CORRECTOR = "corrector"
+"""What the settings call the corrector among the actuators."""
+CORRECTION_SEC = 600.0
+"""Seconds after which a correction is not worth making any more."""
 
 
 class Homeostasis(Plugin[HomeostasisSettings]):
-    """Measures the host and its process; a counter counts what happened."""
+    """Keeps the host well: measures, decides, acts, verifies and learns; a counter counts what happened."""
 
     name = "homeostasis"
     service = "homeostasis_system"
-    version = "1"
-    capabilities = ("call:kernel.*", "call:selfimprovement.record_metric")
-
-    def __init__(self, settings: HomeostasisSettings | None = None) -> None:
-        super().__init__(settings)
-        self._setpoints: Mapping[str, Setpoint] = {**DEFAULT_SETPOINTS, **self.settings.setpoints}
-        self._before: KernelStatistics | None = None
-        self._last: Measured | None = None
-        self._forwarded_cycle = 0
-        self._forwarded = 0
-        self._refused = 0
-        self._problem = ""
+    version = "2"
+    capabilities = (
+        "call:kernel.*",
+        "call:hmr.reload",
+        "call:hmr.rollback",
+        "call:selfimprovement.record_metric",
+        "call:selfinc.status",
+        "submit:homeostasis.*",
+    )
 
     async def start(self, ctx: PluginContext) -> None:
-        """Open the sensors."""
-        self._sensors = await ctx.enter(ProcessSensors(ctx.root))
-        ctx.every(self.settings.interval, self._measure, at_start=True)
-        ctx.every(self.settings.forward_interval, self._forward)
+        """Put the parts together. The first cycle comes once this generation serves."""
+        settings, clock = self.settings, ctx.clock
+        profile = (await ctx.call(GetStatus())).profile
+        interval = settings.interval if settings.interval is not None else INTERVALS[profile]
+        folder = ctx.data_dir
+
+        self._freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
+        self._gate = Gate(self._freeze, profile=profile, mode=settings.mode, actuators=settings.actuators)
+        self._quarantine = Quarantine(settings.quarantine, clock.monotonic)
+        self._ledger = Ledger(folder, clock.time)
+        ctx.defer(self._ledger.close)
+        self._history = MetricHistory(clock.monotonic, clock.time, interval=settings.history_interval)
+        self._runlevels = RunlevelMachine(settings.runlevels, monotonic=clock.monotonic, time=clock.time)
+        self._forwarder = Forwarder(ctx)
+        self._incorporation = IncorporationMetrics(ctx)
+        self._dlq = DlqMonitor(ctx.call, monotonic=clock.monotonic, time=clock.time)
+        self._corrector = AutonomousErrorCorrector(ctx, settings.corrector, act=self._submit, held=self._held)
+        ctx.defer(self._corrector.stop)
+
+        sensors = await ctx.enter(ProcessSensors(ctx.root))
+        self._keeper = StatusKeeper(self._doubt)
+        self._cycle = Cycle(
+            ctx,
+            collector=Collector(ctx, sensors, self._counted, self._incorporation.read),
+            supervisor=Supervisor({**DEFAULT_SETPOINTS, **settings.setpoints}),
+            keeper=self._keeper,
+            runlevels=self._runlevels,
+            ledger=self._ledger,
+            history=self._history,
+        )
+        self._saved = SavedState(folder)
+        self._cycle.controller = self._remember()
+        self._changes = Changes()
+        self._wire_executor()
+
+        self._watch = Watch(clock, interval=interval, limit=settings.cycle_limit, tell=self._tell_trouble)
+        ctx.start_soon(self._watch.run, self._run_cycle)
         ctx.start_soon(self._forward_first)
+        ctx.every(settings.forward_interval, self._forward)
+        ctx.every(settings.dlq_interval, self._look_at_dead_letters)
+        ctx.every(settings.history_interval, self._save)
 
-    @handler
-    async def collect(self, _: Collect) -> Measured:
-        """Measure and forward, now."""
-        measured = await self._measure()
-        await self._forward()
-        return measured
-
-    @handler
-    async def report(self, _: GetHomeostasisStatus) -> HomeostasisStatus:
-        """Say what was done."""
-        last = self._last
-        return HomeostasisStatus(
-            cycles=last.cycle if last is not None else 0,
-            metrics=len(last.metrics) if last is not None else 0,
-            unknown=sum(metric.value is None for metric in last.metrics.values()) if last is not None else 0,
-            health_score=last.health_score if last is not None else None,
-            forwarded=self._forwarded,
-            forward_failed=self._refused,
-            last_forward_problem=self._problem,
+    def _wire_executor(self) -> None:
+        self._acts = Acts([kind(self.ctx) for kind in ACTUATORS], self._gate, self._changes)
+        self._cycle.executor = Executor(
+            self.ctx,
+            self._acts,
+            self._gate,
+            self._quarantine,
+            concluded=self._cycle.conclude,
+            changed=self._tell_quarantine,
         )
 
-    @hookimpl
-    def cycle_steps(self) -> Iterable[CycleStep]:
-        """Measure first, so that the other phases have something to go by."""
-        return [CycleStep("collect", Collect())]
+    def _remember(self) -> Controller:
+        saved, policy, clock = self._saved.load(), self.settings.policy(), self.ctx.clock
+        rng = random.Random()  # noqa: S311  # chance, not a secret
+        if self._saved.problem:
+            self.ctx.log.warning("what was learnt before is not known: %s", self._saved.problem)
+        try:
+            return Controller(policy, clock=clock.monotonic, rng=rng, state=saved)
+        except StateError as exc:
+            self.ctx.log.warning("what was learnt before is put aside, and learning begins anew: %s", exc)
+            self._saved.put_aside()
+            return Controller(policy, clock=clock.monotonic, rng=rng)
 
-    async def _measure(self) -> Measured:
-        clock = self.ctx.clock
-        begun = clock.monotonic()
-        own = [*self._sensors.read(begun), *await self._ask_host()]
-        readings = [*self._ask_plugins(), *own]  # of two of one name the last counts: no plugin speaks for the host
-        metrics = {reading.name: Metric(reading.value, reading.unit, reading.reason) for reading in readings}
-        health = health_score({name: metric.value for name, metric in metrics.items()}, self._setpoints)
-        self._last = Measured(
-            cycle=self._last.cycle + 1 if self._last is not None else 1,
-            ts=clock.time(),
-            health_score=health.score,
-            health_coverage=health.coverage,
-            health_reasons=tuple(reason.sentence for reason in health.reasons),
-            metrics=metrics,
-            seconds=clock.monotonic() - begun,
+    async def stop(self) -> None:
+        """Say that the host, or at least its homeostasis, stops."""
+        await self._keeper.let_go()
+        await self._save()
+
+    # A swap
+
+    async def hand_over(self) -> HomeostasisState:
+        """Give the next generation what was learnt, and what stands of what was changed."""
+        return HomeostasisState(self._cycle.number, self._cycle.controller.state(), self._changes.standing())
+
+    async def take_over(self, state: HomeostasisState) -> None:
+        """Go on where the generation before is."""
+        self._cycle.number = state.cycle
+        self._cycle.controller = Controller(
+            self.settings.policy(), clock=self.ctx.clock.monotonic, state=state.controller, on_damage="anew"
         )
-        await self.ctx.publish(self._last)
-        return self._last
+        self._changes = Changes(state.changes)
+        self._wire_executor()
 
-    async def _ask_host(self) -> list[Reading]:
-        """Ask the kernel over the bus, which measures a round trip along the way."""
-        begun = self.ctx.clock.monotonic()
-        now = await self.ctx.call(GetStatistics())
-        roundtrip = Reading("calls.roundtrip", self.ctx.clock.monotonic() - begun, "s")
-        before, self._before = self._before, now
-        services = self.ctx.registry.list()
-        healthy = sum(service.status is ServiceStatus.HEALTHY for service in services)
-        available = Reading("services.available", healthy / len(services), "ratio")
-        return [roundtrip, available, *host_readings(now, before)]
+    # Loops
 
-    def _ask_plugins(self) -> Iterator[Reading]:
-        for name, samples in self.ctx.hooks.call("collect_metrics"):
-            try:
-                readings = [_checked(name, sample) for sample in samples]
-            except Exception as exc:  # noqa: BLE001  # another plugin's iterator, and whatever it yields
-                readings = [Reading(f"{name}.metrics", None, "", f"the plugin's metrics cannot be read: {exc!r}")]
-            yield from readings
+    @property
+    def _serves(self) -> bool:
+        """Whether this generation is the one that serves: two must not control one host."""
+        info = self.ctx.registry.get_service_info(self.service)
+        return info is not None and info.generation == self.ctx.identity.generation
+
+    async def _run_cycle(self) -> None:
+        if self._serves:
+            self._corrector.start()
+            await self._cycle.run()
+            self.ctx.heartbeat()
 
     async def _forward_first(self) -> None:
         """Forward as soon as there is somebody to forward to; plugins come up in no order of ours."""
@@ -148,40 +182,267 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             await self.ctx.registry.wait_for(RECEIVER, timeout=self.settings.forward_interval)
         except AetherraError:
             return
-        await self._forward()
+        if self._serves:
+            await self._forward()
 
     async def _forward(self) -> None:
-        """Give the last readings that have a value to self-improvement, each once, and count what it took."""
-        measured = self._last or await self._measure()
-        if measured.cycle <= self._forwarded_cycle:
-            return
-        self._forwarded_cycle = measured.cycle
-        points = [
-            RecordMetric(name, metric.value, metric.unit, measured.ts)
-            for name, metric in measured.metrics.items()
-            if metric.value is not None
-        ]
-        for done, point in enumerate(points):
-            try:
-                await self.ctx.call(point, timeout=5.0)
-            except NoHandlerError as exc:  # nobody is there, or no more, as when the host stops
-                self._refused += len(points) - done
-                self._problem = str(exc)
-                return
-            except AetherraError as exc:
-                self._refused += 1
-                if str(exc) != self._problem:
-                    self.ctx.log.warning("metric %r was not forwarded: %s", point.name, exc)
-                self._problem = str(exc)
-            else:
-                self._forwarded += 1
+        """Give the last readings to self-improvement, each once, and ask self-incorporation for its own."""
+        await self._incorporation.ask()
+        last = self._cycle.last
+        if last is not None and last.cycle > self._forwarded_cycle:
+            self._forwarded_cycle = last.cycle
+            await self._forwarder.forward(last.metrics, last.ts)
+
+    _forwarded_cycle = 0
+
+    async def _look_at_dead_letters(self) -> None:
+        dead = None if self._cycle.last is None else self._cycle.last.metrics.get("actions.dead")
+        await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
+
+    async def _save(self) -> None:
+        await self.ctx.run_sync(self._saved.save, self._cycle.controller.state())
+
+    # What parts ask of the whole
+
+    async def _submit(self, request: Request[ReplyT]) -> ReplyT:
+        """Have a correction made by way of the queue, like all else that changes something."""
+        return await self.ctx.submit_and_wait(
+            request,
+            priority=ActionPriority.MAINTENANCE,
+            deadline=CORRECTION_SEC,
+            timeout=self.settings.corrector.timeout,
+            retry=RetryPolicy(1),
+        )
+
+    def _held(self) -> str:
+        return self._gate.why_not(CORRECTOR)
+
+    async def _doubt(self, service: str, reason: str) -> None:
+        await self.ctx.call(DoubtService(service, reason))
+
+    def _counted(self) -> dict[str, int]:
+        found = self._corrector.get_statistics()
+        return {"log.warnings": found.seen, "errors.detected": found.detected}
+
+    def _tell_trouble(self, trouble: Trouble) -> None:
+        self._ledger.note("controller", trouble.text)
+
+    def _tell_quarantine(self, change: QuarantineChange) -> None:
+        text = f"actuator {change.actuator!r}: {change.old} -> {change.new}: {change.reason}"
+        self.ctx.log.log(logging.WARNING if change.new == "quarantined" else logging.INFO, "%s", text)
+        self._ledger.note("quarantine", text, target=change.actuator)
+
+    # What it answers
+
+    @handler
+    async def collect(self, _: m.Collect) -> m.Measured:
+        """Measure and forward, now."""
+        measured = await self._cycle.run()
+        await self._forward()
+        return measured
+
+    @handler(timeout=CORRECTION_SEC)
+    async def correct(self, _: m.Correct) -> m.Corrections:
+        """Look at what the log told, now."""
+        self._corrector.start()
+        await self._corrector.work()
+        found = self._corrector.get_statistics()
+        return m.Corrections(found.detected, found.successful, found.advised, found.failed)
+
+    @handler
+    async def status(self, _: m.GetHomeostasisStatus) -> m.HomeostasisStatus:
+        """Say what was done, phase by phase."""
+        last, sent = self._cycle.last, self._forwarder.statistics()
+        watch, decided, frozen = self._watch.statistics(), self._cycle.controller.status(), self._frozen()
+        actuators = self._acts.list(self._quarantined())
+        unknown = sum(metric.value is None for metric in last.metrics.values()) if last is not None else 0
+        return m.HomeostasisStatus(
+            runlevel=self._runlevels.level,
+            mode=self._gate.mode,
+            frozen=frozen,
+            cycles=self._cycle.number,
+            metrics=len(last.metrics) if last is not None else 0,
+            unknown=unknown,
+            health_score=last.health_score if last is not None else None,
+            forwarded=sent.forwarded,
+            forward_failed=sent.failed,
+            last_forward_problem=sent.problem,
+            phases=(
+                phases.metrics(last, watch),
+                phases.the_controller(decided, watch),
+                phases.the_actuators(self._gate.mode, frozen, actuators, self._changes.count),
+                phases.supervision(self._health(), watch),
+                phases.feedback(decided, self._cycle.effects),
+                phases.observability(self._ledger.statistics(), len(self._history.rows())),
+                phases.error_correction(self._corrector.get_statistics()),
+                phases.bridge_to_self_improvement(sent, self._dlq.groups()),
+                phases.bridge_from_self_incorporation(self._incorporation),
+            ),
+        )
+
+    @handler(timeout=300.0)
+    async def act(self, request: m.Act) -> m.Acted:
+        """Have an actuator act."""
+        self._refuse_stale(request.decision)
+        try:
+            acted = await self._acts.act(request)
+        except (ActuatorError, FrozenError) as exc:
+            if current_action() is not None:
+                raise Reject(str(exc)) from exc  # a second attempt would end as the first
+            raise
+        if not request.dry_run:
+            await self.ctx.publish(acted)
+            self._note_person(request.decision, acted)
+        return acted
+
+    @handler(timeout=300.0)
+    async def undo(self, request: m.Undo) -> m.Acted:
+        """Take back what stands."""
+        self._refuse_stale(request.decision)
+        acted = await self._acts.undo(request)
+        await self.ctx.publish(acted)
+        self._note_person(request.decision, acted)
+        return acted
+
+    def _refuse_stale(self, decision: str) -> None:
+        """Refuse what was decided in an earlier run, or by an earlier generation, and lay in the journal since."""
+        if decision and current_action() is not None and not self._cycle.executor.is_pending(decision):
+            raise Reject(f"decision {decision!r} was made before this generation of homeostasis, by what was true then")
+
+    def _note_person(self, decision: str, acted: m.Acted) -> None:
+        if not decision:
+            what = "undone" if acted.undone else "done"
+            self._ledger.note("by hand", f"{acted.actuator} {what} by {_asker()}: {acted.summary}", target=acted.target)
+
+    @handler
+    async def list_actuators(self, _: m.ListActuators) -> m.ActuatorList:
+        """Say which actuators there are."""
+        return m.ActuatorList(self._acts.list(self._quarantined()))
+
+    def _quarantined(self) -> dict[str, str]:
+        return {each.actuator: each.reason for each in self._quarantine.standings() if each.standing != "trusted"}
+
+    @handler
+    async def freeze(self, request: m.Freeze) -> m.FreezeState:
+        """Freeze all actuators."""
+        until = None if request.seconds is None else self.ctx.clock.time() + request.seconds
+        said = self._freeze.freeze(_asker(), request.reason, until)
+        self._ledger.froze(said)
+        self.ctx.log.warning("%s", said.sentence)
+        await self._cycle.tell(self._runlevels.maintain(said.sentence))
+        return self._freeze_state()
+
+    @handler
+    async def unfreeze(self, request: m.Unfreeze) -> m.FreezeState:
+        """Let actuators act again."""
+        if self._freeze.unfreeze(_asker(), request.reason) is not None:
+            self._ledger.note("unfrozen", f"by {_asker()}: {request.reason or 'no reason was given'}")
+            self.ctx.log.warning("actuators are unfrozen by %s", _asker())
+        await self._cycle.tell(self._runlevels.maintain(None))
+        return self._freeze_state()
+
+    @handler
+    async def freeze_state(self, _: m.GetFreeze) -> m.FreezeState:
+        """Say whether they are frozen."""
+        return self._freeze_state()
+
+    def _freeze_state(self) -> m.FreezeState:
+        said = self._freeze.now()
+        if said is None:
+            return m.FreezeState(frozen=False)
+        return m.FreezeState(True, said.problem or said.why, said.who, said.since, said.until)
+
+    def _frozen(self) -> str:
+        said = self._freeze.now()
+        return "" if said is None else said.sentence
+
+    @handler
+    async def health(self, _: m.GetHostHealth) -> m.HostHealth:
+        """Say how the host is."""
+        return self._health()
+
+    def _health(self) -> m.HostHealth:
+        judged = self._cycle.judged
+        parts = () if judged is None else judged.components
+        overall = None if judged is None else judged.overall
+        return m.HostHealth(
+            runlevel=self._runlevels.level,
+            since=self._runlevels.since,
+            reasons=self._runlevels.reasons,
+            overall=m.ComponentHealth("host", overall, () if judged is None else judged.reasons),
+            components=tuple(m.ComponentHealth(part.name, part.score, part.reasons) for part in parts),
+        )
+
+    @handler
+    async def explain(self, request: m.Explain) -> m.Explanations:
+        """Say why something was done, or was not."""
+        return m.Explanations(tuple(await self.ctx.run_sync(self._explain, request)))
+
+    def _explain(self, request: m.Explain) -> list[m.Explanation]:
+        if request.decision:
+            found = explain(self._ledger, request.decision)
+            return [] if found is None else [found]
+        entries = self._ledger.entries(symptom=request.symptom, target=request.target, since=request.since)
+        return explanations(entries, request.limit)
+
+    @handler
+    async def prometheus(self, _: m.GetPrometheus) -> m.Prometheus:
+        """Say the metrics as Prometheus reads them."""
+        last, found = self._cycle.last, self._corrector.get_statistics()
+        counts = Counts(found.detected, found.successful, self._forwarder.statistics().forwarded)
+        metrics = {} if last is None else last.metrics
+        return m.Prometheus(exposition(metrics, health=None if last is None else last.health_score, counts=counts))
+
+    @handler
+    async def history(self, request: m.GetMetricHistory) -> m.MetricHistoryReply:
+        """Say the past of one metric."""
+        past = self._history.past(request.name, request.since)
+        metric = None if self._cycle.last is None else self._cycle.last.metrics.get(request.name)
+        points = tuple(m.MetricPoint(ts, None if spread is None else spread.mean) for ts, spread in past)
+        return m.MetricHistoryReply(request.name, "" if metric is None else metric.unit, points)
+
+    @handler
+    async def dead_letters(self, _: m.GetDeadLetterGroups) -> m.DeadLetterGroups:
+        """Say what ends as dead letters."""
+        return m.DeadLetterGroups(tuple(self._dlq.groups()), self._dlq.rate)
+
+    @handler
+    async def corrections(self, _: c.GetCorrections) -> c.CorrectorStatistics:
+        """Say what was found in the log, and done about it."""
+        return self._corrector.get_statistics()
+
+    @handler(timeout=CORRECTION_SEC)
+    async def install_module(self, request: c.InstallModule) -> c.ModuleInstalled:
+        """Install a module that the settings allow."""
+        return await self._corrector.install_module(request)
+
+    @handler
+    async def make_data_file(self, request: c.MakeDataFile) -> c.DataFileMade:
+        """Make a file that the settings declare."""
+        return await self._corrector.make_data_file(request)
+
+    @handler
+    async def rewrite_imports(self, request: c.RewriteImports) -> c.ImportsRewritten:
+        """Rewrite imports of moved names, where the settings allow it."""
+        return await self._corrector.rewrite_imports(request)
+
+    @handler
+    async def restore_edit(self, request: c.RestoreEdit) -> c.EditRestored:
+        """Undo a rewriting."""
+        return await self._corrector.restore_edit(request)
+
+    @handler
+    async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:
+        """Make a correction that a plugin offers."""
+        return await self._corrector.make_offered(request)
+
+    @hookimpl
+    def cycle_steps(self) -> Iterable[CycleStep]:
+        """Measure first, so that the other phases have something to go by; then mend what the log told."""
+        return [CycleStep("collect", m.Collect()), CycleStep("correct", m.Correct())]
 
 
-def _checked(plugin: str, sample: MetricSample) -> Reading:
-    """A plugin's own metric stands under its name, and is a number or unknown."""
-    name = sample.name if sample.name.startswith(f"{plugin}.") else f"{plugin}.{sample.name}"
-    if sample.value is None:
-        return Reading(name, None, sample.unit, sample.reason)
-    if not math.isfinite(sample.value):
-        return Reading(name, None, sample.unit, f"the plugin measured {sample.value!r}")
-    return Reading(name, float(sample.value), sample.unit)
+def _asker() -> str:
+    """Return who asks for what is handled now."""
+    call = current_call()
+    return "the host" if call is None else str(call.caller)

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 import msgspec
 
-__all__ = ["ProcessSensors", "Reading"]
+__all__ = ["ProcessSensors", "Reading", "resident_bytes"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CORES = os.cpu_count() or 1
@@ -168,6 +168,14 @@ class ProcessSensors:
             return Reading(names[0], None, "ratio", reason), Reading(names[1], None, "bytes", reason)
         free = Reading(names[1], float(disk.f_bavail * disk.f_frsize), "bytes")
         return Reading(names[0], disk.f_bavail / disk.f_blocks, "ratio"), free
+
+
+def resident_bytes(proc: str = "/proc") -> float | None:
+    """Return how many bytes of memory this process uses now; ``None`` if nobody knows."""
+    try:
+        return _resident_bytes(_content(f"{proc}/self/statm"))
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _unreadable(name: str, unit: str, path: str, error: OSError) -> Reading:

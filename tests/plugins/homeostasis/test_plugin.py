@@ -96,8 +96,8 @@ class TestMeasurement:
         async with hosting(Homeostasis, clock=clock, homeostasis=strict) as kernel:
             measured = await collect(kernel, clock)
 
-            assert any(reason.startswith("process.rss") for reason in measured.health_reasons)
-            assert measured.health_score <= 0.3
+            assert any("process.rss" in reason for reason in measured.health_reasons)
+            assert measured.health_score < 0.5
 
     async def test_a_cycle_is_skipped_or_not_told(self, hosting):
         """Every ``interval`` seconds there is one measurement, numbered, and told as an event."""

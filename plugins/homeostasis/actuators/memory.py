@@ -1,0 +1,54 @@
+"""The actuator on memory: asks plugins to let go of what they can do without, and gives it back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from functools import cache
+from typing import Any
+
+import anyio.to_thread
+
+from aetherra.plugins.homeostasis.actuators.actuator import Actuator, Applied, NoArguments
+from aetherra.plugins.homeostasis.sensors import resident_bytes
+
+
+class ReleaseMemory(Actuator[NoArguments]):
+    """Asks all plugins by the hook ``release_memory``, collects garbage, and trims the heap where the libc can."""
+
+    name = "release_memory"
+    description = (
+        "ask plugins to let go of memory, collect garbage, trim the heap; what they forget is not brought back"
+    )
+    arguments_type = NoArguments
+    seconds = 30.0
+
+    async def plan(self, target: str, arguments: NoArguments) -> Applied:
+        """Say what it is; what it brings, nobody knows before."""
+        del target, arguments
+        return Applied(True, "ask all plugins to release memory")
+
+    async def apply(self, target: str, arguments: NoArguments) -> Applied:
+        """Measure the memory before and after: what plugins say that they released is not what counts."""
+        del target, arguments
+        before = resident_bytes()
+        answered = dict(self.ctx.hooks.call("release_memory"))
+        gc.collect()
+        await anyio.to_thread.run_sync(_trim)
+        after = resident_bytes()
+        if before is None or after is None:
+            return Applied(True, f"{len(answered)} plugins asked; nobody knows what it brought")
+        freed = before - after
+        return Applied(freed > 0, f"{len(answered)} plugins asked, {freed / 2**20:.1f} MiB less in use")
+
+
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None)
+
+
+def _trim() -> None:
+    """Have the C library give free pages back, if it can (malloc_trim of glibc; it may take a while)."""
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

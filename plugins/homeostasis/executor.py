@@ -1,0 +1,129 @@
+"""The executor: sends what was decided through the action queue, and hears what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aetherra.plugins import ActionPriority, AetherraError, PluginContext, RetryPolicy
+from aetherra.plugins.homeostasis.acts import Acts
+from aetherra.plugins.homeostasis.decision import Decision, Outcome
+from aetherra.plugins.homeostasis.gate import Gate
+from aetherra.plugins.homeostasis.messages import Act, Acted, Undo
+from aetherra.plugins.homeostasis.quarantine import Quarantine, QuarantineChange
+
+__all__ = ["Executor"]
+
+ATTEMPTS = RetryPolicy(max_attempts=2, backoff_sec=1.0)
+"""An act that fails is tried once more; after that its decision has failed, and the controller goes on from there."""
+ROOM = 5.0
+"""Seconds to wait for room in the queue."""
+SLACK = 5.0
+"""Seconds that an attempt has beside what its actuator takes."""
+
+
+class Executor:
+    """Carries decisions out, each in a task of its own: an act that takes long holds up nothing else.
+
+    Args:
+        ctx: Whose queue and tasks to use.
+        acts: What carries the acts out at the other end of the queue.
+        gate: Whether and how far they may act.
+        quarantine: Which are left alone.
+        concluded: Told what became of each decision.
+        changed: Told when an actuator is quarantined, or no more.
+    """
+
+    def __init__(
+        self,
+        ctx: PluginContext,
+        acts: Acts,
+        gate: Gate,
+        quarantine: Quarantine,
+        *,
+        concluded: Callable[[Decision, Outcome], None],
+        changed: Callable[[QuarantineChange], None],
+    ) -> None:
+        self._ctx = ctx
+        self._acts = acts
+        self._gate = gate
+        self._quarantine = quarantine
+        self._concluded = concluded
+        self._changed = changed
+        self._pending: set[str] = set()
+
+    def is_pending(self, decision: str) -> bool:
+        """Whether a decision waits for its act: one that an earlier run has left in the journal does not."""
+        return decision in self._pending
+
+    def carry_out(self, decision: Decision) -> None:
+        """Begin to do what was decided; returns at once."""
+        if decision.kind == "give_up":
+            self._concluded(decision, Outcome("skipped", "there is nothing more to try; somebody should look"))
+        elif why_not := self._why_not(decision):
+            self._concluded(decision, Outcome("skipped", why_not))
+        else:
+            self._pending.add(decision.id)
+            self._ctx.start_soon(self._carry_out, decision)
+
+    def _why_not(self, decision: Decision) -> str:
+        if self._gate.mode_of(decision.action) == "dry_run":
+            return ""
+        if refusal := self._gate.why_not(decision.action):
+            return refusal
+        if decision.kind != "undo" and not self._quarantine.admit(decision.action, decision.id):
+            return f"the actuator is quarantined: {self._quarantine.standing(decision.action).reason}"
+        return ""
+
+    async def _carry_out(self, decision: Decision) -> None:
+        try:
+            outcome = await self._outcome(decision)
+        except BaseException:
+            self._quarantine.withdraw(decision.action, decision.id)
+            raise
+        finally:
+            self._pending.discard(decision.id)
+        if outcome.status == "skipped":
+            self._quarantine.withdraw(decision.action, decision.id)
+        elif decision.kind != "undo":
+            worked = outcome.status != "failed"
+            change = self._quarantine.record(decision.action, decision.id, worked=worked, reason=outcome.detail)
+            if change is not None:
+                self._changed(change)
+        self._concluded(decision, outcome)
+
+    async def _outcome(self, decision: Decision) -> Outcome:
+        try:
+            if self._gate.mode_of(decision.action) == "dry_run":
+                return await self._rehearse(decision)
+            acted = await self._send(decision)
+        except AetherraError as exc:
+            return Outcome("failed", str(exc))
+        return Outcome("done" if acted.changed else "unchanged", acted.summary)
+
+    async def _rehearse(self, decision: Decision) -> Outcome:
+        if decision.kind == "undo":
+            return Outcome("skipped", "a dry run, in which there is nothing to undo")
+        acted = await self._acts.act(_act(decision, dry_run=True))
+        return Outcome("skipped", f"a dry run: {acted.summary}")
+
+    async def _send(self, decision: Decision) -> Acted:
+        """Have it done by the queue, where its failure is a dead letter like any other."""
+        seconds = self._acts.find(decision.action).seconds + SLACK
+        undo = Undo(decision.action, decision.target, decision.id)
+        request: Act | Undo = undo if decision.kind == "undo" else _act(decision)
+        return await self._ctx.submit_and_wait(
+            request,
+            priority=ActionPriority.MAINTENANCE,
+            deadline=2 * seconds + ROOM,
+            timeout=seconds,
+            retry=ATTEMPTS,
+            idempotency_key=decision.id,
+            wait_for_room=ROOM,
+        )
+
+
+def _act(decision: Decision, *, dry_run: bool = False) -> Act:
+    arguments = dict(decision.arguments)
+    if decision.kind == "set":
+        arguments["value"] = decision.value
+    return Act(decision.action, decision.target, arguments, decision.id, dry_run)

@@ -1,0 +1,95 @@
+"""What the configuration says of homeostasis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from aetherra.plugins import Settings
+from aetherra.plugins.homeostasis.corrector import CorrectorSettings
+from aetherra.plugins.homeostasis.decision import Knob, Policy, Rule, Slo
+
+try:
+    from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
+except ModuleNotFoundError:
+    DEFAULT_POLICY = Policy()
+from aetherra.plugins.homeostasis.health import Setpoint
+from aetherra.plugins.homeostasis.messages import Mode
+from aetherra.plugins.homeostasis.quarantine import QuarantineRule
+from aetherra.plugins.homeostasis.runlevel import RunlevelSettings
+
+__all__ = ["HomeostasisSettings"]
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+PartT = TypeVar("PartT")
+INTERVALS: Mapping[str, float] = MappingProxyType({"dev": 5.0, "test": 0.5, "standard": 2.0, "prod": 2.0})
+"""Seconds between two cycles, by profile."""
+
+
+class HomeostasisSettings(Settings):
+    """Settings of homeostasis; durations are seconds.
+
+    Attributes:
+        interval: Between two cycles; ``None`` for what the profile says: 2, in ``dev`` 5, in ``test`` 0.5.
+        cycle_limit: That a cycle may take before it is given up and begun anew.
+        history_interval: Between two rows of the history.
+        forward_interval: Between two times that metrics go to self-improvement, and are asked of self-incorporation.
+        dlq_interval: Between two looks at the dead letters.
+        mode: What is done with decisions; ``None`` for what the profile says: ``act``, in ``dev`` and ``prod``
+            ``observe``.
+        actuators: The same for single actuators, which counts before all else.
+        setpoints: In place of, or beside, the built-in ones: where a metric is good, where it is bad, and its weight.
+        rules: In place of, or beside, the built-in ones, by symptom; ``null`` leaves one out.
+        slos: Promises, by name.
+        knobs: In place of, or beside, the built-in ones; ``null`` leaves one out.
+        limits: Times a minute that an actuator may act on one target, by actuator; 1 for those that are not named.
+        flap_budget: Acts on whatever targets in ten minutes.
+        quarantine: When an actuator that fails is left alone.
+        runlevels: What moves the runlevel.
+        corrector: What is mended of what the log tells.
+    """
+
+    interval: Seconds | None = None
+    cycle_limit: Seconds = 15.0
+    history_interval: Seconds = 60.0
+    forward_interval: Seconds = 60.0
+    dlq_interval: Seconds = 30.0
+    mode: Mode | None = None
+    actuators: dict[str, Mode] = {}
+    setpoints: dict[str, Setpoint] = {}
+    rules: dict[str, Rule | None] = {}
+    slos: dict[str, Slo] = {}
+    knobs: dict[str, Knob | None] = {}
+    limits: dict[str, Annotated[float, msgspec.Meta(ge=0)]] = {}
+    flap_budget: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    quarantine: QuarantineRule = QuarantineRule()
+    runlevels: RunlevelSettings = RunlevelSettings()
+    corrector: CorrectorSettings = CorrectorSettings()
+
+    def __post_init__(self) -> None:
+        """See that it all makes one policy.
+
+        Raises:
+            ValueError: Rules, knobs and SLOs contradict each other.
+        """
+        self.policy()
+
+    def policy(self) -> Policy:
+        """Return what the decision core goes by: the built-in policy with what stands here laid over it."""
+        default = DEFAULT_POLICY
+        return msgspec.structs.replace(
+            default,
+            rules=_laid_over(default.rules, self.rules),
+            knobs=_laid_over(default.knobs, self.knobs),
+            slos={**default.slos, **self.slos},
+            limits={**default.limits, **self.limits},
+            flap_budget=default.flap_budget if self.flap_budget is None else self.flap_budget,
+        )
+
+
+def _laid_over(defaults: Mapping[str, PartT], own: Mapping[str, PartT | None]) -> dict[str, PartT]:
+    together: dict[str, PartT | None] = {**defaults, **own}
+    return {name: part for name, part in together.items() if part is not None}
