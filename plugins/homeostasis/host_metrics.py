@@ -27,6 +27,7 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
     yield Reading("queue.depth_ratio", max(lane.depth / lane.capacity for lane in actions.lanes.values()), "ratio")
     yield Reading("queue.oldest_age", actions.oldest_age or 0.0, "s")
     yield Reading("actions.running", float(actions.running), "actions")
+    yield Reading("actions.workers", float(actions.workers), "actions")
     yield Reading("actions.overrunning", float(actions.overrunning), "actions")
     yield Reading("dlq.depth", float(actions.dlq.depth), "actions")
     yield Reading("plugins.failed", float(now.plugins.get("failed", 0)), "plugins")
@@ -36,7 +37,9 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
 def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
     names = (
         ("actions.failed_ratio", "ratio"),
+        ("actions.retry_ratio", "ratio"),
         ("calls.error_ratio", "ratio"),
+        ("calls.errors", "1/s"),
         ("calls.rate", "1/s"),
         ("events.rate", "1/s"),
         ("bus.dropped", "1/s"),
@@ -50,11 +53,14 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
         return
     dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
     ended = dead + now.actions.done - before.actions.done
+    retried = now.actions.retried - before.actions.retried
+    yield _ratio("actions.retry_ratio", retried, retried + ended, "attempts ended")
     calls = now.bus.calls - before.bus.calls
     refused = now.bus.call_refusals - before.bus.call_refusals  # the callers' own mistakes say nothing of the host
     yield _ratio("actions.failed_ratio", dead, ended, "actions ended")
     failed = now.bus.call_errors - before.bus.call_errors - refused
     yield _ratio("calls.error_ratio", failed, calls - refused, "calls")
+    yield Reading("calls.errors", failed / seconds, "1/s")
     yield Reading("calls.rate", calls / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")

@@ -25,8 +25,8 @@ class BurnRate:
     """
 
     __slots__ = (
-        "_events", "_long", "_names", "_slice", "_slices", "_slo", "_taken", "active", "agreement", "bound", "good",
-        "known", "metric", "suspect", "value", "why",
+        "_events", "_long", "_names", "_slice", "_slices", "_slo", "active", "agreement", "bound", "good",
+        "known", "metric", "suspect", "taken", "value", "why",
     )  # fmt: skip
 
     def __init__(self, slo: Slo, names: tuple[str, ...], events: tuple[str, ...], target: str) -> None:
@@ -37,7 +37,7 @@ class BurnRate:
         self._slice = slo.short / _SLICES
         self._slices: deque[tuple[int, float, float]] = deque()  # (number, bad events, all events)
         self._long = (0.0, 0.0)
-        self._taken: float | None = None
+        self.taken = float("-inf")
         self.active = self.suspect = self.known = False
         self.value: float | None = None
         self.why = "not seen yet"
@@ -58,10 +58,12 @@ class BurnRate:
             self.why = why
             return
         taken = now - age
-        passed = 0.0 if self._taken is None else taken - self._taken
-        if self._taken is not None and passed <= 0:
+        passed = taken - self.taken
+        if passed <= 0:
             return
-        self._taken = taken
+        if passed == float("inf"):
+            passed = 0.0
+        self.taken = taken
         weight = rate * min(passed, _LONGEST_SAMPLE) if self._events else 1.0
         self._add(int(now // self._slice), self._share(value) * weight, weight)
         self._judge(int(now // self._slice))

@@ -89,6 +89,7 @@ class Controller:
         """Return what to do now, the most urgent first."""
         now = self._now()
         watch, holding = self._watch, self._watch.scene.holding
+        watch.scene.now = now
         watch.look(observation, now)
         for case in watch.cases:
             case.signal.look(observation, now, holding)

@@ -25,7 +25,8 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         setpoint: The wanted value; above 0 with ``log``.
         low: The knob's least value; above 0 with ``log``.
         high: Its highest.
-        rest: Where it stands while all is well; by default ``low`` if ``direction`` is "up", else ``high``.
+        rest: Where it stands while all is well; by default where ``actual`` found it, else ``low`` if ``direction`` is
+            "up" and ``high`` if it is "down". Without it, the knob is never turned beyond its rest.
         direction: "up": more of it while the metric is above the setpoint, as workers against waiting; "down": less.
         kp: Share of the error that acts at once.
         ki: Share that adds up, per second.
@@ -33,13 +34,15 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         log: Errors and steps as factors.
         slew: Most change a second: with ``log`` as a share (0.1: ten per cent), else in the knob's unit.
         deadband: Error that counts as none: with ``log`` as a share of the setpoint, else in the metric's unit.
+        enter: ``(n, m)``: from rest it moves once n of the last m samples are beyond the deadband.
         step: Least change worth a decision: with ``log`` as a share, else in the knob's unit.
         whole: Only whole numbers.
         every: Least seconds between two decisions: a knob's own rate limit.
         max_age: Seconds after which the metric is UNKNOWN.
         plausible: ``(low, high)``: a value outside is UNKNOWN.
         unless: Conditions of which none may be met; else the knob holds.
-        actual: Metric that says where the knob really stands, if there is one: somebody else may have turned it.
+        actual: Metric that says where the knob really stands, if there is one: somebody else may have turned it, or
+            started with another setting.
         arguments: What the actuator is given beside target and value.
 
     Raises:
@@ -59,6 +62,7 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: bool = True
     slew: float = 0.1
     deadband: float = 0.1
+    enter: tuple[int, int] = (3, 5)
     step: float = 0.05
     whole: bool = False
     every: float = 5.0
@@ -90,6 +94,8 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected gains, deadband and step of at least 0 for {self.action!r}; see direction")
         if not self.slew > 0 or not self.every > 0 or not self.max_age > 0:
             raise ValueError(f"expected slew, every and max_age above 0 for {self.action!r}")
+        if not 1 <= self.enter[0] <= self.enter[1]:
+            raise ValueError(f"expected enter as n of m with 1 <= n <= m for {self.action!r}, got {self.enter}")
         if self.log and (self.setpoint <= 0 or self.low <= 0):
             raise ValueError(f"expected setpoint and low of {self.action!r} above 0, or log false")
 

@@ -10,6 +10,7 @@ from aetherra.plugins.homeostasis.decision.clause import Clause, Holding
 from aetherra.plugins.homeostasis.decision.knob import Knob
 from aetherra.plugins.homeostasis.decision.naming import Naming
 from aetherra.plugins.homeostasis.decision.observation import Observation, read_sum
+from aetherra.plugins.homeostasis.decision.signal import reached
 
 __all__ = ["Regulator", "RegulatorMemory"]
 
@@ -22,7 +23,7 @@ _MANY_TURNS = 3.0  # decayed count of reversals that is an oscillation
 
 
 class RegulatorMemory(msgspec.Struct):
-    """Where a knob stands: last told, its exact place, the integral, the learnt gain, and how it moved."""
+    """Where a knob stands: last told, exact place, integral, learnt gain, how it moved, and where it rests."""
 
     told: float
     place: float
@@ -31,6 +32,7 @@ class RegulatorMemory(msgspec.Struct):
     told_at: float | None = None
     moved: int = 0
     turns: float = 0.0
+    rest: float | None = None
 
 
 class Regulator:
@@ -53,6 +55,7 @@ class Regulator:
         self.holds = "not seen yet"
         self.value: float | None = None
         self._looked_at: float | None = None
+        self._away = 0  # votes: whether the samples were beyond the deadband
         self._before: float | None = None
         self.seen_at = 0.0
 
@@ -71,10 +74,29 @@ class Regulator:
         self.value = value
         passed = 0.0 if self._looked_at is None else min(now - self._looked_at, 5 * knob.every)
         self._looked_at = now
-        if passed > 0:
+        if passed > 0 and self._wanted(value):
             self._move(self._error(value), self._speed(value, passed), passed)
         self._before = value
         return self._tell(now)
+
+    def _wanted(self, value: float) -> bool:
+        """Say whether to move: a knob at rest takes more than one sample to leave it."""
+        error, memory = self._error(value), self.memory
+        low, high, rest = self._bounds()
+        away = (error > 0 and rest < high) or (error < 0 and rest > low)
+        self._away = (self._away << 1 | away) & ((1 << self.knob.enter[1]) - 1)
+        if memory.told != rest or reached(self._away, self.knob.enter):
+            return True
+        memory.place, memory.integral, self.holds = rest, 0.0, "at rest"
+        return False
+
+    def _bounds(self) -> tuple[float, float, float]:
+        """Return the least and the highest place, and that of rest. Relief alone never turns a knob beyond its rest."""
+        knob = self.knob
+        rest = knob.resting if self.memory.rest is None else self.memory.rest
+        if knob.rest is not None:
+            return knob.low, knob.high, rest
+        return (rest, knob.high, rest) if knob.direction == "up" else (knob.low, rest, rest)
 
     def _error(self, value: float) -> float:
         knob = self.knob
@@ -99,24 +121,24 @@ class Regulator:
 
     def _move(self, error: float, speed: float, passed: float) -> None:
         knob, memory = self.knob, self.memory
-        low, high, rest, place = (self._inner(at) for at in (knob.low, knob.high, knob.resting, memory.place))
+        low, high, rest, place = (self._inner(at) for at in (*self._bounds(), memory.place))
         if knob.log and (place - rest) * error < 0:
             error = math.copysign(min(abs(error), _LARGEST_RELIEF), error)
         integral = memory.integral + knob.ki * error * passed
         wanted = rest + memory.gain * (knob.kp * error + integral + knob.kd * speed)
         reach = (math.log1p(knob.slew) if knob.log else knob.slew) * passed
         aim = min(max(wanted, low), high)
-        reached = min(max(aim, place - reach), place + reach)
-        if (wanted - reached) * error <= 0:  # conditional integration: no more of what cannot be done yet
-            memory.integral = integral
-        memory.place = min(max(self._outer(reached), knob.low), knob.high)
+        at = min(max(aim, place - reach), place + reach)
+        if (wanted - at) * error <= 0 or memory.integral * error < 0:
+            memory.integral = integral  # conditional integration: no more of what cannot be done, but always less of it
+        memory.place = self._clamped(self._outer(at))
         self.holds = ""
         if error == 0:
             self.holds = "within the deadband"
             memory.gain += (1 - memory.gain) * min(passed / (20 * knob.every), 1.0)
-        elif aim in (low, high) and reached == aim:
+        elif aim in (low, high) and at == aim:
             self.holds = f"at its bound of {memory.place:g}"
-        elif reached == aim and memory.turns < 1:
+        elif at == aim and memory.turns < 1:
             memory.gain = min(memory.gain * 1.05 ** (passed / knob.every), HIGHEST_GAIN)
         memory.turns *= 0.5 ** (passed / (20 * knob.every))
 
@@ -124,11 +146,10 @@ class Regulator:
         knob, memory = self.knob, self.memory
         if memory.told_at is not None and now - memory.told_at < knob.every / min(memory.gain, 1.0):
             return None
+        bounds = self._bounds()
         goal = float(round(memory.place)) if knob.whole else memory.place
-        if not self._far(goal, knob.resting):
-            goal = knob.resting
-        goal = float(min(max(goal, knob.low), knob.high))
-        if goal == memory.told or not (self._far(goal, memory.told) or goal in (knob.low, knob.high, knob.resting)):
+        goal = self._clamped(goal if self._far(goal, bounds[2]) else bounds[2])
+        if goal == memory.told or not (self._far(goal, memory.told) or goal in bounds):
             return None
         moved = 1 if goal > memory.told else -1
         if memory.moved and moved != memory.moved:
@@ -146,9 +167,15 @@ class Regulator:
         actual = read_sum(observation, self._actual, knob.max_age)[0]
         if actual is None or not self._far(actual, memory.told):
             return
-        place = min(max(actual, knob.low), knob.high)
+        place = float(min(max(actual, knob.low), knob.high))
+        if knob.rest is None and memory.told == self._bounds()[2]:
+            memory.rest = place
         memory.told = memory.place = place
-        memory.integral = (self._inner(place) - self._inner(knob.resting)) / memory.gain
+        memory.integral = (self._inner(place) - self._inner(self._bounds()[2])) / memory.gain
+
+    def _clamped(self, place: float) -> float:
+        low, high, _ = self._bounds()
+        return float(min(max(place, low), high))
 
     def _far(self, one: float, other: float) -> bool:
         knob = self.knob

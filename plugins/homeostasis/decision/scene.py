@@ -11,6 +11,8 @@ __all__ = ["Scene"]
 
 _SUSPICION = 10.0
 """Seconds that a symptom waits for one that would mask it and is only suspected: both came at once."""
+_STALE = 30.0
+"""Seconds without a sample after which a symptom that is held for want of news is no reason for others to wait."""
 _FEW = 3
 """Targets that may show a symptom at once without a common cause: of two or three nobody can tell."""
 
@@ -26,6 +28,7 @@ class Scene:
             symptom: [other for other, plan in plans.items() if symptom in plan.masks] for symptom in plans
         }
         self._order = sorted(plans, key=self._depth)  # stable: the policy's order is kept
+        self.now = 0.0
         self._acting: dict[str, tuple[str, float]] = {}
 
     def __iter__(self) -> Iterator[Case]:
@@ -53,8 +56,8 @@ class Scene:
         return [cases[target] for cases in self._cases.values() if target in cases]
 
     def holding(self, symptom: str, target: str) -> bool:
-        """Return whether a symptom holds on a target, or on any where one of the two has none."""
-        return any(case.signal.active for case in self._related(symptom, target))
+        """Return whether a symptom holds on a target, or on any where one of the two has none, by news not too old."""
+        return any(self._present(case) for case in self._related(symptom, target))
 
     def begin(self, case: Case, until: float) -> None:
         """Note that something is being done to a target until then."""
@@ -67,7 +70,7 @@ class Scene:
             for other in self._related(symptom, case.target):
                 if not other.workable(now):
                     continue
-                if other.signal.active or other.memory.trial is not None:
+                if self._present(other):
                     return f"{other.key} holds, which would cause it"
                 if other.signal.suspect and now - case.memory.entered_at < _SUSPICION:
                     return f"{other.key} is suspected, which would cause it"
@@ -88,6 +91,12 @@ class Scene:
         if active <= _FEW or active <= self._policy.common_cause * len(cases):
             return ""
         return f"{active} of {len(cases)} show it at once: what they have in common is no fault of {case.target}"
+
+    def _present(self, case: Case) -> bool:
+        """Return whether a symptom is here to be reckoned with, and not only held for want of news."""
+        if case.memory.trial is not None:
+            return True
+        return case.signal.active and self.now - case.signal.taken <= _STALE
 
     def _related(self, symptom: str, target: str) -> Iterator[Case]:
         cases = self._cases.get(symptom, {})

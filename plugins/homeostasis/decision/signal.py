@@ -29,6 +29,7 @@ class Signal(Protocol):
         active: Whether the symptom holds.
         suspect: Whether the latest sample speaks for it, enough or not.
         known: Whether the metric is known now.
+        taken: When the last sample was measured.
         value: What it read last, while that was known.
         why: Why it is not known.
         good: The value up to which it is good.
@@ -40,6 +41,7 @@ class Signal(Protocol):
     active: bool
     suspect: bool
     known: bool
+    taken: float
     value: float | None
     why: str
     good: float
@@ -76,8 +78,8 @@ class Agreement:
 
     @property
     def reached(self) -> bool:
-        """Whether all conditions were met at once in n of the last m samples, the latest two among them."""
-        return reached(self._votes, (self._needed, self._window))
+        """Whether all conditions were met at once in n of the last m samples, the latest among them."""
+        return bool(self._votes & 1) and counted(self._votes, self._window) >= self._needed
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ class Window:
     """
 
     __slots__ = (
-        "_bad", "_changes", "_doubt", "_gap", "_given", "_good", "_last", "_names", "_rule", "_same", "_taken",
-        "_verdict", "active", "agreement", "bound", "good", "known", "metric", "suspect", "value", "why",
+        "_bad", "_changes", "_doubt", "_gap", "_given", "_good", "_last", "_names", "_rule", "_same",
+        "_verdict", "active", "agreement", "bound", "good", "known", "metric", "suspect", "taken", "value", "why",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, names: tuple[str, ...], target: str, gap: float) -> None:
@@ -39,7 +39,7 @@ class Window:
         self._bad = self._good = self._changes = 0
         self._verdict: bool | None = None  # the last sample's that was either good or bad: whether it was bad
         self._doubt = False
-        self._taken = float("-inf")
+        self.taken = float("-inf")
         self._last: float | None = None
         self._same = 0
         self.active = self.suspect = self.known = False
@@ -63,11 +63,11 @@ class Window:
             self._lose(f"it reads {value:.4g}, which cannot be: expected {span[0]:g} to {span[1]:g}")
             return
         taken = now - age
-        if taken <= self._taken + _SAME:
+        if taken <= self.taken + _SAME:
             return
-        if taken - self._taken > self._gap:
+        if taken - self.taken > self._gap:
             self.refresh()
-        self._taken = taken
+        self.taken = taken
         if rule.stuck_after and self._is_stuck(value):
             return
         self._vote(value, observation, holding)

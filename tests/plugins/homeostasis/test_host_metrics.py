@@ -37,7 +37,8 @@ class TestHostReadings:
         readings = read(snapshot, None)
 
         assert {name for name, reading in readings.items() if reading.value is None} == {
-            "actions.failed_ratio", "calls.error_ratio", "calls.rate", "events.rate", "bus.dropped", "queue.refused",
+            "actions.failed_ratio", "actions.retry_ratio", "calls.error_ratio", "calls.errors", "calls.rate",
+            "events.rate", "bus.dropped", "queue.refused",
             "dlq.rate", *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
         }  # fmt: skip
         assert readings["calls.rate"].reason == "needs two readings"
@@ -105,3 +106,18 @@ class TestHostReadings:
                 assert reading.value is None or 0 <= reading.value <= 1
 
         check()
+
+    async def test_repeated_attempts_and_failed_calls_go_uncounted(self, snapshot):
+        """The share of attempts that are followed by another, and calls without a reply a second, are told."""
+        now = later(
+            snapshot,
+            10.0,
+            bus={"calls": snapshot.bus.calls + 40, "call_errors": snapshot.bus.call_errors + 5},
+            actions={"done": snapshot.actions.done + 10, "retried": snapshot.actions.retried + 30},
+        )
+
+        readings = read(now, snapshot)
+
+        assert readings["actions.retry_ratio"].value == 0.75
+        assert readings["calls.errors"].value == 0.5
+        assert readings["actions.workers"].value == snapshot.actions.workers

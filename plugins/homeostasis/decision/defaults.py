@@ -1,0 +1,235 @@
+"""The policy that the host begins with: what is a symptom here, and what is tried against it.
+
+A threshold says where it comes from; the configuration replaces rules and knobs by name. Metrics that a host does not
+measure are UNKNOWN: their rules are silent, and rungs that require them are passed over.
+"""
+
+from __future__ import annotations
+
+from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.knob import Knob
+from aetherra.plugins.homeostasis.decision.policy import Policy
+from aetherra.plugins.homeostasis.decision.rule import Rule
+from aetherra.plugins.homeostasis.decision.rung import Rung
+
+__all__ = ["DEFAULT_POLICY"]
+
+_MIB = 2.0**20
+_CHANGED_LATELY = Condition("plugin.*.since_swap", below=900.0)
+"""Its code was swapped within a quarter of an hour: what goes wrong later has seldom come by the swap."""
+_NOT_LOAD = (Condition(symptom="overloaded"), Condition(symptom="retry_storm"))
+"""A restart gives nobody more room: never for load, and not for errors that load brings."""
+
+_WEDGED = Rule(
+    "plugin.*.stalled",
+    # 5 s without an answer, with calls in hand ten times longer than the longest ever: a pause is shorter.
+    bad_above=5.0,
+    clear=1.0,
+    # Seconds add up by themselves, so each vote weighs more than one of a noisy ratio.
+    enter=(3, 4),
+    # Somebody waits, or has given up: refused work counts as waiting, for a limiter would hide the wedge.
+    confirm=(Condition("plugin.*.in_hand + plugin.*.timeouts", above=0.0),),
+    ladder=(
+        # A start takes a second or two, the first answers as long again.
+        Rung("restart_plugin", disruptive=True, settle=20.0, expects="it answers again"),
+        Rung("disable_plugin", disruptive=True, settle=20.0, expects="its callers are told at once instead of waiting"),
+    ),
+    # Calls that hang are late, fail and pile up: all of that is its doing.
+    masks=("failing", "overloaded", "retry_storm", "dead_letters"),
+)
+
+_FAILING = Rule(
+    "plugin.*.error_ratio",
+    # Of ten calls, the fewest that make a ratio, four fail by chance once in a thousand times at 5 % errors.
+    bad_above=0.3,
+    clear=0.1,
+    # The ratio looks back on up to a minute: its samples overlap, so it takes more of them.
+    enter=(4, 5),
+    plausible=(0.0, 1.0),
+    # The bus counts by itself: if no call on it failed, the plugin's figure is wrong.
+    confirm=(Condition("calls.errors", above=0.0),),
+    ladder=(
+        Rung("roll_back_plugin", disruptive=True, settle=30.0, requires=(_CHANGED_LATELY,), unless=_NOT_LOAD),
+        Rung("restart_plugin", disruptive=True, settle=30.0, unless=_NOT_LOAD),
+        # Stopping what still serves one call in ten helps nobody.
+        Rung(
+            "disable_plugin",
+            disruptive=True,
+            settle=30.0,
+            requires=(Condition("plugin.*.error_ratio", above=0.9),),
+            unless=_NOT_LOAD,
+        ),
+    ),
+    masks=("dead_letters",),
+)
+
+_LEAKING = Rule(
+    "plugin.*.memory_growth",
+    # A gigabyte an hour: most hosts end within a day of that.
+    bad_above=0.25 * _MIB,
+    clear=0.05 * _MIB,
+    enter=(3, 4),
+    # Weighing is dear: it comes every 5 s, and every 10 to 20 s where there is much to weigh.
+    max_age=30.0,
+    # Below that a cache that fills looks the same.
+    given=(Condition("plugin.*.memory", above=32 * _MIB, max_age=30.0),),
+    # The operating system must see the process grow as well.
+    confirm=(Condition("process.rss_growth", above=0.1 * _MIB),),
+    # Caches of most plugins are full by then.
+    grace=20.0,
+    ladder=(
+        Rung("release_memory", settle=30.0, expects="plugins let go of what they can do without"),
+        Rung(
+            "restart_plugin",
+            disruptive=True,
+            settle=60.0,
+            # Worth the calls that it costs: twice what is looked at at all.
+            requires=(Condition("plugin.*.memory", above=64 * _MIB, max_age=30.0),),
+            expects="its memory is given back",
+        ),
+    ),
+)
+
+_BLOCKING = Rule(
+    "plugin.*.blocked",
+    # The event loop is held once in five seconds: everybody's calls are late by that.
+    bad_above=0.2,
+    clear=0.05,
+    enter=(4, 6),
+    # The watchdog's own measure; 0.1 s is what the host's users notice.
+    confirm=(Condition("loop.lag_max", above=0.1),),
+    ladder=(
+        Rung("restart_plugin", disruptive=True, settle=60.0, expects="it no longer holds the event loop"),
+        # Every other second at least: then all others suffer more than its own callers would.
+        Rung(
+            "disable_plugin",
+            disruptive=True,
+            settle=60.0,
+            requires=(Condition("plugin.*.blocked", above=0.5),),
+            expects="the event loop is free for the others",
+        ),
+    ),
+    masks=("overloaded", "retry_storm"),
+)
+
+_FAILED = Rule(
+    "plugin.*.failed",
+    # It is 1 or 0.
+    bad_above=0.5,
+    enter=(3, 4),
+    plausible=(0.0, 1.0),
+    # The kernel's own count of plugins that could not be brought up.
+    confirm=(Condition("plugins.failed", above=0.5),),
+    # Many need something that comes up a little later.
+    grace=10.0,
+    ladder=(Rung("reload_plugin", disruptive=True, settle=30.0, expects="it comes up"),),
+    # What does not come up three times will not by itself: leave it for an hour.
+    cooldown=3600.0,
+)
+
+_RETRY_STORM = Rule(
+    "actions.retry_ratio",
+    # More than half of all attempts are repeated: the host is busy with its own retries.
+    bad_above=0.5,
+    clear=0.2,
+    enter=(4, 6),
+    plausible=(0.0, 1.0),
+    # Without work that waits or is refused it is no storm, only something that fails.
+    given=(Condition("queue.depth_ratio + queue.refused", above=0.2),),
+    ladder=(
+        # New load goes first; what retries is already more than can be done.
+        Rung("shed_background", lasting=True, settle=30.0),
+        # Fewer at a time finish, where more get in each other's way; two always run.
+        Rung("set_workers", {"factor": 0.5, "lowest": 2.0}, lasting=True, settle=30.0),
+        # Attempts that are given up on just before they are done are what feeds it.
+        Rung("widen_timeout", {"factor": 2.0, "highest": 120.0}, lasting=True, settle=60.0),
+    ),
+    # More workers are the wrong answer; the knob also holds by its own condition.
+    masks=("overloaded", "dead_letters"),
+    undo_after=120.0,
+)
+
+_OVERLOADED = Rule(
+    # Refused work counts as waiting: a full lane is no shorter for refusing.
+    "queue.depth_ratio + queue.refused",
+    # Half of a lane is full, or one action in two seconds finds no room.
+    bad_above=0.5,
+    clear=0.2,
+    # The knob goes first; it needs a few seconds.
+    grace=5.0,
+    ladder=(Rung("shed_background", lasting=True, settle=30.0, expects="what is urgent has room again"),),
+)
+
+_DEAD_LETTERS = Rule(
+    "dlq.rate",
+    # One in two seconds, for longer than a burst: letters are read by people.
+    bad_above=0.5,
+    clear=0.05,
+    enter=(6, 10),
+    # 100 letters are where the health score counts the queue as bad.
+    given=(Condition("dlq.depth", above=100.0),),
+    grace=30.0,
+    # Parked letters are kept, out of the way of redriving: they would fail again as long as this goes on.
+    ladder=(Rung("park_dead_letters", settle=60.0, expects="the queue holds what is new"),),
+)
+
+_LEFT_LETTERS = Rule(
+    "dlq.depth",
+    # Letters lie there, and no new ones come: what made them fail may be over, so a few are tried.
+    bad_above=10.0,
+    clear=5.0,
+    enter=(10, 12),
+    given=(Condition("dlq.rate", below=0.01), Condition("actions.failed_ratio", below=0.05, unknown=True)),
+    # Time for a person to look first, and for the fault to be over.
+    grace=120.0,
+    ladder=(Rung("redrive_dead_letters", {"limit": 20}, settle=60.0, expects="they are done this time"),),
+    # What fails again is not tried for an hour.
+    cooldown=3600.0,
+)
+
+_DISK_SHORT = Rule(
+    "host.disk_free_bytes",
+    # The journal and the history need room; 64 MiB is where the health score counts it as lost.
+    bad_below=256 * _MIB,
+    clear=512 * _MIB,
+    # Nothing here deletes files: what was not begun writes nothing, and giving up tells a person.
+    ladder=(Rung("shed_background", lasting=True, settle=60.0, expects="less is written"),),
+)
+
+_WORKERS = Knob(
+    "set_workers",
+    "queue.depth_ratio",
+    # A tenth of a lane: what waits is done within seconds, and a burst still has room.
+    setpoint=0.1,
+    low=2.0,
+    # Of actions that mostly wait; more than that get in each other's way in one process.
+    high=64.0,
+    kp=0.4,
+    ki=0.02,
+    # At most a tenth more each second: each step shows before the next one.
+    slew=0.1,
+    deadband=0.5,
+    whole=True,
+    every=5.0,
+    unless=(Condition(symptom="retry_storm"), Condition(symptom="wedged"), Condition(symptom="blocking")),
+    actual="actions.workers",
+)
+
+DEFAULT_POLICY = Policy(
+    rules={
+        "wedged": _WEDGED,
+        "blocking": _BLOCKING,
+        "failed": _FAILED,
+        "failing": _FAILING,
+        "leaking": _LEAKING,
+        "retry_storm": _RETRY_STORM,
+        "overloaded": _OVERLOADED,
+        "dead_letters": _DEAD_LETTERS,
+        "left_letters": _LEFT_LETTERS,
+        "disk_short": _DISK_SHORT,
+    },
+    knobs={"workers": _WORKERS},
+    # Coming up again and again is worse than being away: one restart in two minutes; nobody is kept away twice in ten.
+    limits={"restart_plugin": 0.5, "roll_back_plugin": 0.2, "disable_plugin": 0.1, "reload_plugin": 0.5},
+)
+"""Rules in the order in which they may act."""
