@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from types import FrameType, FunctionType, ModuleType, TracebackType
 from typing import Any, cast
@@ -19,8 +19,12 @@ from aetherra.kernel.sources import ClassSource
 
 MOST_OBJECTS = 250_000
 """Objects that are looked at."""
-SLICE = 1000
-"""Objects that are looked at before the event loop has its turn."""
+SLICE = 1500
+"""Steps, of about a microsecond, before the event loop has its turn; an object takes two or three."""
+PIECE = 16_000
+"""References that are copied at a time."""
+SHARDS = 64
+"""Sets that remember what was seen, as a big one that grows holds the loop up."""
 FOREIGN = frozenset({
     "aetherra", "anyio", "asyncio", "_asyncio", "trio", "sniffio", "outcome", "concurrent", "selectors", "pluggy",
     "contextvars", "_contextvars", "threading", "_thread", "logging",
@@ -54,7 +58,8 @@ async def footprint_of(name: str, plugins: PluginManager, *, most: int = MOST_OB
         if module_name not in own:
             inside: dict[str, object] = getattr(module, "__dict__", {})  # what stands there need be no module
             walls.update((id(module), id(inside)), map(id, list(inside.values())))
-            await turns.spend(len(inside) // 8)
+            if turns.spend(len(inside) // 8):
+                await checkpoint()
     for other in plugins.entries():
         if other is not entry and other.generation is not None:
             walls.update(map(id, vars(other.generation.plugin).values()))
@@ -79,16 +84,18 @@ def _own_modules(entry: Entry) -> Mapping[str, ModuleType]:
 
 
 class _Turns:
-    """Has the event loop take its turn now and then."""
+    """Tells when the event loop is to have its turn."""
 
     def __init__(self) -> None:
         self._spent = 0
 
-    async def spend(self, effort: int) -> None:
+    def spend(self, effort: int) -> bool:
+        """Count what was done, and tell whether it is the loop's turn."""
         self._spent += effort
-        if self._spent >= SLICE:
+        is_due = self._spent >= SLICE
+        if is_due:
             self._spent = 0
-            await checkpoint()
+        return is_due
 
 
 class _Scales:
@@ -96,7 +103,8 @@ class _Scales:
 
     def __init__(self, own: Iterable[str], walls: set[int], most: int, turns: _Turns) -> None:
         self._own = frozenset(own)
-        self._seen = walls
+        self._walls = walls
+        self._seen: list[set[int]] = [set() for _ in range(SHARDS)]
         self._most = most
         self._turns = turns
         self._complete = True
@@ -105,21 +113,26 @@ class _Scales:
     async def weigh(self, roots: list[object]) -> Weight:
         total = objects = 0
         ahead = roots[:]
-        self._seen.difference_update(map(id, roots))
-        is_root = set(map(id, roots))
+        known = set(map(id, roots))
         while ahead:
             thing = ahead.pop()
             key = id(thing)
-            if key in self._seen or type(thing) in _ATOMS or (key not in is_root and self._is_wall(thing)):
+            seen = self._seen[(key >> 8) % SHARDS]
+            if key in seen or type(thing) in _ATOMS:
+                continue
+            if key not in known and (key in self._walls or self._is_wall(thing)):
                 continue
             if objects >= self._most:
                 return Weight(total, objects, complete=False)
-            self._seen.add(key)
+            seen.add(key)
             objects += 1
             total += _size(thing)
-            inside = list(islice(self._inside(thing), self._most))
-            ahead += inside
-            await self._turns.spend(1 + len(inside) // 16)
+            for inside in self._inside(thing):
+                ahead += inside
+                if self._turns.spend(1 + len(inside) // 16):
+                    await checkpoint()
+            if self._turns.spend(1):
+                await checkpoint()
         return Weight(total, objects, self._complete)
 
     def _is_wall(self, thing: object) -> bool:
@@ -138,28 +151,34 @@ class _Scales:
             return False
         return str(kind.__module__).partition(".")[0] in FOREIGN
 
-    def _inside(self, thing: Any) -> Iterator[object]:
-        """What a thing refers to, of big ones no more than could be looked at."""
+    def _inside(self, thing: Any) -> Iterator[Collection[object]]:
+        """What a thing refers to, part by part; of big ones no more than could be looked at."""
         kind: type = cast("Any", type(thing))
         if issubclass(kind, dict):
             self._complete &= _DICT.__len__(thing) <= self._most
-            yield from islice(_DICT.keys(thing), self._most)
-            yield from islice(_DICT.values(thing), self._most)
+            yield from self._pieces(lambda: _DICT.keys(thing))
+            yield from self._pieces(lambda: _DICT.values(thing))
         elif issubclass(kind, _SEQUENCES):
-            base = next(base for base in _SEQUENCES if issubclass(kind, base))
+            base: Any = next(base for base in _SEQUENCES if issubclass(kind, base))
             self._complete &= base.__len__(thing) <= self._most
-            yield from islice(base.__iter__(thing), self._most)
+            yield from self._pieces(lambda: base.__iter__(thing))
         elif issubclass(kind, FunctionType):
-            yield from (thing.__closure__, thing.__defaults__, thing.__kwdefaults__, thing.__dict__)
-            return
+            yield (thing.__closure__, thing.__defaults__, thing.__kwdefaults__, thing.__dict__)
         elif issubclass(kind, type):
-            yield from list(cast("type", thing).__dict__.values())
-            return
+            yield list(cast("type", thing).__dict__.values())
         else:
-            yield from gc.get_referents(thing)
-            return
-        if kind not in (dict, *_SEQUENCES):
-            yield getattr(thing, "__dict__", None)
+            yield gc.get_referents(thing)
+        if kind not in (dict, *_SEQUENCES) and issubclass(kind, (dict, *_SEQUENCES)):
+            yield (getattr(thing, "__dict__", None),)
+
+    def _pieces(self, begin: Callable[[], Iterable[object]]) -> Iterator[Collection[object]]:
+        """Draw an iterable piece by piece; all at once, if it changes between two of them."""
+        drawn = islice(begin(), self._most)
+        try:
+            while piece := list(islice(drawn, PIECE)):
+                yield piece
+        except RuntimeError:
+            yield list(islice(begin(), self._most))
 
 
 def _size(thing: object) -> int:

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from aetherra.kernel import Config, GetFootprint, Kernel, Plugin, PluginNotFoundError
 from aetherra.kernel.config import KernelConfig, PluginConfig
-from aetherra.kernel.footprint import SLICE, footprint_of
+from aetherra.kernel.footprint import PIECE, SLICE, footprint_of
 from aetherra.registry import HandlerError, Message
 
 MB = 1_000_000
@@ -197,7 +197,7 @@ class TestTurns:
         async with Kernel() as kernel, anyio.create_task_group() as group:
             await kernel.add_plugin(Keeper)
             plugin = instance(kernel)
-            plugin.kept = {number: [] for number in range(10 * SLICE)}
+            plugin.kept = {number: [] for number in range(2 * PIECE)}
             group.start_soon(fill)
             assert (await weigh(kernel))[2]
             group.cancel_scope.cancel()
