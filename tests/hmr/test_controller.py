@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from aetherra.hmr import Canary, GetHmrStatus, HmrController, Reload, Rollback, SwapError, SwapFailed, Swapped, TakeIn
-from aetherra.kernel import Kernel, PluginNotFoundError
+from aetherra.kernel import Kernel, PluginLoadError, PluginNotFoundError
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import AetherraError, HandlerError, Message, Plugin, Request, handler
 
@@ -562,6 +562,88 @@ class Parrot(Plugin):
     @handler
     async def speak(self, request: Speak) -> Sound:
         return Sound(__name__)
+
+
+class TestRestart:
+    async def test_a_restart_is_no_way_back(self, project):
+        """A plugin that was restarted can be rolled back, and forward again, and leaves no code behind."""
+        before = generations_loaded()
+        async with project.host() as kernel:
+            project.save(version=2)
+            await kernel.call(Reload("counter"))
+            await kernel.restart_plugin("counter")
+            await kernel.restart_plugin("counter")
+            seen = [await version(kernel)]
+            for _ in range(3):
+                await kernel.call(Rollback("counter"))
+                seen.append(await version(kernel))
+                await kernel.restart_plugin("counter")
+                seen.append(await version(kernel))
+
+            assert seen == [2, 1, 1, 2, 2, 1, 1]
+            assert len(generations_loaded() - before) == 2
+        assert generations_loaded() == before
+
+    async def test_a_restart_comes_in_the_middle_of_a_swap(self, project):
+        """It waits for its turn, and so the new code is what is restarted."""
+        project.shut("ask")
+        async with project.host() as kernel, anyio.create_task_group() as group:
+            group.start_soon(kernel.call_tag, "counter.ask_slowly")
+            await project.reached("ask")
+            project.save(version=2)
+            group.start_soon(kernel.call, Reload("counter"))
+            await is_parked(kernel, "counter.ask")
+            group.start_soon(kernel.restart_plugin, "counter")
+            await anyio.wait_all_tasks_blocked()
+            project.open("ask")
+            with anyio.fail_after(10):
+                while providers(kernel) != {3}:  # noqa: ASYNC110  # polls what has no event
+                    await anyio.sleep(0.001)
+            assert await kernel.call_tag("counter.ask") == {"version": 2, "count": 1}
+
+    @pytest.mark.parametrize("request_type", [Reload, Rollback])
+    async def test_a_quarantined_plugin_cannot_be_mended(self, project, request_type):
+        """A swap of a quarantined plugin brings it back, forward or back; it waits for nothing that is gone."""
+        async with project.host() as kernel:
+            project.save(version=2)
+            await kernel.call(Reload("counter"))
+            await kernel.disable_plugin("counter", reason="sick")
+            project.save(version=3)
+
+            swapped = await kernel.call(request_type("counter"))
+
+            assert (swapped.old_generation, swapped.generation) == (0, 3)
+            assert await version(kernel) == (3 if request_type is Reload else 1)
+            with pytest.raises(PluginLoadError, match="not quarantined"):
+                await kernel.enable_plugin("counter")
+            await kernel.call(Rollback("counter"))
+            assert await version(kernel) == 2
+
+    async def test_code_that_is_not_fit_leaves_quarantine(self, project):
+        """If the new code does not start, the plugin stays in quarantine, and can still be enabled."""
+        async with project.host() as kernel:
+            await kernel.disable_plugin("counter", reason="sick")
+            project.save(begin("start(self, ctx)", "raise ValueError('no')"), version=2)
+            await reload_fails(kernel)
+            assert {info.name: info.state for info in kernel.plugins()}["counter"] == "quarantined"
+            await kernel.enable_plugin("counter")
+            assert await version(kernel) == 1
+
+    async def test_watching_lets_a_plugin_out_of_quarantine(self, project):
+        """Only a save brings a quarantined plugin back, not that its files are there."""
+        async with project.host(hmr={"watch": True}) as kernel:
+            with anyio.fail_after(10):
+                while not (await kernel.call(GetHmrStatus())).watching:  # noqa: ASYNC110
+                    await anyio.sleep(0.001)
+            await kernel.disable_plugin("counter", reason="sick")
+            for _ in range(20):
+                await anyio.sleep(0.01)
+                assert {info.name: info.state for info in kernel.plugins()}["counter"] == "quarantined"
+            project.save(version=2)
+            with anyio.fail_after(10):
+                while providers(kernel) == set():  # noqa: ASYNC110
+                    await anyio.sleep(0.001)
+            assert await version(kernel) == 2
 
 
 class TestClassOfTheHost:
