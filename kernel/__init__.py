@@ -4,6 +4,7 @@ from aetherra.kernel.actions.action import current_action
 from aetherra.kernel.actions.course import ActionOverrun
 from aetherra.kernel.actions.envelope import ActionEnvelope, ActionPriority, RetryPolicy
 from aetherra.kernel.actions.handle import ActionHandle
+from aetherra.kernel.actions.lanes import LaneBounds
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.redrive import RedriveReport
@@ -52,7 +53,6 @@ from aetherra.kernel.messages import (
     Health,
     HostStatus,
     KernelStatistics,
-    LaneBounds,
     ListDeadLetters,
     ListPlugins,
     Maintain,

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, Unpack, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from aetherra.kernel.actions.handle import ActionHandle, ActionStatus
-from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.letter import Choice, DeadLetter
 from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
@@ -73,6 +73,14 @@ class BlockingKernel:
     def purge(self, trace_ids: Iterable[str] | None = None, **only: Any) -> int:
         """Delete dead letters; see ``Kernel.purge``."""
         return self._run(self._kernel.purge, trace_ids, **only)
+
+    def park(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put dead letters aside; see ``Kernel.park``."""
+        return self._run(self._kernel.park, trace_ids, **only)
+
+    def unpark(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put parked dead letters back; see ``Kernel.unpark``."""
+        return self._run(self._kernel.unpark, trace_ids, **only)
 
     def add_plugin(
         self, plugin_type: type[Plugin[Any]], *, settings: Mapping[str, Any] | Settings | None = None

@@ -104,11 +104,13 @@ class KernelNotRunningError(AetherraError, RuntimeError):
 class ActionQueueFullError(AetherraError, RuntimeError):
     """A lane has no room; the action was refused and counted, and, unless it came from a dead letter, dead-lettered."""
 
-    def __init__(self, lane: str, capacity: int, trace_id: str) -> None:
-        super().__init__(lane, capacity, trace_id)
-        self.lane, self.capacity, self.trace_id = lane, capacity, trace_id
+    def __init__(self, lane: str, capacity: int, trace_id: str, shed: bool = False) -> None:
+        super().__init__(lane, capacity, trace_id, shed)
+        self.lane, self.capacity, self.trace_id, self.shed = lane, capacity, trace_id, shed
 
     def __str__(self) -> str:
+        if self.shed:
+            return f"the {self.lane} lane is shed and takes nothing for now; {self.trace_id} was refused"
         return f"the {self.lane} lane is full ({self.capacity} actions); {self.trace_id} was refused"
 
 

@@ -17,7 +17,8 @@ from aetherra.kernel.actions.dlq import FILE_NAME, DeadLetterQueue
 from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.journal import Journal, Unfinished
-from aetherra.kernel.actions.letter import DeadLetter
+from aetherra.kernel.actions.lanes import LaneBounds
+from aetherra.kernel.actions.letter import Choice, DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriver, RedriveReport
@@ -364,13 +365,26 @@ class Kernel(AsyncContextManagerMixin):
         """
         self._running().actions.tune(workers=workers)
 
-    def set_lane(self, name: str, *, capacity: int | None = None, weight: int | None = None) -> None:
+    def set_lane(
+        self, name: str, *, capacity: int | None = None, weight: int | None = None, shed: bool | None = None
+    ) -> None:
         """Change a lane's bounds; what waits in it stays, also beyond them.
+
+        One that is ``shed`` refuses newcomers and starts nothing of what waits, until it is shed no more.
 
         Raises:
             ValueError: There is no such lane, or a bound is less than 1.
         """
-        self._running().actions.tune(lanes={name: (capacity, weight)})
+        self._running().actions.tune(lanes={name: LaneBounds(capacity, weight, shed)})
+
+    def set_default_timeout(self, seconds: float) -> None:
+        """Change how long calls and attempts may take that name no timeout, from the next call or submission on.
+
+        Raises:
+            TypeError, ValueError: It is no number of seconds, not more than 0, or more than a year.
+        """
+        self._running()
+        self.bus.set_default_timeout(seconds)
 
     async def get_dlq_items(
         self,
@@ -380,8 +394,11 @@ class Kernel(AsyncContextManagerMixin):
         action_type: str | None = None,
         since: float | None = None,
         before: float | None = None,
+        parked: bool = False,
     ) -> list[DeadLetter]:
         """Return the newest dead letters that fit all that is given, newest first; times are Unix times.
+
+        Those that are ``parked``, or else the others.
 
         Raises:
             DataFileError: A file of theirs cannot be read.
@@ -393,6 +410,7 @@ class Kernel(AsyncContextManagerMixin):
             action_type=action_type,
             since=since,
             before=before,
+            parked=parked,
         )
         return await anyio.to_thread.run_sync(read)
 
@@ -451,6 +469,22 @@ class Kernel(AsyncContextManagerMixin):
             before=before,
         )
         return await anyio.to_thread.run_sync(remove)
+
+    async def park(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put the dead letters aside that fit all that is given, or all, and return how many those were.
+
+        Args:
+            trace_ids: These letters.
+            **only: ``reason``, ``action_type``, ``since`` and ``before``, as ``Choice`` has them.
+
+        Raises:
+            DataFileError: A file cannot be written, or has no room; each letter is in one place or the other.
+        """
+        return await anyio.to_thread.run_sync(partial(self._running().actions.dlq.park, trace_ids, **only))
+
+    async def unpark(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put the parked dead letters back, as they were, that fit all that is given; see ``park``."""
+        return await anyio.to_thread.run_sync(partial(self._running().actions.dlq.unpark, trace_ids, **only))
 
     # Plugins
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from aetherra.kernel.actions.lanes import LaneBounds
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
@@ -247,20 +246,6 @@ class GetFootprint(Request[Footprint], tag="kernel.footprint"):
 
 class GetActions(Request[ActionStatistics], tag="kernel.actions"):
     """Ask how the action queue is."""
-
-
-class LaneBounds(msgspec.Struct, frozen=True):
-    """What to change of a lane; ``None`` leaves it as it is.
-
-    Attributes:
-        capacity: Actions that may wait, in it or between two attempts.
-        weight: Its share of turns.
-        shed: Whether it refuses newcomers and starts nothing of what waits, which stays until it is shed no more.
-    """
-
-    capacity: int | None = None
-    weight: int | None = None
-    shed: bool | None = None
 
 
 class TuneActions(Request[ActionStatistics], tag="kernel.tune_actions"):

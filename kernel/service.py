@@ -83,10 +83,13 @@ class KernelService:
             (m.GetFootprint, self._on_footprint),
             (m.GetActions, self._on_actions),
             (m.TuneActions, self._on_tune_actions),
+            (m.TuneCalls, self._on_tune_calls),
             (m.ListDeadLetters, self._on_dead_letters),
             (m.RedriveDeadLetter, self._on_redrive),
             (m.RedriveDeadLetters, self._on_redrive_where),
             (m.PurgeDeadLetters, self._on_purge),
+            (m.ParkDeadLetters, self._on_park),
+            (m.UnparkDeadLetters, self._on_unpark),
             (m.GetContracts, self._on_contracts),
             (m.Maintain, self._on_maintain),
         ]
@@ -203,9 +206,14 @@ class KernelService:
         return self._actions.statistics()
 
     async def _on_tune_actions(self, request: m.TuneActions) -> ActionStatistics:
-        lanes = {name: (bounds.capacity, bounds.weight) for name, bounds in request.lanes.items()}
-        self._actions.tune(workers=request.workers, lanes=lanes)
+        self._actions.tune(workers=request.workers, lanes=request.lanes)
         return self._actions.statistics()
+
+    async def _on_tune_calls(self, request: m.TuneCalls) -> m.CallLimits:
+        bus = self._registry.bus
+        if request.default_timeout is not None:
+            bus.set_default_timeout(request.default_timeout)
+        return m.CallLimits(bus.default_timeout)
 
     async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
         return await anyio.to_thread.run_sync(self._read_letters, request)
@@ -213,13 +221,14 @@ class KernelService:
     def _read_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
         dlq = self._actions.dlq
         if request.trace_id is not None:
-            return m.DeadLetters((dlq.find(request.trace_id),))
+            return m.DeadLetters((dlq.find(request.trace_id, parked=request.parked),))
         letters = dlq.items(
             limit=request.limit,
             reason=request.reason,
             action_type=request.action_type,
             since=request.since,
             before=request.before,
+            parked=request.parked,
         )
         sizes = accumulate(len(msgspec.json.encode(letter)) for letter in letters)
         fitting = max(1, sum(size <= REPLY_BYTES for size in sizes))
@@ -240,6 +249,14 @@ class KernelService:
     async def _on_purge(self, request: m.PurgeDeadLetters) -> m.Purged:
         remove = partial(self._actions.dlq.remove, **msgspec.structs.asdict(request))
         return m.Purged(await anyio.to_thread.run_sync(remove))
+
+    async def _on_park(self, request: m.ParkDeadLetters) -> m.Parked:
+        park = partial(self._actions.dlq.park, **msgspec.structs.asdict(request))
+        return m.Parked(await anyio.to_thread.run_sync(park))
+
+    async def _on_unpark(self, request: m.UnparkDeadLetters) -> m.Unparked:
+        unpark = partial(self._actions.dlq.unpark, **msgspec.structs.asdict(request))
+        return m.Unparked(await anyio.to_thread.run_sync(unpark))
 
     async def _on_contracts(self, _: m.GetContracts) -> m.HostContract:
         from aetherra.kernel.contracts import host_contract  # noqa: PLC0415  # for who asks, not at the host's start

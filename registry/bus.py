@@ -39,6 +39,8 @@ from aetherra.registry.topics import Topics, TopicStatistics
 log = logging.getLogger("aetherra.registry.bus")
 EventT = TypeVar("EventT", bound=Message)
 ReplyT = TypeVar("ReplyT")
+LONGEST = 31_536_000.0
+"""Seconds, a year, that no call may be given more of by default."""
 
 
 class BusStatistics(msgspec.Struct, frozen=True):
@@ -97,6 +99,19 @@ class Bus:
         self.thread = get_ident()
         self._host = Caller(self, HOST)
         add_bus(self)
+
+    def set_default_timeout(self, seconds: float) -> None:
+        """Let calls and actions that name no timeout have another one from now on; what was begun keeps its own.
+
+        Raises:
+            TypeError, ValueError: It is no number of seconds, not more than 0, or more than a year.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(f"expected default_timeout in seconds, got {seconds!r}")
+        if not 0 < seconds <= LONGEST:
+            wanted = f"more than 0 seconds, {LONGEST:,.0f} (a year) at most"
+            raise ValueError(f"expected default_timeout to be {wanted}, got {seconds!r}")
+        self.default_timeout = float(seconds)
 
     def caller(self, identity: Identity) -> Caller:
         """Return what an identity calls, publishes and listens through."""

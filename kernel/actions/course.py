@@ -98,12 +98,11 @@ class Course:
                 name: (lane.capacity, lane.weight, _LEVELS[name])
                 for name in lanes.__struct_fields__
                 for lane in [getattr(lanes, name)]
-            }
+            },
+            reserved=_place(ActionPriority.MAINTENANCE),
         )
-        names = [priority.lane for priority in ActionPriority]
-        self.levels: tuple[deque[Action], ...] = tuple(
-            self.lanes.lanes[name].levels[place - names.index(name)] for place, name in enumerate(names)
-        )
+        places = map(_place, ActionPriority)
+        self.levels: tuple[deque[Action], ...] = tuple(self.lanes.lanes[name].levels[level] for name, level in places)
         self.keys = Keys(bus.clock) if journal is None else Keys(bus.clock, journal.forget_done)
         self.tallies: dict[tuple[str, str], Tally[Action]] = {}
         self.is_stopping = False
@@ -164,6 +163,8 @@ class Course:
         for action in self._open():
             if action.status != "running":
                 self._end_unfinished(action)
+        for lane in self.lanes.lanes.values():  # whoever waits for one to be shed no more is told now
+            self.lanes.set(lane, lane.capacity, lane.weight, shed=False)
         with self._clock.move_on_after(timeout):
             await self.workers.wait_idle()
         for action in self._open():
@@ -194,7 +195,7 @@ class Course:
     def take_in(self, action: Action) -> None:
         """Have an action that has its room and its record."""
         tally = action.tally
-        tally.open[action.trace_id] = action
+        tally.add(action.trace_id, action)
         tally.accepted += 1
         if action.key is not None:
             self.keys.hold(action.key, action)
@@ -442,6 +443,12 @@ class Course:
                 known = self.known(trace_id)
                 if known is None or known.is_ended:  # else it was submitted again meanwhile
                     self._journal.finish(trace_id)
+
+
+def _place(priority: ActionPriority) -> tuple[str, int]:
+    """Return the lane of a priority, and its level there."""
+    names = [known.lane for known in ActionPriority]
+    return priority.lane, priority - names.index(priority.lane)
 
 
 def cancellation(envelope: ActionEnvelope, why: str) -> ActionCancelledError:

@@ -6,14 +6,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
+from typing import Unpack
 
 import msgspec
 
-from aetherra.kernel.actions.letter import DeadLetter, LetterFilter, write_letter
+from aetherra.kernel.actions.letter import Choice, DeadLetter, LetterFilter, write_letter
 from aetherra.kernel.actions.letter_files import LOCK_TIMEOUT, LetterFiles
+from aetherra.kernel.actions.parked import ParkedLetters
 from aetherra.kernel.config import DlqConfig
 from aetherra.kernel.errors import DataFileError, LetterNotFoundError
 
@@ -72,25 +74,30 @@ class DeadLetterQueue:
         now: Callable[[], float] | None = None,
         tidy: bool = True,
     ) -> None:
-        self._files = LetterFiles(path, limits or DlqConfig(), sync=sync) if path is not None else None
+        limits = limits or DlqConfig()
+        self._files = LetterFiles(path, limits, sync=sync) if path is not None else None
+        self._parked = None if self._files is None else ParkedLetters(self._files, limits.max_bytes * limits.files)
+        self._put_aside: deque[tuple[DeadLetter, bytes]] = deque()  # those that are parked where there is no disk
         self._guard = threading.Lock()
         self._waiting: deque[tuple[DeadLetter, bytes]] = deque()
         self._safe: list[str] = []
         self._dropped = 0
         self._trouble = ""
         self._overflowing = False
-        if self._files is not None and tidy:
-            self._begin(self._files, now)
+        if self._files is not None and self._parked is not None and tidy:
+            self._begin(self._files, self._parked, now)
 
     @staticmethod
-    def _begin(files: LetterFiles, now: Callable[[], float] | None) -> None:
+    def _begin(files: LetterFiles, parked: ParkedLetters, now: Callable[[], float] | None) -> None:
         try:
             if files.path.parent.is_dir():
                 with files.lock.held(LOCK_TIMEOUT):
                     files.tidy()
+                    parked.tidy()
                     if now is not None:
                         files.let_go(now())
             files.survey()
+            parked.survey()
             if files.strange:
                 log.warning("%d lines of the dead letters cannot be read here; they stay", files.strange)
         except DataFileError as exc:
@@ -138,9 +145,11 @@ class DeadLetterQueue:
         with self._guard:
             waiting, unwritten, dropped = len(self._waiting), len(self._waiting) + len(self._safe), self._dropped
         if self._files is None:
-            return DlqStatistics(waiting, 0, 0, dropped, 0)
-        letters, unreadable = self._files.letters, self._files.unreadable
-        return DlqStatistics(letters + waiting, unwritten, unreadable, dropped + self._files.dropped, 0)
+            return DlqStatistics(waiting, 0, 0, dropped, len(self._put_aside))
+        parked = self._parked
+        letters, unreadable = self._files.letters, self._files.unreadable + (parked.strange if parked else 0)
+        dropped += self._files.dropped
+        return DlqStatistics(letters + waiting, unwritten, unreadable, dropped, parked.letters if parked else 0)
 
     def _write_waiting(self, files: LetterFiles) -> None:
         """Write what waits; the lock is held."""
@@ -190,30 +199,46 @@ class DeadLetterQueue:
         action_type: str | None = None,
         since: float | None = None,
         before: float | None = None,
+        parked: bool = False,
     ) -> list[DeadLetter]:
         """Return the newest letters that fit all that is given, newest first; reads no further back than needed.
+
+        Those that are ``parked``, or else the others.
 
         Raises:
             DataFileError: A file cannot be read.
         """
         named = None if trace_ids is None else frozenset(trace_ids)
         wanted = LetterFilter(trace_ids=named, reason=reason, action_type=action_type, since=since, before=before)
-        with closing(self._fitting(wanted)) as fitting:
+        with closing(self._fitting(wanted, parked=parked)) as fitting:
             return list(islice(fitting, max(0, limit)))
 
-    def find(self, trace_id: str) -> DeadLetter:
-        """Return one letter, the newest if several have this trace id.
+    def find(self, trace_id: str, *, parked: bool = False) -> DeadLetter:
+        """Return one letter, the newest if several have this trace id; one that is ``parked``, or else not.
 
         Raises:
             LetterNotFoundError: There is none.
             DataFileError: A file cannot be read.
         """
-        with closing(self._fitting(LetterFilter(trace_ids=frozenset([trace_id])))) as fitting:
+        with closing(self._fitting(LetterFilter(trace_ids=frozenset([trace_id])), parked=parked)) as fitting:
             for letter in fitting:
                 return letter
         raise LetterNotFoundError(trace_id)
 
-    def _fitting(self, wanted: LetterFilter) -> Generator[DeadLetter]:
+    def _fitting(self, wanted: LetterFilter, *, parked: bool) -> Generator[DeadLetter]:
+        yield from self._fitting_parked(wanted) if parked else self._fitting_queued(wanted)
+
+    def _fitting_parked(self, wanted: LetterFilter) -> Generator[DeadLetter]:
+        if self._parked is None:
+            with self._guard:
+                letters = [letter for letter, _ in reversed(self._put_aside)]
+            yield from filter(wanted.fits, letters)
+            return
+        self._parked.survey()
+        with closing(self._parked.backwards(wanted.since)) as found:
+            yield from filter(wanted.fits, found)
+
+    def _fitting_queued(self, wanted: LetterFilter) -> Generator[DeadLetter]:
         with self._guard:  # first: one that is written meanwhile is then seen twice, not missed
             waiting = [letter for letter, _ in reversed(self._waiting)]
         yield from filter(wanted.fits, waiting)
@@ -249,6 +274,9 @@ class DeadLetterQueue:
         if not self._files.path.parent.is_dir():
             return 0
         with self._files.lock.held(LOCK_TIMEOUT):
+            if self._parked is not None:
+                with suppress(DataFileError):  # a full disk keeps nobody from making room on it
+                    self._parked.settle()
             removed = self._files.take_out(wanted.fits) + self._remove_waiting(wanted)
             self._write_waiting(self._files)
         self._files.survey()
@@ -262,6 +290,60 @@ class DeadLetterQueue:
                 self._safe.extend(going)  # whoever waits to hear that they are safe need wait no longer
         return len(going)
 
+    def park(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put the letters aside that fit all that is given, or all of them, and return how many those were.
+
+        They are kept, in a file of their own where there is a disk, which may hold as much as the queue's together;
+        in memory as many as the queue, of which the oldest go first. Waits up to ten seconds for another process.
+
+        Raises:
+            DataFileError: A file cannot be read or written, or has no room; each letter is in one place or the other.
+        """
+        wanted = LetterFilter.of(trace_ids, only)
+        if self._files is None or self._parked is None:
+            return self._move(self._waiting, self._put_aside, wanted)
+        if not self._files.path.parent.is_dir():
+            return 0
+        with self._files.lock.held(LOCK_TIMEOUT):
+            self._write_waiting(self._files)
+            parked = self._parked.park(wanted.fits)
+        self._files.survey()
+        self._parked.survey()
+        return parked
+
+    def unpark(self, trace_ids: Iterable[str] | None = None, **only: Unpack[Choice]) -> int:
+        """Put the parked letters back that fit all that is given, or all of them, and return how many those were.
+
+        Their lines are as they were; they are the last ones now. Waits up to ten seconds for another process.
+
+        Raises:
+            DataFileError: A file cannot be read or written; each letter is in one place or the other.
+        """
+        wanted = LetterFilter.of(trace_ids, only)
+        if self._files is None or self._parked is None:
+            return self._move(self._put_aside, self._waiting, wanted)
+        if not self._files.path.parent.is_dir():
+            return 0
+        with self._files.lock.held(LOCK_TIMEOUT):
+            unparked = self._parked.unpark(wanted.fits)
+        self._files.survey()
+        self._parked.survey()
+        return unparked
+
+    def _move(
+        self, here: deque[tuple[DeadLetter, bytes]], there: deque[tuple[DeadLetter, bytes]], wanted: LetterFilter
+    ) -> int:
+        with self._guard:
+            going = [entry for entry in here if wanted.fits(entry[0])]
+            staying = [entry for entry in here if not wanted.fits(entry[0])]
+            here.clear()
+            here.extend(staying)
+            there.extend(going)
+            while len(there) > IN_MEMORY:
+                there.popleft()
+                self._dropped += 1
+        return len(going)
+
     # The end
 
     def close(self) -> None:
@@ -272,4 +354,6 @@ class DeadLetterQueue:
         for _, line in self._waiting:
             log.critical("a dead letter is lost: %s", line.decode())
         self._files.close()
+        if self._parked is not None:
+            self._parked.close()
         self._files.lock.close()

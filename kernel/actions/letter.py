@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Literal, get_args
+from collections.abc import Iterable
+from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -13,7 +14,7 @@ from aetherra.registry import HandlerError, Message, MessageValidationError, Req
 from aetherra.registry.messages import TAG_FIELD, from_builtins
 
 Reason = Literal[
-    "queue_full", "expired", "timeout", "failed", "rejected", "invalid", "no_handler", "cancelled", "shutdown"
+    "queue_full", "shed", "expired", "timeout", "failed", "rejected", "invalid", "no_handler", "cancelled", "shutdown"
 ]
 
 
@@ -134,6 +135,11 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
             if when is not None and (isinstance(when, bool) or not isinstance(when, (int, float)) or when != when):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
                 raise ValueError(f"expected {name} to be a Unix time, got {when!r}")
 
+    @classmethod
+    def of(cls, trace_ids: Iterable[str] | None, only: Choice) -> LetterFilter:
+        """Return the filter for some trace ids, or any, and what else is to fit."""
+        return cls(trace_ids=None if trace_ids is None else frozenset(trace_ids), **only)
+
     def fits(self, letter: DeadLetter) -> bool:
         """Whether a letter is meant."""
         return (
@@ -143,6 +149,15 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.since is None or letter.ts >= self.since)
             and (self.before is None or letter.ts < self.before)
         )
+
+
+class Choice(TypedDict, total=False):
+    """Which letters are meant, for who passes it on as ``**only: Unpack[Choice]``; see ``LetterFilter``."""
+
+    reason: str | None
+    action_type: str | None
+    since: float | None
+    before: float | None
 
 
 class _Stranger(msgspec.Struct, frozen=True):

@@ -162,6 +162,7 @@ class Sorted(NamedTuple):
     Attributes:
         stays: Letters that stay, and those of other versions.
         goes: Letters that go.
+        going: Their lines.
         alien: What is no letter of any version.
         size: How many bytes were read.
         tally: What the file holds once it has nothing but what stays.
@@ -169,6 +170,7 @@ class Sorted(NamedTuple):
 
     stays: list[bytes]
     goes: list[DeadLetter]
+    going: list[bytes]
     alien: list[bytes]
     size: int
     tally: Tally
@@ -178,20 +180,22 @@ def sort_lines(descriptor: int, goes: Callable[[DeadLetter], bool]) -> Sorted:
     """Read a whole file and tell its lines apart; blank ones are left out."""
     data = _read(descriptor, 0, os.fstat(descriptor).st_size)
     stays: list[bytes] = []
+    going: list[bytes] = []
     alien: list[bytes] = []
     staying: list[DeadLetter] = []
-    going: list[DeadLetter] = []
+    leaving: list[DeadLetter] = []
     for line in filter(bytes.strip, data.split(b"\n")):
         letter = read_letter(line)
         if letter is not None and goes(letter):
-            going.append(letter)
+            leaving.append(letter)
+            going.append(line)
         elif letter is not None:
             staying.append(letter)
             stays.append(line)
         else:
             (stays if is_strange_letter(line) else alien).append(line)
     tally = Tally().plus(joined(stays), staying, strange=len(stays) - len(staying))
-    return Sorted(stays, going, alien, len(data), tally)
+    return Sorted(stays, leaving, going, alien, len(data), tally)
 
 
 def replace(path: Path, descriptor: int, lines: list[bytes], size: int, beside: Path) -> None:

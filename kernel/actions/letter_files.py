@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import threading
@@ -26,6 +27,10 @@ LOOKS = 20
 """How often readers look for a moment at which no file is moved, before they ask for one."""
 
 
+Keep = Callable[[list[bytes], list[DeadLetter]], None]
+"""Keeps letters, given their lines, elsewhere."""
+
+
 class _Opened(NamedTuple):
     """A file that is being read: no other file will have its inode meanwhile."""
 
@@ -43,19 +48,20 @@ class LetterFiles:
 
     Args:
         path: The file that is written to.
-        limits: When it is put beside, and how long those are kept.
+        limits: When it is put beside, and how long those are kept; ``None`` for a single file, which no letter leaves.
         sync: Whether written letters wait for the disk, to survive a power cut.
+        lock: The lock, if other files have it, too.
     """
 
-    def __init__(self, path: Path, limits: DlqConfig, *, sync: bool) -> None:
+    def __init__(self, path: Path, limits: DlqConfig | None, *, sync: bool, lock: FileLock | None = None) -> None:
         self.path = path
         self.aside = path.with_suffix(".unreadable")
-        self.lock = FileLock(path.with_suffix(".lock"))
+        self.lock = lock or FileLock(path.with_suffix(".lock"))
         self.dropped = 0
         self._path = str(path)
         self._beside = path.with_name(f"{path.name}.new")
         self._limits = limits
-        self._span = limits.max_age / (limits.files - 1)
+        self._span = math.inf if limits is None else limits.max_age / (limits.files - 1)
         self._sync = sync
         self._name = re.compile(rf"{re.escape(path.stem)}\.(\d{{8,}}){re.escape(path.suffix)}")
         self._descriptor: int | None = None
@@ -186,8 +192,8 @@ class LetterFiles:
 
     # Writing
 
-    def append(self, lines: list[bytes], letters: list[DeadLetter]) -> None:
-        """Write letters, all or none. The lock is to be held.
+    def append(self, lines: list[bytes], letters: list[DeadLetter], *, sync: bool = False) -> None:
+        """Write letters, all or none; ``sync`` waits for the disk in any case. The lock is to be held.
 
         Raises:
             DataFileError: The disk is full, the file is read-only, ...; none of them is there.
@@ -198,12 +204,12 @@ class LetterFiles:
             if self._is_due(self._tallies.get(told.st_ino, Tally()), now):
                 self._let_go(now)
                 descriptor, told = self._open()
-            if told.st_size and told.st_size + len(data) > self._limits.max_bytes:
+            if self._limits is not None and told.st_size and told.st_size + len(data) > self._limits.max_bytes:
                 self._put_beside()
                 self._let_go(now)
                 descriptor, told = self._open()
             known = self._counted_so_far(descriptor, told)
-            letter_file.append(descriptor, lines, sync=self._sync)
+            letter_file.append(descriptor, lines, sync=sync or self._sync)
             if known is not None:
                 if known.size < told.st_size:  # a torn line was ended
                     known = letter_file.count(descriptor, told.st_size + 1, known)
@@ -264,9 +270,12 @@ class LetterFiles:
 
     def _is_due(self, last: Tally, now: float) -> bool:
         """Whether something is too old, by what was counted; ``last`` is of the file that is written to."""
+        if self._limits is None:
+            return False
         if last.oldest < now - self._span and len(self._tallies) < self._limits.files:
             return True
-        return any(tally.newest < now - self._limits.max_age for tally in self._tallies.values() if tally.letters)
+        oldest = now - self._limits.max_age
+        return any(tally.newest < oldest for tally in self._tallies.values() if tally.letters)
 
     def let_go(self, now: float) -> None:
         """Have the files that are too old or too many leave, at a Unix time. The lock is to be held.
@@ -279,20 +288,22 @@ class LetterFiles:
 
     def _let_go(self, now: float) -> None:
         """Files leave whole; the one that is written to is put beside after its share of ``max_age``, if it may."""
+        limits = self._limits
+        if limits is None:
+            return
         older = self._older()
         last = self._tally_of(self.path)
         if last.letters and (
-            last.newest < now - self._limits.max_age
-            or (last.oldest < now - self._span and len(older) < self._limits.files - 1)
+            last.newest < now - limits.max_age or (last.oldest < now - self._span and len(older) < limits.files - 1)
         ):
             older.append(self._put_beside())
-        too_many = len(older) - (self._limits.files - 1)
+        too_many = len(older) - (limits.files - 1)
         for i, path in enumerate(older):
             tally = self._tally_of(path)
             if i < too_many:
-                self._drop(path, tally, f"there are more than {self._limits.files} files")
-            elif tally.letters and tally.newest < now - self._limits.max_age:
-                self._drop(path, tally, f"they are older than {self._limits.max_age:g} s")
+                self._drop(path, tally, f"there are more than {limits.files} files")
+            elif tally.letters and tally.newest < now - limits.max_age:
+                self._drop(path, tally, f"they are older than {limits.max_age:g} s")
 
     def _put_beside(self) -> Path:
         older = self._older()
@@ -335,10 +346,14 @@ class LetterFiles:
             self._beside.unlink(missing_ok=True)
         self.take_out(lambda _: False)
 
-    def take_out(self, goes: Callable[[DeadLetter], bool]) -> int:
+    def take_out(self, goes: Callable[[DeadLetter], bool], first: Keep | None = None) -> int:
         """Delete the letters that are to go and return how many those were; the lock is to be held.
 
         Each file is replaced in one step, or stays. Letters of other versions, which cannot be read here, stay.
+
+        Args:
+            goes: Which letters are to go.
+            first: Is given them, and their lines as they stand there, a file at a time, before they leave it.
 
         Raises:
             DataFileError: A file cannot be read or written; what is in it stays.
@@ -346,16 +361,18 @@ class LetterFiles:
         gone = 0
         with self._writing():
             for path in [*self._older(), self.path]:
-                gone += self._take_out_of(path, goes)
+                gone += self._take_out_of(path, goes, first)
         return gone
 
-    def _take_out_of(self, path: Path, goes: Callable[[DeadLetter], bool]) -> int:
+    def _take_out_of(self, path: Path, goes: Callable[[DeadLetter], bool], first: Keep | None) -> int:
         try:
             descriptor = letter_file.open_file(path, os.O_RDONLY)
         except FileNotFoundError:
             return 0
         try:
             found = letter_file.sort_lines(descriptor, goes)
+            if first is not None and found.goes:
+                first(found.going, found.goes)
             if found.goes or found.alien:
                 self._rewrite(path, descriptor, found)
             elif found.tally.size == found.size:

@@ -26,7 +26,7 @@ from aetherra.kernel.actions.envelope import (
 )
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.journal import Journal
-from aetherra.kernel.actions.lanes import Lane
+from aetherra.kernel.actions.lanes import Lane, LaneBounds
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter
 from aetherra.kernel.actions.records import Accepted, Finished
 from aetherra.kernel.actions.tally import ActionStatistics, Tally, lane_statistics, type_statistics
@@ -43,6 +43,8 @@ from aetherra.registry.call import CURRENT, new_id
 
 log = logging.getLogger("aetherra.kernel.actions")
 ReplyT = TypeVar("ReplyT")
+RESERVE = 16
+"""Maintenance actions that may wait beyond a lane's bounds, so that what mends an overload is not kept out by it."""
 
 
 class ActionQueue:
@@ -83,6 +85,7 @@ class ActionQueue:
         self._lanes, self._levels, self._keys = self._course.lanes, self._course.levels, self._course.keys
         self._by_class: tuple[dict[type, Tally[Action]], ...] = tuple({} for _ in ActionPriority)
         self._entering: dict[str, Action] = {}  # those that wait for the disk
+        self._beyond: list[Action] = []  # those that were taken in where others had no room
         self._is_careful = journal is not None and journal.is_synced
         bus.forget_lines_of(self)
         if journal is not None:
@@ -123,10 +126,10 @@ class ActionQueue:
             idempotency_key: A submission of the same type under the same key is the same action, and gets its handle:
                 while it is not finished, and once it was done for the rest of the window. Death sets the key free.
             idempotency_window: Seconds from now for which the key counts.
-            wait_for_room: Seconds to wait for room in a full lane, in the order in which submitters came.
+            wait_for_room: Seconds to wait for room in a full or shed lane, in the order in which submitters came.
 
         Raises:
-            ActionQueueFullError: Its lane has no room; the refusal is counted and dead-lettered.
+            ActionQueueFullError: Its lane has no room, or is shed; the refusal is counted and dead-lettered.
             ActionExpiredError: The deadline is not in the future; dead-lettered.
             ActionCancelledError: The host stops; dead-lettered.
             DataFileError: The journal cannot be written; the action was not accepted.
@@ -154,7 +157,7 @@ class ActionQueue:
         )
         tally = self._by_class[priority].get(type(request)) or self._tally_of(envelope)
         lane = tally.lane
-        if self._is_careful or deadline is not None or idempotency_key or lane.held >= lane.capacity or lane.waiters:
+        if self._is_careful or deadline is not None or idempotency_key or lane.held >= lane.room or lane.waiters:
             return await self._admit(envelope, tally, wait_for_room, bury=True)
         if self._journal is not None:
             self._journal.accept(envelope)
@@ -233,7 +236,8 @@ class ActionQueue:
         known, refusal = self._of_key(action), self._refusal(action)
         if known is None and refusal is None:
             if not await self._has_room(lane, action, wait_for_room):
-                full = Dead(ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id), "queue_full")
+                error = ActionQueueFullError(lane.name, lane.capacity, envelope.trace_id, lane.is_shed)
+                full = Dead(error, "shed" if lane.is_shed else "queue_full")
                 refusal = self._refusal(action) or full
                 lane.refused += refusal is full
             else:
@@ -242,6 +246,7 @@ class ActionQueue:
                 refusal = self._refusal(action)
                 if known is not None or refusal is not None:
                     lane.give_up_room()
+                    self._beyond = [other for other in self._beyond if other is not action]
         if known is not None:
             if await self._is_in(known):
                 return known
@@ -276,7 +281,7 @@ class ActionQueue:
         """Take the room of one in a lane, waiting for it if the submitter may; a full one has one turn to make some."""
         if seconds:
             check_seconds("wait_for_room", seconds)
-        if lane.has_room:
+        if lane.has_room or self._is_beyond(action):
             lane.held += 1
             return True
         if not seconds > 0:
@@ -289,6 +294,16 @@ class ActionQueue:
             await lane.wait_for_room()
             return True
         return False
+
+    def _is_beyond(self, action: Action) -> bool:
+        """Give a maintenance action one of the places beyond its lane's bounds, if one is left."""
+        if action.envelope.priority is not ActionPriority.MAINTENANCE:
+            return False
+        self._beyond = [other for other in self._beyond if not other.is_ended]
+        if sum(other.status != "running" for other in self._beyond) >= RESERVE:
+            return False
+        self._beyond.append(action)
+        return True
 
     async def _record(self, action: Action) -> None:
         """Put an action into the journal; if that fails, it is as if it had not been submitted."""
@@ -364,32 +379,34 @@ class ActionQueue:
         async with self._course.running(stops_in):
             yield
 
-    def tune(
-        self, *, workers: int | None = None, lanes: Mapping[str, tuple[int | None, int | None]] | None = None
-    ) -> None:
-        """Change how many actions may run at a time, and lanes' capacities and weights, all of it or nothing.
+    def tune(self, *, workers: int | None = None, lanes: Mapping[str, LaneBounds] | None = None) -> None:
+        """Change how many actions may run at a time, and lanes' bounds, all of it or nothing.
 
-        What runs or waits beyond the new bounds is let finish. ``None`` leaves a bound as it is.
+        What runs or waits beyond the new bounds is let finish; what waits in a shed lane stays. ``None`` leaves a bound
+        as it is.
 
         Raises:
             ValueError: There is no such lane, or a bound is not what the configuration would take.
         """
-        bounds: list[tuple[Lane[Action], int, int]] = []
-        for name, (capacity, weight) in (lanes or {}).items():
+        changes: list[tuple[Lane[Action], LaneConfig, bool]] = []
+        for name, bounds in (lanes or {}).items():
             lane = self._lanes.lanes.get(name)
             if lane is None:
                 raise ValueError(f"expected one of {', '.join(self._lanes.lanes)}, got {name!r}")
             new = LaneConfig(
-                capacity=lane.capacity if capacity is None else capacity,
-                weight=lane.weight if weight is None else weight,
+                capacity=lane.capacity if bounds.capacity is None else bounds.capacity,
+                weight=lane.weight if bounds.weight is None else bounds.weight,
             )
-            bounds.append((lane, new.capacity, new.weight))
+            shed = lane.is_shed if bounds.shed is None else bounds.shed
+            if type(shed) is not bool:
+                raise ValueError(f"expected shed to be True or False, got {shed!r}")
+            changes.append((lane, new, shed))
         if workers is not None:
             if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:
                 raise ValueError(f"expected 1 to {MOST_WORKERS} workers, got {workers!r}")
             self._course.workers.resize(workers)
-        for lane, capacity, weight in bounds:
-            lane.set(capacity, weight)
+        for lane, new, shed in changes:
+            self._lanes.set(lane, new.capacity, new.weight, shed=shed)
 
     # Insight
 

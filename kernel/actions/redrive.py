@@ -168,7 +168,9 @@ class Redriver:
         try:
             return await self._queue.submit_envelope(self._envelope(letter), bury=False)
         except ActionQueueFullError as exc:
-            raise ActionQueueFullError(exc.lane, exc.capacity, letter.trace_id) from None  # the letter that is there
+            raise ActionQueueFullError(
+                exc.lane, exc.capacity, letter.trace_id, exc.shed
+            ) from None  # the letter that is there
 
     async def _forget(self, trace_ids: set[str]) -> None:
         """Remove the letters of actions that were accepted; one that cannot be removed is said, and does no harm."""

@@ -23,7 +23,11 @@ def without_buried(journal: Journal, dlq: DeadLetterQueue, unfinished: Unfinishe
     accepted = {record.trace_id: record.enqueued for record, _ in unfinished.actions}
     if not accepted:
         return unfinished
-    letters = dlq.items(limit=len(accepted), trace_ids=accepted, since=min(accepted.values()))
+    letters = [
+        letter
+        for parked in (False, True)
+        for letter in dlq.items(limit=len(accepted), trace_ids=accepted, since=min(accepted.values()), parked=parked)
+    ]
     buried = {letter.trace_id for letter in letters if letter.enqueued == accepted[letter.trace_id] > 0}
     for trace_id in buried:
         journal.finish(trace_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from heapq import heappop, heappush
+from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -119,6 +121,7 @@ class Tally(Generic[CountedT]):
         "dead",
         "done",
         "lane",
+        "late",
         "line",
         "open",
         "overruns",
@@ -134,10 +137,27 @@ class Tally(Generic[CountedT]):
         self.lane = lane
         self.line = Line(HOST, action_type, "action")
         self.open: dict[str, CountedT] = {}
+        self.late: list[tuple[float, str]] = []  # those that stand behind younger ones, the oldest first
         self.accepted = self.done = self.retried = self.running = self.waiting = self.overruns = 0
         self.dead: Counter[str] = Counter()
         self.waits: deque[float] = deque(maxlen=KEPT)
         self.runs: deque[float] = deque(maxlen=KEPT)
+
+    def add(self, trace_id: str, item: CountedT) -> None:
+        """Have one that may have been admitted before those that are there, as in an earlier run."""
+        if self.open and next(reversed(self.open.values())).since > item.since:
+            heappush(self.late, (item.since, trace_id))
+        self.open[trace_id] = item
+
+    def oldest(self) -> float | None:
+        """Return when the oldest unfinished one was admitted, ``None`` if there is none."""
+        first = next((item.since for item in self.open.values()), inf)
+        while self.late:
+            since, trace_id = self.late[0]
+            if trace_id in self.open and self.open[trace_id].since == since:
+                return min(first, since)
+            heappop(self.late)
+        return first if self.open else None
 
 
 def type_statistics(tallies: Iterable[Tally[Any]], now: float) -> TypeStatistics:
@@ -153,14 +173,14 @@ def lane_statistics(lane: Lane[Any], tallies: Iterable[Tally[Any]], now: float) 
 def _together(
     tallies: list[Tally[Any]], now: float
 ) -> tuple[int, int, int, float | None, int, int, int, dict[str, int], int, Latency, Latency]:
-    first = [next(iter(tally.open.values())) for tally in tallies if tally.open]
+    admitted = [since for tally in tallies if (since := tally.oldest()) is not None]
     running = sum(tally.running for tally in tallies)
     waiting = sum(tally.waiting for tally in tallies)
     return (
         sum(len(tally.open) for tally in tallies) - running - waiting,
         waiting,
         running,
-        max((now - action.since for action in first), default=None),
+        now - min(admitted) if admitted else None,
         sum(tally.accepted for tally in tallies),
         sum(tally.done for tally in tallies),
         sum(tally.retried for tally in tallies),

@@ -34,11 +34,15 @@ GRACE = 1.0
 
 
 class Worker:
-    """A task that runs actions: the one that it runs now, since when, until when, and whether it was replaced."""
+    """A task that runs actions: the one that it runs now, since when, until when, and whether it was replaced.
 
-    __slots__ = ("action", "begun", "replaced", "taken", "task_id", "until")
+    That of the reserve takes what is in the lanes' reserved level alone, and is there beside all others.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("action", "begun", "is_reserve", "replaced", "taken", "task_id", "until")
+
+    def __init__(self, *, is_reserve: bool = False) -> None:
+        self.is_reserve = is_reserve
         self.action: Action | None = None
         self.taken: Action | None = None
         self.begun = 0.0
@@ -73,7 +77,7 @@ class Foreman(Protocol):
 
 
 class Workers:
-    """Runs what comes out of the lanes.
+    """Runs what comes out of the lanes; one more runs what is in their reserved level, whatever the others do.
 
     A handler that never waits has nothing around it. One that goes on although its time limit has cancelled it is
     reported, and another worker takes its worker's place.
@@ -118,6 +122,8 @@ class Workers:
         async with anyio.create_task_group() as self._group:
             self._retarget()
             self._fill()
+            if self._lanes.reserved is not None:
+                self._group.start_soon(self._work, Worker(is_reserve=True))
             try:
                 yield
             finally:
@@ -147,17 +153,19 @@ class Workers:
     def _fill(self) -> None:
         while self._group is not None and self._alive < self.target:
             self._alive += 1
-            self._group.start_soon(self._work)
+            self._group.start_soon(self._work, Worker())
 
     def _is_cancelled(self) -> bool:
         return self._group is None or self._group.cancel_scope.cancel_called
 
-    async def _work(self) -> None:
-        worker = Worker()
+    def _is_wanted(self, worker: Worker) -> bool:
+        return not worker.replaced and (self._alive <= self.target or worker.is_reserve)
+
+    async def _work(self, worker: Worker) -> None:
         worker.task_id = anyio.get_current_task().id
         self._workers.add(worker)
         try:
-            while not worker.replaced and self._alive <= self.target:
+            while self._is_wanted(worker):
                 try:
                     await self._run_actions(worker)
                 except anyio.get_cancelled_exc_class():
@@ -170,18 +178,19 @@ class Workers:
                         self._foreman.fail(worker.taken, exc)
         finally:
             self._workers.discard(worker)
-            if not worker.replaced:
+            if not worker.replaced and not worker.is_reserve:
                 self._alive -= 1
 
     async def _run_actions(self, worker: Worker) -> None:  # noqa: C901  # one function, as each other costs a tenth
         """Run one action after the other; returns when the worker is one too many."""
         lanes, agenda, journal, foreman = self._lanes, self._agenda, self._journal, self._foreman
+        take, wait = (lanes.take_reserved, lanes.wait_reserved) if worker.is_reserve else (lanes.take, lanes.wait)
         monotonic, call_handler, parked_tags = self._bus.clock.monotonic, self._call, self._bus.routing.parked_tags
         turn, slice_ends, cancellations = TURN, monotonic() + SLICE / self.target, _cancellations()
-        while not worker.replaced and self._alive <= self.target:
-            action = lanes.take()
+        while not worker.replaced and (self._alive <= self.target or worker.is_reserve):
+            action = take()
             if action is None:
-                await lanes.wait()
+                await wait()
                 turn, slice_ends = TURN, monotonic() + SLICE / self.target
                 continue
             worker.taken = action
@@ -243,7 +252,7 @@ class Workers:
                 foreman.conclude(action, outcome, last=until >= action.deadline)
             if self._idle is not None:
                 self._idle.set()
-            if self._limiter is not None:
+            if self._limiter is not None and not worker.is_reserve:
                 self._sample(self._limiter, ended - now, outcome)
             if cancellations():
                 await self._shake_off()
@@ -274,7 +283,7 @@ class Workers:
         return error
 
     def _sample(self, limiter: ConcurrencyLimiter, seconds: float, outcome: Retry | Dead | None) -> None:
-        running = 1 + sum(worker.action is not None for worker in self._workers)
+        running = 1 + sum(worker.action is not None and not worker.is_reserve for worker in self._workers)
         limiter.sample(seconds, running, failed=outcome is not None and outcome.reason == "timeout")
         self._retarget()
 
@@ -291,8 +300,11 @@ class Workers:
 
     def _replace(self, worker: Worker, action: Action, now: float) -> None:
         worker.replaced = True
-        self._alive -= 1
-        self._fill()
+        if not worker.is_reserve:
+            self._alive -= 1
+            self._fill()
+        elif self._group is not None:
+            self._group.start_soon(self._work, Worker(is_reserve=True))
         tasks = [task for task in anyio.get_running_tasks() if task.id == worker.task_id]
         stack = coroutine_stack(tasks[0].coro) if tasks else "  (it has ended)"
         self._foreman.overrun(action, now - worker.begun, worker.until - worker.begun, stack)

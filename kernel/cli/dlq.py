@@ -50,18 +50,19 @@ def filter_options(function: FunctionT) -> FunctionT:
 def dlq() -> None:
     """The dead letter queue: actions that were not done, and why.
 
-    Where no host runs, 'list', 'show' and 'purge' work on the files that it left.
+    Where no host runs, all but 'redrive' work on the files that it left.
     """
 
 
 @dlq.command("list")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--parked", is_flag=True, help="Those that are parked, and not the others.")
 @filter_options
 @host_options
 @json_option
-def list_letters(limit: int, path: Path, config_file: Path | None, as_json: bool, **wanted: Any) -> None:
+def list_letters(limit: int, parked: bool, path: Path, config_file: Path | None, as_json: bool, **wanted: Any) -> None:
     """List dead letters, newest first."""
-    body: dict[str, Any] = {"limit": limit, **_given(wanted)}
+    body: dict[str, Any] = {"limit": limit, "parked": parked, **_given(wanted)}
 
     def read(letters: DeadLetterQueue) -> dict[str, Any]:
         found = [msgspec.to_builtins(letter) for letter in letters.items(**body)]
@@ -72,7 +73,8 @@ def list_letters(limit: int, path: Path, config_file: Path | None, as_json: bool
     if as_json:
         print_json(letters)
     else:
-        print_table("Dead letters", ("when", "trace id", "action", "reason", "attempts", "message"), _rows(letters))
+        title = "Parked dead letters" if parked else "Dead letters"
+        print_table(title, ("when", "trace id", "action", "reason", "attempts", "message"), _rows(letters))
     if reply.get("cut"):
         oldest = letters[-1]["ts"]
         _say(f"there are more, for which one reply has no room; go on with --before {oldest!r}, or ask for fewer")
@@ -98,16 +100,18 @@ def _rows(letters: list[dict[str, Any]]) -> list[tuple[object, ...]]:
 
 @dlq.command()
 @click.argument("trace_id")
+@click.option("--parked", is_flag=True, help="One that is parked.")
 @host_options
 @json_option
-def show(trace_id: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+def show(trace_id: str, parked: bool, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Print one dead letter whole, as JSON."""
     del as_json  # it is JSON in any case
 
     def read(letters: DeadLetterQueue) -> dict[str, Any]:
-        return {"letters": [msgspec.to_builtins(letters.find(trace_id))]}
+        return {"letters": [msgspec.to_builtins(letters.find(trace_id, parked=parked))]}
 
-    print_json(_ask_or_read(path, config_file, "kernel.dlq", {"trace_id": trace_id}, read)["letters"][0])
+    body = {"trace_id": trace_id, "parked": parked}
+    print_json(_ask_or_read(path, config_file, "kernel.dlq", body, read)["letters"][0])
 
 
 @dlq.command()
@@ -185,6 +189,49 @@ def purge(
         print_json(reply)
     else:
         click.echo(f"{reply['removed']} deleted")
+
+
+@dlq.command()
+@click.argument("trace_ids", metavar="[TRACE_ID]...", nargs=-1)
+@filter_options
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@host_options
+@json_option
+def park(
+    trace_ids: tuple[str, ...], everything: bool, path: Path, config_file: Path | None, as_json: bool, **wanted: Any
+) -> None:
+    """Put dead letters aside: kept, and not counted, listed, sent again or deleted with the others."""
+    body = _chosen(trace_ids, wanted, everything=everything, to_do="park")
+    reply = _ask_or_read(
+        path, config_file, "kernel.dlq_park", body, lambda letters: {"parked": letters.park(**body)},
+        timeout=REWRITE_TIMEOUT,
+    )  # fmt: skip
+    _tell_moved(reply, "parked", as_json=as_json)
+
+
+@dlq.command()
+@click.argument("trace_ids", metavar="[TRACE_ID]...", nargs=-1)
+@filter_options
+@click.option("--all", "everything", is_flag=True, help="All parked dead letters.")
+@host_options
+@json_option
+def unpark(
+    trace_ids: tuple[str, ...], everything: bool, path: Path, config_file: Path | None, as_json: bool, **wanted: Any
+) -> None:
+    """Put parked dead letters back among the others, as they were."""
+    body = _chosen(trace_ids, wanted, everything=everything, to_do="put back")
+    reply = _ask_or_read(
+        path, config_file, "kernel.dlq_unpark", body, lambda letters: {"unparked": letters.unpark(**body)},
+        timeout=REWRITE_TIMEOUT,
+    )  # fmt: skip
+    _tell_moved(reply, "unparked", as_json=as_json)
+
+
+def _tell_moved(reply: dict[str, Any], what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(reply)
+    else:
+        click.echo(f"{reply[what]} {what}")
 
 
 def _given(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,9 @@ class TestRequests:
             await anyio.wait_all_tasks_blocked()
             report = await ask(kernel, "dlq_redrive_where", {"reason": "rejected", "dry_run": True})
             assert [done["trace_id"] for done in report["redriven"]] == [redriven["new_trace_id"]]
+            assert await ask(kernel, "dlq_park") == {"parked": 1}
+            assert (await ask(kernel, "dlq"))["letters"] == ()
+            assert await ask(kernel, "dlq_unpark", {"reason": "rejected"}) == {"unparked": 1}
             assert await ask(kernel, "dlq_purge", {"reason": "timeout"}) == {"removed": 0}
             assert await ask(kernel, "dlq_purge") == {"removed": 1}
             document = (await ask(kernel, "contracts"))["document"]
@@ -109,6 +112,12 @@ class TestRequests:
                 await ask(kernel, "tune_actions", {"workers": 0, "lanes": {"high": {"weight": 1}}})
             with pytest.raises(HandlerError, match="expected one of high, normal, background, got 'urgent'"):
                 await ask(kernel, "tune_actions", {"workers": 9, "lanes": {"urgent": {"weight": 1}}})
+            shed = await ask(kernel, "tune_actions", {"lanes": {"background": {"shed": True}}})
+            assert [name for name, lane in shed["lanes"].items() if lane["shed"]] == ["background"]
+            assert await ask(kernel, "tune_calls", {"default_timeout": 45.0}) == {"default_timeout": 45.0}
+            with pytest.raises(HandlerError, match="expected default_timeout to be more than 0 seconds"):
+                await ask(kernel, "tune_calls", {"default_timeout": 0.0})
+            assert await ask(kernel, "tune_calls") == {"default_timeout": 45.0}
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
             assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
