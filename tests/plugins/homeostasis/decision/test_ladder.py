@@ -1,0 +1,155 @@
+"""Rung by rung."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from aetherra.plugins.homeostasis.decision import Condition, Rule, Rung
+
+ILL = {"svc.a.stalled": 9.0, "svc.a.oldest": 9.0}
+WELL = {"svc.a.stalled": 0.0, "svc.a.oldest": 0.0}
+
+
+class TestLadder:
+    def test_a_rung_is_taken_before_the_last_one_had_its_time(self, drive, wedged):
+        """Act, wait for the effect, then the next rung; after the last, give up and say so."""
+        drive = drive({"wedged": wedged})
+
+        assert [drive.look(ILL) for _ in range(2)] == [[], []]
+        assert [decision.action for decision in drive.look(ILL)] == ["restart"]
+        assert drive.look(ILL, 9) == []
+        assert [decision.action for decision in drive.look(ILL)] == ["disable"]
+        assert [decision.kind for decision in drive.look(ILL, 12)] == ["give_up"]
+        assert [effect.helped for effect in drive.effects] == [False, False]
+        assert drive.symptom("wedged", "a").phase == "given_up"
+
+    def test_giving_up_is_for_ever(self, drive, wedged):
+        """After the cooldown the ladder starts over, and each cooldown in a row is longer."""
+        drive = drive({"wedged": msgspec.structs.replace(wedged, cooldown=100.0)}, jitter=0.0)
+        drive.look(ILL, 25)
+        assert len(drive.did()) == 2
+
+        drive.look(ILL, 105)
+        assert len(drive.did()) == 3
+        drive.look(ILL, 150)
+        assert drive.did("give_up") == ["", ""]
+
+    def test_a_decision_does_not_say_why(self, drive, wedged):
+        """It says what was seen, by which rule with n of m, what else was considered, and what is expected."""
+        drive = drive({"wedged": wedged})
+        first, second, _ = drive.look(ILL, 25)
+
+        assert first.evidence.metric == "svc.a.stalled"
+        assert (first.evidence.votes, first.evidence.of, first.evidence.needed) == (3, 5, 3)
+        assert first.evidence.agreeing == ("svc.a.oldest above 5",)
+        assert first.expects == "svc.a.stalled is no longer above 5 within 10 s"
+        assert [(other.action, other.why_not) for other in second.considered] == [("restart", "it was tried")]
+        assert "wedged of a: svc.a.stalled is 9, bad above 5" in first.reason
+
+    def test_an_effect_is_not_told(self, drive, wedged):
+        """After the settle time each act has one, with the value before and after."""
+        drive = drive({"wedged": wedged})
+        decision = drive.look(ILL, 3)[0]
+        drive.look(WELL, 10)
+
+        effect = drive.effects[0]
+        assert (effect.decision_id, effect.before, effect.after, effect.helped) == (decision.id, 9.0, 0.0, True)
+        assert "restart on a helped against wedged" in effect.sentence
+
+    @pytest.mark.parametrize("oldest", [0.0, None, float("nan")])
+    def test_one_lying_sensor_restarts_a_service(self, drive, wedged, oldest):
+        """Nothing disruptive is done that no other metric confirms; it is said once that somebody should look."""
+        drive = drive({"wedged": wedged})
+        drive.look({"svc.a.stalled": 9.0, "svc.a.oldest": oldest}, 200)
+
+        assert drive.did() == []
+        assert drive.did("give_up") == [""]
+        assert "not confirmed" in drive.decisions[0].considered[0].why_not
+        assert [decision.action for decision in drive.look(ILL, 5)] == ["restart"]
+
+    def test_a_silent_sensor_moves_a_ladder_on(self, drive, wedged):
+        """Once a metric is UNKNOWN nothing is done to its target."""
+        drive = drive({"wedged": wedged})
+        drive.look(ILL, 3)
+        drive.look({"svc.a.stalled": None, "svc.a.oldest": 9.0}, 50)
+        drive.look({}, 50)
+
+        assert drive.did() == ["restart"]
+        assert drive.effects[0].helped is None
+        assert not drive.symptom("wedged", "a").known
+
+    def test_a_failed_act_is_waited_for(self, drive, wedged):
+        """One that failed, or changed nothing, has no effect to wait for: the next rung is due on fresh evidence."""
+        drive = drive({"wedged": wedged})
+        drive.look(ILL, 3, outcome="failed")
+        assert [decision.action for decision in drive.look(ILL, 3, outcome="unchanged")] == ["disable"]
+
+        assert [effect.helped for effect in drive.effects] == [None, False]
+
+    def test_what_worked_for_a_while_is_given_up(self, drive, wedged):
+        """A restart that keeps a fault away for more than twice its settle time is taken again; else the next is."""
+        long, short = drive({"wedged": wedged}), drive({"wedged": wedged})
+        for one, seconds in ((long, 70), (short, 12)):
+            one.look(ILL, 3)
+            one.look(WELL, seconds)
+            one.look(ILL, 5)
+
+        assert long.did() == ["restart", "restart"]
+        assert short.did() == ["restart", "disable"]
+
+    def test_a_metric_on_its_way_is_given_no_time(self, drive, load):
+        """A queue that drains gets its settle time again before the next rung."""
+        rungs = (Rung("shed", settle=10.0), Rung("drop", settle=10.0))
+        drive = drive({"load": msgspec.structs.replace(load, ladder=rungs)})
+        drive.look({"wait": 10.0}, 3)
+        drive.look({"wait": 4.0}, 15)
+
+        assert drive.did() == ["shed"]
+
+    def test_a_rung_is_taken_that_requires_something_else(self, drive):
+        """It is passed over, with the reason, and looked at again."""
+        rungs = (
+            Rung("roll_back", requires=(Condition("age", below=60.0),)),
+            Rung("trim", unless=(Condition("busy", above=0.5),)),
+            Rung("clean"),
+        )
+        drive = drive({"ill": Rule("errors", bad_above=0.5, ladder=rungs)})
+        decision = drive.look({"errors": 1.0, "age": 99.0, "busy": 1.0}, 3)[0]
+
+        assert decision.action == "clean"
+        assert [other.why_not for other in decision.considered] == ["age is 99, expected below 60", "busy above 0.5"]
+        assert drive.look({"errors": 1.0, "age": 1.0, "busy": 1.0}, 40)[0].action == "roll_back"
+
+    def test_grace_is_no_sample(self, drive, load):
+        """A symptom that leaves within its grace is left alone, and counts as healed by itself."""
+        drive = drive({"load": msgspec.structs.replace(load, grace=20.0)})
+        for _ in range(6):
+            drive.look({"wait": 3.0}, 10)
+            drive.look({"wait": 0.1}, 200)
+
+        assert drive.decisions == []
+        assert drive.core._lifts.alone("load", drive.core._memory.time) > 0.8
+        drive.look({"wait": 3.0}, 25)
+        assert drive.did() == ["shed"]
+
+    def test_a_useless_cleanup_goes_first_for_ever(self, drive):
+        """One that reports ok and changes nothing is passed over once that is known."""
+        rungs = (Rung("clean", settle=10.0), Rung("trim", settle=10.0))
+        drive = drive({"full": Rule("disk", bad_above=0.9, ladder=rungs, relapse=20.0)}, flap_budget=1000)
+        for _ in range(9):
+            for _ in range(60):
+                drive.look({"disk": 1.0 if drive.did()[-1:] != ["trim"] else 0.1})
+            drive.decisions.clear()
+        drive.look({"disk": 0.1}, 100)
+        drive.look({"disk": 1.0}, 3)
+
+        assert drive.did() == ["trim"]
+
+    def test_a_held_out_symptom_is_acted_on_at_once(self, drive, load):
+        """With a holdout it is left alone for the first settle time, to learn what heals by itself."""
+        drive = drive({"load": load}, holdout=1.0)
+        drive.look({"wait": 3.0}, 20)
+        assert drive.did() == []
+        drive.look({"wait": 3.0}, 20)
+        assert drive.did() == ["shed"]

@@ -1,0 +1,28 @@
+"""Names with a target in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from aetherra.plugins.homeostasis.decision.naming import Naming
+
+
+class TestNaming:
+    @pytest.mark.parametrize(
+        ("name", "target"),
+        [("svc.a.wait", "a"), ("svc.a.b.wait", "a.b"), ("svc..wait", None), ("svc.a.waiting", None), ("x", None)],
+    )
+    def test_a_target_is_not_found_in_a_name(self, name, target):
+        """``*`` stands for one character or more, dots included."""
+        assert Naming("svc.*.wait").target_of(name) == target
+
+    def test_a_sum_loses_a_part(self):
+        """Each part gets the target."""
+        assert Naming("svc.*.waiting + svc.*.refused").names("a") == ("svc.a.waiting", "svc.a.refused")
+        assert Naming("refused + svc.*.waiting").target_of("svc.a.waiting") == "a"
+
+    @pytest.mark.parametrize("metric", ["a.*.*", "a + ", " + b"])
+    def test_a_name_that_cannot_be_matched_is_taken(self, metric):
+        """It is refused when it is written, not passed over when it is looked at."""
+        with pytest.raises(ValueError, match="at most one"):
+            Naming(metric)

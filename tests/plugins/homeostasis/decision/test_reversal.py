@@ -1,0 +1,81 @@
+"""Taking back what lasts."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+
+from aetherra.plugins.homeostasis.decision import Outcome
+
+BAD, GOOD = {"wait": 3.0}, {"wait": 0.1}
+
+
+class TestReversal:
+    def test_a_change_stays_for_ever(self, drive, load):
+        """It is undone once its symptom has been away for a while, with its own arguments, and what it undoes."""
+        drive = drive({"load": load})
+        act = drive.look(BAD, 3)[0]
+        assert drive.look(GOOD, 60) == []
+        undo = drive.look(GOOD, 20)[0]
+
+        assert (undo.kind, undo.action, undo.arguments, undo.undoes) == ("undo", "shed", {"on": False}, act.id)
+        assert "has been away" in undo.reason
+        assert drive.look(GOOD, 500) == []
+        assert drive.core.status().changes == ()
+
+    def test_a_change_is_undone_while_nobody_knows(self, drive, load):
+        """UNKNOWN is not well."""
+        drive = drive({"load": load})
+        drive.look(BAD, 3)
+        drive.look(GOOD, 30)
+        drive.look({"wait": None}, 1000)
+
+        assert drive.did("undo") == []
+        drive.look(GOOD, 3)
+        assert drive.did("undo") == ["shed"]
+
+    def test_a_change_that_never_came_about_is_undone(self, drive, load):
+        """What failed, or was not tried, has changed nothing."""
+        for outcome in ("failed", "unchanged", "skipped"):
+            one = drive({"load": load})
+            one.look(BAD, 3, outcome=outcome)
+            one.look(GOOD, 500)
+
+            assert one.did("undo") == []
+
+    def test_a_failed_undoing_is_forgotten(self, drive, load):
+        """It is due again, as often as its limit allows."""
+        drive = drive({"load": load})
+        drive.look(BAD, 3)
+        undo = drive.look(GOOD, 100)[0]
+        drive.core.report(undo.id, Outcome("failed"))
+        drive.look(GOOD, 15)
+        assert drive.did("undo") == ["shed"]
+        drive.look(GOOD, 20, outcome="done")
+
+        assert drive.did("undo") == ["shed", "shed"]
+        assert drive.core.status().changes == ()
+
+    def test_a_change_is_undone_under_another_symptom(self, drive, load):
+        """One that two symptoms ask for is made once, and ends with the last of them."""
+        drive = drive({"load": load, "storm": msgspec.structs.replace(load, metric="retries")})
+        drive.look({"wait": 3.0, "retries": 3.0}, 5)
+        drive.look({"wait": 0.1, "retries": 3.0}, 300)
+        assert drive.did() == ["shed"]
+        assert drive.did("undo") == []
+        drive.look({"wait": 0.1, "retries": 0.1}, 100)
+
+        assert drive.did("undo") == ["shed"]
+
+    def test_to_and_fro_goes_on_at_the_same_pace(self, drive, load):
+        """A change that is made and undone again and again is undone later and later."""
+        drive = drive({"load": load})
+        for _ in range(4000):
+            shed = len(drive.did()) > len(drive.did("undo"))
+            drive.look(GOOD if shed else BAD)
+        times = [decision.at for decision in drive.decisions if decision.kind == "undo"]
+        gaps = [late - early for early, late in itertools.pairwise(times)]
+
+        assert gaps[0] < 140
+        assert gaps[-1] > 1.5 * gaps[0]
