@@ -80,7 +80,7 @@ class AutonomousErrorCorrector:
         self._plugins = HostedPlugins(port, self._hands, self._hear)
         self._failed = FailedPlugins(port, self._plugins)
         self._intake = Intake(settings.capacity, own=(port.log.name,))
-        self._tap = WarningsTap(self._intake.put)
+        self._tap: WarningsTap | None = None
         chance = rng or random.Random()  # noqa: S311  # spreads looks out, and keeps no secret
         self._cooldowns = Cooldowns(port.clock.monotonic, chance, settings.cooldown, settings.cooldown_jitter)
         self._counts = Counts()
@@ -105,6 +105,7 @@ class AutonomousErrorCorrector:
             return
         self._scope = anyio.CancelScope()
         logging.getLogger().addHandler(self._intake)
+        self._tap = WarningsTap(self._intake.put)  # another each time: somebody may stand before the last one
         self._tap.open()
         self._port.start_soon(self._run, self._scope)
 
@@ -113,7 +114,8 @@ class AutonomousErrorCorrector:
         if self._scope is None:
             return
         logging.getLogger().removeHandler(self._intake)
-        self._tap.close()
+        if self._tap is not None:
+            self._tap.close()
         scope, self._scope = self._scope, None
         scope.cancel()
 

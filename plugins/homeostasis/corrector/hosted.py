@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from aetherra.plugins import Advise, AetherraError, Request, ServiceStatus
+from aetherra.plugins import Advise, AetherraError, Request, RestartPlugin, ServiceStatus
 from aetherra.plugins.homeostasis.corrector.hands import Hands
 from aetherra.plugins.homeostasis.corrector.messages import (
-    BringUpPlugin,
     HostedPlugin,
     ListHostedPlugins,
     ReloadPlugin,
@@ -15,11 +15,6 @@ from aetherra.plugins.homeostasis.corrector.messages import (
 from aetherra.plugins.homeostasis.corrector.port import Port, Service
 
 DEAD = (ServiceStatus.FAILED, ServiceStatus.QUARANTINED)
-WAYS: tuple[tuple[str, type[ReloadPlugin | BringUpPlugin]], ...] = (
-    ("hmr.reload", ReloadPlugin),
-    ("kernel.enable_plugin", BringUpPlugin),
-)
-"""Requests that bring a plugin up, the better first: by its code from disk, or by what is in memory."""
 
 
 class HostedPlugins:
@@ -61,20 +56,32 @@ class HostedPlugins:
         plugin = await self.get(name)
         return plugin is not None and plugin.state == "serving" and self.is_served(plugin.service)
 
-    async def bring_up(self, name: str) -> None:
-        """Have a plugin serve.
+    def way_up(self, plugin: HostedPlugin, *, anew: bool = False) -> Request[Any] | None:
+        """Return the request that brings a plugin up; ``None`` if nobody here could.
+
+        Args:
+            plugin: Which.
+            anew: Whether it must be by its code on disk; what serves is else restarted from memory.
+        """
+        if self.answered("hmr.reload"):
+            return ReloadPlugin(plugin=plugin.name)
+        return (
+            None if anew and plugin.state == "serving" else RestartPlugin(plugin.name, "it should serve, and does not")
+        )
+
+    async def bring_up(self, name: str, *, anew: bool = False) -> None:
+        """Have a plugin serve; see ``way_up``.
 
         Raises:
             Advise: There is nobody here who could, or nothing may be changed.
             AetherraError: It did not come up.
         """
-        for tag, request_type in WAYS:
-            if self.answered(tag):
-                request: Request[object] = request_type(plugin=name)
-                try:
-                    await self._hands.act(request)
-                except AetherraError as exc:
-                    self._report(exc)
-                    raise
-                return
-        raise Advise(f"bring plugin {name!r} up by a restart of the host, or run the hmr plugin, which reloads it")
+        plugin = await self.get(name)
+        request = self.way_up(plugin, anew=anew) if plugin is not None else None
+        if request is None:
+            raise Advise(f"load plugin {name!r} anew by a restart of the host, or run the hmr plugin, which reloads it")
+        try:
+            await self._hands.act(request)
+        except AetherraError as exc:
+            self._report(exc)
+            raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 
-from aetherra.plugins.homeostasis.corrector.facts import Gleaned, glean, kind_of
+from aetherra.plugins.homeostasis.corrector.facts import Gleaned, Kind, glean, kind_of
 
 PER_KIND = 32
 """Records of one logger, template and exception type that wait at a time: a storm of one leaves room for all others."""
@@ -31,15 +31,15 @@ class Intake(logging.Handler):
         self.seen = 0
         self.dropped = 0
         self._capacity = capacity
-        self._names = own
+        self._own = own
         self._below = tuple(f"{name}." for name in own)
         self._waiting: deque[Gleaned] = deque()
-        self._kinds: dict[tuple[str, str, str], int] = {}
+        self._kinds: dict[Kind, int] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take what is to be known of a record, or count it as dropped."""
         name = record.name
-        if name in self._names or name.startswith(self._below):
+        if name.startswith(self._own) and (name in self._own or name.startswith(self._below)):
             return
         self.seen += 1
         try:
@@ -48,7 +48,7 @@ class Intake(logging.Handler):
             if alike >= PER_KIND or len(self._waiting) >= self._capacity:
                 self.dropped += 1
                 return
-            gleaned = glean(record)
+            gleaned = glean(record, kind)
             self._kinds[kind] = alike + 1
             self._waiting.append(gleaned)
         except Exception:  # noqa: BLE001  # an exception's own attributes may raise whatever they like; logging must not
@@ -59,11 +59,11 @@ class Intake(logging.Handler):
         self.acquire()
         try:
             self.seen += 1
-            self._keep((gleaned.logger, gleaned.template, gleaned.faults[0].name if gleaned.faults else ""), gleaned)
+            self._keep((gleaned.logger, gleaned.template, gleaned.faults[1] if gleaned.faults else ""), gleaned)
         finally:
             self.release()
 
-    def _keep(self, kind: tuple[str, str, str], gleaned: Gleaned) -> None:
+    def _keep(self, kind: Kind, gleaned: Gleaned) -> None:
         alike = self._kinds.get(kind, 0)
         if alike >= PER_KIND or len(self._waiting) >= self._capacity:
             self.dropped += 1

@@ -186,16 +186,3 @@ class ReloadPlugin(Request[Reloaded], tag="hmr.reload"):
     """Load a plugin's code from disk and have it serve."""
 
     plugin: str
-
-
-class Enabled(Message, tag="kernel.plugin_enabled"):
-    """A plugin serves again."""
-
-    plugin: str
-    generation: int
-
-
-class BringUpPlugin(Request[Enabled], tag="kernel.enable_plugin"):
-    """Have a plugin that does not serve do so again."""
-
-    plugin: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,18 +62,19 @@ class DeprecatedImport(Correction):
             raise NotMine
         moved = ", ".join(f"{old} -> {new}" for moves in found.values() for old, new in moves.items())
         where = ", ".join(map(str, found))
-        if not self._settings.allow_edits or self._port.data_dir is None:
-            allow = json.dumps({"allow_edits": True})[1:-1]
-            raise Advise(
-                f"edit {where}: {moved}; or have it done by {allow} in config.json under plugins.homeostasis.corrector"
-                + ("" if self._port.data_dir is not None else ", with a data_dir for the backup")
-            )
+        lacks = [
+            *([] if self._settings.allow_edits else ['"allow_edits": true under plugins.homeostasis.corrector']),
+            *(["a data_dir for the backup"] if self._port.data_dir is None else []),
+            *(["the hmr plugin to load what is edited"] if self._plugins.way_up(plugin, anew=True) is None else []),
+        ]
+        if lacks:
+            raise Advise(f"edit {where}: {moved}; to have it done, the configuration lacks {' and '.join(lacks)}")
         edited: list[Path] = []
         try:
             for path in found:
                 await self._hands.act(RewriteImports(plugin=plugin.name, path=str(path)))
                 edited.append(path)
-            await self._plugins.bring_up(plugin.name)
+            await self._plugins.bring_up(plugin.name, anew=True)
         except (AetherraError, Advise) as exc:
             for path in edited:
                 await self._hands.act(RestoreEdit(path=str(path)))

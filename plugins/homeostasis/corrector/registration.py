@@ -45,7 +45,7 @@ class ServiceRegistration(Correction):
             raise Advise(f"plugin {owner.name!r}, which has {wanted!r}, is still starting: ask again shortly")
         if owner.state not in ("failed", "serving"):
             raise Advise(
-                f"plugin {owner.name!r}, which has {wanted!r}, is {owner.state} on purpose; bring it back by "
+                f"plugin {owner.name!r}, which has {wanted!r}, is {owner.state} on purpose; if that is over, "
                 f'aetherra call kernel.enable_plugin \'{{"plugin": "{owner.name}"}}\''
             )
         unmet = _unmet(owner, plugins)

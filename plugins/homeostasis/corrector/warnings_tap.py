@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import TextIO
 
-from aetherra.plugins.homeostasis.corrector.facts import Fault, Gleaned
+from aetherra.plugins.homeostasis.corrector.facts import Gleaned
 
 LOGGER = "py.warnings"
 WANTED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
@@ -28,11 +28,10 @@ class WarningsTap:
         self._listening = False
 
     def open(self) -> None:
-        """Begin."""
+        """Begin; once."""
         self._listening = True
-        if self._before is None:
-            self._before = warnings.showwarning
-            warnings.showwarning = self._show
+        self._before = warnings.showwarning
+        warnings.showwarning = self._show
 
     def close(self) -> None:
         """Put back what was there, unless somebody else stands before it now; then only pass on."""
@@ -53,7 +52,7 @@ class WarningsTap:
         known = next((wanted for wanted in WANTED if issubclass(category, wanted)), None)
         if self._listening and known is not None and isinstance(filename, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # anybody may call this
             place = "".join((filename,))  # a plain one, whatever it was made of
-            fault = Fault("builtins", known.__name__, (("filename", place), ("line", int(lineno))))
-            self._put(Gleaned(LOGGER, "WARNING", category.__qualname__, (fault,), "", "", "", int(lineno), time.time()))
+            fault = ["builtins", known.__name__, "filename", place, "line", int(lineno), None]
+            self._put(Gleaned(LOGGER, "WARNING", category.__qualname__, fault, "", "", "", int(lineno), time.time()))
         if self._before is not None:
             self._before(message, category, filename, lineno, file, line)

@@ -44,7 +44,7 @@ class Doctor(Plugin[DoctorSettings]):
     """Runs a corrector, and answers what it asks for."""
 
     name = "homeostasis"
-    capabilities = ("call:kernel.*", "submit:kernel.enable_plugin", "submit:hmr.reload")
+    capabilities = ("call:kernel.*", "submit:kernel.restart_plugin", "submit:hmr.reload")
 
     async def start(self, ctx: PluginContext) -> None:
         self.asked: list[Request[Any]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import stat
 
 import pytest
@@ -25,7 +24,7 @@ def miss(path):
 
 class TestMissingDataFile:
     async def test_a_plugin_stays_down_for_a_declared_file(self, clinic, project, plugin_text, tmp_path):
-        """A declared file is made with the folders it is in, byte for byte, and the plugin that missed it is brought up."""
+        """A declared file is made with the folders it is in, byte for byte, and the plugin that missed it comes up."""
         zones = tmp_path / "data" / "deep" / "zones.json"
         default = project("defaults/zones.json", '{"kitchen": 21}\n')
         default.chmod(0o640)
@@ -59,7 +58,7 @@ class TestMissingDataFile:
             assert not (tmp_path / "zones.json").exists()
 
     async def test_a_file_is_made_outside_of_the_project(self, clinic, project, tmp_path, tmp_path_factory):
-        """A link that leads out of the project is followed before it is judged, also one to a file that is not there."""
+        """A link that leads out of the project is followed before it is judged, also one to nothing."""
         outside = tmp_path_factory.mktemp("outside")
         project("default.json", "{}")
         (tmp_path / "out").symlink_to(outside)
@@ -111,7 +110,7 @@ class TestMake:
             make(tmp_path, "mine", {"mine": "default"})
 
         assert (tmp_path / "mine").read_text() == "mine"
-        assert sorted(os.listdir(tmp_path)) == ["default", "mine"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["default", "mine"]
 
     def test_a_default_is_read_from_outside(self, tmp_path, tmp_path_factory):
         """A default outside of the project, by dots or by a link, is not copied into it."""

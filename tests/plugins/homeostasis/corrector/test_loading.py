@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from aetherra.kernel import PluginLoadError
+from aetherra.registry.errors import ServiceQuarantinedError
 
 
 class TestPluginLoadFailure:
@@ -69,6 +72,31 @@ class TestPluginLoadFailure:
 
             assert ("plugin_load_failure", "failed") in await host.work()
             assert host.corrector.get_statistics().successful == 0
+
+    async def test_a_host_without_hot_swap_leaves_it_down(self, clinic, project, plugin_text):
+        """Without the hmr plugin the kernel loads what has failed from its source."""
+        file = project("mill.py", "raise RuntimeError('no mill yet')\n")
+        async with clinic(plugins=["mill"], hmr=False) as host:
+            assert ("plugin_load_failure", "failed") in await host.work()
+            file.write_text(plugin_text("mill"))
+            await host.clock.advance(10.0)
+
+            assert ("plugin_load_failure", "fixed") in await host.work()
+            assert (await host.kernel.call_tag("mill.ask", {}))["text"] == "well"
+
+    async def test_a_quarantined_plugin_is_brought_up(self, clinic, project, plugin_text):
+        """What was taken out of service on purpose stays out of it, whoever asks for it."""
+        project("mill.py", plugin_text("mill"))
+        async with clinic(plugins=["mill"]) as host:
+            await host.kernel.call_tag("kernel.disable_plugin", {"plugin": "mill", "reason": "for a test"})
+            with pytest.raises(ServiceQuarantinedError) as raised:
+                await host.kernel.call_tag("mill.ask", {})
+            logging.getLogger("acme").error("%s", raised.value)
+            logging.getLogger("acme").error("%s", PluginLoadError("mill", "importing", "as before"))
+
+            assert set(await host.work()) == {("service_registration", "advised"), ("plugin_load_failure", "advised")}
+            assert host.state("mill") == "quarantined"
+            assert host.doctor.asked == []
 
     async def test_a_plugin_is_brought_up_while_nothing_may_be_changed(self, clinic, project):
         """With hands held, what would be asked for is advice, and nothing is asked for."""

@@ -23,7 +23,8 @@ def build_wheel(folder, name):
     files = {
         f"{name}.py": "WORD = 'ground'\n",
         f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: by-hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: by-hand\n"
+        "Root-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = [
         f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text)}"
@@ -132,7 +133,7 @@ class TestInstall:
         settings = CorrectorSettings(allow_modules={"slow": "slow"}, pip_timeout=0.5)
         from aetherra.registry import SystemClock
 
-        with pytest.raises(InstallError, match="not done after 0.5 s"):
+        with pytest.raises(InstallError, match=r"not done after 0\.5 s"):
             await install("slow", settings, SystemClock(), tmp_path)
 
     async def test_a_shell_reads_the_requirement(self, tmp_path, monkeypatch):

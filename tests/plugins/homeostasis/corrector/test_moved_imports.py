@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 
+from aetherra.plugins import HandlerError
 from aetherra.plugins.homeostasis.corrector.messages import RestoreEdit, RewriteImports
 
 MOVED = "from collections import Mapping"
@@ -54,6 +55,19 @@ class TestDeprecatedImport:
                 await host.kernel.call(RewriteImports(plugin="mill", path=str(file)))
             assert file.read_bytes() == before
 
+    async def test_a_file_is_edited_that_nobody_can_load(self, clinic, project, plugin_text):
+        """A plugin that serves, where nobody could load the edited code, has its file left as it is."""
+        file = project("mill.py", plugin_text("mill", "", body=f"{MOVED}; return Answer('well')"))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True, hmr=False) as host:
+            with pytest.raises(HandlerError) as raised:
+                await host.kernel.call_tag("mill.ask", {})
+            logging.getLogger("acme").error("failed", exc_info=raised.value)
+
+            assert await host.work() == [("deprecated_import", "advised")]
+            assert host.last.endswith("lacks the hmr plugin to load what is edited")
+            assert file.read_bytes() == before
+
     async def test_an_edit_that_does_not_help_stays(self, clinic, project, plugin_text):
         """A plugin that does not come up with the edit has its file back, byte for byte, and the outcome is failed."""
         file = project("mill.py", plugin_text("mill", f"{MOVED}\nraise RuntimeError('and this')"))
@@ -78,10 +92,11 @@ class TestDeprecatedImport:
         assert other.read_text() == outside.read_text() == MOVED
 
     async def test_a_deprecation_warning_changes_nothing(self, clinic, project, plugin_text, tmp_path, monkeypatch):
-        """A warning that points into a plugin's file has the import rewritten where the configuration knows the move."""
+        """A warning that points into a plugin's file has the import rewritten, if the move is known."""
         project(
             "site/oldlib_of_tests.py",
-            "def __getattr__(name):\n    import warnings\n    warnings.warn('moved', DeprecationWarning, stacklevel=2)\n    return 1\n",
+            "def __getattr__(name):\n    import warnings\n"
+            "    warnings.warn('moved', DeprecationWarning, stacklevel=2)\n    return 1\n",
         )
         project("site/newlib_of_tests.py", "thing = 2\n")
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
@@ -92,6 +107,7 @@ class TestDeprecatedImport:
         async with clinic(plugins=["mill"], allow_edits=True, moved=moved) as host:
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
+                monkeypatch.setattr(warnings, "showwarning", lambda *_: None)
                 host.corrector.stop()
                 host.corrector.start()  # pytest stands before whoever came earlier
                 assert (await host.kernel.call_tag("mill.ask", {}))["text"] == "1"

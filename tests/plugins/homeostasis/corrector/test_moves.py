@@ -29,7 +29,10 @@ CASES = {
     ),
     "indented": (
         "try:\n    from collections import deque, Mapping\nexcept ImportError:\n    pass\n",
-        "try:\n    from collections import deque\n    from collections.abc import Mapping\nexcept ImportError:\n    pass\n",
+        (
+            "try:\n    from collections import deque\n    from collections.abc import Mapping\n"
+            "except ImportError:\n    pass\n"
+        ),
     ),
     "on a line with others": (
         "x = 1; from collections import deque, Mapping; y = 2\n",
