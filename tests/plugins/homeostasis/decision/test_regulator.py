@@ -112,7 +112,7 @@ class TestRegulator:
         assert plant.drive.decisions[-1].value == 16.0
 
     def test_direction_is_not_kept(self, drive):
-        """ "down": less of it while the metric is above."""
+        """The direction "down" means less of it while the metric is above."""
         knob = msgspec.structs.replace(KNOB, direction="down", low=10.0, high=1000.0)
         one = drive(knobs={"room": knob})
         one.look({"wait": 5.0}, 30)
