@@ -1,0 +1,122 @@
+"""What the host's own policy does about what can go wrong with it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from aetherra.plugins.homeostasis.decision import Policy
+from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
+
+MIB = 2.0**20
+ACTUATORS = {
+    "reload_plugin", "restart_plugin", "disable_plugin", "roll_back_plugin", "set_workers", "set_lane_weight",
+    "set_lane_capacity", "shed_background", "release_memory", "redrive_dead_letters", "park_dead_letters",
+    "widen_timeout",
+}  # fmt: skip
+RESTARTS = {"restart_plugin", "disable_plugin", "roll_back_plugin", "reload_plugin"}
+WELL = {
+    "queue.depth_ratio": 0.02, "queue.refused": 0.0, "actions.workers": 16.0, "actions.retry_ratio": 0.02,
+    "actions.failed_ratio": 0.0, "calls.errors": 0.1, "dlq.rate": 0.0, "dlq.depth": 3.0, "plugins.failed": 0.0,
+    "loop.lag_max": 0.01, "process.rss_growth": 0.0, "host.disk_free_bytes": 1e10,
+    **{f"plugin.{name}.{what}": value for name in ("a", "b", "c", "d") for what, value in {
+        "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0, "timeouts": 0.0, "blocked": 0.0, "failed": 0.0,
+    }.items()},
+}  # fmt: skip
+
+
+@pytest.fixture
+def host(drive):
+    """A host that was well for a while."""
+    host = drive(policy=DEFAULT_POLICY)
+    host.look(WELL, 30)
+    return host
+
+
+def shown(host, seconds=60, **ill):
+    """Show the host ill for a while, and return what was done."""
+    names = {name.replace("__", "."): value for name, value in ill.items()}
+    return [(one.kind, one.action, one.target) for one in host.look(WELL | names, seconds)]
+
+
+class TestDefaultPolicy:
+    def test_an_action_has_no_actuator(self):
+        """All that it names the host can do."""
+        rungs = {rung.action for rule in DEFAULT_POLICY.rules.values() for rung in rule.ladder}
+
+        assert rungs | {knob.action for knob in DEFAULT_POLICY.knobs.values()} <= ACTUATORS
+        assert msgspec.json.decode(msgspec.json.encode(DEFAULT_POLICY), type=Policy) == DEFAULT_POLICY
+
+    def test_a_healthy_host_is_acted_on(self, host):
+        """An hour of health brings no decision."""
+        host.look(WELL, 3600)
+
+        assert host.decisions == []
+
+    def test_a_wedged_plugin_is_waited_for(self, host):
+        """It is restarted, then kept away; what hangs with it is not taken for load."""
+        done = shown(host, 40, plugin__a__stalled=9.0, plugin__a__timeouts=1.0, plugin__a__error_ratio=1.0,
+                     queue__refused=5.0)  # fmt: skip
+
+        assert done[:2] == [("act", "restart_plugin", "a"), ("act", "disable_plugin", "a")]
+
+    def test_bad_code_is_restarted(self, host):
+        """Errors after a swap take the plugin back to the code before; without a swap it is restarted."""
+        ill = {"plugin__a__error_ratio": 0.6, "calls__errors": 3.0}
+
+        assert shown(host, 20, **ill, plugin__a__since_swap=30.0) == [("act", "roll_back_plugin", "a")]
+        other = shown(host, 10, plugin__b__error_ratio=0.6, calls__errors=3.0)
+        assert other == [("act", "restart_plugin", "b")]
+
+    def test_errors_that_nobody_else_sees_restart_a_plugin(self, host):
+        """The plugin's own figure alone is not enough."""
+        assert not {action for _, action, _ in shown(host, 300, plugin__a__error_ratio=1.0, calls__errors=0.0)} - {""}
+
+    def test_load_restarts_something(self, host):
+        """More workers, then shedding; and it is all taken back."""
+        done = shown(host, 120, queue__depth_ratio=0.9, plugin__a__error_ratio=0.6, calls__errors=3.0)
+        actions = {action for _, action, _ in done}
+        assert actions >= {"set_workers", "shed_background"}
+        assert not actions & RESTARTS
+        assert max(one.value for one in host.decisions if one.kind == "set") > 16
+
+        shown(host, 600)
+        assert [one.value for one in host.decisions if one.kind == "set"][-1] == 16
+        assert host.core.status().changes == ()
+
+    def test_a_retry_storm_gets_more_workers(self, host):
+        """It gets less work, fewer workers and longer timeouts."""
+        done = shown(host, 100, actions__retry_ratio=0.8, queue__depth_ratio=0.9)
+        acts = [one for one in host.decisions if one.kind == "act"]
+
+        assert [one.action for one in acts] == ["shed_background", "set_workers", "widen_timeout"]
+        assert acts[1].arguments["factor"] < 1
+        assert not [one for one in host.decisions if one.kind == "set" and one.value > 24]
+        assert not {action for _, action, _ in done} & RESTARTS
+
+    def test_a_leak_is_restarted_at_once(self, host):
+        """Memory is asked back first; the plugin that grows is restarted, and only once it is worth that."""
+        grows = {"plugin__a__memory_growth": 2 * MIB, "process__rss_growth": 2 * MIB}
+        done = []
+        for second in range(120):
+            done += shown(host, 1, **grows,
+                          plugin__a__memory=(40 + 2 * second) * MIB)  # fmt: skip
+        assert done == [("act", "release_memory", "a"), ("act", "restart_plugin", "a")]
+
+    def test_a_plugin_that_holds_the_loop_is_let(self, host):
+        """It is restarted once the watchdog agrees."""
+        assert shown(host, 20, plugin__a__blocked=1.0, loop__lag_max=0.0) == []
+        assert shown(host, 10, plugin__a__blocked=1.0, loop__lag_max=0.5) == [("act", "restart_plugin", "a")]
+
+    def test_a_plugin_that_failed_is_left(self, host):
+        """It is loaded again after a while."""
+        assert shown(host, 20, plugin__a__failed=1.0, plugins__failed=1.0) == [("act", "reload_plugin", "a")]
+
+    def test_dead_letters_pile_up(self, host):
+        """While they come they are parked; when they have stopped coming a few are tried."""
+        assert ("act", "park_dead_letters", "") in shown(host, 60, dlq__rate=2.0, dlq__depth=200.0)
+        assert ("act", "redrive_dead_letters", "") in shown(host, 200, dlq__rate=0.0, dlq__depth=200.0)
+
+    def test_a_full_disk_is_written_to(self, host):
+        """Background work waits."""
+        assert ("act", "shed_background", "") in shown(host, 20, host__disk_free_bytes=1e8)
