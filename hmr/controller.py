@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,6 @@ from aetherra.hmr.reporter import Reporter
 from aetherra.hmr.trials import Trials
 from aetherra.hmr.way_back import WaysBack
 from aetherra.kernel import Candidate, Plugin, PluginContext, PluginNotFoundError, Settings, Swapper, handler
-from aetherra.kernel.generation import Generation
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.state import Parcel
 from aetherra.registry import Message
@@ -318,7 +318,8 @@ class HmrController(Plugin[HmrSettings]):
         assert attempt.new is not None
         if (former := self._watches.pop(plugin, None)) is not None:
             former.cancel()
-        probation = Probation(attempt.new, attempt.old, self._terms(), self.ctx.clock)
+        restarted = partial(self._swapper.serving_of, plugin, loaded.origin)
+        probation = Probation(attempt.new, attempt.old, self._terms(), self.ctx.clock, restarted)
         self._ways_back.remember(plugin, old_code, loaded, attempt.handover.handed_over)
         self._orphans.pop(plugin, None)
         files = {*changed, *_changed(old_code, loaded)}
@@ -336,7 +337,7 @@ class HmrController(Plugin[HmrSettings]):
         with anyio.move_on_after(RETIRE_PATIENCE_SEC):
             await attempt.retired.wait()
         if how != "rollback" and attempt.old is not None and self.settings.watch_period:
-            self.ctx.start_soon(self._watch_over, plugin, attempt.new, probation)
+            self.ctx.start_soon(self._watch_over, plugin, probation)
         return swapped
 
     def _retire(self, attempt: Attempt) -> None:
@@ -347,7 +348,7 @@ class HmrController(Plugin[HmrSettings]):
         settings = self.settings
         return Terms(settings.watch_period, settings.max_error_rate, settings.min_calls)
 
-    async def _watch_over(self, plugin: str, generation: Generation, probation: Probation) -> None:
+    async def _watch_over(self, plugin: str, probation: Probation) -> None:
         """Bring the code before back if a generation fails in its first time; with the latest state if it can."""
         failure = ""
         with anyio.CancelScope() as self._watches[plugin]:
@@ -356,7 +357,7 @@ class HmrController(Plugin[HmrSettings]):
             return
         async with self._turn(plugin):
             for force in (False, True):
-                if not generation.serving:
+                if not probation.serves():
                     return
                 try:
                     await self._roll_back(plugin, force=force, reason=failure, automatic=True)

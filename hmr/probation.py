@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from aetherra.kernel.generation import Generation
@@ -38,10 +40,19 @@ class Probation:
         before: What served before it, as it was left.
         terms: When it has failed.
         clock: What the time is taken from.
+        restarted: Returns the generation that serves the same code, if it was restarted; that is watched on.
     """
 
-    def __init__(self, generation: Generation, before: Generation | None, terms: Terms, clock: Clock) -> None:
+    def __init__(
+        self,
+        generation: Generation,
+        before: Generation | None,
+        terms: Terms,
+        clock: Clock,
+        restarted: Callable[[], Generation | None],
+    ) -> None:
         self._generation = generation
+        self._restarted = restarted
         self._terms = terms
         self._clock = clock
         self._tolerated = max(terms.max_error_rate, error_rate(before) if before is not None else 0.0)
@@ -55,11 +66,23 @@ class Probation:
         end = self._clock.monotonic() + self._terms.seconds
         while self._clock.monotonic() < end:
             await self._clock.sleep(LOOK_SEC)
-            if not self._generation.serving:
+            if not self.serves():
                 return ""
             if failure := self.failure():
                 return failure
         return ""
+
+    def serves(self) -> bool:
+        """Whether the code serves still; if it was restarted, the generation that does is watched from now on."""
+        if self._generation.serving:
+            return True
+        again = self._restarted()
+        if again is None:
+            return False
+        calls, errors = _counts(self._generation)
+        self._calls_before, self._errors_before = self._calls_before - calls, self._errors_before - errors
+        self._generation = again
+        return True
 
     def failure(self) -> str:
         """Look once: return why it has failed, ``""`` if it has not."""

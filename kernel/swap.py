@@ -112,6 +112,15 @@ class Swapper:
             return 0
         return 0 if generation is None else generation.identity.generation
 
+    def serving_of(self, plugin: str, origin: object) -> Generation | None:
+        """Return the generation that serves, restarted or not, if its code is of that origin; else ``None``."""
+        try:
+            entry = self._plugins.entry(plugin)
+        except PluginNotFoundError:
+            return None
+        code = entry.code()
+        return entry.generation if code is not None and code.loaded.origin is origin else None
+
     def read(self, plugin: str, loaded: Loaded) -> Code:
         """Read what loaded code declares.
 

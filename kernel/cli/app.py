@@ -19,7 +19,7 @@ COMMANDS = {
     "call": ("talk", "Call a service of the running host."),
     "listen": ("talk", "Print the running host's events as they pass."),
     "contract": ("contract", "Compare two versions of what plugins promise, or show one."),
-    "plugin": ("plugin", "Make a plugin, or reload, roll back, remove or describe one."),
+    "plugin": ("plugin", "Make a plugin, or swap, restart, quarantine, remove or describe one."),
     "dlq": ("dlq", "The dead letter queue: list, show, redrive, purge."),
     "scan": ("scan", "Scan a source tree once; needs no running host."),
     "config": ("config", "Check, show or describe the configuration."),

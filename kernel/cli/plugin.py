@@ -21,7 +21,7 @@ SWAPS_SHOWN = 10
 
 @click.group()
 def plugin() -> None:
-    """Make a plugin, or reload, roll back, remove or describe one of the running host."""
+    """Make a plugin, or swap, restart, quarantine, remove or describe one of the running host."""
 
 
 @plugin.command()
@@ -63,6 +63,47 @@ def reload(name: str, force: bool, path: Path, config_file: Path | None, as_json
 def rollback(name: str, force: bool, reason: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Go back to the code that served before, from memory, whatever is on disk."""
     _swap("hmr.rollback", {"plugin": name, "force": force, "reason": reason}, path, config_file, as_json)
+
+
+@plugin.command()
+@click.argument("name")
+@click.option("--reason", default="", help="For the log.")
+@host_options
+@json_option
+def restart(name: str, reason: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Bring up a plugin's code afresh, from memory and without its state; what serves stays if it does not start."""
+    done = ask(path, config_file, "kernel.restart_plugin", {"plugin": name, "reason": reason}, timeout=90.0)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"{name}: generation {done['old_generation']} -> {done['generation']}")
+
+
+@plugin.command()
+@click.argument("name")
+@click.option("--reason", default="", help="For its callers, and the log.")
+@host_options
+@json_option
+def disable(name: str, reason: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Stop a plugin, and keep it in quarantine until it is enabled, reloaded, rolled back, or the host ends."""
+    done = ask(path, config_file, "kernel.disable_plugin", {"plugin": name, "reason": reason}, timeout=60.0)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"{name} is quarantined; 'aetherra plugin enable {name}' brings it back")
+
+
+@plugin.command()
+@click.argument("name")
+@host_options
+@json_option
+def enable(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
+    """Bring the code of a quarantined plugin back, without its state."""
+    done = ask(path, config_file, "kernel.enable_plugin", {"plugin": name}, timeout=90.0)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(f"{name} serves again, as generation {done['generation']}")
 
 
 @plugin.command()

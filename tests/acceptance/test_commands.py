@@ -273,6 +273,15 @@ class TestPlugins:
         assert "is as it was" in refused.err
         assert greet() == "Hi, Ada"
 
+        restarted = project.aetherra("plugin", "restart", "greeter", "--reason", "for a test")
+        assert (restarted.status, restarted.out) == (0, "greeter: generation 3 -> 4\n")
+        assert project.aetherra("plugin", "disable", "greeter", "--reason", "it is sick").status == 0
+        sick = project.aetherra("call", "greeter.greet", '{"name": "Ada"}')
+        assert (sick.status, "is quarantined: it is sick" in sick.err) == (1, True)
+        enabled = project.aetherra("plugin", "enable", "greeter", "--json")
+        assert (enabled.status, enabled.json["plugin"]) == (0, "greeter")
+        assert greet() == "Hi, Ada"
+
         removed = project.aetherra("plugin", "remove", "greeter", "--json")
         assert (removed.status, removed.json["plugin"]) == (0, "greeter")
         gone = project.aetherra("call", "greeter.greet", '{"name": "Ada"}')
@@ -280,7 +289,7 @@ class TestPlugins:
 
     def test_an_unknown_plugin_is_answered_with_those_there_are(self, project: Project, host: RunningHost) -> None:
         """A typo is told what it could have meant, whatever was to be done."""
-        for command in ("info", "reload", "rollback", "remove"):
+        for command in ("info", "reload", "rollback", "restart", "disable", "enable", "remove"):
             ended = project.aetherra("plugin", command, "greter")
             assert (ended.status, ended.out) == (1, "")
             assert ended.err.startswith("aetherra: there is no plugin 'greter' here; there are: greeter, hmr"), command

@@ -72,6 +72,23 @@ class TestProbation:
             last = (await kernel.call(GetHmrStatus("counter"))).swaps[-1]
             assert (last.outcome, last.problem) == ("rolled_back", back.reason)
 
+    async def test_a_restart_takes_new_code_out_of_sight(self, project, clock):
+        """New code is watched across its restarts, and what it failed before them counts; then the old comes back."""
+        async with project.host(clock=clock) as kernel:
+            project.save(FAILING, version=2)
+            await kernel.call(Reload("counter"))
+            with kernel.subscribe("hmr.*") as events:
+                for _ in range(2):
+                    await ask(kernel, 4)
+                    await kernel.restart_plugin("counter")
+                    await clock.advance(0.5)
+                await ask(kernel, 4)
+                back = await until_heard(events, RolledBack, clock)
+            assert back is not None
+            assert (back.generation, back.rejected) == (5, 4)
+            assert "12 of its 12 calls failed" in back.reason
+            assert await ask(kernel) == 1
+
     @pytest.mark.parametrize(
         ("changes", "calls"),
         [
