@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -203,8 +202,6 @@ def _of_service(service: Service, report: HealthReport | None, symptoms: list[Sy
 
 def _of_report(report: HealthReport) -> Component:
     score = fold_health(report.component, [report]).score
-    if score is not None and math.isnan(score):
-        score = 0.0
     lacks = score is not None and score < 1
     return Component(report.component, "", score, 0.0, (f"it is {report.status}", *report.reasons) if lacks else ())
 

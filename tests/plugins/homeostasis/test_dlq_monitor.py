@@ -130,8 +130,9 @@ async def test_a_flood_is_read_to_its_end(kernel: Kernel, monitor: DlqMonitor) -
     assert look.new[-1].trace_id == "tmore999"
 
 
-async def test_a_letter_that_is_written_late_is_lost(kernel: Kernel, monitor: DlqMonitor) -> None:
+async def test_a_letter_that_is_written_late_is_lost(kernel: Kernel, monitor: DlqMonitor, clock: FakeClock) -> None:
     """One that is dated a little before those that were seen is found."""
+    await clock.advance(10.0)
     kernel.add(a_letter(1, NOW + 3))
     await monitor.look()
     kernel.add(a_letter(2, NOW + 1))

@@ -132,7 +132,9 @@ class TestFiles:
         ledger = Ledger(tmp_path, clock.time, max_bytes=10)
         for number in range(3):
             ledger.decided(a_decision(number))
-        assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.iterdir())] == [1, 1, 1]
+        paths = sorted(tmp_path.iterdir())
+        assert [len(path.read_bytes().splitlines()) for path in paths] == [1, 1, 1]
+        assert paths[0].name == "ledger.00000001.jsonl"
 
     def test_a_disk_that_takes_nothing_loses_entries(
         self, tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
@@ -157,22 +159,25 @@ class TestFiles:
         ledger.decided(a_decision(1))
         (path,) = tmp_path.iterdir()
         alien = b'{"entry": "dreamt", "ts": 1}\n[]\n\xff\xfe\n\n' + b"[" * 100_000 + b'\n{"entry": "decided"}\n'
+        deep = b'{"entry": "noted", "ts": 1, "what": "", "text": "", "facts": {"a": ' + b"[" * 100_000
+        alien += deep + b"]" * 100_000 + b"}}\n"
         with path.open("ab") as file:
             file.write(alien)
         (tmp_path / "ledger.1.jsonl").write_bytes(b"x\n")
         (tmp_path / "notes.txt").write_bytes(b"x\n")
         ledger.decided(a_decision(2))
         assert [entry.subject[0] for entry in ledger.entries()] == ["d2", "d1"]
-        assert ledger.statistics().strange == 5
+        assert ledger.statistics().strange == 6
         assert alien in path.read_bytes()
 
     def test_a_folder_in_a_files_place_is_in_the_way(self, tmp_path: Path, clock: FakeClock) -> None:
         """A file that cannot be read hides only itself."""
-        (tmp_path / "ledger.00000001.jsonl").mkdir()
-        other = Ledger(tmp_path, clock.time)
-        (tmp_path / "ledger.00000002.jsonl").touch()
-        other.decided(a_decision(1))
-        assert [entry.subject[0] for entry in other.entries()] == ["d1"]
+        Ledger(tmp_path, clock.time).decided(a_decision(1))
+        (tmp_path / "ledger.00000002.jsonl").mkdir()
+        (tmp_path / "ledger.00000003.jsonl").touch()
+        ledger = Ledger(tmp_path, clock.time)
+        ledger.decided(a_decision(2))
+        assert [entry.subject[0] for entry in ledger.entries()] == ["d2", "d1"]
 
     def test_a_closed_ledger_takes_nothing(self, tmp_path: Path, clock: FakeClock) -> None:
         """The next entry opens it again."""

@@ -31,6 +31,7 @@ async def test_a_row_does_not_last_a_minute(clock: FakeClock, history: MetricHis
     ended = [row for row in rows if row is not None]
     assert [row.cycles for row in ended] == [13, 12]
     assert ended[0] == HistoryRow(1_700_000_060.0, 13, Spread(0.5, 0.5, 0.5, 0.5, 13), {"a": Spread(0, 6, 12, 12, 13)})
+    assert ended[1].metrics == {"a": Spread(13, 18.5, 24, 24, 12)}
     assert history.rows() == ended
 
 

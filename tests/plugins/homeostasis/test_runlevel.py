@@ -119,6 +119,15 @@ class TestUnknown:
         await measure(clock, machine, 0.7)
         assert set(await measure(clock, machine, *[1.0] * 3, *[None] * 50)) == {DEGRADED}
 
+    async def test_an_unknown_score_brings_it_back(self, clock: FakeClock, machine: RunlevelMachine) -> None:
+        """What speaks for a better level must be of now, however good it was before."""
+        machine.update(0.7)
+        for _ in range(5):
+            machine.update(SETTINGS.degraded_until)
+        await clock.advance(SETTINGS.stay)
+        assert machine.update(None) is None
+        assert machine.update(SETTINGS.degraded_until) is not None
+
     async def test_what_was_before_a_silence_counts_after_it(self, clock: FakeClock, machine: RunlevelMachine) -> None:
         """Good scores of before a long silence do not join those after it."""
         await measure(clock, machine, 0.7, 0.7, 1.0, 1.0, 1.0, *[None] * 20)
