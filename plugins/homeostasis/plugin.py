@@ -74,6 +74,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         "call:selfimprovement.record_metric",
         "call:selfinc.status",
         "submit:homeostasis.*",
+        "submit:hmr.reload",
+        "submit:kernel.restart_plugin",
     )
 
     async def start(self, ctx: PluginContext) -> None:

@@ -96,6 +96,7 @@ class AutonomousErrorCorrector:
         self._scope: anyio.CancelScope | None = None
         self._revisit_at = port.clock.monotonic()
         self._begun = False
+        self._turn = anyio.Lock()
 
     # Listening
 
@@ -143,7 +144,11 @@ class AutonomousErrorCorrector:
                     self._port.log.warning("troubles in the log cannot be looked at: %s", exc)
 
     async def work(self) -> None:
-        """Look at all that waits, and at plugins that have failed, once."""
+        """Look at all that waits, and at plugins that have failed, once; one look after the other, whoever asks."""
+        async with self._turn:
+            await self._work()
+
+    async def _work(self) -> None:
         if not self._begun:
             self._begun = True
             for facts in await self._failed.find():

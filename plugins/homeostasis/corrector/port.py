@@ -118,7 +118,7 @@ class Port(Protocol):
         """Send a request and return its reply."""
         ...
 
-    async def publish(self, message: Message) -> object:
+    async def publish(self, event: Message) -> object:
         """Tell all who listen."""
         ...
 

@@ -139,6 +139,34 @@ class TestCounting:
             assert numbers.seen == 8001
             assert numbers.dropped + len(ended) + numbers.suppressed == 8001
 
+    async def test_two_looks_run_into_each_other(self, clinic, project):
+        """Who asks for a look while one goes on waits for its turn: a plugin is not brought up twice at a time."""
+        project("mill.py", "raise RuntimeError('no mill yet')\n")
+        async with clinic(plugins=["mill"]) as host:
+            inside, most = 0, 0
+            submit = host.doctor.ctx.submit
+
+            async def slow(request, **options):
+                nonlocal inside, most
+                inside += 1
+                most = max(most, inside)
+                await anyio.sleep(0.01)
+                inside -= 1
+                return await submit(request, **options)
+
+            host.doctor.ctx.submit = slow
+            LOG.error("lost", exc_info=missing("yaml_of_tests"))
+            host.corrector._settings.allow_modules["yaml_of_tests"] = "./no such wheel.whl"
+            async with anyio.create_task_group() as group:
+                group.start_soon(host.work)
+                await anyio.wait_all_tasks_blocked()
+                LOG.error("lost", exc_info=missing("other_of_tests"))
+                host.corrector._settings.allow_modules["other_of_tests"] = "./no such wheel.whl"
+                group.start_soon(host.work)
+
+            assert most == 1
+            assert len(host.doctor.asked) == 3
+
     async def test_a_correction_that_hangs_holds_up_all_others(self, clinic):
         """One that does not end in ``timeout`` seconds is failed, and the next trouble is looked at."""
         async with clinic(timeout=5.0) as host:
