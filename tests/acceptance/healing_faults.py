@@ -93,6 +93,7 @@ def release_memory(self):
 
 async def begin_to_leak(_: World, loads: dict[str, Load]) -> None:
     loads["cache"].body = {"keep": MIB // 4}
+    loads["cache"].rate = 2.0
 
 
 LEAK = Scenario(
@@ -101,6 +102,7 @@ LEAK = Scenario(
     loads=lambda: load_on("cache"),
     strikes=begin_to_leak,
     helps=frozenset({("restart_plugin", "cache"), ("reload_plugin", "cache")}),
+    seconds=400.0,
 )
 IDLE_CLEANUP = Scenario(
     name="a cleanup that reports ok and changes nothing",
@@ -108,6 +110,7 @@ IDLE_CLEANUP = Scenario(
     loads=lambda: load_on("cache"),
     strikes=begin_to_leak,
     helps=LEAK.helps,
+    seconds=400.0,
 )
 
 # A wedge
@@ -127,6 +130,7 @@ WEDGE = Scenario(
     plugins=with_bystanders(desk=plugin("desk", WEDGING)),
     loads=lambda: load_on("desk"),
     strikes=wedge,
+    seconds=200.0,
     helps=frozenset({("restart_plugin", "desk"), ("reload_plugin", "desk")}),
 )
 
@@ -147,6 +151,7 @@ BAD_RELOAD = Scenario(
     plugins=with_bystanders(pages=plugin("pages")),
     loads=lambda: load_on("pages"),
     strikes=deploy_badly,
+    seconds=200.0,
     helps=frozenset({("roll_back_plugin", "pages")}),
     hot_swap=True,
 )
@@ -296,6 +301,7 @@ def a_sensor_that(how: str) -> Scenario:
         loads=lambda: load_on("probe"),
         strikes=breaks,
         homeostasis={"rules": {"pressure": PRESSURE}},
+        seconds=200.0,
     )
 
 
@@ -315,7 +321,7 @@ ROLL_BACK = {
     "confirm": [{"metric": "plugin.*.call_rate", "above": 1.0}],
     "ladder": [{"action": "roll_back_plugin", "disruptive": True, "settle": 10.0, "tries": 100}],
 }
-QUARANTINE = {"failures": 3, "minimum": 4, "rest": 240.0, "longest_rest": 3600.0}
+QUARANTINE = {"failures": 3, "minimum": 4, "rest": 600.0, "longest_rest": 3600.0}
 
 
 async def fail_all(world: World, _: dict[str, Load]) -> None:
@@ -332,7 +338,7 @@ FAILING_ACTUATOR = Scenario(
         "rules": {"failing_service": ROLL_BACK},
         "quarantine": QUARANTINE,
     },
-    seconds=600.0,
+    seconds=1000.0,
 )
 
 # Two at once, and none
@@ -349,6 +355,7 @@ TWO_FAULTS = Scenario(
     loads=lambda: load_on("desk", "cache"),
     strikes=wedge_and_leak,
     helps=LEAK.helps | WEDGE.helps,
+    seconds=400.0,
 )
 
 SOMETIMES = """
