@@ -104,6 +104,9 @@ class TestBlockingKernel:
         assert handle.wait() == Greeting("Hi, Ada")
         assert (handle.status, handle.cancel()) == ("done", False)
 
+        assert kernel.restart_plugin("greeter").generation == 2
+        assert kernel.disable_plugin("greeter", reason="for a test").generation == 2
+        assert kernel.enable_plugin("greeter").generation == 3
         kernel.remove_plugin("greeter")
         lost = kernel.submit(Greet("Ada"), retry=RetryPolicy(2, 60.0, 60.0))
         assert lost.cancel()

@@ -68,7 +68,7 @@ class TestWeight:
             await kernel.add_plugin(Keeper)
             empty, _, complete = await weigh(kernel)
             assert complete
-            assert empty < MB / 10
+            assert empty < MB / 100
             instance(kernel).kept = blocks(50, size)
             footprint = await kernel.call(GetFootprint("keeper"))
             assert footprint.bytes - empty == grown(50)

@@ -103,11 +103,12 @@ class TestCounts:
             1,
         )
 
-    async def test_a_call_that_has_just_begun_is_not_in_hand(self, host: Host) -> None:
+    async def test_a_call_that_has_just_begun_is_not_in_hand(self, host: Host, anyio_backend_name: str) -> None:
         """What began in this turn of the event loop counts."""
         async with anyio.create_task_group() as group:
             group.start_soon(host.kernel.call, Work(1.0))
-            await anyio.lowlevel.checkpoint()
+            for _ in range(1 if anyio_backend_name == "asyncio" else 2):  # trio has no order of turns
+                await anyio.lowlevel.checkpoint()
             assert (await host.worker()).in_hand == 1
             await host.clock.advance(1.0)
 
