@@ -34,6 +34,7 @@ from aetherra.kernel import (
     ActionPriority,
     ActionQueueFullError,
     DeadLetter,
+    LaneBounds,
     LaneConfig,
     LanesConfig,
     Reject,
@@ -41,6 +42,7 @@ from aetherra.kernel import (
     RetryPolicy,
 )
 from aetherra.kernel.actions import journal, segments
+from aetherra.kernel.actions import queue as queue_module
 from aetherra.kernel.actions.action import current_action
 from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.actions.journal import Journal
@@ -58,6 +60,8 @@ GRACE = 1.0
 """Seconds that a handler has to end after its time limit has cancelled it."""
 START = 30.0
 """Seconds that actions of an earlier run wait for their plugin."""
+RESERVE = 2
+"""Maintenance actions that are taken in where others have no room."""
 WEIGHTS = {"high": 5, "normal": 3, "background": 1}
 TYPES = ("model.quick", "model.slow")
 
@@ -132,7 +136,7 @@ class Act:
         self.deadline = deadline
         self.due = inf  # when it expires where it waits, or its next attempt is to begin
         self.place = 0  # among those due at the same time
-        self.parked = self.cancelled = False
+        self.parked = self.cancelled = self.is_beyond = self.on_reserve = False
         # While it runs
         self.until = inf
         self.ends = inf
@@ -156,6 +160,7 @@ class ModelLane:
         self.capacity = capacity
         self.weight = weight
         self.credit = self.refused = self.passed_over = 0
+        self.shed = False
         self.items: list[Act] = []
         self.waiters: list[Waiter] = []
 
@@ -216,6 +221,7 @@ class Model:
         self.places = 0
         self.snapshot = None
         self.snapshot_in = 0
+        self.is_fresh = True
         self.letters_before = len(self.disk.letters)
         for number, (key, until) in self.disk.keys.items():
             if until > self.wall:
@@ -324,10 +330,15 @@ class Model:
         return len(inside) + sum(self.lanes[waiter.order.priority.lane] is lane for waiter in self.entering)
 
     def has_room(self, lane: ModelLane) -> bool:
-        return self.held(lane) < lane.capacity and not lane.waiters
+        return self.held(lane) < lane.capacity and not lane.waiters and not lane.shed
+
+    def is_in_reserve(self, order: Order) -> bool:
+        """Whether there is room for it where others have none."""
+        beyond = [act for act in self.open if act.is_beyond and act.status != "running"]
+        return order.priority is ActionPriority.MAINTENANCE and len(beyond) < RESERVE
 
     def let_in(self, lane: ModelLane) -> None:
-        while lane.waiters and self.held(lane) < lane.capacity:
+        while lane.waiters and self.held(lane) < lane.capacity and not lane.shed:
             self.entering.append(lane.waiters.pop(0))
 
     def submit(self, order: Order, wait: float) -> Act | int | str | Waiter:
@@ -340,15 +351,19 @@ class Model:
         lane = self.lanes[order.priority.lane]
         if self.has_room(lane):
             return self.accept(order, self.now + order.deadline - self.wall)
+        if self.is_in_reserve(order):
+            act = self.accept(order, self.now + order.deadline - self.wall)
+            act.is_beyond = True
+            return act
         if wait <= 0:
-            return self.refuse(order, "queue_full")
+            return self.refuse(order, "shed" if lane.shed else "queue_full")
         deadline = self.now + order.deadline - self.wall
         waiter = Waiter(order, min(self.now + wait, deadline), deadline)
         lane.waiters.append(waiter)
         return waiter
 
     def refuse(self, order: Order, reason: str) -> str:
-        if reason == "queue_full":
+        if reason in ("queue_full", "shed"):
             self.lanes[order.priority.lane].refused += 1
         self.letter(order, reason, 0)
         return reason
@@ -414,11 +429,14 @@ class Model:
     # Attempts
 
     def busy(self) -> int:
-        return sum(act.status == "running" and not act.overran for act in self.open)
+        return sum(act.status == "running" and not act.overran and not act.on_reserve for act in self.open)
+
+    def is_reserve_busy(self) -> bool:
+        return any(act.status == "running" and not act.overran and act.on_reserve for act in self.open)
 
     def take(self) -> Act | None:
         """Deal a turn by weight, and return the most urgent of that lane; equals in the order they came."""
-        ready = [lane for lane in self.lanes.values() if lane.items]
+        ready = [lane for lane in self.lanes.values() if lane.items and not lane.shed]
         if not ready:
             return None
         for lane in ready:
@@ -426,19 +444,45 @@ class Model:
         chosen = max(ready, key=lambda lane: lane.credit)
         chosen.credit -= sum(lane.weight for lane in ready)
         for lane in self.lanes.values():
-            lane.passed_over = lane.passed_over + 1 if lane is not chosen and lane.items else 0
+            lane.passed_over = lane.passed_over + 1 if lane is not chosen and lane in ready else 0
             assert lane.passed_over <= 3 * sum(each.weight for each in self.lanes.values()), "a lane starves"
         act = min(chosen.items, key=lambda act: act.order.priority)
         chosen.items.remove(act)
         act.due = inf
         return act
 
+    def take_reserved(self) -> Act | None:
+        """Return the first maintenance action, if its own worker is free; it has no part in the turns."""
+        items = self.lanes["normal"].items
+        first = next((act for act in items if act.order.priority is ActionPriority.MAINTENANCE), None)
+        if first is None or self.is_reserve_busy():
+            return None
+        items.remove(first)
+        first.due = inf
+        return first
+
+    def look_for_ambiguity(self) -> None:
+        """Nobody promises who of two that are awake goes first: a worker, or that of the reserve."""
+        free = self.workers - self.busy()
+        items = [act for lane in self.lanes.values() if not lane.shed for act in lane.items]
+        normal = self.lanes["normal"]
+        if self.is_reserve_busy() or not any(a.order.priority is ActionPriority.MAINTENANCE for a in normal.items):
+            return
+        if free > 0 and (len(items) > free or (normal.shed and items)):
+            raise AmbiguousError("a worker and that of the reserve, and more than one action for them")
+        if self.is_trio and self.is_fresh:
+            raise AmbiguousError("a worker and that of the reserve, which look for their first action")
+
     def begin_next(self) -> bool:
-        if self.busy() >= self.workers or self.stopping:
+        if self.stopping:
             return False
-        act = self.take()
+        self.look_for_ambiguity()
+        act = self.take() if self.busy() < self.workers else None
+        on_reserve = act is None
+        act = act or self.take_reserved()
         if act is None:
             return False
+        act.on_reserve = on_reserve
         act.status = "running"  # so that its room is free
         self.let_in(self.lanes[act.order.priority.lane])
         if act.deadline <= self.now:
@@ -547,8 +591,11 @@ class Model:
                 act.parked = False
                 self.queue(act)
 
-    def set_lane(self, name: str, capacity: int | None, weight: int | None) -> None:
+    def set_lane(self, name: str, capacity: int | None, weight: int | None, shed: bool | None) -> None:
         lane = self.lanes[name]
+        if lane.shed and shed is False and lane.waiters and lane.items:
+            raise AmbiguousError("a lane that is shed no more, for those who wait for room and for what waits in it")
+        lane.shed = lane.shed if shed is None else shed
         lane.capacity = lane.capacity if capacity is None else capacity
         lane.weight = lane.weight if weight is None else weight
         self.let_in(lane)
@@ -580,6 +627,7 @@ class Model:
             if self.entering and (due or (self.is_trio and len(self.entering) > 1 and not self.stopping)):
                 raise AmbiguousError("submitters who get room, and somebody else who comes to a lane")
             if not due and not self.entering:
+                self.is_fresh = False
                 return
             for waiter in list(self.entering):
                 self.enter(waiter)
@@ -621,7 +669,7 @@ class Model:
     def give_up_waiting(self, lane: ModelLane, waiter: Waiter) -> None:
         lane.waiters.remove(waiter)
         self.answers[waiter.order.number] = self.refuse(
-            waiter.order, "expired" if waiter.deadline <= self.now else "queue_full"
+            waiter.order, "expired" if waiter.deadline <= self.now else "shed" if lane.shed else "queue_full"
         )
 
     def advance(self, seconds: float) -> None:
@@ -661,9 +709,12 @@ class Model:
         for act in list(self.open):
             if act.status != "running":
                 self.keep(act)
+        for lane in self.lanes.values():
+            lane.shed = False
+            self.let_in(lane)
         self.settle()
         until = self.now + timeout
-        while self.busy() and self.step(until):
+        while (self.busy() or self.is_reserve_busy()) and self.step(until):
             pass
         for act in list(self.open):
             self.keep(act)
@@ -811,7 +862,12 @@ async def answer_of(submit: Callable[[], Any]) -> ActionHandle[Any] | Exception:
     return handle
 
 
-REFUSALS = {"queue_full": ActionQueueFullError, "expired": ActionExpiredError, "shutdown": ActionCancelledError}
+REFUSALS = {
+    "queue_full": ActionQueueFullError,
+    "shed": ActionQueueFullError,
+    "expired": ActionExpiredError,
+    "shutdown": ActionCancelledError,
+}
 
 
 class Wish(NamedTuple):
@@ -983,11 +1039,12 @@ class World:
     async def _workers(self, workers: int) -> None:
         self.model.workers = workers
         self.run.queue.tune(workers=workers)
+        await self.rest()  # new ones are not there before
 
-    async def _lane(self, name: str, capacity: int | None, weight: int | None) -> None:
-        await self.rest_if_order_matters()
-        self.model.set_lane(name, capacity, weight)
-        self.run.queue.tune(lanes={name: (capacity, weight)})
+    async def _lane(self, name: str, capacity: int | None, weight: int | None, shed: bool | None) -> None:
+        await (self.rest_if_order_matters() if shed is None else self.rest())
+        self.model.set_lane(name, capacity, weight, shed)
+        self.run.queue.tune(lanes={name: LaneBounds(capacity, weight, shed)})
         await self.rest_if_order_matters()
 
     async def _park(self, tag: str) -> None:
@@ -1087,7 +1144,8 @@ class World:
         numbers = run.queue.statistics()
         for name, lane in model.lanes.items():
             told = numbers.lanes[name]
-            assert (told.capacity, told.weight, told.refused) == (lane.capacity, lane.weight, lane.refused)
+            wanted = (lane.capacity, lane.weight, lane.refused, lane.shed)
+            assert (told.capacity, told.weight, told.refused, told.shed) == wanted
             assert figures(told) == model.figures(lane=name), name
         for tag, told_of_type in numbers.types.items():
             assert figures(told_of_type) == model.figures(type=tag), tag
@@ -1103,7 +1161,7 @@ class World:
             assert numbers.overrunning == len(model.lingering)
             ages = [model.now - act.since for act in model.open]
             ages += [model.wall - order.enqueued for order in model.unclaimed]
-            if not (model.has_jumped or model.has_late_claims):  # which are not told in order
+            if not model.has_jumped:
                 assert numbers.oldest_age == max(ages, default=None)
 
     def check_handles(self) -> None:
@@ -1183,7 +1241,15 @@ STEPS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "cancel": (3, (st.integers(0, 9),)),
     "jump": (1, (st.sampled_from([3600.0, -3600.0, 5.0]),)),
     "workers": (2, (st.integers(1, 4),)),
-    "lane": (2, (st.sampled_from(sorted(WEIGHTS)), st.sampled_from([None, 1, 3, 6]), st.sampled_from([None, 1, 2, 7]))),
+    "lane": (
+        4,
+        (
+            st.sampled_from(sorted(WEIGHTS)),
+            st.sampled_from([None, 1, 3, 6]),
+            st.sampled_from([None, 1, 2, 7]),
+            st.sampled_from([None, False, True]),
+        ),
+    ),
     "park": (1, (tags,)),
     "unpark": (3, (tags,)),
     "route": (1, (tags,)),
@@ -1215,6 +1281,7 @@ def play(backend: str, capacity: int, workers: int, tiny: bool, todo: list[tuple
             world.check_ends()
 
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue_module, "RESERVE", RESERVE)
         if tiny:
             patch.setattr(segments, "SEGMENT_BYTES", 1500)
             patch.setattr(journal, "SPARE", 3)

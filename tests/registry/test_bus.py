@@ -275,6 +275,15 @@ class TestCall:
         assert isinstance(outcome.error.__cause__, ExceptionGroup)
         assert answering.errors == 1
 
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, 31_536_001.0, float("nan"), float("inf"), True, "7"])
+    def test_a_default_timeout_out_of_bounds_is_set(self, seconds: Any) -> None:
+        """It is refused as the configuration would, and the old one stays."""
+        bus = Bus(default_timeout=7.0)
+        with pytest.raises((TypeError, ValueError), match="expected default_timeout"):
+            bus.set_default_timeout(seconds)
+        bus.set_default_timeout(8)
+        assert bus.default_timeout == 8.0
+
     async def test_the_default_timeout_ends_a_call_without_one(self) -> None:
         """No call waits for ever."""
         bus = Bus(clock=FakeClock(), default_timeout=7.0)

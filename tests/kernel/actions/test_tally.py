@@ -92,3 +92,26 @@ class TestStatistics:
 
         assert type_statistics([made], 0.0).run == Latency(1.0, 1.0, 1.0)
         assert tally_module.KEPT == KEPT == made.waits.maxlen
+
+
+class TestOldest:
+    def test_an_action_that_is_taken_up_late_is_as_old_as_the_first(self) -> None:
+        """Whoever came of an earlier run behind younger ones tells the age, until it has ended."""
+        tally = Tally[Counted]("tally.late", Lane("high", 10, 1, 1))
+        for name, since in (("young", 50.0), ("old", 10.0), ("older", 5.0), ("youngest", 60.0)):
+            tally.add(name, Counted(since))
+        ages = []
+        for name in ("older", "old", "young", "youngest"):
+            ages.append(type_statistics([tally], 100.0).oldest_age)
+            del tally.open[name]
+        assert ages == [95.0, 90.0, 50.0, 40.0]
+        assert type_statistics([tally], 100.0).oldest_age is None
+
+    def test_an_action_under_the_name_of_one_that_ended_has_its_age(self) -> None:
+        """A trace id that is submitted again is another action."""
+        tally = Tally[Counted]("tally.late", Lane("high", 10, 1, 1))
+        tally.add("first", Counted(50.0))
+        tally.add("again", Counted(10.0))
+        del tally.open["again"]
+        tally.add("again", Counted(70.0))
+        assert type_statistics([tally], 100.0).oldest_age == 50.0
