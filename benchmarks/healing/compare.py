@@ -10,6 +10,8 @@ from multiprocessing import get_context
 
 import msgspec
 
+from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
+from healing import host_names
 from healing.judge import Life, live
 from healing.ours import Ours
 from healing.peers import BangBang, Controller, Nothing, Oracle, Pid
@@ -24,6 +26,7 @@ CONTROLLERS: Mapping[str, Make] = {
     "bang-bang": lambda _, __: BangBang(),
     "PID": lambda _, __: Pid(),
     "ours": lambda _, seed: Ours(POLICY, DOINGS, seed=seed),
+    "our defaults": lambda _, seed: Ours(DEFAULT_POLICY, host_names.DOINGS, names=host_names.as_a_host, seed=seed),
     "oracle": lambda plant, _: Oracle(plant),
 }
 PEERS = [*CONTROLLERS][1:-1]

@@ -72,7 +72,7 @@ class Plant:
         self.crashes = 0
         self.queue: deque[Batch] = deque()
         self.waiting = 0
-        self.offered = self.refused = self.served = self.failed = self.gave_up = 0
+        self.offered = self.refused = self.served = self.failed = self.gave_up = self.repeated = 0
         self.busy = 0.0
         self.tally = Tally()
         self._patient: deque[Batch] = deque()
@@ -221,6 +221,7 @@ class Plant:
     def _admit(self, batch: Batch) -> None:
         batch.born = self.now
         self.offered += batch.count
+        self.repeated += batch.count * (batch.attempt > 1)
         room = max(0, self.queue_limit - self.waiting)
         if batch.count > room:
             self.refused += batch.count - room

@@ -70,6 +70,8 @@ class Sensors:
 
     - ``offered``, ``refused``, ``gave_up``, ``served``: requests a second; ``failing``: share that clients did not get;
       ``errors``: share of what was served that failed.
+    - ``failed`` (1/s, of what was served), ``again`` (share of what is asked that was asked before), ``growth`` (of
+      memory, bytes/s), ``workers``, ``room`` (places of the queue), ``limit`` (seconds of a call).
     - ``queue.waiting``, ``queue.full`` (share of its places), ``queue.wait`` (s, of the oldest), ``busy`` (ratio).
     - ``chores``: background work that is left, in seconds of a worker.
     - ``memory`` (ratio), ``pause`` (seconds that nothing was done).
@@ -89,7 +91,8 @@ class Sensors:
         self.broken: dict[str, Broken] = dict(broken or {})
         self._watched = {name: _Watched(target) for name, target in plant.targets.items()}
         self._at = plant.now
-        self._counted = (0, 0, 0, 0, 0)
+        self._counted = (0, 0, 0, 0, 0, 0)
+        self._grown = _Growth()
         self._last: dict[str, float | None] = {}
 
     def read(self) -> Samples:
@@ -118,15 +121,21 @@ class Sensors:
 
     def _whole(self, passed: float) -> dict[str, float | None]:
         plant = self._plant
-        counts = (plant.offered, plant.refused, plant.gave_up, plant.served, plant.failed)
+        counts = (plant.offered, plant.refused, plant.gave_up, plant.served, plant.failed, plant.repeated)
         before, self._counted = self._counted, counts
-        offered, refused, gave_up, served, errors = [new - old for new, old in zip(counts, before, strict=True)]
+        offered, refused, gave_up, served, errors, again = [new - old for new, old in zip(counts, before, strict=True)]
         return {
             "offered": offered / passed,
             "refused": refused / passed,
             "gave_up": gave_up / passed,
             "served": served / passed,
             "errors": min(1.0, errors / served) if served >= ENOUGH else None,
+            "failed": errors / passed,
+            "again": again / offered if offered >= ENOUGH else None,
+            "growth": self._grown.per_second(plant.now, plant.memory * plant.memory_limit),
+            "workers": float(plant.workers),
+            "room": float(plant.queue_limit),
+            "limit": plant.call_limit,
             "failing": min(1.0, (refused + gave_up + errors) / offered) if offered >= ENOUGH else None,
             "queue.waiting": float(plant.waiting),
             "queue.full": plant.waiting / plant.queue_limit,
@@ -151,7 +160,7 @@ class _Watched:
         self._lives = target.lives
         self._past: deque[tuple[float, int, int]] = deque([(-math.inf, 0, 0)])
         self._before = (0, 0, 0)
-        self._memories: deque[tuple[float, float]] = deque()
+        self._growth = _Growth()
 
     def read(self, now: float, passed: float) -> dict[str, float | None]:
         it = self._target
@@ -176,7 +185,7 @@ class _Watched:
             max(oldest, it.latency),
             now - it.answered_at if holding >= 2 and it.held[0].born > it.answered_at - 10 else 0.0,
             it.memory,
-            self._growth(now, it.memory),
+            self._growth.per_second(now, it.memory),
         )
         return dict(zip(self._names, values, strict=True))
 
@@ -190,10 +199,16 @@ class _Watched:
                 return max(0.0, (errors - was_errors) / (finished - was_finished))
         return None
 
-    def _growth(self, now: float, memory: float) -> float | None:
-        memories = self._memories
-        memories.append((now, memory))
-        if memories[0][0] < now - GROWTH:
-            memories.popleft()
-        begun, was = memories[0]
-        return (memory - was) / (now - begun) if now - begun >= 10 else None
+
+class _Growth:
+    """How fast something grows, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._past: deque[tuple[float, float]] = deque()
+
+    def per_second(self, now: float, value: float) -> float | None:
+        self._past.append((now, value))
+        if self._past[0][0] < now - GROWTH:
+            self._past.popleft()
+        begun, was = self._past[0]
+        return (value - was) / (now - begun) if now - begun >= 10 else None
