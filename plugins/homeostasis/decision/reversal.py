@@ -83,7 +83,9 @@ class Reversal:
             return ""
         if case.signal.suspect:
             return ""
-        away = now - (memory.left_at if memory.left_at is not None else now)
+        if memory.left_at is None:  # its target was gone and has come back: nobody has seen it leave
+            memory.left_at = now
+        away = now - memory.left_at
         if away < case.plan.undo_after * self._damping.factor(case.key, now):
             return ""
         return f"{case.key} has been away for {away:.0f} s"

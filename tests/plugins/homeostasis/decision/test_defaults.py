@@ -101,7 +101,7 @@ class TestDefaultPolicy:
         for second in range(120):
             done += shown(host, 1, **grows,
                           plugin__a__memory=(40 + 2 * second) * MIB)  # fmt: skip
-        assert done == [("act", "release_memory", "a"), ("act", "restart_plugin", "a")]
+        assert done[:2] == [("act", "release_memory", "a"), ("act", "restart_plugin", "a")]
 
     def test_a_plugin_that_holds_the_loop_is_let(self, host):
         """It is restarted once the watchdog agrees."""

@@ -6,7 +6,7 @@ import itertools
 
 import msgspec
 
-from aetherra.plugins.homeostasis.decision import Outcome
+from aetherra.plugins.homeostasis.decision import Outcome, Rung
 
 BAD, GOOD = {"wait": 3.0}, {"wait": 0.1}
 
@@ -79,3 +79,16 @@ class TestReversal:
 
         assert gaps[0] < 140
         assert gaps[-1] > 1.5 * gaps[0]
+
+    def test_a_change_outlives_a_target_that_was_gone(self, drive, wedged):
+        """A target that is missing for long is forgotten; what was changed for it is undone when it is back, too."""
+        isolate = Rung("isolate", lasting=True, settle=5.0)
+        drive = drive({"wedged": msgspec.structs.replace(wedged, ladder=(isolate,))}, forget_after=100.0)
+        drive.look({"svc.a.stalled": 9.0}, 5)
+        drive.look({}, 50)
+        drive.now += 100.0
+        drive.look({"svc.b.stalled": 0.0}, 1)
+        drive.look({"svc.a.stalled": 0.0}, 200)
+
+        assert drive.did("undo") == ["isolate"]
+        assert drive.core.status().changes == ()
