@@ -28,7 +28,7 @@ class PluginVitals(msgspec.Struct, frozen=True):
         generation: The one that serves, or was tried last; 0 before the first.
         service: What its service is registered as; ``""`` if nobody knows.
         state: As in ``PluginInfo``.
-        status: Its service's; ``None`` if there is no such service now.
+        status: Its service's, by what the plugin says of it; ``None`` if there is no such service now.
         calls: Calls that reached its handlers.
         errors: How many of them had no reply.
         timeouts: How many of those took too long.

@@ -121,6 +121,8 @@ class TestRequests:
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
             assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
+            assert await ask(kernel, "doubt_service", {"service": "room", "reason": "slow"}) == {"status": "degraded"}
+            assert await ask(kernel, "doubt_service", {"service": "room"}) == {"status": "healthy"}
             restarted = await ask(kernel, "restart_plugin", {"plugin": "room", "reason": "for a test"})
             assert restarted == {"plugin": "room", "old_generation": 1, "generation": 2}
             assert await ask(kernel, "disable_plugin", {"plugin": "room"}) == {"plugin": "room", "generation": 2}
