@@ -44,6 +44,32 @@ def offered(name: str) -> list[ClassSource]:
 
 
 class TestFileSource:
+    def test_code_that_is_brought_up_afresh_is_read_anew(self, tmp_path: Path) -> None:
+        """It is the same snapshot in fresh modules, with its helpers, whatever became of the files."""
+        path = tmp_path / "again.py"
+        body = "import again_helper\nclass Again(Plugin):\n    held = again_helper.HELD\n"
+        path.write_text(f"from aetherra.plugins import Plugin\n{body}")
+        (tmp_path / "again_helper.py").write_text("HELD = []\n")
+        source = FileSource("again", str(path))
+        first = source.load(1)
+        path.unlink()
+        (tmp_path / "again_helper.py").write_text("HELD = None\n")
+
+        second = source.again(first, 2)
+        first.unload()
+
+        try:
+            assert second.plugin_type is not first.plugin_type
+            assert (second.plugin_type.held, second.digest) == ([], first.digest)  # type: ignore[attr-defined]
+            assert second.plugin_type.held is not first.plugin_type.held  # type: ignore[attr-defined]
+            assert second.origin is first.origin
+            assert sorted(name for name in sys.modules if name.startswith("again@")) == [
+                "again@2",
+                "again@2:again_helper",
+            ]
+        finally:
+            second.unload()
+
     def test_a_file_or_folder_is_not_loaded(self, tmp_path: Path) -> None:
         """A file, and a folder with an ``__init__.py``, are plugins; their path is what is watched."""
         (tmp_path / "room.py").write_text(ONE.format(1))
