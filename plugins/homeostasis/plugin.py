@@ -26,7 +26,7 @@ from aetherra.plugins import (
 from aetherra.plugins.homeostasis import messages as m
 from aetherra.plugins.homeostasis import phases
 from aetherra.plugins.homeostasis.acts import Acts
-from aetherra.plugins.homeostasis.actuators import ACTUATORS, ActuatorError
+from aetherra.plugins.homeostasis.actuators import ActuatorError, all_actuators
 from aetherra.plugins.homeostasis.changes import Changes
 from aetherra.plugins.homeostasis.collector import Collector
 from aetherra.plugins.homeostasis.corrector import AutonomousErrorCorrector
@@ -122,7 +122,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         ctx.every(settings.history_interval, self._save)
 
     def _wire_executor(self) -> None:
-        self._acts = Acts([kind(self.ctx) for kind in ACTUATORS], self._gate, self._changes)
+        self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes)
         self._cycle.executor = Executor(
             self.ctx,
             self._acts,
@@ -384,7 +384,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if request.decision:
             found = explain(self._ledger, request.decision)
             return [] if found is None else [found]
-        entries = self._ledger.entries(symptom=request.symptom, target=request.target, since=request.since)
+        entries = self._ledger.scan(symptom=request.symptom, target=request.target, since=request.since)
         return explanations(entries, request.limit)
 
     @handler

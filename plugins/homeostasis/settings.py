@@ -11,11 +11,7 @@ import msgspec
 from aetherra.plugins import Settings
 from aetherra.plugins.homeostasis.corrector import CorrectorSettings
 from aetherra.plugins.homeostasis.decision import Knob, Policy, Rule, Slo
-
-try:
-    from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
-except ModuleNotFoundError:
-    DEFAULT_POLICY = Policy()
+from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
 from aetherra.plugins.homeostasis.health import Setpoint
 from aetherra.plugins.homeostasis.messages import Mode
 from aetherra.plugins.homeostasis.quarantine import QuarantineRule

@@ -1,0 +1,268 @@
+"""Decisions on their way through the queue of a real host, and what becomes of them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+import anyio
+import pytest
+
+from aetherra.kernel import ActionEnvelope, ActionPriority, Config, Kernel
+from aetherra.kernel.testing import FakeClock
+from aetherra.plugins import Message, MetricSample, Plugin, Request, handler, hookimpl
+from aetherra.plugins.homeostasis import Homeostasis
+from aetherra.plugins.homeostasis.messages import (
+    Act,
+    Acted,
+    Explain,
+    Freeze,
+    GetFreeze,
+    GetHomeostasisStatus,
+    ListActuators,
+    Unfreeze,
+)
+
+MORE_WORKERS = {"action": "set_workers", "arguments": {"factor": 2}, "lasting": True, "settle": 5.0}
+RULE = {
+    "metric": "gauge.level",
+    "bad_above": 1.0,
+    "enter": [2, 2],
+    "leave": [2, 2],
+    "flapping": [60, 60],
+    "undo_after": 5.0,
+    "cooldown": 60.0,
+    "ladder": [MORE_WORKERS],
+}
+
+
+LIMITS = {"set_workers": 60.0}
+
+
+class Gauge(Plugin):
+    """Measures what a test says."""
+
+    name = "gauge"
+    level: ClassVar[float | None] = 0.0
+
+    @hookimpl
+    def collect_metrics(self):
+        return [MetricSample("level", self.level, "m")]
+
+
+class Hung(Message, tag="hanging.hung"):
+    pass
+
+
+class Hang(Request[Hung], tag="hanging.hang"):
+    pass
+
+
+class Hanging(Plugin):
+    """Never answers, until it is let go."""
+
+    name = "hanging"
+    go_on: ClassVar[anyio.Event]
+
+    async def start(self, ctx):
+        Hanging.go_on = anyio.Event()
+
+    @handler
+    async def hang(self, request: Hang) -> Hung:
+        await self.go_on.wait()
+        return Hung()
+
+
+class World:
+    def __init__(self, kernel, clock):
+        self.kernel, self.clock = kernel, clock
+
+    async def pass_on(self, seconds):
+        """Let time pass, and what was decided be done."""
+        for _ in range(int(seconds)):
+            await self.clock.advance(1.0)
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+
+    @property
+    def workers(self):
+        return self.kernel.statistics().actions.workers
+
+    async def explained(self, limit=20):
+        return (await self.kernel.call(Explain(symptom="high", limit=limit))).decisions
+
+
+@pytest.fixture
+def hosting(tmp_path):
+    @asynccontextmanager
+    async def host(*, profile="standard", data=False, rule=None, **settings):
+        clock, Gauge.level = FakeClock(), 0.0
+        kernel_part = {"data_dir": ".state" if data else None, "discover": False, "control_socket": False}
+        kernel_part["durability"] = "process" if data else "none"
+        config = Config.parse({"profile": profile, "kernel": kernel_part}, root=tmp_path)
+        rules = {"high": {**RULE, **(rule or {})}}
+        async with Kernel(config, clock=clock) as kernel:
+            await kernel.add_plugin(Gauge)
+            await kernel.add_plugin(
+                Homeostasis, settings={"interval": 1.0, "rules": rules, "limits": LIMITS} | settings
+            )
+            yield World(kernel, clock)
+
+    return host
+
+
+class TestActing:
+    async def test_a_decision_is_not_carried_out(self, hosting):
+        """What was decided is done through the queue, told as an event, and taken back when the symptom is gone."""
+        async with hosting() as world:
+            with world.kernel.subscribe(Acted) as events:
+                Gauge.level = 2.0
+                await world.pass_on(3)
+                assert world.workers == 16
+                assert (await anext(events)).summary == "workers 8 -> 16"
+            assert world.kernel.statistics().actions.types["homeostasis.act"].done == 1
+            Gauge.level = 0.0
+            await world.pass_on(15)
+            assert world.workers == 8
+            assert world.kernel.statistics().actions.types["homeostasis.undo"].done == 1
+
+    async def test_a_decision_is_not_explained(self, hosting):
+        """What was seen, which rule, what was done, and what it changed; newest first."""
+        async with hosting() as world:
+            Gauge.level = 2.0
+            await world.pass_on(3)
+            Gauge.level = 0.0
+            await world.pass_on(15)
+            undone, done = await world.explained()
+            assert "gauge.level 2, above 1: 2 of 2 samples, 2 were needed" in done.text
+            assert "workers 8 -> 16" in done.text
+            assert "effect" in done.text
+            assert done.facts["decision"]["action"] == "set_workers"
+            assert undone.facts["decision"]["kind"] == "undo"
+            (again,) = (await world.kernel.call(Explain(decision=done.decision))).decisions
+            assert again.text == done.text
+
+    async def test_a_missing_reading_acts(self, hosting):
+        """What nobody knows is no evidence, and what held goes on holding."""
+        async with hosting() as world:
+            Gauge.level = None
+            await world.pass_on(30)
+            assert world.workers == 8
+            assert await world.explained() == ()
+
+    async def test_a_busy_queue_keeps_corrections_out(self, hosting):
+        """They get through though all workers hang and the lane is full."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(Hanging)
+            world.kernel.set_lane("normal", capacity=10)
+            try:
+                for waiting in (8, 10):
+                    for _ in range(waiting):
+                        await world.kernel.submit(Hang(), timeout=1000.0)
+                    await world.clock.advance(0)
+                Gauge.level = 2.0
+                await world.pass_on(3)
+                assert world.workers >= 16
+            finally:
+                Hanging.go_on.set()
+
+
+class TestHolding:
+    async def test_a_freeze_lets_something_be_done(self, hosting):
+        """Nothing is, at once and by nobody; each decision says why. Unfrozen, it goes on."""
+        async with hosting() as world:
+            await world.kernel.call(Freeze("moving house"))
+            Gauge.level = 2.0
+            await world.pass_on(10)
+            assert world.workers == 8
+            assert "moving house" in (await world.explained())[-1].text
+            with pytest.raises(Exception, match="moving house"):
+                await world.kernel.call(Act("set_workers", arguments={"value": 9}))
+            status = await world.kernel.call(GetHomeostasisStatus())
+            assert "moving house" in status.frozen
+            assert status.runlevel == "MAINTENANCE"
+            await world.kernel.call(Unfreeze())
+            await world.kernel.call(Act("set_workers", arguments={"value": 9}))
+            assert world.workers == 9
+
+    async def test_a_freeze_ends_with_the_host(self, hosting):
+        """It holds across restarts, until somebody ends it."""
+        async with hosting(data=True) as world:
+            await world.kernel.call(Freeze("moving house"))
+        async with hosting(data=True) as world:
+            assert (await world.kernel.call(GetFreeze())).reason == "moving house"
+            Gauge.level = 2.0
+            await world.pass_on(10)
+            assert world.workers == 8
+            await world.kernel.call(Unfreeze())
+        async with hosting(data=True) as world:
+            assert not (await world.kernel.call(GetFreeze())).frozen
+
+    async def test_a_freeze_never_ends(self, hosting):
+        """One for so many seconds ends by itself."""
+        async with hosting() as world:
+            await world.kernel.call(Freeze("lunch", seconds=60.0))
+            await world.pass_on(61)
+            assert not (await world.kernel.call(GetFreeze())).frozen
+
+    @pytest.mark.parametrize(
+        ("profile", "settings", "said"),
+        [
+            ("dev", {}, "'observe'"),
+            ("prod", {}, "'observe'"),
+            ("standard", {"mode": "observe"}, "'observe'"),
+            ("standard", {"actuators": {"set_workers": "off"}}, "'off'"),
+            ("standard", {"mode": "dry_run"}, "a dry run: workers 8 -> 16"),
+        ],
+    )
+    async def test_something_is_done_that_should_only_be_told(self, hosting, profile, settings, said):
+        """It is decided, told with the reason why it was not done, and nothing is changed."""
+        async with hosting(profile=profile, **settings) as world:
+            Gauge.level = 2.0
+            await world.pass_on(5)
+            assert world.workers == 8
+            assert said in (await world.explained())[-1].text
+            assert "homeostasis.act" not in world.kernel.statistics().actions.types
+
+    async def test_a_named_actuator_does_not_act_in_prod(self, hosting):
+        """Who is named in the settings acts."""
+        async with hosting(profile="prod", actuators={"set_workers": "act"}) as world:
+            Gauge.level = 2.0
+            await world.pass_on(3)
+            assert world.workers == 16
+
+    async def test_an_act_of_an_earlier_run_is_done(self, hosting):
+        """What was decided by what was true then, and lay in the journal since, is refused, and a dead letter."""
+        async with hosting() as world:
+            act = Act("set_workers", arguments={"value": 99}, decision="d-of-yesterday")
+            await world.kernel.submit_action(ActionEnvelope(act, ActionPriority.MAINTENANCE))
+            await world.pass_on(2)
+            assert world.workers == 8
+            (letter,) = await world.kernel.get_dlq_items()
+            assert "d-of-yesterday" in letter.message
+
+
+class TestFailing:
+    async def test_a_failed_act_vanishes(self, hosting):
+        """It is a dead letter like any other, and the decision says that it failed."""
+        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5, "factor": 2}}]}
+        async with hosting(rule=broken) as world:
+            Gauge.level = 2.0
+            await world.pass_on(6)
+            (letter,) = await world.kernel.get_dlq_items()
+            assert (letter.action_type, letter.params["actuator"]) == ("homeostasis.act", "set_workers")
+            assert "either value or factor" in (await world.explained())[-1].text
+
+    async def test_an_actuator_that_always_fails_is_used_for_ever(self, hosting):
+        """It is quarantined by its failures, told so, tried once later, and quarantined for longer."""
+        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5, "factor": 2}, "tries": 50}], "cooldown": 1.0}
+        quarantine = {"failures": 2, "minimum": 2, "window": 4, "rest": 120.0}
+        async with hosting(rule=broken, quarantine=quarantine) as world:
+            Gauge.level = 2.0
+            await world.pass_on(100)
+            actuators = {one.name: one for one in (await world.kernel.call(ListActuators())).actuators}
+            assert "acts failed" in actuators["set_workers"].quarantined
+            failed = actuators["set_workers"].failed
+            await world.pass_on(20)
+            actuators = {one.name: one for one in (await world.kernel.call(ListActuators())).actuators}
+            assert actuators["set_workers"].failed == failed
