@@ -37,11 +37,10 @@ class IncorporationMetrics:
         self.asked += 1
         try:
             status = await self._ctx.call(GetSelfIncorporationStatus())
-        except NoHandlerError as exc:
-            self.problem = str(exc)
         except AetherraError as exc:
             self.problem = str(exc)
-            self._ctx.log.warning("self-incorporation does not say how it is: %s", exc)
+            if not isinstance(exc, NoHandlerError):  # which is no news: it stops, or has stopped
+                self._ctx.log.warning("self-incorporation does not say how it is: %s", exc)
         else:
             self.answered += 1
             self.problem = ""
@@ -56,8 +55,6 @@ class IncorporationMetrics:
             return
         at, status = self._last
         for name, count, unit in (
-            ("selfinc.scans", status.scans, "scans"),
-            ("selfinc.failed_scans", status.failed_scans, "scans"),
             ("selfinc.files", status.files, "files"),
             ("selfinc.refusals", status.refusals, "files"),
             ("selfinc.findings", status.findings, "findings"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from aetherra.plugins import (
@@ -47,11 +47,12 @@ from aetherra.plugins.homeostasis.prometheus import Counts, exposition
 from aetherra.plugins.homeostasis.quarantine import Quarantine, QuarantineChange
 from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
 from aetherra.plugins.homeostasis.saved_state import SavedState
-from aetherra.plugins.homeostasis.sensors import ProcessSensors
+from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.homeostasis.settings import INTERVALS, HomeostasisSettings
 from aetherra.plugins.homeostasis.state import HomeostasisState
 from aetherra.plugins.homeostasis.status_keeper import StatusKeeper
 from aetherra.plugins.homeostasis.supervisor import Supervisor
+from aetherra.plugins.homeostasis.swap_metrics import CodeRolledBack, CodeSwapped, SwapMetrics
 from aetherra.plugins.homeostasis.watch import Trouble, Watch
 
 ReplyT = TypeVar("ReplyT")
@@ -94,6 +95,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._runlevels = RunlevelMachine(settings.runlevels, monotonic=clock.monotonic, time=clock.time)
         self._forwarder = Forwarder(ctx)
         self._incorporation = IncorporationMetrics(ctx)
+        self._swaps = SwapMetrics()
         self._dlq = DlqMonitor(ctx.call, monotonic=clock.monotonic, time=clock.time)
         self._corrector = AutonomousErrorCorrector(ctx, settings.corrector, act=self._submit, held=self._held)
         ctx.defer(self._corrector.stop)
@@ -102,7 +104,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._keeper = StatusKeeper(self._doubt)
         self._cycle = Cycle(
             ctx,
-            collector=Collector(ctx, sensors, self._counted, self._incorporation.read),
+            collector=Collector(ctx, sensors, self._counted, self._heard),
             supervisor=Supervisor({**DEFAULT_SETPOINTS, **settings.setpoints}),
             keeper=self._keeper,
             runlevels=self._runlevels,
@@ -226,6 +228,11 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         found = self._corrector.get_statistics()
         return {"log.warnings": found.seen, "errors.detected": found.detected}
 
+    def _heard(self, now: float) -> Iterator[tuple[Reading, float]]:
+        yield from self._incorporation.read(now)
+        for reading in self._swaps.read(now):
+            yield reading, 0.0
+
     def _tell_trouble(self, trouble: Trouble) -> None:
         self._ledger.note("controller", trouble.text)
 
@@ -233,6 +240,18 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         text = f"actuator {change.actuator!r}: {change.old} -> {change.new}: {change.reason}"
         self.ctx.log.log(logging.WARNING if change.new == "quarantined" else logging.INFO, "%s", text)
         self._ledger.note("quarantine", text, target=change.actuator)
+
+    # What it hears
+
+    @handler
+    async def hear_of_swap(self, event: CodeSwapped) -> None:
+        """Remember when a plugin's code was swapped."""
+        self._swaps.swapped(event, self.ctx.clock.monotonic())
+
+    @handler
+    async def hear_of_rollback(self, event: CodeRolledBack) -> None:
+        """Remember that there is nothing to go back from."""
+        self._swaps.rolled_back(event)
 
     # What it answers
 
