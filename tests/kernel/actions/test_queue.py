@@ -1221,8 +1221,9 @@ class TestDisk:
 
             assert (g.calls, g.queue.statistics().accepted) == ([], 0)
 
-    async def test_an_action_whose_letter_is_on_disk_is_taken_up_again(self, tmp_path: Path) -> None:
-        """A death between letter and journal leaves it dead: it is not done after all, and has one letter."""
+    @pytest.mark.parametrize("parked", [False, True])
+    async def test_an_action_whose_letter_is_on_disk_is_taken_up_again(self, tmp_path: Path, parked: bool) -> None:
+        """A death between letter and journal leaves it dead, parked or not: it is not done, and has one letter."""
         async with garden(folder=tmp_path, durable=True) as g:
             g.plan.append(failing(Reject("no")))
             await g.queue.submit(Water("dead"))
@@ -1233,6 +1234,7 @@ class TestDisk:
         journal, dlq = Journal(tmp_path, g.clock, sync=False), DeadLetterQueue(tmp_path / "dlq.jsonl")
         unfinished = journal.open()
         assert len(unfinished.actions) == 2
+        assert dlq.park(None if parked else []) == int(parked)
 
         left = without_buried(journal, dlq, unfinished)
         assert [record.params["zone"] for record, _ in left.actions] == ["alive"]
