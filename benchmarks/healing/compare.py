@@ -10,7 +10,6 @@ from multiprocessing import get_context
 
 import msgspec
 
-from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
 from healing import host_names
 from healing.judge import Life, live
 from healing.ours import Ours
@@ -26,13 +25,15 @@ CONTROLLERS: Mapping[str, Make] = {
     "bang-bang": lambda _, __: BangBang(),
     "PID": lambda _, __: Pid(),
     "ours": lambda _, seed: Ours(POLICY, DOINGS, seed=seed),
-    "our defaults": lambda _, seed: Ours(DEFAULT_POLICY, host_names.DOINGS, names=host_names.as_a_host, seed=seed),
+    "our defaults": lambda _, seed: Ours(host_names.POLICY, host_names.DOINGS, names=host_names.as_a_host, seed=seed),
     "oracle": lambda plant, _: Oracle(plant),
 }
 PEERS = [*CONTROLLERS][1:-1]
 """Those that can be compared: not the floor, and not the ceiling."""
 WORSE = 0.25
 """A window is not recovered while it is worse than the oracle's by more than this share of the gap."""
+SMOOTHED = 3
+"""Windows that are judged together."""
 NOTICED = 0.02
 """And by more than this share of the requests."""
 SMALLEST_GAP = 0.01
@@ -143,10 +144,13 @@ def score(lives: Sequence[Life], nothings: Sequence[Life], oracles: Sequence[Lif
 
 
 def recovery(life: Life, nothing: Life, oracle: Life) -> float | None:
-    """Return the seconds from the fault until the last window that is clearly worse than the oracle's."""
+    """Return the seconds from the fault until the last window that is clearly worse than the oracle's.
+
+    It is judged with the next two windows, so that a cure that costs a moment is no fault of its own.
+    """
     much = max(NOTICED, WORSE * (nothing.bad - oracle.bad))
-    worse = [number for number, (own, best) in enumerate(zip(life.windows, oracle.windows, strict=True))
-             if own - best > much]  # fmt: skip
+    excess = [own - best for own, best in zip(life.windows, oracle.windows, strict=True)]
+    worse = [at for at in range(len(excess)) if statistics.fmean(excess[at : at + SMOOTHED]) > much]
     if not worse:
         return 0.0
     return None if worse[-1] + 1 == len(life.windows) else (worse[-1] + 1) * WINDOW

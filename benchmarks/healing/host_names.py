@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aetherra.plugins.homeostasis.decision import Observed
+import msgspec
+
+from aetherra.plugins.homeostasis.decision import Knob, Observed
+from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
 from healing.ours import Doing, Observation
 from healing.sensing import OF_TARGETS, Samples
 
 BYTES = 1e9  # of memory, as the plant has them
-WEIGHED = 0.7  # share of the memory in use from which on a host weighs its plugins one by one
+GROWS = 0.14e6  # bytes a second by which a host grows that weighs its plugins one by one
 
 WHOLE: Mapping[str, tuple[str, ...]] = {
     "queue.wait": ("queue.oldest_age", "queue.normal.oldest_age", "queue.normal.wait_p95"),
@@ -51,7 +54,8 @@ def as_a_host(samples: Samples) -> Observation:
         host["process.rss"] = Observed(used.value * BYTES, used.age)
         host["host.memory_available"] = Observed(1 - used.value, used.age)
     targets = [name.removesuffix(".changed") for name in samples if name.endswith(".changed")]
-    weighed = used.value is not None and used.value > WEIGHED
+    grows = seen["growth"].value
+    weighed = grows is not None and grows > GROWS
     for target in targets:
         for name in OF_TARGETS:
             reading = seen.get(f"{target}.{name}")
@@ -65,6 +69,29 @@ def as_a_host(samples: Samples) -> Observation:
     return host
 
 
+POLICY = msgspec.structs.replace(
+    DEFAULT_POLICY,
+    knobs={
+        **DEFAULT_POLICY.knobs,
+        "room": Knob(
+            "set_lane_capacity",
+            "queue.oldest_age",
+            setpoint=0.8,
+            low=10.0,
+            high=1000.0,
+            direction="down",
+            kp=0.3,
+            ki=0.25,
+            slew=0.8,
+            every=1.0,
+            enter=(4, 5),
+            whole=True,
+        ),
+    },
+)
+"""The policy that a host begins with, and one knob of its owner's, who promises an answer within 2 s: how long its
+callers wait is what a host does not know of itself."""
+
 DOINGS: Mapping[str, Doing] = {
     "restart_plugin": Doing("restart"),
     "reload_plugin": Doing(""),
@@ -73,6 +100,7 @@ DOINGS: Mapping[str, Doing] = {
     "release_memory": Doing("release"),
     "shed_background": Doing("shed", undo="unshed"),
     "widen_timeout": Doing("call_limit", reading="limit"),
+    "set_lane_capacity": Doing("queue_limit", reading="room"),
     "set_workers": Doing("workers", reading="workers"),
 }
 """What a host's actuators are on the plant; it has no others."""

@@ -47,8 +47,8 @@ POLICY = Policy(
         ),
         "leaking": Rule(
             "*.growth",
-            bad_above=2e6,
-            clear=1e6,
+            bad_above=1e6,
+            clear=0.5e6,
             given=(FULL,),
             confirm=(FULL,),
             ladder=(Rung("release", settle=8.0), Rung("restart", disruptive=True, settle=20.0)),

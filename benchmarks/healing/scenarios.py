@@ -67,7 +67,7 @@ def storm(plant: Plant, _: Sensors, rng: random.Random) -> None:
 
 def leak(plant: Plant, _: Sensors, rng: random.Random) -> None:
     """A target's memory grows, and its cleanup lets go of most of it."""
-    name, speed = rng.choice([*plant.targets]), rng.uniform(4e6, 8e6)
+    name, speed = rng.choice([*plant.targets]), rng.uniform(2e6, 4e6)
     plant.at(BEGIN, lambda: plant.leak(name, speed))
 
 
@@ -106,7 +106,7 @@ def wedge_and_leak(plant: Plant, sensors: Sensors, rng: random.Random) -> None:
     """One target is wedged, another leaks."""
     wedged, leaking = rng.sample([*plant.targets], 2)
     plant.at(BEGIN + rng.random(), lambda: plant.wedge(wedged))
-    plant.at(BEGIN, lambda: plant.leak(leaking, 6e6))
+    plant.at(BEGIN, lambda: plant.leak(leaking, 3e6))
     del sensors
 
 
