@@ -9,7 +9,7 @@ from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
 from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
-from aetherra.kernel.actions.tally import ActionStatistics
+from aetherra.kernel.actions.tally import ActionStatistics, LaneStatistics
 from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, LanesConfig
 from aetherra.kernel.context import PluginContext
 from aetherra.kernel.corrections import Advise, Correction, LogFacts
@@ -124,6 +124,7 @@ __all__ = [
     "KernelStatistics",
     "LaneBounds",
     "LaneConfig",
+    "LaneStatistics",
     "LanesConfig",
     "LetterNotFoundError",
     "LifecycleStatistics",

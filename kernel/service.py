@@ -109,12 +109,12 @@ class KernelService:
             for name in self._registry.check_heartbeats():
                 log.warning("service %r is degraded: it has sent no heartbeat", name)
 
-    def statistics(self) -> m.KernelStatistics:
-        """Return a snapshot of all that is counted."""
+    def statistics(self, *, detail: bool = True) -> m.KernelStatistics:
+        """Return a snapshot of all that is counted; see ``GetStatistics``."""
         return m.KernelStatistics(
             uptime=self._registry.bus.clock.monotonic() - self._begun,
-            bus=self._registry.bus.statistics(),
-            actions=self._actions.statistics(),
+            bus=self._registry.bus.statistics(detail=detail),
+            actions=self._actions.statistics(detail=detail),
             loop=self._watchdog.statistics(),
             plugins=dict(Counter(info.state for info in self._plugins.plugins())),
             lifecycle=self._plugins.statistics(),
@@ -133,8 +133,8 @@ class KernelService:
         parts = tuple(reports[name] for name in sorted(reports))
         return m.Health(fold_health("host", parts), parts)
 
-    async def _on_statistics(self, _: m.GetStatistics) -> m.KernelStatistics:
-        return self.statistics()
+    async def _on_statistics(self, request: m.GetStatistics) -> m.KernelStatistics:
+        return self.statistics(detail=request.detail)
 
     async def _on_health(self, _: m.GetHealth) -> m.Health:
         return self.health()

@@ -259,10 +259,11 @@ class Bus:
         if self.observer is not None:
             self.observer.act_refused(who, tag, error)
 
-    def statistics(self) -> BusStatistics:
-        """Return a snapshot."""
+    def statistics(self, *, detail: bool = True) -> BusStatistics:
+        """Return a snapshot; without ``detail`` it has no routes and no topics, and costs next to nothing."""
         calls, errors, timeouts = self.routing.totals()
-        topics = self.topics.statistics()
+        topics = self.topics.statistics() if detail else ()
+        published, delivered = self.topics.totals()
         return BusStatistics(
             calls=calls + self._unanswered,
             call_errors=errors + self._unanswered,
@@ -271,10 +272,10 @@ class Bus:
             refused=self.capabilities.refused,
             ungranted=self.capabilities.ungranted,
             slow=self._slow,
-            published=sum(topic.published for topic in topics),
-            delivered=sum(topic.delivered for topic in topics),
+            published=published,
+            delivered=delivered,
             dropped=self.topics.dropped,
             subscriptions=self.topics.subscriptions,
-            routes=tuple(route.statistics() for route in [*self.routes(), *self.routing.beside()]),
+            routes=tuple(route.statistics() for route in [*self.routes(), *self.routing.beside()]) if detail else (),
             topics=topics,
         )

@@ -196,6 +196,11 @@ class Topics:
             for tag, topic in sorted(self._topics.items())
         )
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many events were published, and how often one was delivered."""
+        topics = self._topics.values()
+        return sum(topic.published for topic in topics), sum(topic.delivered for topic in topics)
+
     @property
     def dropped(self) -> int:
         """Events that full mailboxes threw away."""

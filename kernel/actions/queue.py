@@ -410,11 +410,11 @@ class ActionQueue:
 
     # Insight
 
-    def statistics(self) -> ActionStatistics:
-        """Return a snapshot."""
+    def statistics(self, *, detail: bool = True) -> ActionStatistics:
+        """Return a snapshot; without ``detail`` it has no types."""
         now = self._monotonic()
         tallies = list(self._course.tallies.values())
-        types = sorted({tally.action_type for tally in tallies})
+        types = sorted({tally.action_type for tally in tallies}) if detail else []
         total = type_statistics(tallies, now)
         ages = [self._time() - record.enqueued for record, _ in self.unclaimed]
         ages += [] if total.oldest_age is None else [total.oldest_age]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aetherra.plugins import (
     Footprint,
@@ -13,6 +13,7 @@ from aetherra.plugins import (
     KernelStatistics,
     MetricSample,
     PluginContext,
+    ServiceInfo,
     ServiceStatus,
     Vitals,
 )
@@ -25,6 +26,8 @@ from aetherra.plugins.homeostasis.weights import Weights
 
 __all__ = ["Collector"]
 
+SERVING = frozenset({ServiceStatus.HEALTHY, ServiceStatus.DEGRADED})
+"""Statuses of what answers. A service that homeostasis itself holds in doubt is degraded, and no less available."""
 GROWTH_WINDOW = 60.0
 """Seconds that the growth of the process is drawn from."""
 
@@ -58,27 +61,26 @@ class Collector:
         self._weights = Weights(self._footprint)
         self._weighing = False
 
-    async def collect(self) -> dict[str, Metric]:
+    async def collect(self, services: Sequence[ServiceInfo]) -> dict[str, Metric]:
         """Return all that is measured now, by name. What a plugin measures never stands in place of the host's."""
         now = self._ctx.clock.monotonic()
         metrics = {reading.name: _metric(reading) for reading in self._ask_plugins()}
         metrics |= {reading.name: _metric(reading) for reading in self._sensors.read(now)}
-        for reading in [*await self._ask_host(), *await self._ask_vitals(now), *self._rates(now)]:
+        for reading in [*await self._ask_host(services), *await self._ask_vitals(now), *self._rates(now)]:
             metrics[reading.name] = _metric(reading)
         self._watch_memory(now, metrics)
         for reading, age in (*self._weights.read(now), *self._heard(now)):
             metrics[reading.name] = _metric(reading, age)
         return metrics
 
-    async def _ask_host(self) -> list[Reading]:
+    async def _ask_host(self, services: Sequence[ServiceInfo]) -> list[Reading]:
         """Ask the kernel over the bus, which measures a round trip along the way."""
         begun = self._ctx.clock.monotonic()
-        now = await self._ctx.call(GetStatistics())
+        now = await self._ctx.call(GetStatistics(detail=False))
         roundtrip = Reading("calls.roundtrip", self._ctx.clock.monotonic() - begun, "s")
         before, self._before = self._before, now
-        services = self._ctx.registry.list()
-        healthy = sum(service.status is ServiceStatus.HEALTHY for service in services)
-        available = Reading("services.available", healthy / len(services), "ratio")
+        serving = sum(service.status in SERVING for service in services)
+        available = Reading("services.available", serving / len(services), "ratio")
         return [roundtrip, available, *host_readings(now, before)]
 
     async def _ask_vitals(self, now: float) -> Iterator[Reading]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from aetherra.plugins import PluginContext
+from aetherra.plugins import PluginContext, ServiceInfo
 from aetherra.plugins.homeostasis.collector import Collector
 from aetherra.plugins.homeostasis.decision import Controller, Decision, Effect, Observed, Outcome
 from aetherra.plugins.homeostasis.executor import Executor
@@ -69,12 +69,13 @@ class Cycle:
         """Run one cycle and return what it measured; what it decided goes on in tasks of its own."""
         clock = self._ctx.clock
         begun = clock.monotonic()
-        metrics = await self._collector.collect()
+        services = self._ctx.registry.list()
+        metrics = await self._collector.collect(services)
         for decision in self.controller.decide(_observation(metrics)):
             self._begin(decision)
         for effect in self.controller.take_effects():
             self._settle(effect)
-        await self._judge(metrics)
+        await self._judge(metrics, services)
         assert self.judged is not None
         self.number += 1
         self.last = Measured(
@@ -89,10 +90,9 @@ class Cycle:
         await self._ctx.publish(self.last)
         return self.last
 
-    async def _judge(self, metrics: Mapping[str, Metric]) -> None:
+    async def _judge(self, metrics: Mapping[str, Metric], services: Sequence[ServiceInfo]) -> None:
         values = {name: metric.value for name, metric in metrics.items()}
         symptoms = self.controller.status().symptoms
-        services = self._ctx.registry.list()
         reports = [report for _, report in self._ctx.hooks.call("health")]
         judged = self.judged = self._supervisor.assess(services, values, symptoms, reports)
         self._history.add(values, judged.overall)

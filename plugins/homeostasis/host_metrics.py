@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aetherra.plugins import KernelStatistics
+from aetherra.plugins import KernelStatistics, LaneStatistics
 from aetherra.plugins.homeostasis.sensors import Reading
 
 MINIMUM_EVENTS = 20
@@ -14,7 +14,8 @@ MINIMUM_EVENTS = 20
 def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
     """Yield the readings of one snapshot; rates and ratios cover the time since ``before``.
 
-    A ratio of few events is unknown, not 0: no call is no proof that calls succeed.
+    A ratio of few events is unknown, not 0: no call is no proof that calls succeed. Waiting and running times are
+    unknown while nothing ran since ``before``: those of long ago say nothing about now.
     """
     yield Reading("loop.lag", now.loop.lag, "s")
     yield Reading("loop.lag_max", now.loop.lag_max, "s")
@@ -22,8 +23,9 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
     for name, lane in actions.lanes.items():
         yield Reading(f"queue.{name}.depth", float(lane.depth), "actions")
         yield Reading(f"queue.{name}.oldest_age", lane.oldest_age or 0.0, "s")
-        yield _latency(f"queue.{name}.wait_p95", lane.wait.p95)
-        yield _latency(f"queue.{name}.run_p95", lane.run.p95)
+        ran = before is None or _attempts(lane) > _attempts(before.actions.lanes[name])
+        yield _latency(f"queue.{name}.wait_p95", lane.wait.p95 if ran else None)
+        yield _latency(f"queue.{name}.run_p95", lane.run.p95 if ran else None)
     yield Reading("queue.depth_ratio", max(lane.depth / lane.capacity for lane in actions.lanes.values()), "ratio")
     yield Reading("queue.oldest_age", actions.oldest_age or 0.0, "s")
     yield Reading("actions.running", float(actions.running), "actions")
@@ -31,6 +33,10 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
     yield Reading("actions.overrunning", float(actions.overrunning), "actions")
     yield Reading("dlq.depth", float(actions.dlq.depth), "actions")
     yield Reading("plugins.failed", float(now.plugins.get("failed", 0)), "plugins")
+    life = now.lifecycle
+    tried = life.loads + life.load_failures
+    yield Reading("plugins.load_success", life.loads / tried if tried else None, "ratio", "" if tried else "none yet")
+    yield Reading("plugins.restarts", float(life.restarts), "restarts")
     yield from _since(now, before)
 
 
@@ -69,12 +75,17 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     yield Reading("dlq.rate", dead / seconds, "1/s")
 
 
+def _attempts(lane: LaneStatistics) -> int:
+    """Return how many attempts of a lane have ended, or more: what died unattempted counts, too."""
+    return lane.done + lane.retried + sum(lane.dead.values())
+
+
 def _refused(numbers: KernelStatistics) -> int:
     return sum(lane.refused for lane in numbers.actions.lanes.values())
 
 
 def _latency(name: str, seconds: float | None) -> Reading:
-    return Reading(name, seconds, "s", "" if seconds is not None else "no action has run yet")
+    return Reading(name, seconds, "s", "" if seconds is not None else "no action has run since the last reading")
 
 
 def _ratio(name: str, part: int, whole: int, events: str) -> Reading:

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherra.kernel import Kernel
+from aetherra.plugins import LifecycleStatistics
 from aetherra.plugins.homeostasis.host_metrics import MINIMUM_EVENTS, host_readings
+from aetherra.registry import Latency
 
 
 @pytest.fixture
@@ -39,10 +41,25 @@ class TestHostReadings:
         assert {name for name, reading in readings.items() if reading.value is None} == {
             "actions.failed_ratio", "actions.retry_ratio", "calls.error_ratio", "calls.errors", "calls.rate",
             "events.rate", "bus.dropped", "queue.refused",
-            "dlq.rate", *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
+            "dlq.rate", "plugins.load_success",
+            *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
         }  # fmt: skip
         assert readings["calls.rate"].reason == "needs two readings"
         assert readings["queue.depth_ratio"].value == 0.0
+
+    async def test_times_of_long_ago_pass_for_times_of_now(self, snapshot):
+        """While nothing ran since the snapshot before, waiting and running times are unknown."""
+        lane = msgspec.structs.replace(snapshot.actions.lanes["normal"], wait=Latency(1.0, 2.0, 3.0), done=5)
+        now = later(snapshot, 1.0, actions={"lanes": {**snapshot.actions.lanes, "normal": lane}})
+        assert read(now, snapshot)["queue.normal.wait_p95"].value == 2.0
+        assert read(later(now, 1.0), now)["queue.normal.wait_p95"].value is None
+
+    async def test_plugins_that_do_not_load_are_not_told(self, snapshot):
+        """The share of attempts to bring one up that did, and how often one was started anew."""
+        life = LifecycleStatistics(loads=3, load_failures=1, restarts=2)
+        readings = read(msgspec.structs.replace(snapshot, lifecycle=life), None)
+        assert readings["plugins.load_success"].value == 0.75
+        assert readings["plugins.restarts"].value == 2.0
 
     async def test_two_snapshots_of_one_moment_divide_by_zero(self, snapshot):
         """No time between two snapshots is no rate."""
