@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -215,3 +216,31 @@ class TestController:
         assert len([at for at in tried if at < 350]) <= 6
         assert "rested" in simulated.core.status().mistrusted["a"]
         assert any("rested" in other.why_not for _, decision, _ in simulated.decisions for other in decision.considered)
+
+    def test_one_target_is_acted_on_all_the_time(self):
+        """Tries in a row wait for their limit, once a minute by default."""
+        rule = Rule("m", bad_above=1.0, ladder=(Rung("a", settle=5.0, tries=4),))
+        simulated = Simulated(Policy(rules={"ill": rule})).run([(1.0, {"m": 9.0}, 200, "done")])
+        times = [at for at, decision, _ in simulated.decisions if decision.kind == "act"]
+
+        assert len(times) == 4
+        assert all(late - early >= 60.0 for early, late in itertools.pairwise(times))
+
+    def test_many_targets_spend_more_than_the_budget(self):
+        """However many are ill: ten acts in ten minutes."""
+        rule = Rule("m.*.x", bad_above=1.0, ladder=(Rung("a"),))
+        ill = {f"m.{n}.x": 9.0 for n in range(30)}
+        simulated = Simulated(Policy(rules={"ill": rule})).run([(1.0, ill, 590, "done")])
+        assert len([one for one in simulated.decisions if one[1].kind == "act"]) == 10
+
+    def test_an_act_for_one_symptom_leaves_votes_of_another(self):
+        """What was seen of a target before it was restarted is no evidence afterwards."""
+        confirm = (Condition("m.*.y", above=1.0),)
+        rules = {
+            name: Rule(f"m.*.{name}", bad_above=1.0, enter=enter, confirm=confirm, ladder=(Rung(name, disruptive=True,
+                       settle=1.0),))
+            for name, enter in (("x", (3, 5)), ("z", (4, 5)))
+        }  # fmt: skip
+        simulated = Simulated(Policy(rules=rules)).run([(1.0, {"m.a.x": 9.0, "m.a.y": 9.0, "m.a.z": 9.0}, 6, "done")])
+
+        assert [decision.action for _, decision, _ in simulated.decisions if decision.kind == "act"] == ["x"]
