@@ -18,8 +18,8 @@ from tests.acceptance import healing_faults as faults
 from tests.acceptance.healing_world import Outcome, Scenario, live_through
 
 DAY = 86_400.0
-DAYS_INTERVAL = 5.0
-"""Seconds between two looks at a host that is watched for a day."""
+QUIET_INTERVAL = 5.0
+"""Seconds between two looks at a host that is watched for long."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ def live(scenario: Scenario, *, healing: bool, backend: str, verbose: bool = Fal
 
 def scenarios(*, day: bool) -> list[Scenario]:
     """Return all scenarios, the last of them a day without a fault or an hour of one."""
-    quiet = faults.a_quiet_time(DAY, DAYS_INTERVAL) if day else faults.a_quiet_time(3600.0, 1.0)
+    quiet = faults.a_quiet_time(DAY if day else faults.HOUR, QUIET_INTERVAL)
     return [*faults.SINGLE_FAULTS, *faults.SENSORS, faults.FAILING_ACTUATOR, faults.TWO_FAULTS, quiet]
 
 

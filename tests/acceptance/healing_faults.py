@@ -230,7 +230,7 @@ class Database:
             self._inside -= 1
 
 
-IMPATIENT = RetryPolicy(max_attempts=4, backoff_sec=0.2, max_backoff_sec=0.2)
+IMPATIENT = RetryPolicy(max_attempts=4, backoff_sec=0.25, max_backoff_sec=0.25, jitter=False)
 
 
 def paying() -> dict[str, Load]:
@@ -379,6 +379,7 @@ def a_quiet_time(seconds: float, interval: float) -> Scenario:
         strikes=nothing,
         homeostasis={"interval": interval},
         seconds=seconds,
+        tick=2.0 if seconds < 24 * HOUR else 10.0,
     )
 
 
