@@ -10,9 +10,6 @@ from aetherra.plugins.homeostasis.messages import Mode
 
 __all__ = ["FrozenError", "Gate", "NotAllowedError"]
 
-MODES: tuple[Mode, ...] = ("off", "observe", "dry_run", "act")
-"""From nothing to all."""
-
 
 class FrozenError(AetherraError, PermissionError):
     """Nothing may be done to the host, as a person has frozen the actuators."""
@@ -54,15 +51,15 @@ class Gate:
     def __init__(self, freeze: Freeze, *, profile: str, mode: Mode | None, actuators: Mapping[str, Mode]) -> None:
         self._freeze = freeze
         self._profile = profile
-        self._mode = mode
+        self._mode: Mode | None = mode
         self._actuators = actuators
 
     @property
     def mode(self) -> Mode:
         """What holds where nothing is said of an actuator."""
-        if self._mode is not None and not (self._profile == "prod" and self._mode == "act"):
-            return self._mode
-        return "observe" if self._profile in ("dev", "prod") else "act"
+        by_profile: Mode = "observe" if self._profile in ("dev", "prod") else "act"
+        is_too_much = self._profile == "prod" and self._mode == "act"
+        return by_profile if self._mode is None or is_too_much else self._mode
 
     def mode_of(self, actuator: str) -> Mode:
         """Return what is done with decisions for an actuator."""

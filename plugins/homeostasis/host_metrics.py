@@ -50,6 +50,7 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
         ("events.rate", "1/s"),
         ("bus.dropped", "1/s"),
         ("queue.refused", "1/s"),
+        ("queue.expired", "1/s"),
         ("dlq.rate", "1/s"),
     )
     seconds = 0.0 if before is None else now.uptime - before.uptime
@@ -72,6 +73,8 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")
     refusals = _refused(now) - _refused(before)
     yield Reading("queue.refused", refusals / seconds, "1/s")
+    expired = now.actions.dead.get("expired", 0) - before.actions.dead.get("expired", 0)
+    yield Reading("queue.expired", expired / seconds, "1/s")
     yield Reading("dlq.rate", dead / seconds, "1/s")
 
 

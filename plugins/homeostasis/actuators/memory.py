@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-from functools import cache
-from typing import Any
-
-import anyio.to_thread
 
 from aetherra.plugins.homeostasis.actuators.actuator import Actuator, Applied, NoArguments
+from aetherra.plugins.homeostasis.actuators.heap import trim
 from aetherra.plugins.homeostasis.sensors import resident_bytes
 
 
@@ -34,21 +30,9 @@ class ReleaseMemory(Actuator[NoArguments]):
         before = resident_bytes()
         answered = dict(self.ctx.hooks.call("release_memory"))
         gc.collect()
-        await anyio.to_thread.run_sync(_trim)
+        await trim()
         after = resident_bytes()
         if before is None or after is None:
             return Applied(True, f"{len(answered)} plugins asked; nobody knows what it brought")
         freed = before - after
         return Applied(freed > 0, f"{len(answered)} plugins asked, {freed / 2**20:.1f} MiB less in use")
-
-
-@cache
-def _libc() -> Any:
-    return ctypes.CDLL(None)
-
-
-def _trim() -> None:
-    """Have the C library give free pages back, if it can (malloc_trim of glibc; it may take a while)."""
-    trim = getattr(_libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic
 
 from aetherra.plugins import DisablePlugin, EnablePlugin, ListPlugins, PluginInfo, RestartPlugin
 from aetherra.plugins.homeostasis.actuators.actuator import Actuator, Applied, ArgumentsT, NoArguments
+from aetherra.plugins.homeostasis.actuators.heap import trim
 
 OURSELVES = "homeostasis"
 """An actuator that stopped the plugin that it runs in would never tell."""
@@ -44,9 +45,11 @@ class PluginActuator(Actuator[ArgumentsT], Generic[ArgumentsT]):
         return Applied(True, f"{self.verb} {target!r}, which is {info.state} in generation {info.generation}")
 
     async def apply(self, target: str, arguments: ArgumentsT) -> Applied:
-        """Find the plugin and do it."""
+        """Find the plugin and do it; the memory of what was stopped goes back to the system."""
         del arguments
-        return await self.do(await self.find(target))
+        applied = await self.do(await self.find(target))
+        await trim()
+        return applied
 
     verb: ClassVar[str]
 
