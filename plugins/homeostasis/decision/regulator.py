@@ -48,7 +48,7 @@ class Regulator:
         self._names = Naming(knob.metric).names(target)
         self._unless = tuple(Clause(condition, target) for condition in knob.unless)
         self._actual = Naming(knob.actual).names(target) if knob.actual else ()
-        self.memory = memory or RegulatorMemory(told=knob.resting, place=knob.resting)
+        self.memory = memory or RegulatorMemory(told=float(knob.resting), place=float(knob.resting))
         self.memory.told = float(min(max(self.memory.told, knob.low), knob.high))
         self.memory.place = float(min(max(self.memory.place, knob.low), knob.high))
         self.metric = " + ".join(self._names)
@@ -87,7 +87,7 @@ class Regulator:
         self._away = (self._away << 1 | away) & ((1 << self.knob.enter[1]) - 1)
         if memory.told != rest or reached(self._away, self.knob.enter):
             return True
-        memory.place, memory.integral, self.holds = rest, 0.0, "at rest"
+        memory.place, memory.integral, self.holds = float(rest), 0.0, "at rest"
         return False
 
     def _bounds(self) -> tuple[float, float, float]:

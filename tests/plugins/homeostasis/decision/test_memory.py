@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aetherra.plugins.homeostasis.decision import Controller, Policy, StateError
+from aetherra.plugins.homeostasis.decision import Controller, Knob, Policy, StateError
 
 ILL = {"svc.a.stalled": 9.0, "svc.a.oldest": 9.0, "wait": 3.0}
 
@@ -52,3 +52,13 @@ class TestMemory:
         other = Controller(Policy(rules={"load": load}), clock=lambda: 0.0, state=one.core.state())
 
         assert other.decide(ILL) == []
+
+    def test_whole_numbers_come_back_as_others(self, drive):
+        """Bounds written as whole numbers make the same state as any."""
+        knob = Knob("set_workers", "wait", setpoint=1, low=4, high=32, whole=True)
+        one = drive(knobs={"workers": knob})
+        one.look({"wait": 9.0}, 20)
+        one.look({"wait": 0.0}, 100)
+        state = one.core.state()
+
+        assert Controller(one.policy, clock=lambda: 0.0, state=state).state() == state
