@@ -27,8 +27,9 @@ _WEDGED = Rule(
     clear=1.0,
     # Seconds add up by themselves, so each vote weighs more than one of a noisy ratio.
     enter=(3, 4),
-    # Somebody waits, or has given up: refused work counts as waiting, for a limiter would hide the wedge.
-    confirm=(Condition("plugin.*.in_hand + plugin.*.timeouts", above=0.0),),
+    # A call has waited for long, or callers give up, or both: given-up work counts as waiting. That anything is in
+    # hand would confirm nothing, as it is so in any plugin that is used.
+    confirm=(Condition("plugin.*.oldest_call + plugin.*.timeouts", above=2.0),),
     ladder=(
         # A start takes a second or two, the first answers as long again.
         Rung("restart_plugin", disruptive=True, settle=20.0, expects="it answers again"),

@@ -20,7 +20,7 @@ WELL = {
     "actions.failed_ratio": 0.0, "calls.errors": 0.1, "dlq.rate": 0.0, "dlq.depth": 3.0, "plugins.failed": 0.0,
     "loop.lag_max": 0.01, "process.rss_growth": 0.0, "host.disk_free_bytes": 1e10,
     **{f"plugin.{name}.{what}": value for name in ("a", "b", "c", "d") for what, value in {
-        "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0, "timeouts": 0.0, "blocked": 0.0, "failed": 0.0,
+        "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0, "oldest_call": 0.05, "timeouts": 0.0, "blocked": 0.0, "failed": 0.0,
     }.items()},
 }  # fmt: skip
 
@@ -55,10 +55,14 @@ class TestDefaultPolicy:
 
     def test_a_wedged_plugin_is_waited_for(self, host):
         """It is restarted, then kept away; what hangs with it is not taken for load."""
-        done = shown(host, 40, plugin__a__stalled=9.0, plugin__a__timeouts=1.0, plugin__a__error_ratio=1.0,
+        done = shown(host, 40, plugin__a__stalled=9.0, plugin__a__oldest_call=9.0, plugin__a__error_ratio=1.0,
                      queue__refused=5.0)  # fmt: skip
 
         assert done[:2] == [("act", "restart_plugin", "a"), ("act", "disable_plugin", "a")]
+
+    def test_a_stall_that_nobody_waits_for_restarts_a_plugin(self, host):
+        """The figure alone is not enough: a call must have waited, or callers have given up."""
+        assert not {action for _, action, _ in shown(host, 300, plugin__a__stalled=60.0)} - {""}
 
     def test_bad_code_is_restarted(self, host):
         """Errors after a swap take the plugin back to the code before; without a swap it is restarted."""
