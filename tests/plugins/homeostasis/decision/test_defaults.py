@@ -20,7 +20,8 @@ WELL = {
     "actions.failed_ratio": 0.0, "calls.errors": 0.1, "dlq.rate": 0.0, "dlq.depth": 3.0, "plugins.failed": 0.0,
     "loop.lag_max": 0.01, "process.rss_growth": 0.0, "host.disk_free_bytes": 1e10,
     **{f"plugin.{name}.{what}": value for name in ("a", "b", "c", "d") for what, value in {
-        "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0, "oldest_call": 0.05, "timeouts": 0.0, "blocked": 0.0, "failed": 0.0,
+        "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0,
+        "oldest_call": 0.05, "timeouts": 0.0, "blocked": 0.0, "failed": 0.0,
     }.items()},
 }  # fmt: skip
 
