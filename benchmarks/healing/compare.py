@@ -16,7 +16,7 @@ from healing.ours import Ours
 from healing.peers import BangBang, Controller, Nothing, Oracle, Pid
 from healing.plant import Plant
 from healing.policy import DOINGS, POLICY
-from healing.scenarios import BEGIN, SCENARIOS, Scenario
+from healing.scenarios import BEGIN, DAY, SCENARIOS, Scenario
 from healing.tally import WINDOW
 
 Make = Callable[[Plant, int], Controller]
@@ -84,12 +84,12 @@ def lived(scenario: str, controller: str, seed: int, end: float) -> Life:
     return live(found, lambda plant: CONTROLLERS[controller](plant, seed), seed, end=end)
 
 
-def compare(seeds: Sequence[int], *, day: float = 0.0, only: str = "") -> list[Row]:
+def compare(seeds: Sequence[int], *, longest: float = DAY, only: str = "") -> list[Row]:
     """Compare all. The same seeds bring the same rows.
 
     Args:
         seeds: Stories to live through; the day is lived with the first alone.
-        day: Seconds of the day that are lived; 0 for all.
+        longest: Seconds that are lived of the day; of other scenarios an eighth of them, if they are longer.
         only: Part of the name of the scenarios that are wanted.
     """
     wanted = sorted((one for one in SCENARIOS if only in one.name), key=lambda one: -one.end)
@@ -97,7 +97,7 @@ def compare(seeds: Sequence[int], *, day: float = 0.0, only: str = "") -> list[R
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for scenario in wanted:
             for seed in seeds_of(scenario, seeds):
-                end = min(scenario.end, day) if scenario.kind == "none" and day else scenario.end
+                end = min(scenario.end, longest if scenario.kind == "none" else longest / 8)
                 for name in CONTROLLERS:
                     jobs[scenario.name, name, seed] = pool.submit(lived, scenario.name, name, seed, end)
         lives = {job: future.result() for job, future in jobs.items()}

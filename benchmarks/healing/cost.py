@@ -23,14 +23,14 @@ INTERVAL = 1.0
 RATE = 500
 BOUND = 0.5  # percent of one core
 CYCLE_BOUND = 5.0  # milliseconds, at the very most
-REST = 2.0  # seconds after a start that are not counted
 
 
 class Effort(msgspec.Struct, frozen=True):
-    """How much to measure: so many turns with and as many without, of so many seconds each."""
+    """How much to measure: so many turns with and as many without, of so many seconds each, after as much rest."""
 
     turns: int = 4
     seconds: float = 6.0
+    rest: float = 2.0
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -101,11 +101,11 @@ async def call_all(kernel: Kernel, asks: list[type[Request[Answer]]], rate: floa
         await anyio.sleep(0.01)
 
 
-async def used(seconds: float) -> float:
-    """Return the percentage of a core that this process uses in so many seconds from after a rest on."""
-    await anyio.sleep(REST)
+async def used(effort: Effort) -> float:
+    """Return the percentage of a core that this process uses, from after a rest on."""
+    await anyio.sleep(effort.rest)
     begun, before = time.perf_counter(), time.process_time()
-    await anyio.sleep(seconds)
+    await anyio.sleep(effort.seconds)
     return (time.process_time() - before) / (time.perf_counter() - begun) * 100
 
 
@@ -118,11 +118,11 @@ async def cost(rate: float, effort: Effort) -> Cost:
         if rate:
             group.start_soon(call_all, kernel, asks, rate)
         for _ in range(effort.turns):
-            bare = await used(effort.seconds)
+            bare = await used(effort)
             await kernel.add_plugin(Homeostasis, settings={"interval": INTERVAL})
             with kernel.subscribe(Measured) as events:
                 group.start_soon(keep, events, cycles)
-                differences.append(await used(effort.seconds) - bare)
+                differences.append(await used(effort) - bare)
             await kernel.remove_plugin(Homeostasis.name)
             without.append(bare)
         group.cancel_scope.cancel()

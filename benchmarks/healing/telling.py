@@ -14,6 +14,7 @@ import msgspec
 from healing.compare import CONTROLLERS, PEERS, Row, compare, mean_gap
 from healing.cost import BOUND, CYCLE_BOUND, INTERVAL, SERVICES, Cost, costs
 from healing.cost import Effort as CostEffort
+from healing.scenarios import DAY
 from measuring.report import README
 
 MARK = "homeostasis"
@@ -189,9 +190,13 @@ def main(description: str | None) -> None:
     options = parser.parse_args()
     seeds = range(1, 1 + (options.seeds or (1 if options.quick else 3)))
     begun = time.perf_counter()
-    rows = [] if options.only == "cost" else compare(seeds, day=QUICK_DAY * options.quick, only=options.scenario)
+    rows = (
+        []
+        if options.only == "cost"
+        else compare(seeds, longest=QUICK_DAY if options.quick else DAY, only=options.scenario)
+    )
     took = time.perf_counter() - begun
-    effort = CostEffort(turns=1, seconds=0.5) if options.quick else CostEffort()
+    effort = CostEffort(turns=1, seconds=1.2, rest=0.3) if options.quick else CostEffort()
     report = Report(
         machine=f"{platform.machine()}, {os.cpu_count()} cores, CPython {platform.python_version()}",
         day=date.today().isoformat(),  # noqa: DTZ011  # a reader's day
