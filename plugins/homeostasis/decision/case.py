@@ -45,6 +45,7 @@ class CaseMemory(msgspec.Struct):
         give_ups: How often in a row.
         blocked_since: Since when all that is left is passed over.
         told_at: When that was said.
+        retries: How often in a row what took the target away was undone for a try.
         left_alone_until: Until when the symptom is left alone, to learn.
     """
 
@@ -61,6 +62,7 @@ class CaseMemory(msgspec.Struct):
     give_ups: int = 0
     blocked_since: float | None = None
     told_at: float | None = None
+    retries: int = 0
     left_alone_until: float = 0.0
 
 

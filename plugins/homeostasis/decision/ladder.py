@@ -85,6 +85,7 @@ class Ladder:
         if memory.left_at is None or now - memory.left_at > case.plan.relapse:
             memory.tries.clear()
             memory.helped.clear()
+            memory.retries = 0
         for number, rung in enumerate(case.plan.ladder):
             key = f"{number}:{rung.action}"
             if key in memory.helped and now - memory.helped[key] > _WORTH_IT * rung.settle:

@@ -12,6 +12,8 @@ from aetherra.plugins.homeostasis.decision.scene import Scene
 
 __all__ = ["Reversal"]
 
+_MOST_DOUBLINGS = 4
+"""Times that the time until the next try doubles."""
 _REPORT_TIME = 60.0
 """Seconds for an undoing to be reported as failed; then it counts as done."""
 
@@ -40,6 +42,8 @@ class Reversal:
             self._limits.take(change.action, change.target, now, budget=False)
             change.undoing, change.undone_at = decision.id, now
             self._may_be_tried_again(change)
+            if case is not None and case.memory.active:
+                case.memory.retries += 1
             decisions.append(decision)
         return decisions
 
@@ -70,7 +74,7 @@ class Reversal:
             if case is None:
                 reasons.append(f"{symptom} of {target} is not looked at any more")
                 continue
-            why = self._left(case, now)
+            why = self._left(case, now) or self._worth_a_try(change, case, now)
             if not why:
                 return None, ""
             reasons.append(why)
@@ -89,3 +93,13 @@ class Reversal:
         if away < case.plan.undo_after * self._damping.factor(case.key, now):
             return ""
         return f"{case.key} has been away for {away:.0f} s"
+
+    def _worth_a_try(self, change: Change, case: Case, now: float) -> str:
+        """Say why a target that was taken away is given a try, though nobody has seen the symptom leave."""
+        if case.signal.known or not case.signal.active or case.memory.trial is not None:
+            return ""
+        same = (rung for rung in case.plan.ladder if (rung.action, rung.arguments) == (change.action, change.arguments))
+        wait = max((rung.retry_after for rung in same), default=0.0) * 2 ** min(case.memory.retries, _MOST_DOUBLINGS)
+        if not wait or now - change.at < wait:
+            return ""
+        return f"nothing is known of {case.key} since it was taken away, so it is given a try"

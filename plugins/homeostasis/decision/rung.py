@@ -27,11 +27,14 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         unless: Conditions of which none may be met; else it is passed over likewise.
         lasting: It changes something that stays changed: undone once the symptom has left and stays away.
         undo: Arguments of the decision that undoes it.
+        retry_after: Of a lasting rung that takes its target away, so that nobody sees whether the symptom is there any
+            more: seconds after which it is undone for a try, twice as many each time that it came back; 0: never.
         tries: How often it is tried before the next rung is due.
         expects: What it should bring about, in words; by default that the symptom leaves.
 
     Raises:
-        ValueError: No action, a settle time that is not above 0, or fewer than one try.
+        ValueError: No action, a settle time that is not above 0, fewer than one try, or retry_after of what does
+            not last.
     """
 
     action: str
@@ -42,6 +45,7 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unless: tuple[Condition, ...] = ()
     lasting: bool = False
     undo: Arguments = {}
+    retry_after: float = 0.0
     tries: int = 1
     expects: str = ""
 
@@ -50,5 +54,7 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("expected the name of an actuator as action, got ''")
         if not 0 < self.settle < float("inf"):
             raise ValueError(f"expected settle above 0 s for {self.action!r}, got {self.settle!r}")
+        if not 0 <= self.retry_after < float("inf") or (self.retry_after and not self.lasting):
+            raise ValueError(f"expected retry_after of at least 0 s, and of a lasting {self.action!r} only")
         if self.tries < 1:
             raise ValueError(f"expected at least one try of {self.action!r}, got {self.tries}")

@@ -26,6 +26,7 @@ class TestPolicy:
             (lambda: Condition("m", above=1.0, symptom="s"), "metric or a symptom"),
             (lambda: Rung(""), "actuator"),
             (lambda: Rung("a", settle=0.0), "settle"),
+            (lambda: Rung("a", retry_after=60.0), "lasting"),
             (lambda: Slo("m", target=1.0), "target"),
             (lambda: Slo("m", target=0.5), "never be reached"),
             (lambda: Knob("a", "m", 1.0, low=0.0, high=1.0), "above 0, or log false"),

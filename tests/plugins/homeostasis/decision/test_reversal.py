@@ -92,3 +92,30 @@ class TestReversal:
 
         assert drive.did("undo") == ["isolate"]
         assert drive.core.status().changes == ()
+
+    def test_a_target_that_was_taken_away_never_gets_a_try(self, drive, wedged):
+        """What hides its target is undone for a try after a while; if that fails, the ladder does not begin anew."""
+        isolate = Rung("isolate", disruptive=True, lasting=True, settle=5.0, retry_after=300.0)
+        restart = Rung("restart", disruptive=True, settle=5.0)
+        drive = drive({"wedged": msgspec.structs.replace(wedged, ladder=(restart, isolate))}, default_limit=6.0)
+        ill, gone = {"svc.a.stalled": 9.0, "svc.a.oldest": 9.0}, {"svc.b.stalled": 0.0}
+        for round_, wait in enumerate((300, 600), 1):
+            while drive.did().count("isolate") < round_:
+                drive.look(ill)
+            drive.look(gone, wait - 10)
+            assert drive.did("undo").count("isolate") == round_ - 1
+            drive.look(gone, 20)
+            assert drive.did("undo").count("isolate") == round_
+        assert drive.did() == ["restart", "isolate", "isolate"]
+
+        drive.look({"svc.a.stalled": 0.0, "svc.a.oldest": 0.1}, 200)
+        assert drive.symptom("wedged", "a") is None
+        assert drive.core.status().changes == ()
+
+    def test_a_target_that_is_seen_is_given_a_try(self, drive, wedged):
+        """While the symptom can be seen to hold, there is nothing to try."""
+        isolate = Rung("isolate", disruptive=True, lasting=True, settle=5.0, retry_after=100.0)
+        drive = drive({"wedged": msgspec.structs.replace(wedged, ladder=(isolate,))})
+        drive.look({"svc.a.stalled": 9.0, "svc.a.oldest": 9.0}, 600)
+
+        assert drive.did("undo") == []
