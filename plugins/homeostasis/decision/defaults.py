@@ -20,6 +20,27 @@ _CHANGED_LATELY = Condition("plugin.*.since_swap", below=900.0)
 _NOT_LOAD = (Condition(symptom="overloaded"), Condition(symptom="retry_storm"))
 """A restart gives nobody more room: never for load, and not for errors that load brings."""
 
+
+def _kept_away(
+    *,
+    settle: float,
+    requires: tuple[Condition, ...] = (),
+    unless: tuple[Condition, ...] = (),
+    expects: str = "",
+) -> Rung:
+    """Return the rung that stops a plugin and gives it a try after ten minutes, for nobody sees how it is meanwhile."""
+    return Rung(
+        "disable_plugin",
+        disruptive=True,
+        lasting=True,
+        retry_after=600.0,
+        settle=settle,
+        requires=requires,
+        unless=unless,
+        expects=expects,
+    )
+
+
 _WEDGED = Rule(
     "plugin.*.stalled",
     # 5 s without an answer, with calls in hand ten times longer than the longest ever: a pause is shorter.
@@ -33,7 +54,7 @@ _WEDGED = Rule(
     ladder=(
         # A start takes a second or two, the first answers as long again.
         Rung("restart_plugin", disruptive=True, settle=20.0, expects="it answers again"),
-        Rung("disable_plugin", disruptive=True, settle=20.0, expects="its callers are told at once instead of waiting"),
+        _kept_away(settle=20.0, expects="its callers are told at once instead of waiting"),
     ),
     # Calls that hang are late, fail and pile up: all of that is its doing.
     masks=("failing", "overloaded", "retry_storm", "dead_letters"),
@@ -44,22 +65,18 @@ _FAILING = Rule(
     # Of ten calls, the fewest that make a ratio, four fail by chance once in a thousand times at 5 % errors.
     bad_above=0.3,
     clear=0.1,
-    # The ratio looks back on up to a minute: its samples overlap, so it takes more of them.
-    enter=(4, 5),
+    # The ratio looks back on up to a minute: its samples overlap, so it takes more of them. And the bus must agree as
+    # often: of single errors that fall into a second, as in any host, it does so once in a thousand days.
+    enter=(8, 10),
     plausible=(0.0, 1.0),
-    # The bus counts by itself: if no call on it failed, the plugin's figure is wrong.
-    confirm=(Condition("calls.errors", above=0.0),),
+    # The bus counts by itself: if no calls on it fail, the plugin's figure is wrong. Three in ten seconds are what ten
+    # calls with this ratio come to; a single one now and then fails in any host.
+    confirm=(Condition("calls.errors", above=0.3),),
     ladder=(
         Rung("roll_back_plugin", disruptive=True, settle=30.0, requires=(_CHANGED_LATELY,), unless=_NOT_LOAD),
         Rung("restart_plugin", disruptive=True, settle=30.0, unless=_NOT_LOAD),
         # Stopping what still serves one call in ten helps nobody.
-        Rung(
-            "disable_plugin",
-            disruptive=True,
-            settle=30.0,
-            requires=(Condition("plugin.*.error_ratio", above=0.9),),
-            unless=_NOT_LOAD,
-        ),
+        _kept_away(settle=30.0, requires=(Condition("plugin.*.error_ratio", above=0.9),), unless=_NOT_LOAD),
     ),
     masks=("dead_letters",),
 )
@@ -83,7 +100,9 @@ _LEAKING = Rule(
         Rung(
             "restart_plugin",
             disruptive=True,
-            settle=60.0,
+            settle=30.0,
+            # What leaks goes on leaking: each start gives its memory back, though the growth stays.
+            tries=5,
             # Worth the calls that it costs: twice what is looked at at all.
             requires=(Condition("plugin.*.memory", above=64 * _MIB, max_age=30.0),),
             expects="its memory is given back",
@@ -102,9 +121,7 @@ _BLOCKING = Rule(
     ladder=(
         Rung("restart_plugin", disruptive=True, settle=60.0, expects="it no longer holds the event loop"),
         # Every other second at least: then all others suffer more than its own callers would.
-        Rung(
-            "disable_plugin",
-            disruptive=True,
+        _kept_away(
             settle=60.0,
             requires=(Condition("plugin.*.blocked", above=0.5),),
             expects="the event loop is free for the others",
@@ -140,10 +157,10 @@ _RETRY_STORM = Rule(
     ladder=(
         # New load goes first; what retries is already more than can be done.
         Rung("shed_background", lasting=True, settle=30.0),
-        # Fewer at a time finish, where more get in each other's way; two always run.
-        Rung("set_workers", {"factor": 0.5, "lowest": 2.0}, lasting=True, settle=30.0),
         # Attempts that are given up on just before they are done are what feeds it.
         Rung("widen_timeout", {"factor": 2.0, "highest": 120.0}, lasting=True, settle=60.0),
+        # Fewer at a time finish where more get in each other's way. Last, and a little: where they do not, it harms.
+        Rung("set_workers", {"factor": 0.75, "lowest": 2.0}, lasting=True, settle=30.0),
     ),
     # More workers are the wrong answer; the knob also holds by its own condition.
     masks=("overloaded", "dead_letters"),
@@ -230,7 +247,8 @@ DEFAULT_POLICY = Policy(
         "disk_short": _DISK_SHORT,
     },
     knobs={"workers": _WORKERS},
-    # Coming up again and again is worse than being away: one restart in two minutes; nobody is kept away twice in ten.
-    limits={"restart_plugin": 0.5, "roll_back_plugin": 0.2, "disable_plugin": 0.1, "reload_plugin": 0.5},
+    # Coming up again and again is worse than being away: one restart in two minutes. Tries of what is kept away are ten
+    # minutes apart anyway.
+    limits={"restart_plugin": 0.5, "roll_back_plugin": 0.2, "disable_plugin": 0.2, "reload_plugin": 0.5},
 )
 """Rules in the order in which they may act."""

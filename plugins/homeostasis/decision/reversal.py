@@ -39,11 +39,12 @@ class Reversal:
             if self._limits.wait(change.action, change.target, now) > 0:
                 continue
             decision = self._desk.undo(change, case, why, now)
-            self._limits.take(change.action, change.target, now, budget=False)
             change.undoing, change.undone_at = decision.id, now
             self._may_be_tried_again(change)
             if case is not None and case.memory.active:
-                case.memory.retries += 1
+                case.memory.retries += 1  # one try: should it fail, what is tried must be done again at once
+            else:
+                self._limits.take(change.action, change.target, now, budget=False)
             decisions.append(decision)
         return decisions
 
