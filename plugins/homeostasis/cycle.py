@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aetherra.plugins import PluginContext, ServiceInfo
 from aetherra.plugins.homeostasis.collector import Collector
@@ -30,6 +30,7 @@ class Cycle:
         runlevels: In what state the host is, by that.
         ledger: What remembers decisions.
         history: What remembers metrics.
+        is_frozen: Whether nothing is to be decided, as a person has frozen all actuators.
 
     Attributes:
         controller: What decides.
@@ -52,6 +53,7 @@ class Cycle:
         runlevels: RunlevelMachine,
         ledger: Ledger,
         history: MetricHistory,
+        is_frozen: Callable[[], bool],
     ) -> None:
         self._ctx = ctx
         self._collector = collector
@@ -60,6 +62,8 @@ class Cycle:
         self._runlevels = runlevels
         self._ledger = ledger
         self._history = history
+        self._is_frozen = is_frozen
+        self._quarantined: dict[str, str] = {}
         self.number = 0
         self.last: Measured | None = None
         self.judged: Assessment | None = None
@@ -71,7 +75,7 @@ class Cycle:
         begun = clock.monotonic()
         services = self._ctx.registry.list()
         metrics = await self._collector.collect(services)
-        for decision in self.controller.decide(_observation(metrics)):
+        for decision in self.controller.decide(_observation(metrics), hold=self._is_frozen()):
             self._begin(decision)
         for effect in self.controller.take_effects():
             self._settle(effect)
@@ -92,12 +96,24 @@ class Cycle:
 
     async def _judge(self, metrics: Mapping[str, Metric], services: Sequence[ServiceInfo]) -> None:
         values = {name: metric.value for name, metric in metrics.items()}
-        symptoms = self.controller.status().symptoms
+        status = self.controller.status()
+        symptoms = status.symptoms
+        self._tell_quarantines(status.mistrusted)
         reports = [report for _, report in self._ctx.hooks.call("health")]
         judged = self.judged = self._supervisor.assess(services, values, symptoms, reports)
         self._history.add(values, judged.overall)
         await self._keeper.keep(services, symptoms)
         await self.tell(self._runlevels.update(judged.overall, ready=judged.ready, reasons=judged.reasons))
+
+    def _tell_quarantines(self, quarantined: Mapping[str, str]) -> None:
+        """Tell which actuators are left alone, and which are no more, when that changes."""
+        for actuator in quarantined.keys() - self._quarantined.keys():
+            self._ctx.log.warning("actuator %r: %s", actuator, quarantined[actuator])
+            self._ledger.note("quarantine", quarantined[actuator], target=actuator)
+        for actuator in self._quarantined.keys() - quarantined.keys():
+            self._ctx.log.info("actuator %r is quarantined no more, or is to be tried once", actuator)
+            self._ledger.note("quarantine", "it is quarantined no more, or is to be tried once", target=actuator)
+        self._quarantined = dict(quarantined)
 
     async def tell(self, change: RunlevelChange | None) -> None:
         """Tell of another runlevel, if there is one."""

@@ -9,7 +9,6 @@ from aetherra.plugins.homeostasis.acts import Acts
 from aetherra.plugins.homeostasis.decision import Decision, Outcome
 from aetherra.plugins.homeostasis.gate import Gate
 from aetherra.plugins.homeostasis.messages import Act, Acted, Undo
-from aetherra.plugins.homeostasis.quarantine import Quarantine, QuarantineChange
 
 __all__ = ["Executor"]
 
@@ -28,9 +27,7 @@ class Executor:
         ctx: Whose queue and tasks to use.
         acts: What carries the acts out at the other end of the queue.
         gate: Whether and how far they may act.
-        quarantine: Which are left alone.
         concluded: Told what became of each decision.
-        changed: Told when an actuator is quarantined, or no more.
     """
 
     def __init__(
@@ -38,17 +35,13 @@ class Executor:
         ctx: PluginContext,
         acts: Acts,
         gate: Gate,
-        quarantine: Quarantine,
         *,
         concluded: Callable[[Decision, Outcome], None],
-        changed: Callable[[QuarantineChange], None],
     ) -> None:
         self._ctx = ctx
         self._acts = acts
         self._gate = gate
-        self._quarantine = quarantine
         self._concluded = concluded
-        self._changed = changed
         self._pending: set[str] = set()
 
     def is_pending(self, decision: str) -> bool:
@@ -68,27 +61,13 @@ class Executor:
     def _why_not(self, decision: Decision) -> str:
         if self._gate.mode_of(decision.action) == "dry_run":
             return ""
-        if refusal := self._gate.why_not(decision.action):
-            return refusal
-        if decision.kind != "undo" and not self._quarantine.admit(decision.action, decision.id):
-            return f"the actuator is quarantined: {self._quarantine.standing(decision.action).reason}"
-        return ""
+        return self._gate.why_not(decision.action)
 
     async def _carry_out(self, decision: Decision) -> None:
         try:
             outcome = await self._outcome(decision)
-        except BaseException:
-            self._quarantine.withdraw(decision.action, decision.id)
-            raise
         finally:
             self._pending.discard(decision.id)
-        if outcome.status == "skipped":
-            self._quarantine.withdraw(decision.action, decision.id)
-        elif decision.kind != "undo":
-            worked = outcome.status != "failed"
-            change = self._quarantine.record(decision.action, decision.id, worked=worked, reason=outcome.detail)
-            if change is not None:
-                self._changed(change)
         self._concluded(decision, outcome)
 
     async def _outcome(self, decision: Decision) -> Outcome:

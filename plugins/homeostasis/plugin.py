@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -44,7 +43,6 @@ from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetr
 from aetherra.plugins.homeostasis.ledger import Ledger
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
 from aetherra.plugins.homeostasis.prometheus import Counts, exposition
-from aetherra.plugins.homeostasis.quarantine import Quarantine, QuarantineChange
 from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
 from aetherra.plugins.homeostasis.saved_state import SavedState
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
@@ -88,7 +86,6 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
         self._freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
         self._gate = Gate(self._freeze, profile=profile, mode=settings.mode, actuators=settings.actuators)
-        self._quarantine = Quarantine(settings.quarantine, clock.monotonic)
         self._ledger = Ledger(folder, clock.time)
         ctx.defer(self._ledger.close)
         self._history = MetricHistory(clock.monotonic, clock.time, interval=settings.history_interval)
@@ -110,6 +107,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             runlevels=self._runlevels,
             ledger=self._ledger,
             history=self._history,
+            is_frozen=lambda: self._freeze.now() is not None,
         )
         self._saved = SavedState(folder)
         self._cycle.controller = self._remember()
@@ -125,14 +123,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _wire_executor(self) -> None:
         self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes)
-        self._cycle.executor = Executor(
-            self.ctx,
-            self._acts,
-            self._gate,
-            self._quarantine,
-            concluded=self._cycle.conclude,
-            changed=self._tell_quarantine,
-        )
+        self._cycle.executor = Executor(self.ctx, self._acts, self._gate, concluded=self._cycle.conclude)
 
     def _remember(self) -> Controller:
         saved, policy, clock = self._saved.load(), self.settings.policy(), self.ctx.clock
@@ -236,11 +227,6 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     def _tell_trouble(self, trouble: Trouble) -> None:
         self._ledger.note("controller", trouble.text)
 
-    def _tell_quarantine(self, change: QuarantineChange) -> None:
-        text = f"actuator {change.actuator!r}: {change.old} -> {change.new}: {change.reason}"
-        self.ctx.log.log(logging.WARNING if change.new == "quarantined" else logging.INFO, "%s", text)
-        self._ledger.note("quarantine", text, target=change.actuator)
-
     # What it hears
 
     @handler
@@ -275,7 +261,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         """Say what was done, phase by phase."""
         last, sent = self._cycle.last, self._forwarder.statistics()
         watch, decided, frozen = self._watch.statistics(), self._cycle.controller.status(), self._frozen()
-        actuators = self._acts.list(self._quarantined())
+        actuators = self._acts.list(decided.mistrusted)
         unknown = sum(metric.value is None for metric in last.metrics.values()) if last is not None else 0
         return m.HomeostasisStatus(
             runlevel=self._runlevels.level,
@@ -338,10 +324,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler
     async def list_actuators(self, _: m.ListActuators) -> m.ActuatorList:
         """Say which actuators there are."""
-        return m.ActuatorList(self._acts.list(self._quarantined()))
-
-    def _quarantined(self) -> dict[str, str]:
-        return {each.actuator: each.reason for each in self._quarantine.standings() if each.standing != "trusted"}
+        return m.ActuatorList(self._acts.list(self._cycle.controller.status().mistrusted))
 
     @handler
     async def freeze(self, request: m.Freeze) -> m.FreezeState:

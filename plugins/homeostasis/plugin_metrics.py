@@ -27,6 +27,7 @@ class PluginMetrics:
       minute at most; with fewer in that time it is unknown.
     - ``call_rate``, ``timeouts``, ``faults``, ``blocked``: per second since the last snapshot.
     - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
+    - ``unanswered``: calls that timed out since it last answered one.
     - ``stalled``: seconds since it last answered, if calls are stuck in it: their callers gave up, or two or more are
       in hand and the oldest has taken ``OVERDUE`` times as long as its longest did. 0 if it answers, or is not asked.
     - ``failed``: 1 if it could not be brought up, 0 if it could; nothing of one that was stopped or is kept away.
@@ -63,6 +64,7 @@ class _Memory:
     def __init__(self, first: PluginVitals, now: float) -> None:
         self.last, self.last_at = first, now
         self.answered_at = now
+        self.unanswered = 0
         self._gave_up_at: float | None = None
         self._past: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
 
@@ -84,12 +86,13 @@ class _Memory:
         last = self.last
         gave_up = one.timeouts > last.timeouts
         answered = _answered(one) > _answered(last)
+        self.unanswered = 0 if answered else self.unanswered + one.timeouts - last.timeouts
         if answered or not (one.in_hand or gave_up or self._gave_up_at is not None):
             self.answered_at, self._gave_up_at = now, None
         elif gave_up:
             self._gave_up_at = now
         elif self._gave_up_at is not None and not one.in_hand and now - self._gave_up_at > WINDOW:
-            self.answered_at, self._gave_up_at = now, None  # nobody has asked since: nobody knows
+            self.answered_at, self._gave_up_at, self.unanswered = now, None, 0  # nobody has asked since
         self.last, self.last_at = one, now
         finished = one.calls - one.in_hand
         if (finished, one.errors) != self._past[-1][1:]:
@@ -135,6 +138,7 @@ def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...
         yield Reading(prefix + name, rate, "1/s", "" if rate is not None else "a rate needs two snapshots")
     yield Reading(prefix + "in_hand", float(one.in_hand), "calls")
     yield Reading(prefix + "oldest_call", one.oldest_call or 0.0, "s")
+    yield Reading(prefix + "unanswered", float(memory.unanswered), "calls")
     yield Reading(prefix + "stalled", memory.stalled(one, now), "s")
     if one.service:
         rtt = one.latency.p95

@@ -10,11 +10,10 @@ import msgspec
 
 from aetherra.plugins import Settings
 from aetherra.plugins.homeostasis.corrector import CorrectorSettings
-from aetherra.plugins.homeostasis.decision import Knob, Policy, Rule, Slo
+from aetherra.plugins.homeostasis.decision import Knob, Policy, QuarantineRule, Rule, Slo
 from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
 from aetherra.plugins.homeostasis.health import Setpoint
 from aetherra.plugins.homeostasis.messages import Mode
-from aetherra.plugins.homeostasis.quarantine import QuarantineRule
 from aetherra.plugins.homeostasis.runlevel import RunlevelSettings
 
 __all__ = ["HomeostasisSettings"]
@@ -82,6 +81,7 @@ class HomeostasisSettings(Settings):
             knobs=_laid_over(default.knobs, self.knobs),
             slos={**default.slos, **self.slos},
             limits={**default.limits, **self.limits},
+            quarantine=self.quarantine,
             flap_budget=default.flap_budget if self.flap_budget is None else self.flap_budget,
         )
 

@@ -26,6 +26,7 @@ from aetherra.plugins.homeostasis.decision.status import (
     SymptomPhase,
     SymptomStatus,
 )
+from aetherra.plugins.homeostasis.decision.trust import QuarantineRule
 
 __all__ = [
     "Arguments",
@@ -46,6 +47,7 @@ __all__ = [
     "Outcome",
     "OutcomeStatus",
     "Policy",
+    "QuarantineRule",
     "Rule",
     "Rung",
     "Slo",

@@ -65,7 +65,7 @@ class Controller:
         self._watch = watch = Watch(policy, memory)
         self._limits = Limits(policy, memory.limits)
         self._lifts = Lifts(policy.half_life, memory.lifts)
-        self._trust = Trust(memory.trust)
+        self._trust = Trust(memory.trust, policy.quarantine)
         self._damping = Damping(policy.flap_window, memory.damping)
         self._changes = Changes(memory.changes)
         self._desk = Desk(memory.desk)
@@ -85,14 +85,22 @@ class Controller:
         )
         self._made: dict[str, Decision] = {}
 
-    def decide(self, observation: Observation) -> list[Decision]:
-        """Return what to do now, the most urgent first."""
+    def decide(self, observation: Observation, *, hold: bool = False) -> list[Decision]:
+        """Return what to do now, the most urgent first.
+
+        Args:
+            observation: What was seen.
+            hold: Nothing is to be decided, as while a person has frozen everything; evidence is taken in all the same,
+                so that the next call without it goes on with what is true then.
+        """
         now = self._now()
         watch, holding = self._watch, self._watch.scene.holding
         watch.scene.now = now
         watch.look(observation, now)
         for case in watch.cases:
             case.signal.look(observation, now, holding)
+        if hold:
+            return []
         decisions = [
             decision
             for case in watch.cases

@@ -11,6 +11,7 @@ from aetherra.plugins.homeostasis.decision.knob import Knob
 from aetherra.plugins.homeostasis.decision.naming import Naming
 from aetherra.plugins.homeostasis.decision.rule import Rule
 from aetherra.plugins.homeostasis.decision.slo import Slo
+from aetherra.plugins.homeostasis.decision.trust import QuarantineRule
 
 __all__ = ["Policy"]
 
@@ -32,6 +33,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             machine has slept.
         forget_after: Seconds that a target may be missing from observations before it is taken for gone.
         holdout: Share of symptoms that are first left alone for a while, to learn what heals by itself.
+        quarantine: When an actuator that fails is left alone.
         half_life: Seconds in which what was learnt of actions counts for half.
         jitter: Share by which cooldowns are longer, at random, so that targets do not act in step.
 
@@ -51,6 +53,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longest_gap: float = 60.0
     forget_after: float = 3600.0
     holdout: float = 0.0
+    quarantine: QuarantineRule = QuarantineRule()
     half_life: float = 86_400.0
     jitter: float = 0.1
 

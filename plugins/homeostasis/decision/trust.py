@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Trust", "TrustMemory"]
+__all__ = ["QuarantineRule", "Trust", "TrustMemory"]
 
-_FAILED, _OF = 5, 8
-"""Failures among the last outcomes that rest an actuator: a rate with a minimum count (five of at least eight)."""
-_IN_A_ROW = 5
-"""So many in a row do as well, before there are eight."""
-_REST = 600.0
-"""Seconds until it is given one try."""
+
+class QuarantineRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an actuator that fails is quarantined, and for how long.
+
+    Attributes:
+        failures: How many of the last ``minimum`` outcomes must have been failures: a rate with a minimum count.
+        minimum: Outcomes below which no rate is one.
+        in_a_row: So many failures in a row do as well, before there are ``minimum`` outcomes.
+        rest: Seconds until it is given one try, which decides.
+
+    Raises:
+        ValueError: A figure is out of range.
+    """
+
+    failures: int = 5
+    minimum: int = 8
+    in_a_row: int = 5
+    rest: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.failures <= self.minimum or self.in_a_row < 1:
+            counts = f"{self.failures}, {self.minimum} and {self.in_a_row}"
+            raise ValueError(f"expected 1 <= failures <= minimum and in_a_row from 1 on, got {counts}")
+        if not 0 < self.rest < float("inf"):
+            raise ValueError(f"expected rest above 0 s, got {self.rest!r}")
 
 
 class TrustMemory(msgspec.Struct):
@@ -24,8 +43,8 @@ class TrustMemory(msgspec.Struct):
 class Trust:
     """Rests an actuator by its rate of failures; after the rest one try decides (half-open)."""
 
-    def __init__(self, memory: TrustMemory) -> None:
-        self.memory = memory
+    def __init__(self, memory: TrustMemory, rule: QuarantineRule) -> None:
+        self.memory, self._rule = memory, rule
 
     def note(self, action: str, ran: bool, now: float) -> None:
         """Count an outcome."""
@@ -35,14 +54,15 @@ class Trust:
                 del self.memory.rested_until[action]
                 outcomes.clear()
             else:
-                self.memory.rested_until[action] = now + _REST
+                self.memory.rested_until[action] = now + self._rule.rest
         outcomes.append(ran)
-        del outcomes[:-_OF]
-        row = len(outcomes) >= _IN_A_ROW and not any(outcomes[-_IN_A_ROW:])
-        if action not in self.memory.rested_until and (
-            row or (len(outcomes) >= _OF and outcomes.count(False) >= _FAILED)
-        ):
-            self.memory.rested_until[action] = now + _REST
+        rule = self._rule
+        del outcomes[: -max(rule.minimum, rule.in_a_row)]
+        row = len(outcomes) >= rule.in_a_row and not any(outcomes[-rule.in_a_row :])
+        lately = outcomes[-rule.minimum :]
+        by_rate = len(lately) >= rule.minimum and lately.count(False) >= rule.failures
+        if action not in self.memory.rested_until and (row or by_rate):
+            self.memory.rested_until[action] = now + rule.rest
 
     def why_not(self, action: str, now: float) -> str:
         """Return why an action is rested; empty if it is not."""
@@ -51,11 +71,11 @@ class Trust:
             return ""
         outcomes = self.memory.outcomes.get(action, [])
         return (
-            f"the actuator is rested: {outcomes.count(False)} of its last {len(outcomes)} runs failed; "
+            f"the actuator is quarantined: {outcomes.count(False)} of its last {len(outcomes)} runs failed; "
             f"one try in {until - now:.0f} s"
         )
 
     def begun(self, action: str, now: float) -> None:
         """Note that a try was given: until its outcome is known, there is no other."""
         if action in self.memory.rested_until:
-            self.memory.rested_until[action] = now + _REST
+            self.memory.rested_until[action] = now + self._rule.rest

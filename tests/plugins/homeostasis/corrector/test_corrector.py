@@ -182,7 +182,7 @@ class TestCounting:
                 group.start_soon(host.work)
                 with anyio.fail_after(10):
                     while not host.corrector.get_statistics().recent:
-                        await host.clock.advance(5.0)
+                        await host.clock.advance(1.0)
                         await anyio.sleep(0.001)
 
             assert [done.outcome for done in host.corrector.get_statistics().recent] == ["failed", "advised"]

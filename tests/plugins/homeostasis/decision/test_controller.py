@@ -214,8 +214,19 @@ class TestController:
         tried = [at for at, decision, _ in simulated.decisions if decision.action == "a"]
 
         assert len([at for at in tried if at < 350]) <= 6
-        assert "rested" in simulated.core.status().mistrusted["a"]
-        assert any("rested" in other.why_not for _, decision, _ in simulated.decisions for other in decision.considered)
+        assert "quarantined" in simulated.core.status().mistrusted["a"]
+        assert any(
+            "quarantined" in other.why_not for _, decision, _ in simulated.decisions for other in decision.considered
+        )
+
+    def test_what_is_held_is_decided(self):
+        """While it is held nothing is, evidence counts, and afterwards it goes on at once."""
+        rule = Rule("m", bad_above=1.0, enter=(3, 3), ladder=(Rung("a"),))
+        simulated = Simulated(Policy(rules={"ill": rule}))
+        for _ in range(50):
+            assert simulated.core.decide({"m": 9.0}, hold=True) == []
+            simulated.clock += 1.0
+        assert [decision.action for decision in simulated.core.decide({"m": 9.0})] == ["a"]
 
     def test_one_target_is_acted_on_all_the_time(self):
         """Tries in a row wait for their limit, once a minute by default."""
