@@ -62,11 +62,12 @@ _WEDGED = Rule(
 
 _FAILING = Rule(
     "plugin.*.error_ratio",
-    # Of ten calls, the fewest that make a ratio, four fail by chance once in a thousand times at 5 % errors.
-    bad_above=0.3,
+    # Of ten calls, the fewest that make a ratio, three fail by chance once in a hundred times at 5 % errors; where calls
+    # are so few that this stands for long, the bus does not agree.
+    bad_above=0.2,
     clear=0.1,
     # The ratio looks back on up to a minute: its samples overlap, so it takes more of them. And the bus must agree as
-    # often: of single errors that fall into a second, as in any host, it does so once in a thousand days.
+    # often: of single errors that fall into a second, as in any host, it does so once in weeks.
     enter=(8, 10),
     plausible=(0.0, 1.0),
     # The bus counts by itself: if no calls on it fail, the plugin's figure is wrong. Three in ten seconds are what ten
