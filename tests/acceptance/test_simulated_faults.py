@@ -23,6 +23,9 @@ from healing.tally import WINDOW  # noqa: E402
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 SEED = 11
+BLIND = (
+    "bad version, lying sensor",
+)  # to a host's own policy: its second witness, the bus, does not tell plugins apart
 PLANT = ("chance", "target", "tally", "plant", "sensing", "scenarios", "peers", "judge")
 
 
@@ -145,6 +148,21 @@ class TestSensors:
         assert ours.bad <= nothing.bad + 0.001
 
 
+class TestTheHostsOwnPolicy:
+    """The policy that ships, on a plant that it was not written for, under a host's names."""
+
+    @pytest.mark.parametrize("name", [name for name in named("single") + named("double") if name not in BLIND])
+    def test_a_fault_is_not_healed(self, name):
+        """Most of what somebody who knows the fault would save is saved, and nothing that is well is disturbed."""
+        assert share_of_the_gap(name, "our defaults") > 0.7, lived(name, "our defaults").told()
+        assert lived(name, "our defaults").harmful == []
+
+    @pytest.mark.parametrize("name", named("sensor"))
+    def test_a_broken_sensor_is_believed(self, name):
+        """A sensor that flaps, lies or is silent brings about nothing disruptive."""
+        assert [action for action in lived(name, "our defaults").actions if action.disruptive] == []
+
+
 class TestADay:
     def test_a_quiet_day_is_disturbed(self):
         """In a day with bursts, pauses and things that pass, looked at every five seconds, nothing is done."""
@@ -155,6 +173,6 @@ class TestADay:
 
     def test_a_quiet_hour_is_disturbed(self):
         """The same looked at every second."""
-        hours = live(BY_NAME["a day without a fault"], lambda plant: CONTROLLERS["ours"](plant, SEED), SEED, end=7200.0)
+        hour = live(BY_NAME["a day without a fault"], lambda plant: CONTROLLERS["ours"](plant, SEED), SEED, end=3600.0)
 
-        assert hours.actions == []
+        assert hour.actions == []

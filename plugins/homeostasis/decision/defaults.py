@@ -62,8 +62,8 @@ _WEDGED = Rule(
 
 _FAILING = Rule(
     "plugin.*.error_ratio",
-    # Of ten calls, the fewest that make a ratio, three fail by chance once in a hundred times at 5 % errors; where calls
-    # are so few that this stands for long, the bus does not agree.
+    # Of ten calls, the fewest that make a ratio, three fail by chance once in a hundred times at 5 % errors; where so
+    # few calls come that this stands for long, the bus does not agree.
     bad_above=0.2,
     clear=0.1,
     # The ratio looks back on up to a minute: its samples overlap, so it takes more of them. And the bus must agree as
