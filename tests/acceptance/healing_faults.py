@@ -321,7 +321,7 @@ ROLL_BACK = {
     "confirm": [{"metric": "plugin.*.call_rate", "above": 1.0}],
     "ladder": [{"action": "roll_back_plugin", "disruptive": True, "settle": 10.0, "tries": 100}],
 }
-QUARANTINE = {"failures": 3, "minimum": 4, "rest": 600.0, "longest_rest": 3600.0}
+QUARANTINE = {"in_a_row": 4, "rest": 240.0}
 
 
 async def fail_all(world: World, _: dict[str, Load]) -> None:
@@ -335,10 +335,11 @@ FAILING_ACTUATOR = Scenario(
     loads=lambda: load_on(*PAGES),
     strikes=fail_all,
     homeostasis={
-        "rules": {"failing_service": ROLL_BACK},
+        "rules": {"failing": ROLL_BACK},
+        "limits": {"roll_back_plugin": 1.0},
         "quarantine": QUARANTINE,
     },
-    seconds=1000.0,
+    seconds=500.0,
 )
 
 # Two at once, and none
@@ -366,20 +367,29 @@ if self.count % 61 == 7:
 """
 
 
-async def nothing(_world: World, _loads: dict[str, Load]) -> None:
-    pass
+SOMETIMES_AGAIN = """
+await self.ctx.clock.sleep(0.1)
+if self.count % 41 == 11:
+    raise ValueError("it works the next time")
+"""
+
+
+async def deploy_well(world: World, _: dict[str, Load]) -> None:
+    await world.save_and_reload("desk", plugin("desk", SOMETIMES + "# no worse than before"))
 
 
 def a_quiet_time(seconds: float, interval: float) -> Scenario:
-    """Return a scenario without a fault: single errors, single slow calls, and no more."""
+    """Return a scenario without a fault: single errors, single slow calls, single retries, a good reload, no more."""
+    grinding = Load("mill.serve", 0.5, timeout=30.0, submit=Grind)
     return Scenario(
         name="no fault" if seconds < 24 * HOUR else "no fault for a day",
-        plugins=with_bystanders(desk=plugin("desk", SOMETIMES)),
-        loads=lambda: load_on("desk", rate=1.0),
-        strikes=nothing,
+        plugins=with_bystanders(desk=plugin("desk", SOMETIMES), mill=plugin("mill", SOMETIMES_AGAIN)),
+        loads=lambda: load_on("desk", rate=1.0) | {"mill": grinding},
+        strikes=deploy_well,
         homeostasis={"interval": interval},
         seconds=seconds,
         tick=2.0 if seconds < 24 * HOUR else 10.0,
+        hot_swap=True,
     )
 
 
