@@ -98,6 +98,22 @@ class TestInspection:
         assert set(actions["lanes"]) == {"high", "normal", "background"}
         assert "background" in project.aetherra("actions").out
 
+    def test_the_host_does_not_say_what_it_does_for_its_health(self, project: Project, host: RunningHost) -> None:
+        """Phases, actuators, decisions and metrics are told, and a person can freeze it all."""
+        project.aetherra("call", "homeostasis.collect", "{}")
+        found = project.aetherra("heal", "status", "--json").json
+        assert [phase["number"] for phase in found["phases"]] == list(range(1, 10))
+        assert "error correction" in project.aetherra("heal", "status").out
+        assert "restart_plugin" in project.aetherra("heal", "actuators").out
+        assert "aetherra_system_health" in project.aetherra("heal", "metrics").out
+        assert project.aetherra("heal", "freeze", "moving house").json["by"] == "remote client 'aetherra command line'"
+        assert "moving house" in project.aetherra("heal", "status").out
+        refused = project.aetherra("call", "homeostasis.act", '{"actuator": "release_memory"}')
+        assert refused.status == 1
+        assert "moving house" in refused.err
+        assert not project.aetherra("heal", "unfreeze").json["frozen"]
+        assert "no such decision" in project.aetherra("heal", "explain", "no-such-decision").err
+
     def test_a_call_prints_the_reply(self, project: Project, host: RunningHost) -> None:
         """Any service may be called by its tag."""
         assert project.aetherra("call", "greeter.greet", '{"name": "Ada"}').json["text"] == "Hi, Ada"
