@@ -217,7 +217,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _counted(self) -> dict[str, int]:
         found = self._corrector.get_statistics()
-        return {"log.warnings": found.seen, "errors.detected": found.detected}
+        return {"log.warnings": found.seen, "log.exceptions": found.exceptions, "errors.detected": found.detected}
 
     def _heard(self, now: float) -> Iterator[tuple[Reading, float]]:
         yield from self._incorporation.read(now)

@@ -129,6 +129,7 @@ class AutonomousErrorCorrector:
         return self._counts.statistics(
             running=self._scope is not None,
             seen=self._intake.seen,
+            exceptions=self._intake.exceptions,
             dropped=self._intake.dropped,
             waiting=self._intake.waiting,
             watched=len(self._failed),

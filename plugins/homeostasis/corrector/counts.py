@@ -39,11 +39,14 @@ class Counts:
             self._all["attempted"] += 1
         self._recent.append(corrected)
 
-    def statistics(self, *, running: bool, seen: int, dropped: int, waiting: int, watched: int) -> CorrectorStatistics:
+    def statistics(
+        self, *, running: bool, seen: int, exceptions: int, dropped: int, waiting: int, watched: int
+    ) -> CorrectorStatistics:
         """Return a snapshot, with what others count."""
         return CorrectorStatistics(
             running=running,
             seen=seen,
+            exceptions=exceptions,
             dropped=dropped,
             waiting=waiting,
             watched=watched,

@@ -23,12 +23,13 @@ class Intake(logging.Handler):
 
     Attributes:
         seen: Records that came, but for those left out.
+        exceptions: How many of them came with an exception.
         dropped: Those that found no room, or could not be read.
     """
 
     def __init__(self, capacity: int, own: tuple[str, ...]) -> None:
         super().__init__(logging.WARNING)
-        self.seen = 0
+        self.seen = self.exceptions = 0
         self.dropped = 0
         self._capacity = capacity
         self._own = own
@@ -42,6 +43,8 @@ class Intake(logging.Handler):
         if name.startswith(self._own) and (name in self._own or name.startswith(self._below)):
             return
         self.seen += 1
+        if record.exc_info:
+            self.exceptions += 1
         try:
             kind = kind_of(record)
             alike = self._kinds.get(kind, 0)

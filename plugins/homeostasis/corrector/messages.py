@@ -48,6 +48,7 @@ class CorrectorStatistics(Message, tag="homeostasis.corrector_reply"):
     Attributes:
         running: Whether it listens.
         seen: Records of level WARNING and above, its own left out.
+        exceptions: How many of them told of an exception.
         dropped: Those that were not looked at, as too many came.
         detected: Those that tell of a trouble it knows.
         suppressed: Those of a trouble that was looked at within its cooldown.
@@ -64,6 +65,7 @@ class CorrectorStatistics(Message, tag="homeostasis.corrector_reply"):
 
     running: bool = False
     seen: int = 0
+    exceptions: int = 0
     dropped: int = 0
     detected: int = 0
     suppressed: int = 0

@@ -179,3 +179,13 @@ class TestGlean:
 
         assert len(first.template) == 1000
         assert [facts_of(each)[0].exception for each in others] == [{}, {}]
+
+
+def test_exceptions_are_counted_with_what_has_none():
+    """The rate of exceptions is a metric of its own."""
+    intake = Intake(10, ())
+    intake.handle(logging.makeLogRecord({"name": "acme", "levelno": logging.WARNING, "msg": "hm"}))
+    fault = KeyError("x")
+    record = {"name": "acme", "levelno": logging.ERROR, "msg": "oh", "exc_info": (KeyError, fault, None)}
+    intake.handle(logging.makeLogRecord(record))
+    assert (intake.seen, intake.exceptions) == (2, 1)
