@@ -84,7 +84,7 @@ POLICY = msgspec.structs.replace(
             ki=0.25,
             slew=0.8,
             every=1.0,
-            enter=(4, 5),
+            enter=(6, 7),
             whole=True,
         ),
     },

@@ -134,17 +134,17 @@ def sensor(make: Callable[[random.Random], Broken], *names: str) -> Fault:
 
 def day(plant: Plant, _: Sensors, rng: random.Random) -> None:
     """A day like any other: more at noon than at night, bursts, pauses, and things that pass before anybody acts."""
-    plant.curve = lambda now: 1 - 0.2 * sin(2 * pi * (now / DAY + 0.2))
+    plant.curve = lambda now: 1 - 0.15 * sin(2 * pi * (now / DAY + 0.2))
     names = [*plant.targets]
 
     def often(times: int, happens: Callable[[], None]) -> None:
         for _ in range(times):
             plant.at(rng.uniform(BEGIN, DAY), happens)
 
-    often(60, lambda: plant.surge_by(rng.uniform(1.1, 1.35), rng.uniform(4, 12)))
-    often(150, lambda: plant.pause(rng.uniform(0.3, 1.5)))
+    often(60, lambda: plant.surge_by(rng.uniform(1.1, 1.25), rng.uniform(4, 12)))
+    often(150, lambda: plant.pause(rng.uniform(0.3, 1.2)))
     often(30, lambda: plant.hiccup(rng.choice(names), rng.uniform(0.1, 0.4), rng.uniform(3, 8)))
-    often(20, lambda: plant.wedge(rng.choice(names), rng.uniform(1.5, 4)))
+    often(20, lambda: plant.wedge(rng.choice(names), rng.uniform(0.5, 2)))
     often(4, lambda: plant.deploy(rng.choice(names), Version()))
 
 

@@ -73,6 +73,8 @@ _FAILING = Rule(
     # The bus counts by itself: if no calls on it fail, the plugin's figure is wrong. Three in ten seconds are what ten
     # calls with this ratio come to; a single one now and then fails in any host.
     confirm=(Condition("calls.errors", above=0.3),),
+    # What a plugin asks of others may fail for some seconds, and is well again.
+    grace=5.0,
     ladder=(
         Rung("roll_back_plugin", disruptive=True, settle=30.0, requires=(_CHANGED_LATELY,), unless=_NOT_LOAD),
         Rung("restart_plugin", disruptive=True, settle=30.0, unless=_NOT_LOAD),

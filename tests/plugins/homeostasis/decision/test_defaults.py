@@ -70,7 +70,7 @@ class TestDefaultPolicy:
         ill = {"plugin__a__error_ratio": 0.6, "calls__errors": 3.0}
 
         assert shown(host, 20, **ill, plugin__a__since_swap=30.0) == [("act", "roll_back_plugin", "a")]
-        other = shown(host, 15, plugin__b__error_ratio=0.6, calls__errors=3.0)
+        other = shown(host, 20, plugin__b__error_ratio=0.6, calls__errors=3.0)
         assert other == [("act", "restart_plugin", "b")]
 
     def test_errors_that_nobody_else_sees_restart_a_plugin(self, host):
