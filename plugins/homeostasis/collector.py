@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aetherra.plugins import (
@@ -18,7 +19,7 @@ from aetherra.plugins import (
     Vitals,
 )
 from aetherra.plugins.homeostasis.growth import Growth
-from aetherra.plugins.homeostasis.host_metrics import host_readings
+from aetherra.plugins.homeostasis.host_metrics import WINDOW, host_readings
 from aetherra.plugins.homeostasis.messages import Metric
 from aetherra.plugins.homeostasis.plugin_metrics import PluginMetrics
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
@@ -54,7 +55,7 @@ class Collector:
         self._counted = counted
         self._heard = heard
         self._counts: tuple[float, dict[str, int]] | None = None
-        self._before: KernelStatistics | None = None
+        self._past: deque[KernelStatistics] = deque()
         self._vitals_at: float | None = None
         self._plugins = PluginMetrics()
         self._growth = Growth(GROWTH_WINDOW)
@@ -78,10 +79,13 @@ class Collector:
         begun = self._ctx.clock.monotonic()
         now = await self._ctx.call(GetStatistics(detail=False))
         roundtrip = Reading("calls.roundtrip", self._ctx.clock.monotonic() - begun, "s")
-        before, self._before = self._before, now
         serving = sum(service.status in SERVING for service in services)
         available = Reading("services.available", serving / len(services), "ratio")
-        return [roundtrip, available, *host_readings(now, before)]
+        readings = [roundtrip, available, *host_readings(now, self._past)]
+        self._past.append(now)
+        while now.uptime - self._past[0].uptime > WINDOW:
+            self._past.popleft()
+        return readings
 
     async def _ask_vitals(self, now: float) -> Iterator[Reading]:
         vitals: Vitals = await self._ctx.call(GetVitals(since=self._vitals_at))

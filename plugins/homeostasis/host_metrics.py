@@ -1,22 +1,32 @@
-"""What the kernel's counters say as metrics: a pure function of two snapshots and the time between them."""
+"""What the kernel's counters say as metrics: a pure function of a snapshot and those of the last minute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from aetherra.plugins import KernelStatistics, LaneStatistics
 from aetherra.plugins.homeostasis.sensors import Reading
 
 MINIMUM_EVENTS = 20
 """Fewer calls or actions than this say nothing about the share of them that fails."""
+WINDOW = 60.0
+"""Seconds that the share of what failed looks back on, if it takes so long to see enough events."""
+STORM_WINDOW = 15.0
+"""The same for repeated attempts: a storm is to be seen at once, and seen to be over at once."""
+STORM_EVENTS = 10
+"""Attempts that tell it: a storm is nearly all of them, or it is none."""
+Counted = Callable[[KernelStatistics, KernelStatistics], tuple[int, int]]
+"""Part and whole of some events between two snapshots, the later one first."""
 
 
-def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
-    """Yield the readings of one snapshot; rates and ratios cover the time since ``before``.
+def host_readings(now: KernelStatistics, past: Sequence[KernelStatistics]) -> Iterator[Reading]:
+    """Yield the readings of one snapshot; rates cover the time since the last of the ``past``, which is oldest first.
 
-    A ratio of few events is unknown, not 0: no call is no proof that calls succeed. Waiting and running times are
-    unknown while nothing ran since ``before``: those of long ago say nothing about now.
+    A ratio covers the shortest time with enough events, ``WINDOW`` at most. One of few events is unknown, not 0: no
+    call is no proof that calls succeed. Waiting and running times are unknown while nothing ran since the snapshot
+    before: those of long ago say nothing about now.
     """
+    before = past[-1] if past else None
     yield Reading("loop.lag", now.loop.lag, "s")
     yield Reading("loop.lag_max", now.loop.lag_max, "s")
     actions = now.actions
@@ -37,14 +47,15 @@ def host_readings(now: KernelStatistics, before: KernelStatistics | None) -> Ite
     tried = life.loads + life.load_failures
     yield Reading("plugins.load_success", life.loads / tried if tried else None, "ratio", "" if tried else "none yet")
     yield Reading("plugins.restarts", float(life.restarts), "restarts")
+    yield _ratio("actions.failed_ratio", "actions ended", _died, now, past)
+    yield _ratio("actions.retry_ratio", "attempts ended", _repeated, now, past, STORM_WINDOW, STORM_EVENTS)
+    yield _ratio("calls.error_ratio", "calls", _failed, now, past)
     yield from _since(now, before)
 
 
 def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[Reading]:
     names = (
-        ("actions.failed_ratio", "ratio"),
-        ("actions.retry_ratio", "ratio"),
-        ("calls.error_ratio", "ratio"),
+        ("actions.utilisation", "ratio"),
         ("calls.errors", "1/s"),
         ("calls.rate", "1/s"),
         ("events.rate", "1/s"),
@@ -58,24 +69,45 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
         for name, unit in names:
             yield Reading(name, None, unit, "needs two readings")
         return
-    dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
-    ended = dead + now.actions.done - before.actions.done
-    retried = now.actions.retried - before.actions.retried
-    yield _ratio("actions.retry_ratio", retried, retried + ended, "attempts ended")
-    calls = now.bus.calls - before.bus.calls
-    refused = now.bus.call_refusals - before.bus.call_refusals  # the callers' own mistakes say nothing of the host
-    yield _ratio("actions.failed_ratio", dead, ended, "actions ended")
-    failed = now.bus.call_errors - before.bus.call_errors - refused
-    yield _ratio("calls.error_ratio", failed, calls - refused, "calls")
-    yield Reading("calls.errors", failed / seconds, "1/s")
-    yield Reading("calls.rate", calls / seconds, "1/s")
+    yield _utilisation(now, before, seconds)
+    yield Reading("calls.errors", _failed(now, before)[0] / seconds, "1/s")
+    yield Reading("calls.rate", (now.bus.calls - before.bus.calls) / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")
-    refusals = _refused(now) - _refused(before)
-    yield Reading("queue.refused", refusals / seconds, "1/s")
+    yield Reading("queue.refused", (_refused(now) - _refused(before)) / seconds, "1/s")
     expired = now.actions.dead.get("expired", 0) - before.actions.dead.get("expired", 0)
     yield Reading("queue.expired", expired / seconds, "1/s")
-    yield Reading("dlq.rate", dead / seconds, "1/s")
+    yield Reading("dlq.rate", _died(now, before)[0] / seconds, "1/s")
+
+
+def _utilisation(now: KernelStatistics, before: KernelStatistics, seconds: float) -> Reading:
+    """What comes, times what it takes, by how many can work: above 1 the rest waits, expires or is refused."""
+    name, offered, known = "actions.utilisation", 0.0, False
+    for lane_name, lane in now.actions.lanes.items():
+        earlier = before.actions.lanes[lane_name]
+        come = lane.accepted + lane.retried - earlier.accepted - earlier.retried
+        if lane.run.p50 is not None:
+            known = True
+            offered += come * lane.run.p50
+    if not known:
+        return Reading(name, None, "ratio", "no action has run yet")
+    return Reading(name, offered / seconds / now.actions.workers, "ratio")
+
+
+def _died(now: KernelStatistics, before: KernelStatistics) -> tuple[int, int]:
+    dead = sum(now.actions.dead.values()) - sum(before.actions.dead.values())
+    return dead, dead + now.actions.done - before.actions.done
+
+
+def _repeated(now: KernelStatistics, before: KernelStatistics) -> tuple[int, int]:
+    retried = now.actions.retried - before.actions.retried
+    return retried, retried + _died(now, before)[1]
+
+
+def _failed(now: KernelStatistics, before: KernelStatistics) -> tuple[int, int]:
+    refused = now.bus.call_refusals - before.bus.call_refusals  # the callers' own mistakes say nothing of the host
+    failed = now.bus.call_errors - before.bus.call_errors - refused
+    return failed, now.bus.calls - before.bus.calls - refused
 
 
 def _attempts(lane: LaneStatistics) -> int:
@@ -84,14 +116,30 @@ def _attempts(lane: LaneStatistics) -> int:
 
 
 def _refused(numbers: KernelStatistics) -> int:
-    return sum(lane.refused for lane in numbers.actions.lanes.values())
+    """Return how many actions found no room; what a shed lane refuses is refused on purpose."""
+    return sum(lane.refused for lane in numbers.actions.lanes.values()) - numbers.actions.dead.get("shed", 0)
 
 
 def _latency(name: str, seconds: float | None) -> Reading:
     return Reading(name, seconds, "s", "" if seconds is not None else "no action has run since the last reading")
 
 
-def _ratio(name: str, part: int, whole: int, events: str) -> Reading:
-    if whole >= MINIMUM_EVENTS:
-        return Reading(name, part / whole, "ratio")
-    return Reading(name, None, "ratio", f"{whole} {events} since the last reading; needs {MINIMUM_EVENTS}")
+def _ratio(
+    name: str,
+    events: str,
+    counted: Counted,
+    now: KernelStatistics,
+    past: Sequence[KernelStatistics],
+    window: float = WINDOW,
+    fewest: int = MINIMUM_EVENTS,
+) -> Reading:
+    if not past:
+        return Reading(name, None, "ratio", "needs two readings")
+    whole = 0
+    for before in reversed(past):
+        if now.uptime - before.uptime > window and before is not past[-1]:
+            break
+        part, whole = counted(now, before)
+        if whole >= fewest:
+            return Reading(name, part / whole, "ratio")
+    return Reading(name, None, "ratio", f"{whole} {events} within {window:g} s; needs {fewest}")

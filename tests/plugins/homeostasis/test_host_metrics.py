@@ -29,18 +29,18 @@ def later(snapshot, seconds, *, bus=None, actions=None):
     )
 
 
-def read(now, before):
-    return {reading.name: reading for reading in host_readings(now, before)}
+def read(now, *past):
+    return {reading.name: reading for reading in host_readings(now, past)}
 
 
 class TestHostReadings:
     async def test_a_first_snapshot_has_rates(self, snapshot):
         """Before there are two snapshots every rate is unknown, and says so; levels are known."""
-        readings = read(snapshot, None)
+        readings = read(snapshot)
 
         assert {name for name, reading in readings.items() if reading.value is None} == {
-            "actions.failed_ratio", "actions.retry_ratio", "calls.error_ratio", "calls.errors", "calls.rate",
-            "events.rate", "bus.dropped", "queue.refused", "queue.expired",
+            "actions.failed_ratio", "actions.retry_ratio", "actions.utilisation", "calls.error_ratio", "calls.errors",
+            "calls.rate", "events.rate", "bus.dropped", "queue.refused", "queue.expired",
             "dlq.rate", "plugins.load_success",
             *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
         }  # fmt: skip
@@ -57,7 +57,7 @@ class TestHostReadings:
     async def test_plugins_that_do_not_load_are_not_told(self, snapshot):
         """The share of attempts to bring one up that did, and how often one was started anew."""
         life = LifecycleStatistics(loads=3, load_failures=1, restarts=2)
-        readings = read(msgspec.structs.replace(snapshot, lifecycle=life), None)
+        readings = read(msgspec.structs.replace(snapshot, lifecycle=life))
         assert readings["plugins.load_success"].value == 0.75
         assert readings["plugins.restarts"].value == 2.0
 
@@ -84,6 +84,44 @@ class TestHostReadings:
         assert read(few, snapshot)["calls.error_ratio"].value is None
         assert str(MINIMUM_EVENTS - 1) in read(few, snapshot)["calls.error_ratio"].reason
         assert read(many, snapshot)["calls.error_ratio"].value == 1 / MINIMUM_EVENTS
+
+    async def test_a_host_with_little_traffic_has_no_ratio(self, snapshot):
+        """Events that come slowly are added up, for a minute at most; of many the latest count."""
+        calls = snapshot.bus.calls
+        past = [
+            later(snapshot, second, bus={"calls": calls + second, "call_errors": min(second, 10)})
+            for second in range(61)
+        ]
+
+        assert read(past[19], *past[:19])["calls.error_ratio"].value is None
+        assert read(past[20], *past[:20])["calls.error_ratio"].value == 10 / 20
+        assert read(past[60], *past[:60])["calls.error_ratio"].value == 0.0
+        assert read(later(past[20], 60.0), *past[:20])["calls.error_ratio"].value is None, "it was long ago"
+
+    async def test_a_storm_is_seen_long_after_it(self, snapshot):
+        """Attempts of more than a quarter of a minute ago say nothing of a storm now."""
+        storm = later(snapshot, 1.0, actions={"retried": 30, "done": 10})
+
+        assert read(storm, snapshot)["actions.retry_ratio"].value == 0.75
+        assert read(later(storm, 16.0, actions={"done": 12}), snapshot, storm)["actions.retry_ratio"].value is None
+
+    async def test_what_a_shed_lane_refuses_counts_as_refused(self, snapshot):
+        """It is refused on purpose: else shedding would hold up the symptom that it is to end."""
+        lane = msgspec.structs.replace(snapshot.actions.lanes["background"], refused=50)
+        lanes = {**snapshot.actions.lanes, "background": lane}
+        now = later(snapshot, 10.0, actions={"lanes": lanes, "dead": {"shed": 40, "queue_full": 10}})
+
+        assert read(now, snapshot)["queue.refused"].value == 1.0
+
+    async def test_work_that_nobody_does_uses_no_worker(self, snapshot):
+        """Offered work is what comes, done or not, by what each lane's work takes; unknown before any has run."""
+        lane = msgspec.structs.replace(snapshot.actions.lanes["normal"], accepted=900, retried=100)
+        come = later(snapshot, 10.0, actions={"workers": 4, "lanes": {**snapshot.actions.lanes, "normal": lane}})
+        assert read(come, snapshot)["actions.utilisation"].value is None
+
+        lane = msgspec.structs.replace(lane, run=Latency(0.1, 0.2, 0.3))
+        come = later(snapshot, 10.0, actions={"workers": 4, "lanes": {**snapshot.actions.lanes, "normal": lane}})
+        assert read(come, snapshot)["actions.utilisation"].value == pytest.approx(1000 * 0.1 / 10 / 4)
 
     async def test_a_clients_typos_condemn_the_host(self, snapshot):
         """Calls to tags that nobody answers, or with bodies that do not fit, leave the ratio alone."""
