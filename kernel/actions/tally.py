@@ -124,6 +124,7 @@ class Tally(Generic[CountedT]):
         "lane",
         "late",
         "line",
+        "newest",
         "open",
         "overruns",
         "retried",
@@ -138,7 +139,8 @@ class Tally(Generic[CountedT]):
         self.lane = lane
         self.line = Line(HOST, action_type, "action")
         self.open: dict[str, CountedT] = {}
-        self.late: list[tuple[float, str]] = []  # those that stand behind younger ones, the oldest first
+        self.late: list[tuple[float, str]] = []  # those that may stand behind younger ones, the oldest first
+        self.newest = -inf  # when the youngest of the others was admitted, as of the last one added
         self.accepted = self.done = self.retried = self.running = self.waiting = self.overruns = 0
         self.dead: Counter[str] = Counter()
         self.waits: deque[float] = deque(maxlen=KEPT)
@@ -146,8 +148,11 @@ class Tally(Generic[CountedT]):
 
     def add(self, trace_id: str, item: CountedT) -> None:
         """Have one that may have been admitted before those that are there, as in an earlier run."""
-        if self.open and next(reversed(self.open.values())).since > item.since:
-            heappush(self.late, (item.since, trace_id))
+        if self.open:
+            last = next(reversed(self.open.values())).since
+            self.newest = max(self.newest, last)
+            if item.since < self.newest:
+                heappush(self.late, (item.since, trace_id))
         self.open[trace_id] = item
 
     def oldest(self) -> float | None:

@@ -107,6 +107,14 @@ class TestOldest:
         assert ages == [95.0, 90.0, 50.0, 40.0]
         assert type_statistics([tally], 100.0).oldest_age is None
 
+    def test_an_action_behind_two_of_an_earlier_run_is_not_younger_than_it_is(self) -> None:
+        """Those that are taken up late come in any order: what is younger than the last may be older than the first."""
+        tally = Tally[Counted]("tally.late", Lane("high", 10, 1, 1))
+        for name, since in (("young", 50.0), ("older", 5.0), ("old", 10.0)):
+            tally.add(name, Counted(since))
+        del tally.open["older"]
+        assert type_statistics([tally], 100.0).oldest_age == 90.0
+
     def test_an_action_under_the_name_of_one_that_ended_has_its_age(self) -> None:
         """A trace id that is submitted again is another action."""
         tally = Tally[Counted]("tally.late", Lane("high", 10, 1, 1))
