@@ -116,7 +116,7 @@ class KernelService:
             bus=self._registry.bus.statistics(detail=detail),
             actions=self._actions.statistics(detail=detail),
             loop=self._watchdog.statistics(),
-            plugins=dict(Counter(info.state for info in self._plugins.plugins())),
+            plugins=dict(Counter(entry.state for entry in self._plugins.entries())),
             lifecycle=self._plugins.statistics(),
         )
 

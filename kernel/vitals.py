@@ -20,7 +20,7 @@ READINGS = 64
 """Readings of which is remembered what they saw, not counting those that saw nothing new."""
 
 
-class PluginVitals(msgspec.Struct, frozen=True):
+class PluginVitals(msgspec.Struct, frozen=True, gc=False):
     """A snapshot of how one plugin does; what is counted begins anew with each generation.
 
     Attributes:

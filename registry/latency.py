@@ -10,7 +10,7 @@ KEPT = 1024
 """Durations that are kept; the next takes the place of the oldest."""
 
 
-class Latency(msgspec.Struct, frozen=True):
+class Latency(msgspec.Struct, frozen=True, gc=False):
     """Quantiles in seconds by nearest rank, of the last ``KEPT`` durations; ``None`` where there was none."""
 
     p50: float | None = None

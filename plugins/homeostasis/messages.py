@@ -15,7 +15,7 @@ Runlevel = Literal["BOOTING", "ONLINE", "DEGRADED", "CRITICAL", "MAINTENANCE", "
 PhaseState = Literal["working", "waiting", "off", "failing"]
 
 
-class Metric(msgspec.Struct, frozen=True):
+class Metric(msgspec.Struct, frozen=True, gc=False):
     """One reading.
 
     Attributes:

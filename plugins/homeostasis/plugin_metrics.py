@@ -14,6 +14,11 @@ WINDOW = 60.0
 """Seconds that the share of failed calls looks back on, if it takes so long to see enough of them."""
 OVERDUE = 10.0
 """How many times as long as a plugin's longest call one must be in hand to count as stuck."""
+NAMES = (
+    "failed", "error_ratio", "call_rate", "timeouts", "faults", "blocked",
+    "in_hand", "oldest_call", "unanswered", "stalled",
+)  # fmt: skip
+"""What is read of each plugin; the names are put together once, not at each reading."""
 TOGETHER = 2
 """Calls in hand, at least, that make an overdue one evidence: a single one may be long for its own reasons."""
 
@@ -62,6 +67,8 @@ class _Memory:
     """What is remembered of one generation of a plugin."""
 
     def __init__(self, first: PluginVitals, now: float) -> None:
+        self.names = tuple(f"plugin.{first.plugin}.{name}" for name in NAMES)
+        self.rtt = f"service.{first.service}.rtt_p95"
         self.last, self.last_at = first, now
         self.answered_at = now
         self.unanswered = 0
@@ -126,20 +133,20 @@ def _answered(one: PluginVitals) -> int:
 
 
 def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...], now: float) -> Iterator[Reading]:
-    prefix = f"plugin.{one.plugin}."
+    failed, error_ratio, *of_rates, in_hand, oldest_call, unanswered, stalled = memory.names
     if one.state in ("serving", "failed"):
-        yield Reading(prefix + "failed", float(one.state == "failed"), "ratio")
+        yield Reading(failed, float(one.state == "failed"), "ratio")
     if one.state != "serving":
         return
     ratio, count = memory.error_ratio()
     reason = "" if ratio is not None else f"{count} calls within {WINDOW:g} s; needs {MINIMUM_CALLS}"
-    yield Reading(prefix + "error_ratio", ratio, "ratio", reason)
-    for name, rate in zip(("call_rate", "timeouts", "faults", "blocked"), rates, strict=True):
-        yield Reading(prefix + name, rate, "1/s", "" if rate is not None else "a rate needs two snapshots")
-    yield Reading(prefix + "in_hand", float(one.in_hand), "calls")
-    yield Reading(prefix + "oldest_call", one.oldest_call or 0.0, "s")
-    yield Reading(prefix + "unanswered", float(memory.unanswered), "calls")
-    yield Reading(prefix + "stalled", memory.stalled(one, now), "s")
+    yield Reading(error_ratio, ratio, "ratio", reason)
+    for name, rate in zip(of_rates, rates, strict=True):
+        yield Reading(name, rate, "1/s", "" if rate is not None else "a rate needs two snapshots")
+    yield Reading(in_hand, float(one.in_hand), "calls")
+    yield Reading(oldest_call, one.oldest_call or 0.0, "s")
+    yield Reading(unanswered, float(memory.unanswered), "calls")
+    yield Reading(stalled, memory.stalled(one, now), "s")
     if one.service:
         rtt = one.latency.p95
-        yield Reading(f"service.{one.service}.rtt_p95", rtt, "s", "" if rtt is not None else "it was not called yet")
+        yield Reading(memory.rtt, rtt, "s", "" if rtt is not None else "it was not called yet")

@@ -19,7 +19,7 @@ _CORES = os.cpu_count() or 1
 _READ_AT_MOST = 65_536
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One figure, or why there is none.
 
     Attributes:

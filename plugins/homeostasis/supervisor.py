@@ -187,6 +187,9 @@ def held(symptoms: Iterable[SymptomStatus], services: Iterable[Service]) -> dict
 
 
 def _of_service(service: Service, report: HealthReport | None, symptoms: list[SymptomStatus]) -> Component:
+    owner = "" if service.plugin == "host" else service.plugin
+    if report is None and service.status is ServiceStatus.HEALTHY and service.silent is None and not symptoms:
+        return Component(service.name, owner, 1.0, 0.0, ())
     said = report or HealthReport(service.name, service.status, None, (service.reason,) if service.reason else ())
     component = _of_report(said)
     score, reasons = component.score, component.reasons
@@ -197,7 +200,7 @@ def _of_service(service: Service, report: HealthReport | None, symptoms: list[Sy
         limit, why = worst_of(symptoms)
         score = min(1.0 if score is None else score, limit)
         reasons = (*why, *reasons)
-    return Component(service.name, "" if service.plugin == "host" else service.plugin, score, 0.0, reasons)
+    return Component(service.name, owner, score, 0.0, reasons)
 
 
 def _of_report(report: HealthReport) -> Component:

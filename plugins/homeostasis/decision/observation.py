@@ -14,7 +14,7 @@ SKEW = 1.0
 """Seconds that a reading may come from the future: clocks of two threads differ by less, a wrong clock by more."""
 
 
-class Observed(msgspec.Struct, frozen=True):
+class Observed(msgspec.Struct, frozen=True, gc=False):
     """One figure as it was read.
 
     Attributes:
