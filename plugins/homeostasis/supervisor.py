@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -148,7 +149,7 @@ class Supervisor:
         for component in components:  # the host's own first: nobody speaks for them
             name = component.name if component.name not in by_name else f"service.{component.name}"
             by_name[name] = msgspec.structs.replace(component, name=name)
-        wanted = {name: Setpoint(1.0, 0.0, self._weight(component)) for name, component in by_name.items()}
+        wanted = {name: _whole(self._weight(component)) for name, component in by_name.items()}
         health = health_score({name: component.score for name, component in by_name.items()}, wanted)
         losses = {reason.metric: reason.loss for reason in health.reasons}
         told = [msgspec.structs.replace(component, loss=losses.get(name, 0.0)) for name, component in by_name.items()]
@@ -166,6 +167,12 @@ class Supervisor:
         if component.plugin or component.name not in self._parts:
             return PLUGIN_WEIGHT
         return max(setpoint.weight for setpoint in self._parts[component.name].values())
+
+
+@cache
+def _whole(weight: float) -> Setpoint:
+    """Return what is wanted of a component's own score."""
+    return Setpoint(1.0, 0.0, weight)
 
 
 def held(symptoms: Iterable[SymptomStatus], services: Iterable[Service]) -> dict[str, list[SymptomStatus]]:
