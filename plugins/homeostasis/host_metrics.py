@@ -57,6 +57,7 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
     names = (
         ("actions.utilisation", "ratio"),
         ("calls.errors", "1/s"),
+        ("calls.timeouts", "1/s"),
         ("calls.rate", "1/s"),
         ("events.rate", "1/s"),
         ("bus.dropped", "1/s"),
@@ -71,6 +72,7 @@ def _since(now: KernelStatistics, before: KernelStatistics | None) -> Iterator[R
         return
     yield _utilisation(now, before, seconds)
     yield Reading("calls.errors", _failed(now, before)[0] / seconds, "1/s")
+    yield Reading("calls.timeouts", (now.bus.timeouts - before.bus.timeouts) / seconds, "1/s")
     yield Reading("calls.rate", (now.bus.calls - before.bus.calls) / seconds, "1/s")
     yield Reading("events.rate", (now.bus.published - before.bus.published) / seconds, "1/s")
     yield Reading("bus.dropped", (now.bus.dropped - before.bus.dropped) / seconds, "1/s")

@@ -54,10 +54,15 @@ _WEDGED = Rule(
     ladder=(
         # A start takes a second or two, the first answers as long again.
         Rung("restart_plugin", disruptive=True, settle=20.0, expects="it answers again"),
-        _kept_away(settle=20.0, expects="its callers are told at once instead of waiting"),
+        # What fails in a storm of retries is seldom at fault itself, and those who retry get nowhere without it.
+        _kept_away(
+            settle=20.0,
+            unless=(Condition(symptom="retry_storm"),),
+            expects="its callers are told at once instead of waiting",
+        ),
     ),
-    # Calls that hang are late, fail and pile up: all of that is its doing.
-    masks=("failing", "overloaded", "retry_storm", "dead_letters"),
+    # Calls that hang are late, fail and pile up: all of that is its doing. A storm of retries goes first, though.
+    masks=("failing", "overloaded", "dead_letters"),
 )
 
 _FAILING = Rule(
@@ -155,29 +160,30 @@ _RETRY_STORM = Rule(
     clear=0.2,
     enter=(4, 6),
     plausible=(0.0, 1.0),
-    # Without work that waits or is refused it is no storm, only something that fails.
-    given=(Condition("queue.depth_ratio + queue.refused", above=0.2),),
+    # Repeated for want of time or room; what is repeated as it fails is no storm.
+    given=(Condition("calls.timeouts + queue.refused + queue.expired", above=0.5),),
     ladder=(
-        # New load goes first; what retries is already more than can be done.
-        Rung("shed_background", lasting=True, settle=30.0),
+        # New load goes first; what retries is already more than can be done. It shows within some rounds of retries.
+        Rung("shed_background", lasting=True, settle=15.0),
         # Attempts that are given up on just before they are done are what feeds it.
         Rung("widen_timeout", {"factor": 2.0, "highest": 120.0}, lasting=True, settle=60.0),
         # Fewer at a time finish where more get in each other's way. Last, and a little: where they do not, it harms.
         Rung("set_workers", {"factor": 0.75, "lowest": 2.0}, lasting=True, settle=30.0),
     ),
-    # More workers are the wrong answer; the knob also holds by its own condition.
-    masks=("overloaded", "dead_letters"),
-    undo_after=120.0,
+    # Who is asked by a storm answers nobody, as if it were wedged. More workers are the wrong answer, too.
+    masks=("wedged", "overloaded", "dead_letters"),
+    # A storm that is over does not come back by itself, and shed work is refused meanwhile.
+    undo_after=20.0,
 )
 
 _OVERLOADED = Rule(
-    # Refused work counts as waiting: a full lane is no shorter for refusing.
-    "queue.depth_ratio + queue.refused",
-    # Half of a lane is full, or one action in two seconds finds no room.
+    # Refused and expired work counts as waiting: a lane is no shorter for either.
+    "queue.depth_ratio + queue.refused + queue.expired",
+    # Half of a lane is full, or one action in two seconds finds no room or waits in vain.
     bad_above=0.5,
     clear=0.2,
-    # The knob goes first; it needs a few seconds.
-    grace=5.0,
+    # The knob goes first; four times as many workers take it ten seconds.
+    grace=20.0,
     ladder=(Rung("shed_background", lasting=True, settle=30.0, expects="what is urgent has room again"),),
 )
 
@@ -190,22 +196,7 @@ _DEAD_LETTERS = Rule(
     # 100 letters are where the health score counts the queue as bad.
     given=(Condition("dlq.depth", above=100.0),),
     grace=30.0,
-    # Parked letters are kept, out of the way of redriving: they would fail again as long as this goes on.
-    ladder=(Rung("park_dead_letters", settle=60.0, expects="the queue holds what is new"),),
-)
-
-_LEFT_LETTERS = Rule(
-    "dlq.depth",
-    # Letters lie there, and no new ones come: what made them fail may be over, so a few are tried.
-    bad_above=10.0,
-    clear=5.0,
-    enter=(10, 12),
-    given=(Condition("dlq.rate", below=0.01), Condition("actions.failed_ratio", below=0.05, unknown=True)),
-    # Time for a person to look first, and for the fault to be over.
-    grace=120.0,
-    ladder=(Rung("redrive_dead_letters", {"limit": 20}, settle=60.0, expects="they are done this time"),),
-    # What fails again is not tried for an hour.
-    cooldown=3600.0,
+    # Only told: doing their actions again repeats what they did outside, and parking hides them.
 )
 
 _DISK_SHORT = Rule(
@@ -219,19 +210,22 @@ _DISK_SHORT = Rule(
 
 _WORKERS = Knob(
     "set_workers",
-    "queue.depth_ratio",
-    # A tenth of a lane: what waits is done within seconds, and a burst still has room.
-    setpoint=0.1,
+    # Offered work by workers: it says how many are missing, where what waits, expires or is refused says only that
+    # some are, and is nothing as soon as there is one too many.
+    "actions.utilisation",
+    # A third of the workers are free for a burst.
+    setpoint=0.7,
     low=2.0,
     # Of actions that mostly wait; more than that get in each other's way in one process.
     high=64.0,
-    kp=0.4,
-    ki=0.02,
-    # At most a tenth more each second: each step shows before the next one.
-    slew=0.1,
-    deadband=0.5,
+    # The metric answers at once and in proportion, so an integral alone brings it there: in about four seconds.
+    kp=0.0,
+    ki=0.25,
+    slew=0.3,
+    # One worker more or less of five changes no more than that.
+    deadband=0.25,
     whole=True,
-    every=5.0,
+    every=3.0,
     unless=(Condition(symptom="retry_storm"), Condition(symptom="wedged"), Condition(symptom="blocking")),
     actual="actions.workers",
 )
@@ -246,12 +240,18 @@ DEFAULT_POLICY = Policy(
         "retry_storm": _RETRY_STORM,
         "overloaded": _OVERLOADED,
         "dead_letters": _DEAD_LETTERS,
-        "left_letters": _LEFT_LETTERS,
         "disk_short": _DISK_SHORT,
     },
     knobs={"workers": _WORKERS},
     # Coming up again and again is worse than being away: one restart in two minutes. Tries of what is kept away are ten
     # minutes apart anyway.
-    limits={"restart_plugin": 0.5, "roll_back_plugin": 0.2, "disable_plugin": 0.2, "reload_plugin": 0.5},
+    limits={
+        "restart_plugin": 0.5,
+        "roll_back_plugin": 0.2,
+        "disable_plugin": 0.2,
+        "reload_plugin": 0.5,
+        # Taking it back counts, too, and what is shed is refused as long as it waits for that.
+        "shed_background": 4.0,
+    },
 )
 """Rules in the order in which they may act."""

@@ -40,7 +40,7 @@ class TestHostReadings:
 
         assert {name for name, reading in readings.items() if reading.value is None} == {
             "actions.failed_ratio", "actions.retry_ratio", "actions.utilisation", "calls.error_ratio", "calls.errors",
-            "calls.rate", "events.rate", "bus.dropped", "queue.refused", "queue.expired",
+            "calls.timeouts", "calls.rate", "events.rate", "bus.dropped", "queue.refused", "queue.expired",
             "dlq.rate", "plugins.load_success",
             *(f"queue.{lane}.{what}_p95" for lane in snapshot.actions.lanes for what in ("wait", "run")),
         }  # fmt: skip

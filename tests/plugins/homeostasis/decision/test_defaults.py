@@ -16,8 +16,9 @@ ACTUATORS = {
 }  # fmt: skip
 RESTARTS = {"restart_plugin", "disable_plugin", "roll_back_plugin", "reload_plugin"}
 WELL = {
-    "queue.depth_ratio": 0.02, "queue.refused": 0.0, "actions.workers": 16.0, "actions.retry_ratio": 0.02,
-    "actions.failed_ratio": 0.0, "calls.errors": 0.1, "dlq.rate": 0.0, "dlq.depth": 3.0, "plugins.failed": 0.0,
+    "queue.depth_ratio": 0.02, "queue.refused": 0.0, "queue.expired": 0.0, "actions.workers": 16.0,
+    "actions.utilisation": 0.3, "actions.retry_ratio": 0.02, "actions.failed_ratio": 0.0, "calls.errors": 0.1,
+    "calls.timeouts": 0.0, "dlq.rate": 0.0, "dlq.depth": 3.0, "plugins.failed": 0.0,
     "loop.lag_max": 0.01, "process.rss_growth": 0.0, "host.disk_free_bytes": 1e10,
     **{f"plugin.{name}.{what}": value for name in ("a", "b", "c", "d") for what, value in {
         "stalled": 0.0, "error_ratio": 0.01, "in_hand": 1.0,
@@ -86,7 +87,8 @@ class TestDefaultPolicy:
 
     def test_load_restarts_something(self, host):
         """More workers, then shedding; and it is all taken back."""
-        done = shown(host, 120, queue__depth_ratio=0.9, plugin__a__error_ratio=0.6, calls__errors=3.0)
+        done = shown(host, 120, queue__depth_ratio=0.9, actions__utilisation=3.0,
+                     plugin__a__error_ratio=0.6, calls__errors=3.0)  # fmt: skip
         actions = {action for _, action, _ in done}
         assert actions >= {"set_workers", "shed_background"}
         assert not actions & RESTARTS
@@ -98,13 +100,28 @@ class TestDefaultPolicy:
 
     def test_a_retry_storm_gets_more_workers(self, host):
         """It gets less work, fewer workers and longer timeouts."""
-        done = shown(host, 130, actions__retry_ratio=0.8, queue__depth_ratio=0.9)
+        storm = {"actions__retry_ratio": 0.8, "calls__timeouts": 12.0, "actions__utilisation": 3.0}
+        done = shown(host, 130, **storm)
         acts = [one for one in host.decisions if one.kind == "act"]
 
         assert [one.action for one in acts] == ["shed_background", "widen_timeout", "set_workers"]
         assert acts[2].arguments["factor"] < 1
         assert not [one for one in host.decisions if one.kind == "set" and one.value > 24]
         assert not {action for _, action, _ in done} & RESTARTS
+
+    def test_a_plugin_that_a_storm_asks_is_kept_away(self, host):
+        """It answers nobody, as if it hung; once shedding is tried it may be restarted, and is never kept away."""
+        done = shown(host, 300, actions__retry_ratio=0.8, calls__timeouts=12.0, plugin__a__stalled=30.0,
+                     plugin__a__timeouts=12.0, plugin__a__error_ratio=1.0, calls__errors=12.0)  # fmt: skip
+
+        assert done[0] == ("act", "shed_background", "")
+        assert ("act", "disable_plugin", "a") not in done
+
+    def test_retries_of_what_fails_are_a_storm(self, host):
+        """What is repeated because it fails at once is no storm: nothing is shed for it."""
+        done = shown(host, 120, actions__retry_ratio=0.7, plugin__a__error_ratio=0.6, calls__errors=12.0)
+
+        assert {action for kind, action, _ in done if kind == "act"} == {"restart_plugin"}
 
     def test_a_leak_is_restarted_at_once(self, host):
         """Memory is asked back first; the plugin that grows is restarted, and only once it is worth that."""
@@ -142,10 +159,11 @@ class TestDefaultPolicy:
         """It is loaded again after a while."""
         assert shown(host, 20, plugin__a__failed=1.0, plugins__failed=1.0) == [("act", "reload_plugin", "a")]
 
-    def test_dead_letters_pile_up(self, host):
-        """While they come they are parked; when they have stopped coming a few are tried."""
-        assert ("act", "park_dead_letters", "") in shown(host, 60, dlq__rate=2.0, dlq__depth=200.0)
-        assert ("act", "redrive_dead_letters", "") in shown(host, 200, dlq__rate=0.0, dlq__depth=200.0)
+    def test_dead_letters_are_done_again_or_hidden(self, host):
+        """They are told, and wait for a person: doing them again may repeat what they did outside."""
+        assert shown(host, 60, dlq__rate=2.0, dlq__depth=200.0) == []
+        assert "dead_letters" in {one.symptom for one in host.core.status().symptoms if one.phase == "holds"}
+        assert shown(host, 400, dlq__rate=0.0, dlq__depth=200.0) == []
 
     def test_a_full_disk_is_written_to(self, host):
         """Background work waits."""
