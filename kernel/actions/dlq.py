@@ -252,40 +252,38 @@ class DeadLetterQueue:
                     yield letter
 
     def remove(
-        self,
-        trace_ids: Iterable[str] | None = None,
-        *,
-        reason: str | None = None,
-        action_type: str | None = None,
-        since: float | None = None,
-        before: float | None = None,
+        self, trace_ids: Iterable[str] | None = None, *, also_parked: bool = False, **only: Unpack[Choice]
     ) -> int:
         """Delete the letters that fit all that is given, or all of them, and return how many those were.
 
-        Waits up to ten seconds for another process that works on the files. Lines that are no letters stay.
+        Waits up to ten seconds for another process that works on the files. Lines that are no letters stay, and so do
+        parked letters, unless they are meant, too.
 
         Raises:
             DataFileError: A file cannot be rewritten; the letters in it stay, and so do those that wait in memory.
         """
-        named = None if trace_ids is None else frozenset(trace_ids)
-        wanted = LetterFilter(trace_ids=named, reason=reason, action_type=action_type, since=since, before=before)
-        if self._files is None:
-            return self._remove_waiting(wanted)
+        wanted = LetterFilter.of(trace_ids, only)
+        if self._files is None or self._parked is None:
+            return self._remove_from(wanted, self._waiting, *([self._put_aside] if also_parked else []))
         if not self._files.path.parent.is_dir():
             return 0
         with self._files.lock.held(LOCK_TIMEOUT):
-            if self._parked is not None:
-                with suppress(DataFileError):  # a full disk keeps nobody from making room on it
-                    self._parked.settle()
-            removed = self._files.take_out(wanted.fits) + self._remove_waiting(wanted)
+            with suppress(DataFileError):  # a full disk keeps nobody from making room on it
+                self._parked.settle()
+            removed = self._files.take_out(wanted.fits) + self._remove_from(wanted, self._waiting)
+            removed += self._parked.remove(wanted.fits) if also_parked else 0
             self._write_waiting(self._files)
         self._files.survey()
         return removed
 
-    def _remove_waiting(self, wanted: LetterFilter) -> int:
+    def _remove_from(self, wanted: LetterFilter, *places: deque[tuple[DeadLetter, bytes]]) -> int:
+        going: list[str] = []
         with self._guard:
-            going = [letter.trace_id for letter, _ in self._waiting if wanted.fits(letter)]
-            self._waiting = deque(entry for entry in self._waiting if not wanted.fits(entry[0]))
+            for letters in places:
+                going += [letter.trace_id for letter, _ in letters if wanted.fits(letter)]
+                staying = [entry for entry in letters if not wanted.fits(entry[0])]
+                letters.clear()  # and not another one in its place: somebody may wait to move letters to it
+                letters.extend(staying)
             if self._files is not None:
                 self._safe.extend(going)  # whoever waits to hear that they are safe need wait no longer
         return len(going)

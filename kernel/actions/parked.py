@@ -134,6 +134,14 @@ class ParkedLetters:
         with self._moving():
             return self._files.take_out(goes, self._put_back)
 
+    def remove(self, goes: Callable[[DeadLetter], bool]) -> int:
+        """Delete the letters that fit and return how many those were. The lock is to be held.
+
+        Raises:
+            DataFileError: The file cannot be rewritten; what is in it stays.
+        """
+        return self._files.take_out(goes)
+
     def _keep(self, lines: list[bytes], letters: list[DeadLetter]) -> None:
         size = self.path.stat().st_size if self.path.exists() else 0
         if size + len(joined(lines)) > self._most:

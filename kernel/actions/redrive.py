@@ -178,7 +178,8 @@ class Redriver:
             return
         try:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._dlq.remove, trace_ids)
+                # wherever they are: somebody may have parked them meanwhile
+                await anyio.to_thread.run_sync(partial(self._dlq.remove, trace_ids, also_parked=True))
         except DataFileError as exc:
             log.error(  # noqa: TRY400  # no traceback needed
                 "%d letters, whose actions are on their way again, cannot be removed: %s", len(trace_ids), exc

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -152,6 +154,45 @@ class TestParking:
             queue.park()
         assert names(queue.items(parked=True)) == ["c", "b"]
         assert (queue.statistics().dropped, queue.statistics().parked) == (1, 2)
+
+    def test_what_leaves_for_good_leaves_a_parked_copy(self, queue: DeadLetterQueue) -> None:
+        """Whoever says so removes letters wherever they are, and counts them."""
+        for name in ("a", "b", "c", "d"):
+            queue.add(letter(name))
+        queue.park(["a", "b"])
+
+        assert queue.remove(["a", "c"], also_parked=True) == 2
+        assert (names(queue.items()), names(queue.items(parked=True))) == (["d"], ["b"])
+        assert (queue.statistics().depth, queue.statistics().parked) == (1, 1)
+
+    @pytest.mark.parametrize("what", ["park", "unpark"])
+    def test_a_purge_beside_it_loses_letters_of_a_queue_without_a_disk(self, what: str) -> None:
+        """Whoever waits for its end moves letters to where they are found, and brings none back."""
+        queue = DeadLetterQueue(None)
+        for name in ("a", "b", "c"):
+            queue.add(letter(name))
+        queue.park(["a"])
+        queue._guard = Overtaken(lambda: queue.remove(["b"]))
+
+        assert getattr(queue, what)() == 1
+        assert names(queue.items()) == ([] if what == "park" else ["a", "c"])
+        assert names(queue.items(parked=True)) == (["c", "a"] if what == "park" else [])
+
+
+class Overtaken:
+    """A lock that somebody else gets first, once."""
+
+    def __init__(self, other: Callable[[], object]) -> None:
+        self._lock = threading.Lock()
+        self._others = [other]
+
+    def __enter__(self) -> None:
+        while self._others:
+            self._others.pop()()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Died(BaseException):

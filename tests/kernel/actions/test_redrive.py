@@ -154,6 +154,29 @@ class TestRedrive:
             assert g.watered == ["north"]
             assert g.left() == []
 
+    @pytest.mark.parametrize("at_once", [True, False])
+    async def test_a_letter_that_is_parked_as_its_action_is_sent_can_be_sent_again(
+        self, tmp_path: Path, at_once: bool
+    ) -> None:
+        """It leaves from where it is by then; one of another action that is parked stays."""
+        async with garden(tmp_path) as g:
+            dead, other = g.letter("north"), g.letter("south")
+            submit = g.queue.submit_envelope
+
+            async def submit_and_park(envelope: ActionEnvelope, **options: Any) -> Any:
+                handle = await submit(envelope, **options)
+                assert g.dlq.park([dead, other]) == 2
+                return handle
+
+            g.queue.submit_envelope = submit_and_park
+            await (g.redriver.redrive_where(trace_ids=[dead]) if at_once else g.redriver.redrive(dead))
+            await g.rest()
+
+            assert g.watered == ["north"]
+            assert g.left() == []
+            assert [letter.trace_id for letter in g.dlq.items(parked=True)] == [other]
+            assert g.dlq.statistics().parked == g.dlq.unpark() == 1
+
     async def test_the_letter_stays_when_its_action_cannot_be_sent(self, tmp_path: Path) -> None:
         """No handler, a full lane, other fields, a host that stops: the error says which; no letter more or less."""
         async with garden(tmp_path, capacity=1) as g:
@@ -299,9 +322,9 @@ class TestRedriveWhere:
             removed: list[set[str]] = []
             remove = g.dlq.remove
 
-            def watched(trace_ids: set[str]) -> int:
+            def watched(trace_ids: set[str], **options: Any) -> int:
                 removed.append(set(trace_ids))
-                return remove(trace_ids)
+                return remove(trace_ids, **options)
 
             monkeypatch.setattr(g.dlq, "remove", watched)
             await g.redriver.redrive_where()
