@@ -32,9 +32,11 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
         calls: Calls that reached its handlers.
         errors: How many of them had no reply.
         timeouts: How many of those took too long.
+        cancelled: Calls that their callers left before they ended.
         in_hand: Calls that are not finished.
         oldest_call: Seconds since the oldest of these began; ``None`` if there is none.
-        longest_done: Seconds that the longest call took of those that readings have looked at; ``None`` before any.
+        longest_done: Seconds that the longest call took of those that readings have looked at, but for times in which a
+            caller gave up: what that one waited is not what a call takes. ``None`` before any.
         latency: Seconds that its calls took that ended since the time that was asked for; if none was, of those that
             are remembered. Of many only the last are looked at.
         faults: Faults of its tasks, events and repeated methods.
@@ -49,6 +51,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
     calls: int = 0
     errors: int = 0
     timeouts: int = 0
+    cancelled: int = 0
     in_hand: int = 0
     oldest_call: float | None = None
     longest_done: float | None = None
@@ -96,7 +99,7 @@ class VitalSigns:
         pulse = self._pulses.get(generation)
         if pulse is None:
             pulse = self._pulses[generation] = _Pulse(generation.routes)
-        calls = errors = timeouts = in_hand = 0
+        calls = errors = timeouts = cancelled = in_hand = 0
         oldest: float | None = None
         ended: list[int] = []
         for route in generation.routes:
@@ -104,12 +107,13 @@ class VitalSigns:
             calls += route.calls
             errors += route.errors
             timeouts += route.timeouts
+            cancelled += route.cancelled
             ended.append(route.calls - len(held))
             if held:
                 in_hand += len(held)
                 first = min(call.started for call in held)
                 oldest = first if oldest is None else min(oldest, first)
-        pulse.take(now, ended)
+        pulse.take(now, ended, given_up=timeouts + cancelled)
         return PluginVitals(
             entry.name,
             generation.identity.generation,
@@ -119,6 +123,7 @@ class VitalSigns:
             calls,
             errors,
             timeouts,
+            cancelled,
             in_hand,
             None if oldest is None else max(0.0, now - oldest),
             pulse.longest,
@@ -133,17 +138,21 @@ class _Pulse:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.longest: float | None = None
+        self._given_up = 0
         self._routes = routes
         self._none = [0] * len(routes)
         self._past: deque[tuple[float, list[int]]] = deque([(-inf, self._none)], maxlen=READINGS)
         self._sample: tuple[list[int], list[int], list[float]] = (self._none, self._none, [])
         self._latency: tuple[list[float], Latency] = (self._sample[2], Latency())
 
-    def take(self, now: float, ended: list[int]) -> None:
-        """Note how many calls of each route have ended; nothing, if no more have."""
+    def take(self, now: float, ended: list[int], *, given_up: int) -> None:
+        """Note how many calls of each route have ended, and how many were given up; nothing, if no more have."""
         before = self._past[-1][1]
         if ended != before:
             self._past.append((now, ended))
+            if given_up > self._given_up:
+                self._given_up = given_up
+                return
             self.longest = max(self.longest or 0.0, max(self._durations(before), default=0.0))
 
     def latency(self, since: float | None) -> Latency:

@@ -18,6 +18,7 @@ from aetherra.registry.capabilities import Capabilities
 from aetherra.registry.clock import Clock, SystemClock
 from aetherra.registry.deadlines import Deadlines
 from aetherra.registry.errors import (
+    AetherraError,
     CallTimeoutError,
     CapabilityError,
     MessageValidationError,
@@ -244,8 +245,8 @@ class Bus:
         if seconds > self.slow_call:
             self._slow += 1
             log.warning(
-                "a call of %r by %s took %.3f s; %s answered, in conversation %s",
-                call.tag, call.caller, seconds, call.line.route.provider, call.trace_id,
+                "a call of %r by %s took %.3f s; %s %s, in conversation %s",
+                call.tag, call.caller, seconds, call.line.route.provider, _ended(error), call.trace_id,
             )  # fmt: skip
         if self.observer is not None:
             self.observer.after_call(call, seconds, error)
@@ -279,3 +280,10 @@ class Bus:
             routes=tuple(route.statistics() for route in [*self.routes(), *self.routing.beside()]) if detail else (),
             topics=topics,
         )
+
+
+def _ended(error: BaseException | None) -> str:
+    """Say how a slow call ended."""
+    if error is None:
+        return "answered"
+    return "did not answer" if isinstance(error, AetherraError) else "was left by its caller"

@@ -296,8 +296,10 @@ class Caller:
         elif error is not None:
             line.count_error(fault if fault is not None and isinstance(error, HandlerError) else error)
             line.durations.append(elapsed)
-        elif call.parent is not None and call.parent.suspension is not None:
-            call.parent.suspension.trail = (call.tag, *_trail(call))
+        else:
+            line.route.cancelled += 1
+            if call.parent is not None and call.parent.suspension is not None:
+                call.parent.suspension.trail = (call.tag, *_trail(call))
         if elapsed > line.slow:
             self._bus.call_ended(call, elapsed, error or exc)
         call.task, call.line = None, OVER

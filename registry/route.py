@@ -32,6 +32,7 @@ class RouteStatistics(msgspec.Struct, frozen=True):
         provider: Who does.
         calls: Calls that reached the handler.
         errors: How many of them had no reply: the handler raised, took too long, or returned the wrong type.
+        cancelled: How many were left by their callers before they ended.
         in_hand: How many are not finished.
         waiting: How many of those wait for the handler's concurrency limit.
         latency: Seconds that the last ones took, whether or not they brought a reply.
@@ -44,6 +45,7 @@ class RouteStatistics(msgspec.Struct, frozen=True):
     in_hand: int
     waiting: int = 0
     latency: Latency = Latency()
+    cancelled: int = 0
 
 
 class Route:
@@ -64,6 +66,7 @@ class Route:
         "_idle",
         "answer",
         "calls",
+        "cancelled",
         "durations",
         "errors",
         "fallback",
@@ -97,7 +100,7 @@ class Route:
         self.answer = answer
         self.gate = gate
         self.fallback = fallback
-        self.calls = self.errors = self.timeouts = 0
+        self.calls = self.errors = self.timeouts = self.cancelled = 0
         self.durations: deque[float] = deque(maxlen=KEPT)
         self.in_hand: set[Call] = set()
         self.settle: Callable[[], None] = _nothing
@@ -159,6 +162,7 @@ class Route:
             len(self.in_hand),
             0 if self.gate is None else self.gate.waiting,
             Latency.of(self.durations),
+            self.cancelled,
         )
 
 

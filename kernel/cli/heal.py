@@ -48,7 +48,10 @@ def explain(path: Path, config_file: Path | None, as_json: bool, **wanted: Any) 
         print_json(found)
         return
     if not found:
-        raise click.ClickException("there is no such decision" if any(wanted.values()) else "nothing was decided yet")
+        if wanted["decision"]:
+            raise click.ClickException(f"there is no decision {wanted['decision']!r}")
+        click.echo("no decision fits" if wanted["symptom"] or wanted["target"] else "nothing was decided yet")
+        return
     click.echo("\n\n".join(each["text"] for each in found))
 
 

@@ -30,7 +30,7 @@ class Cycle:
         runlevels: In what state the host is, by that.
         ledger: What remembers decisions.
         history: What remembers metrics.
-        is_frozen: Whether nothing is to be decided, as a person has frozen all actuators.
+        frozen: Why nothing is to be decided, if a person has frozen all actuators; ``""`` if nobody has.
 
     Attributes:
         controller: What decides.
@@ -53,7 +53,7 @@ class Cycle:
         runlevels: RunlevelMachine,
         ledger: Ledger,
         history: MetricHistory,
-        is_frozen: Callable[[], bool],
+        frozen: Callable[[], str],
     ) -> None:
         self._ctx = ctx
         self._collector = collector
@@ -62,7 +62,7 @@ class Cycle:
         self._runlevels = runlevels
         self._ledger = ledger
         self._history = history
-        self._is_frozen = is_frozen
+        self._frozen = frozen
         self._quarantined: dict[str, str] = {}
         self.number = 0
         self.last: Measured | None = None
@@ -75,7 +75,9 @@ class Cycle:
         begun = clock.monotonic()
         services = self._ctx.registry.list()
         metrics = await self._collector.collect(services)
-        for decision in self.controller.decide(_observation(metrics), hold=self._is_frozen()):
+        frozen = self._frozen()
+        await self.tell(self._runlevels.maintain(frozen or None))
+        for decision in self.controller.decide(_observation(metrics), hold=bool(frozen)):
             self._begin(decision)
         for effect in self.controller.take_effects():
             self._settle(effect)

@@ -114,7 +114,16 @@ class Freeze:
     @staticmethod
     def _read(path: Path) -> Frozen:
         try:
-            said = msgspec.json.decode(path.read_bytes(), type=Frozen)
+            text = path.read_bytes()
+            if not text.strip():
+                since = path.stat().st_mtime
+                return Frozen(
+                    frozen=True,
+                    who="whoever made an empty file",
+                    why=f"say unfreeze, or remove the file {path}",
+                    since=since,
+                )
+            said = msgspec.json.decode(text, type=Frozen)
         except FileNotFoundError:
             return _FREE
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -221,7 +221,7 @@ class Freeze(Request[FreezeState], tag="homeostasis.freeze"):
     """Stop all actuators at once and over restarts, until ``Unfreeze`` or for so many seconds. Measuring goes on."""
 
     reason: str = ""
-    seconds: float | None = None
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)] | None = None
 
 
 class Unfreeze(Request[FreezeState], tag="homeostasis.unfreeze"):

@@ -74,7 +74,7 @@ def the_actuators(mode: Mode, frozen: str, actuators: Iterable[ActuatorInfo], un
     quarantined = [actuator.name for actuator in every if actuator.quarantined]
     acting = sum(actuator.mode == "act" for actuator in every)
     state: PhaseState = "off" if frozen or not acting else "failing" if len(quarantined) == len(every) else "working"
-    text = frozen or f"{acting} of {len(every)} actuators act, others are in mode {mode!r} or their own"
+    text = frozen or f"{acting} of {len(every)} actuators act" + ("" if acting == len(every) else f"; mode {mode!r}")
     if quarantined and not frozen:
         text += f"; quarantined: {', '.join(quarantined)}"
     figures = {

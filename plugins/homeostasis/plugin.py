@@ -107,7 +107,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             runlevels=self._runlevels,
             ledger=self._ledger,
             history=self._history,
-            is_frozen=lambda: self._freeze.now() is not None,
+            frozen=self._frozen,
         )
         self._saved = SavedState(folder)
         self._cycle.controller = self._remember()

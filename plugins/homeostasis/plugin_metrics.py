@@ -32,9 +32,9 @@ class PluginMetrics:
       minute at most; with fewer in that time it is unknown.
     - ``call_rate``, ``timeouts``, ``faults``, ``blocked``: per second since the last snapshot.
     - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
-    - ``unanswered``: calls that timed out since it last answered one.
-    - ``stalled``: seconds since it last answered, if calls are stuck in it: their callers gave up, or two or more are
-      in hand and the oldest has taken ``OVERDUE`` times as long as its longest did. 0 if it answers, or is not asked.
+    - ``unanswered``: calls that timed out, or that their callers left, since it last answered one.
+    - ``stalled``: seconds since it last answered, if calls are stuck in it: some timed out, or two or more have no
+      answer and the oldest has taken ``OVERDUE`` times as long as its longest did. 0 if it answers, or is not asked.
     - ``failed``: 1 if it could not be brought up, 0 if it could; nothing of one that was stopped or is kept away.
 
     And of each service ``service.<name>.rtt_p95``: seconds that its calls took, the 95th percentile of the last ones.
@@ -72,7 +72,7 @@ class _Memory:
         self.last, self.last_at = first, now
         self.answered_at = now
         self.unanswered = 0
-        self._gave_up_at: float | None = None
+        self._evidence_at: float | None = None
         self._past: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
 
     def rates(self, one: PluginVitals, now: float) -> tuple[float | None, ...]:
@@ -91,15 +91,18 @@ class _Memory:
     def learn(self, one: PluginVitals, now: float) -> None:
         """Take a snapshot in."""
         last = self.last
-        gave_up = one.timeouts > last.timeouts
-        answered = _answered(one) > _answered(last)
-        self.unanswered = 0 if answered else self.unanswered + one.timeouts - last.timeouts
-        if answered or not (one.in_hand or gave_up or self._gave_up_at is not None):
-            self.answered_at, self._gave_up_at = now, None
-        elif gave_up:
-            self._gave_up_at = now
-        elif self._gave_up_at is not None and not one.in_hand and now - self._gave_up_at > WINDOW:
-            self.answered_at, self._gave_up_at, self.unanswered = now, None, 0  # nobody has asked since
+        gave_up = one.timeouts - last.timeouts
+        left = one.cancelled - last.cancelled
+        if _answered(one) > _answered(last):
+            self._begin_anew(now)
+        else:
+            self.unanswered += gave_up + left
+            if gave_up or self._is_overdue(one):
+                self._evidence_at = now
+            elif self._evidence_at is None and not one.in_hand and not left:
+                self._begin_anew(now)
+            elif self._evidence_at is not None and now - self._evidence_at > WINDOW:
+                self._begin_anew(now)  # nobody has asked since: nobody knows
         self.last, self.last_at = one, now
         finished = one.calls - one.in_hand
         if (finished, one.errors) != self._past[-1][1:]:
@@ -117,19 +120,25 @@ class _Memory:
                 return (errors - past_errors) / count, count
         return None, count
 
-    def stalled(self, one: PluginVitals, now: float) -> float:
+    def stalled(self, now: float) -> float:
         """Return for how long calls have been stuck."""
-        overdue = (
-            one.in_hand >= TOGETHER
+        return now - self.answered_at if self._evidence_at is not None else 0.0
+
+    def _is_overdue(self, one: PluginVitals) -> bool:
+        """Whether a call takes longer than any ever did by far, and is not the only one without an answer."""
+        return (
+            one.in_hand + self.unanswered >= TOGETHER
             and one.oldest_call is not None
             and one.longest_done is not None
             and one.oldest_call > OVERDUE * one.longest_done
         )
-        return now - self.answered_at if overdue or self._gave_up_at is not None else 0.0
+
+    def _begin_anew(self, now: float) -> None:
+        self.answered_at, self._evidence_at, self.unanswered = now, None, 0
 
 
 def _answered(one: PluginVitals) -> int:
-    return one.calls - one.in_hand - one.errors
+    return one.calls - one.in_hand - one.errors - one.cancelled
 
 
 def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...], now: float) -> Iterator[Reading]:
@@ -146,7 +155,7 @@ def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...
     yield Reading(in_hand, float(one.in_hand), "calls")
     yield Reading(oldest_call, one.oldest_call or 0.0, "s")
     yield Reading(unanswered, float(memory.unanswered), "calls")
-    yield Reading(stalled, memory.stalled(one, now), "s")
+    yield Reading(stalled, memory.stalled(now), "s")
     if one.service:
         rtt = one.latency.p95
         yield Reading(memory.rtt, rtt, "s", "" if rtt is not None else "it was not called yet")

@@ -39,6 +39,7 @@ class SavedState:
             return
         fresh = self._path.with_suffix(".new")
         try:
+            fresh.touch(mode=0o600)
             fresh.write_bytes(state)
             os.replace(fresh, self._path)  # noqa: PTH105  # it says what it does
         except OSError as exc:

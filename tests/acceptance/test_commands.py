@@ -112,7 +112,8 @@ class TestInspection:
         assert refused.status == 1
         assert "moving house" in refused.err
         assert not project.aetherra("heal", "unfreeze").json["frozen"]
-        assert "no such decision" in project.aetherra("heal", "explain", "no-such-decision").err
+        assert "no-such-decision" in project.aetherra("heal", "explain", "no-such-decision").err
+        assert project.aetherra("heal", "explain").status == 0
 
     def test_a_call_prints_the_reply(self, project: Project, host: RunningHost) -> None:
         """Any service may be called by its tag."""

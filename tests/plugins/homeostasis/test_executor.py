@@ -204,6 +204,23 @@ class TestHolding:
             await world.kernel.call(Freeze("lunch", seconds=60.0))
             await world.pass_on(61)
             assert not (await world.kernel.call(GetFreeze())).frozen
+            await world.pass_on(1)
+            assert (await world.kernel.call(GetHomeostasisStatus())).runlevel != "MAINTENANCE"
+
+    async def test_a_file_that_somebody_makes_freezes_nothing(self, hosting, tmp_path):
+        """An empty one is enough, also while the host runs; the runlevel says so, and its end is seen."""
+        async with hosting(data=True) as world:
+            file = tmp_path / ".state" / "homeostasis" / "frozen.json"
+            file.touch()
+            Gauge.level = 2.0
+            await world.pass_on(5)
+            assert world.workers == 8
+            status = await world.kernel.call(GetHomeostasisStatus())
+            assert status.runlevel == "MAINTENANCE"
+            assert "empty file" in status.frozen
+            file.unlink()
+            await world.pass_on(3)
+            assert world.workers == 16
 
     @pytest.mark.parametrize(
         ("profile", "settings", "said"),

@@ -95,7 +95,7 @@ class TestProblems:
         path.write_bytes(content)
         held = holds(path, clock)
         assert held is not None
-        assert str(path) in held.problem
+        assert str(path) in held.sentence
         assert "remove the file" in held.sentence
 
     def test_a_folder_in_its_place_frees(self, path: Path, clock: FakeClock) -> None:

@@ -106,6 +106,22 @@ class TestStalled:
         assert found["timeouts"] == 1.0
         assert shop.look(calls=15, errors=9, timeouts=9)["stalled"] == 0.0, "it has answered one"
 
+    def test_callers_that_leave_count_as_answered(self, shop: Watched) -> None:
+        """One who cancels has no answer; calls much longer than any ever, and left again and again, are stuck."""
+        shop.look(calls=5)
+        for second in range(1, 10):
+            found = shop.look(calls=6 + second, cancelled=second, in_hand=1, oldest_call=0.6)
+        assert found["stalled"] == 9.0
+        assert found["unanswered"] == 9.0
+        assert shop.look(calls=16, cancelled=9)["stalled"] == 0.0
+
+    def test_calls_that_are_meant_to_be_left_are_stuck(self, shop: Watched) -> None:
+        """A plugin that has callers wait for news, of whom each leaves some day, is not stuck."""
+        shop.look(calls=5, longest_done=30.0)
+        for second in range(1, 60):
+            found = shop.look(calls=8 + second, cancelled=second, in_hand=3, oldest_call=60.0, longest_done=30.0)
+        assert found["stalled"] == 0.0
+
     def test_it_stays_when_nobody_asks_any_more(self, shop: Watched) -> None:
         """Evidence without anything new ages."""
         shop.look(calls=5)
