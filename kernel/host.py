@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,8 @@ _RESULTS: dict[str, tuple[type, bool]] = {
 """What an implementation of each hook returns, and whether it returns many of them."""
 
 
+MOST_RESULTS = 1000
+"""Results that one implementation may return; one that returns more has a fault, and would hold the event loop."""
 WATCHING = ("before_call", "after_call", "event_published", "act_refused")
 """Hooks that see all messages; while no plugin implements one, the bus has nobody to tell."""
 
@@ -107,12 +110,27 @@ class HookCaller:
         if self._bus is not None and watched != (self._bus.observer is not None):
             self._bus.observe(HookObserver(self.call) if watched else None)
 
-    def call(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+    def call(
+        self,
+        hook: str,
+        *,
+        without: Container[str] = (),
+        failed: Callable[[str, BaseException], object] | None = None,
+        **arguments: Any,
+    ) -> Iterator[tuple[str, Any]]:
         """Call each implementation and yield its plugin's name and what it returned, unless that is ``None``.
 
-        One that raises, or returns what is not the hook's to return, is logged and left out.
+        One that raises, or returns what is not the hook's to return, is left out, and logged or told to ``failed``.
+
+        Args:
+            hook: Its name.
+            without: Plugins that are not asked.
+            failed: Told of a plugin's fault, in place of the log.
+            **arguments: The hook's.
         """
         for implementation in reversed(getattr(self._pm.hook, hook).get_hookimpls()):
+            if implementation.plugin_name in without:
+                continue
             try:
                 result = implementation.function(*(arguments[name] for name in implementation.argnames))
                 if result is not None:
@@ -120,6 +138,9 @@ class HookCaller:
             except BaseException as exc:
                 if is_signal(exc):
                     raise
+                if failed is not None:
+                    failed(implementation.plugin_name, exc)
+                    continue
                 log.exception("plugin %r failed in hook %r, which goes on without it", implementation.plugin_name, hook)
                 continue
             if result is not None:
@@ -189,7 +210,9 @@ def _look_for_implementations(plugin_type: type) -> dict[str, str]:
 def _checked(hook: str, result: Any) -> Any:
     """Draw a hook's result, which may be a generator, and check it, while its plugin is still known to be at fault."""
     wanted, many = _RESULTS[hook]
-    results: tuple[Any, ...] = tuple(result) if many else (result,)
+    results: tuple[Any, ...] = tuple(islice(result, MOST_RESULTS + 1)) if many else (result,)
+    if len(results) > MOST_RESULTS:
+        raise TypeError(f"expected {MOST_RESULTS} results at most, got more")
     for each in results:
         if not isinstance(each, wanted):
             raise TypeError(f"expected {wanted.__name__}, got {type(each).__name__}")

@@ -61,7 +61,7 @@ class KernelService:
         self._lifecycle = lifecycle
         self._redriver = redriver
         self._watchdog = watchdog
-        self._vitals = VitalSigns(registry, plugins.entries, lambda: watchdog.statistics().blocked)
+        self._vitals = VitalSigns(registry, plugins.entries, lambda: watchdog.statistics().held)
         self._begun = registry.bus.clock.monotonic()
 
     @contextmanager

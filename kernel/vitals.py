@@ -40,7 +40,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
         latency: Seconds that its calls took that ended since the time that was asked for; if none was, of those that
             are remembered. Of many only the last are looked at.
         faults: Faults of its tasks, events and repeated methods.
-        blocked: How often it held the event loop for too long, since the host's start.
+        blocked: Seconds for which it held the event loop, in blocks that were too long, since the host's start.
     """
 
     plugin: str
@@ -57,7 +57,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
     longest_done: float | None = None
     latency: Latency = Latency()
     faults: int = 0
-    blocked: int = 0
+    blocked: float = 0.0
 
 
 class VitalSigns:
@@ -66,14 +66,14 @@ class VitalSigns:
     Args:
         registry: Whose clock and calls these are.
         entries: The plugins there are.
-        blocked: How often each plugin has held the event loop.
+        blocked: For how many seconds each plugin has held the event loop.
     """
 
     def __init__(
         self,
         registry: ServiceRegistry,
         entries: Callable[[], Iterable[Entry]],
-        blocked: Callable[[], Mapping[str, int]],
+        blocked: Callable[[], Mapping[str, float]],
     ) -> None:
         self._bus = registry.bus
         self._entries = entries
@@ -88,9 +88,9 @@ class VitalSigns:
         """
         self._bus.deadlines.settle()
         now, blocked = self._bus.clock.monotonic(), self._blocked()
-        return now, tuple(self._of(entry, now, since, blocked.get(entry.name, 0)) for entry in self._entries())
+        return now, tuple(self._of(entry, now, since, blocked.get(entry.name, 0.0)) for entry in self._entries())
 
-    def _of(self, entry: Entry, now: float, since: float | None, blocked: int) -> PluginVitals:
+    def _of(self, entry: Entry, now: float, since: float | None, blocked: float) -> PluginVitals:
         generation, spec = entry.generation, entry.spec
         service = spec.service if spec is not None else ""
         if generation is None:

@@ -42,11 +42,13 @@ class LoopStatistics(msgspec.Struct, frozen=True):
         lag: Seconds by which the last beat came late.
         lag_max: The latest in the last minute or so.
         blocked: How often each plugin (``""``: nobody known) held the loop longer than the threshold.
+        held: For how many seconds in all it did.
     """
 
     lag: float
     lag_max: float
     blocked: dict[str, int]
+    held: dict[str, float] = {}
 
 
 class Watchdog:
@@ -64,6 +66,7 @@ class Watchdog:
         self._lag = 0.0
         self._lags: deque[float] = deque(maxlen=math.ceil(REMEMBERED / self._interval))
         self._blocked: dict[str, int] = {}
+        self._held: dict[str, float] = {}
         self._caught: tuple[str, str] | None = None
         self._loop_thread = 0
         self._ended = threading.Event()
@@ -90,6 +93,7 @@ class Watchdog:
         if caught is None and self._lag > 2 * self._threshold:  # it held the interpreter, too: our thread saw nothing
             caught = self._count("", "  (nobody could look)")
         if caught is not None:
+            self._held[caught[0]] = self._held.get(caught[0], 0.0) + self._lag
             self._bus.publish_nowait(LoopBlocked(caught[0], self._lag, caught[1]))
 
     def _look(self) -> None:
@@ -111,7 +115,7 @@ class Watchdog:
 
     def statistics(self) -> LoopStatistics:
         """Return a snapshot."""
-        return LoopStatistics(self._lag, max(self._lags, default=0.0), dict(self._blocked))
+        return LoopStatistics(self._lag, max(self._lags, default=0.0), dict(self._blocked), dict(self._held))
 
 
 def _from_the_plugin(frames: list[FrameType]) -> str:

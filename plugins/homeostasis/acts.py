@@ -78,7 +78,7 @@ class Acts:
         before = self._changes.find(actuator.name, request.target)
         if before is None:
             return _told(request, Applied(False, "nothing of it stands that could be taken back"), undone=True)
-        self._gate.check(actuator.name)
+        self._gate.check_freeze(actuator.name)
         applied = await actuator.undo(request.target, before)
         self._changes.forget(actuator.name, request.target)
         return _told(request, applied, undone=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -12,7 +11,6 @@ from aetherra.plugins import (
     GetStatistics,
     GetVitals,
     KernelStatistics,
-    MetricSample,
     PluginContext,
     ServiceInfo,
     ServiceStatus,
@@ -22,6 +20,7 @@ from aetherra.plugins.homeostasis.growth import Growth
 from aetherra.plugins.homeostasis.host_metrics import WINDOW, host_readings
 from aetherra.plugins.homeostasis.messages import Metric
 from aetherra.plugins.homeostasis.plugin_metrics import PluginMetrics
+from aetherra.plugins.homeostasis.plugin_samples import PluginSamples
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.homeostasis.weights import Weights
 
@@ -58,6 +57,7 @@ class Collector:
         self._past: deque[KernelStatistics] = deque()
         self._vitals_at: float | None = None
         self._plugins = PluginMetrics()
+        self._samples = PluginSamples(ctx)
         self._growth = Growth(GROWTH_WINDOW)
         self._weights = Weights(self._footprint)
         self._weighing = False
@@ -65,7 +65,7 @@ class Collector:
     async def collect(self, services: Sequence[ServiceInfo]) -> dict[str, Metric]:
         """Return all that is measured now, by name. What a plugin measures never stands in place of the host's."""
         now = self._ctx.clock.monotonic()
-        metrics = {reading.name: _metric(reading) for reading in self._ask_plugins()}
+        metrics = {reading.name: _metric(reading) for reading in self._samples.read()}
         metrics |= {reading.name: _metric(reading) for reading in self._sensors.read(now)}
         for reading in [*await self._ask_host(services), *await self._ask_vitals(now), *self._rates(now)]:
             metrics[reading.name] = _metric(reading)
@@ -92,14 +92,6 @@ class Collector:
         self._vitals_at = vitals.at
         self._serving = [(one.plugin, one.generation) for one in vitals.plugins if one.state == "serving"]
         return self._plugins.read(vitals.plugins, now)
-
-    def _ask_plugins(self) -> Iterator[Reading]:
-        for name, samples in self._ctx.hooks.call("collect_metrics"):
-            try:
-                readings = [_checked(name, sample) for sample in samples]
-            except Exception as exc:  # noqa: BLE001  # another plugin's iterator, and whatever it yields
-                readings = [Reading(f"{name}.metrics", None, "", f"the plugin's metrics cannot be read: {exc!r}")]
-            yield from readings
 
     def _rates(self, now: float) -> Iterable[Reading]:
         counts = self._counted()
@@ -134,13 +126,3 @@ class Collector:
 
 def _metric(reading: Reading, age: float = 0.0) -> Metric:
     return Metric(reading.value, reading.unit, reading.reason, age)
-
-
-def _checked(plugin: str, sample: MetricSample) -> Reading:
-    """A plugin's own metric stands under its name, and is a number or unknown."""
-    name = sample.name if sample.name.startswith(f"{plugin}.") else f"{plugin}.{sample.name}"
-    if sample.value is None:
-        return Reading(name, None, sample.unit, sample.reason)
-    if not math.isfinite(sample.value):
-        return Reading(name, None, sample.unit, f"the plugin measured {sample.value!r}")
-    return Reading(name, float(sample.value), sample.unit)

@@ -18,6 +18,9 @@ from aetherra.plugins.homeostasis.supervisor import Assessment, Supervisor
 
 __all__ = ["Cycle"]
 
+OURSELVES = "plugin.homeostasis."
+"""Metrics that nothing is decided by: what controls does not restart itself, and whoever is refused here is not ill."""
+
 
 class Cycle:
     """Turns measurements into a judgement of the host, and into decisions.
@@ -71,32 +74,42 @@ class Cycle:
 
     async def run(self) -> Measured:
         """Run one cycle and return what it measured; what it decided goes on in tasks of its own."""
+        return await self._look(decides=True)
+
+    async def measure(self) -> Measured:
+        """Measure, judge and tell, and decide nothing: a look between two cycles is no evidence."""
+        return await self._look(decides=False)
+
+    async def _look(self, *, decides: bool) -> Measured:
         clock = self._ctx.clock
         begun = clock.monotonic()
         services = self._ctx.registry.list()
         metrics = await self._collector.collect(services)
         frozen = self._frozen()
         await self.tell(self._runlevels.maintain(frozen or None))
-        for decision in self.controller.decide(_observation(metrics), hold=bool(frozen)):
-            self._begin(decision)
-        for effect in self.controller.take_effects():
-            self._settle(effect)
-        await self._judge(metrics, services)
-        assert self.judged is not None
+        if decides:
+            self._decide(metrics, hold=bool(frozen))
+        judged = await self._judge(metrics, services)
         self.number += 1
         self.last = Measured(
             cycle=self.number,
             ts=clock.time(),
-            health_score=self.judged.overall,
-            health_coverage=self.judged.coverage,
-            health_reasons=self.judged.reasons,
+            health_score=judged.overall,
+            health_coverage=judged.coverage,
+            health_reasons=judged.reasons,
             metrics=metrics,
             seconds=clock.monotonic() - begun,
         )
         await self._ctx.publish(self.last)
         return self.last
 
-    async def _judge(self, metrics: Mapping[str, Metric], services: Sequence[ServiceInfo]) -> None:
+    def _decide(self, metrics: Mapping[str, Metric], *, hold: bool) -> None:
+        for decision in self.controller.decide(_observation(metrics), hold=hold):
+            self._begin(decision)
+        for effect in self.controller.take_effects():
+            self._settle(effect)
+
+    async def _judge(self, metrics: Mapping[str, Metric], services: Sequence[ServiceInfo]) -> Assessment:
         values = {name: metric.value for name, metric in metrics.items()}
         status = self.controller.status()
         symptoms = status.symptoms
@@ -106,6 +119,7 @@ class Cycle:
         self._history.add(values, judged.overall)
         await self._keeper.keep(services, symptoms)
         await self.tell(self._runlevels.update(judged.overall, ready=judged.ready, reasons=judged.reasons))
+        return judged
 
     def _tell_quarantines(self, quarantined: Mapping[str, str]) -> None:
         """Tell which actuators are left alone, and which are no more, when that changes."""
@@ -157,5 +171,7 @@ class Cycle:
 
 def _observation(metrics: Mapping[str, Metric]) -> dict[str, Observed | float | None]:
     return {
-        name: Observed(metric.value, metric.age) if metric.age else metric.value for name, metric in metrics.items()
+        name: Observed(metric.value, metric.age) if metric.age else metric.value
+        for name, metric in metrics.items()
+        if not name.startswith(OURSELVES)
     }

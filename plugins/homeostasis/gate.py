@@ -73,6 +73,16 @@ class Gate:
             return str(exc)
         return ""
 
+    def check_freeze(self, actuator: str) -> None:
+        """See that no person has frozen all actuators.
+
+        Raises:
+            FrozenError: One has.
+        """
+        frozen = self._freeze.now()
+        if frozen is not None:
+            raise FrozenError(actuator, frozen.sentence)
+
     def check(self, actuator: str) -> None:
         """See that an actuator may act now.
 
@@ -80,9 +90,7 @@ class Gate:
             FrozenError: A person has frozen all of them.
             NotAllowedError: It is in another mode than ``act``.
         """
-        frozen = self._freeze.now()
-        if frozen is not None:
-            raise FrozenError(actuator, frozen.sentence)
+        self.check_freeze(actuator)
         mode = self.mode_of(actuator)
         if mode != "act":
             said = (

@@ -44,7 +44,7 @@ from aetherra.plugins.homeostasis.ledger import Ledger
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
 from aetherra.plugins.homeostasis.prometheus import Counts, exposition
 from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
-from aetherra.plugins.homeostasis.saved_state import SavedState
+from aetherra.plugins.homeostasis.saved_state import Saved, SavedState
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.homeostasis.settings import INTERVALS, HomeostasisSettings
 from aetherra.plugins.homeostasis.state import HomeostasisState
@@ -80,7 +80,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def start(self, ctx: PluginContext) -> None:
         """Put the parts together. The first cycle comes once this generation serves."""
         settings, clock = self.settings, ctx.clock
-        profile = (await ctx.call(GetStatus())).profile
+        host = await ctx.call(GetStatus())
+        profile = host.profile
         interval = settings.interval if settings.interval is not None else INTERVALS[profile]
         folder = ctx.data_dir
 
@@ -110,8 +111,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             frozen=self._frozen,
         )
         self._saved = SavedState(folder)
-        self._cycle.controller = self._remember()
-        self._changes = Changes()
+        self._remember(f"{host.pid}, begun at {clock.monotonic() - host.uptime:.1f}")
         self._wire_executor()
 
         self._watch = Watch(clock, interval=interval, limit=settings.cycle_limit, tell=self._tell_trouble)
@@ -125,17 +125,21 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes)
         self._cycle.executor = Executor(self.ctx, self._acts, self._gate, concluded=self._cycle.conclude)
 
-    def _remember(self) -> Controller:
-        saved, policy, clock = self._saved.load(), self.settings.policy(), self.ctx.clock
-        rng = random.Random()  # noqa: S311  # chance, not a secret
-        if self._saved.problem:
-            self.ctx.log.warning("what was learnt before is not known: %s", self._saved.problem)
+    def _remember(self, run: str) -> None:
+        """Take up what was learnt before; and what was changed, if it was in this run of the host."""
+        saved, self._run = self._saved.load(), run
+        self._changes = Changes(saved.changes if saved is not None and saved.run == run else None)
         try:
-            return Controller(policy, clock=clock.monotonic, rng=rng, state=saved)
+            self._cycle.controller = self._controller(None if saved is None else saved.controller)
         except StateError as exc:
-            self.ctx.log.warning("what was learnt before is put aside, and learning begins anew: %s", exc)
-            self._saved.put_aside()
-            return Controller(policy, clock=clock.monotonic, rng=rng)
+            self._saved.put_aside(str(exc))
+            self._cycle.controller = self._controller(None)
+        if self._saved.problem:
+            self.ctx.log.warning("learning begins anew: %s", self._saved.problem)
+
+    def _controller(self, state: bytes | None) -> Controller:
+        rng = random.Random()  # noqa: S311  # chance, not a secret
+        return Controller(self.settings.policy(), clock=self.ctx.clock.monotonic, rng=rng, state=state)
 
     async def stop(self) -> None:
         """Say that the host, or at least its homeostasis, stops."""
@@ -151,9 +155,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def take_over(self, state: HomeostasisState) -> None:
         """Go on where the generation before is."""
         self._cycle.number = state.cycle
-        self._cycle.controller = Controller(
-            self.settings.policy(), clock=self.ctx.clock.monotonic, state=state.controller, on_damage="anew"
-        )
+        self._cycle.controller = self._controller(state.controller)
         self._changes = Changes(state.changes)
         self._wire_executor()
 
@@ -195,7 +197,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
 
     async def _save(self) -> None:
-        await self.ctx.run_sync(self._saved.save, self._cycle.controller.state())
+        saved = Saved(self._run, self._cycle.controller.state(), self._changes.standing())
+        await self.ctx.run_sync(self._saved.save, saved)
 
     # What parts ask of the whole
 
@@ -244,7 +247,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler
     async def collect(self, _: m.Collect) -> m.Measured:
         """Measure and forward, now."""
-        measured = await self._cycle.run()
+        measured = await self._cycle.measure()
         await self._forward()
         return measured
 
@@ -299,7 +302,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             raise
         if not request.dry_run:
             await self.ctx.publish(acted)
-            self._note_person(request.decision, acted)
+            self._note_person(acted)
         return acted
 
     @handler(timeout=300.0)
@@ -308,7 +311,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._refuse_stale(request.decision)
         acted = await self._acts.undo(request)
         await self.ctx.publish(acted)
-        self._note_person(request.decision, acted)
+        self._note_person(acted)
         return acted
 
     def _refuse_stale(self, decision: str) -> None:
@@ -316,8 +319,9 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if decision and current_action() is not None and not self._cycle.executor.is_pending(decision):
             raise Reject(f"decision {decision!r} was made before this generation of homeostasis, by what was true then")
 
-    def _note_person(self, decision: str, acted: m.Acted) -> None:
-        if not decision:
+    def _note_person(self, acted: m.Acted) -> None:
+        """Keep in the history what no decision of ours was behind, whatever it calls itself."""
+        if not self._cycle.executor.is_pending(acted.decision):
             what = "undone" if acted.undone else "done"
             self._ledger.note("by hand", f"{acted.actuator} {what} by {_asker()}: {acted.summary}", target=acted.target)
 
@@ -418,26 +422,31 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler(timeout=CORRECTION_SEC)
     async def install_module(self, request: c.InstallModule) -> c.ModuleInstalled:
         """Install a module that the settings allow."""
+        self._gate.check(CORRECTOR)
         return await self._corrector.install_module(request)
 
     @handler
     async def make_data_file(self, request: c.MakeDataFile) -> c.DataFileMade:
         """Make a file that the settings declare."""
+        self._gate.check(CORRECTOR)
         return await self._corrector.make_data_file(request)
 
     @handler
     async def rewrite_imports(self, request: c.RewriteImports) -> c.ImportsRewritten:
         """Rewrite imports of moved names, where the settings allow it."""
+        self._gate.check(CORRECTOR)
         return await self._corrector.rewrite_imports(request)
 
     @handler
     async def restore_edit(self, request: c.RestoreEdit) -> c.EditRestored:
         """Undo a rewriting."""
+        self._gate.check_freeze(CORRECTOR)
         return await self._corrector.restore_edit(request)
 
     @handler
     async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:
         """Make a correction that a plugin offers."""
+        self._gate.check(CORRECTOR)
         return await self._corrector.make_offered(request)
 
     @hookimpl

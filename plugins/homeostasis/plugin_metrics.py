@@ -12,6 +12,8 @@ MINIMUM_CALLS = 10
 """Fewer calls than this say nothing about the share of them that fails."""
 WINDOW = 60.0
 """Seconds that the share of failed calls looks back on, if it takes so long to see enough of them."""
+HELD = 30.0
+"""Seconds that the share of time looks back on for which the event loop was held."""
 OVERDUE = 10.0
 """How many times as long as a plugin's longest call one must be in hand to count as stuck."""
 NAMES = (
@@ -30,7 +32,8 @@ class PluginMetrics:
 
     - ``error_ratio``: share of its calls without a reply, over the shortest time with ``MINIMUM_CALLS`` of them, a
       minute at most; with fewer in that time it is unknown.
-    - ``call_rate``, ``timeouts``, ``faults``, ``blocked``: per second since the last snapshot.
+    - ``call_rate``, ``timeouts``, ``faults``: per second since the last snapshot.
+    - ``blocked``: share of the last half minute for which it held the event loop, in blocks that were too long.
     - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
     - ``unanswered``: calls that timed out, or that their callers left, since it last answered one.
     - ``stalled``: seconds since it last answered, if calls are stuck in it: some timed out, or two or more have no
@@ -73,20 +76,24 @@ class _Memory:
         self.answered_at = now
         self.unanswered = 0
         self._evidence_at: float | None = None
+        self._held: deque[tuple[float, float]] = deque([(now, first.blocked)])
         self._past: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
 
     def rates(self, one: PluginVitals, now: float) -> tuple[float | None, ...]:
-        """Return calls, timeouts, faults and blocks a second since the last snapshot."""
+        """Return calls, timeouts and faults a second since the last snapshot, and for what share it held the loop."""
         last, seconds = self.last, now - self.last_at
         if seconds <= 0:
             return (None, None, None, None)
-        deltas = (
-            one.calls - last.calls,
-            one.timeouts - last.timeouts,
-            one.faults - last.faults,
-            one.blocked - last.blocked,
-        )
-        return tuple(max(0, delta) / seconds for delta in deltas)
+        deltas = (one.calls - last.calls, one.timeouts - last.timeouts, one.faults - last.faults)
+        return (*(max(0, delta) / seconds for delta in deltas), self._blocked(one, now))
+
+    def _blocked(self, one: PluginVitals, now: float) -> float:
+        """Return the share of the last half minute for which it held the event loop."""
+        self._held.append((now, one.blocked))
+        while len(self._held) > 2 and self._held[1][0] <= now - HELD:
+            self._held.popleft()
+        since, before = self._held[0]
+        return min(1.0, (one.blocked - before) / max(now - since, HELD / 6))
 
     def learn(self, one: PluginVitals, now: float) -> None:
         """Take a snapshot in."""
@@ -150,8 +157,8 @@ def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...
     ratio, count = memory.error_ratio()
     reason = "" if ratio is not None else f"{count} calls within {WINDOW:g} s; needs {MINIMUM_CALLS}"
     yield Reading(error_ratio, ratio, "ratio", reason)
-    for name, rate in zip(of_rates, rates, strict=True):
-        yield Reading(name, rate, "1/s", "" if rate is not None else "a rate needs two snapshots")
+    for name, rate, unit in zip(of_rates, rates, ("1/s", "1/s", "1/s", "ratio"), strict=True):
+        yield Reading(name, rate, unit, "" if rate is not None else "a rate needs two snapshots")
     yield Reading(in_hand, float(one.in_hand), "calls")
     yield Reading(oldest_call, one.oldest_call or 0.0, "s")
     yield Reading(unanswered, float(memory.unanswered), "calls")

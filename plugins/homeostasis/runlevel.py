@@ -128,8 +128,8 @@ class RunlevelMachine:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is."""
-        return self._shown.reasons
+        """Why it is, by the latest measurement."""
+        return self._judged_reasons if self._shown.new is self._judged else self._shown.reasons
 
     def changes(self) -> list[RunlevelChange]:
         """Return the latest changes, the oldest first."""
@@ -153,6 +153,8 @@ class RunlevelMachine:
             self._judge_boot(now, ready, reasons)
         else:
             self._judge(now, reasons)
+            if self._known == now and self._moved != now:
+                self._judged_reasons = self._said(self._scores[-1], reasons)
         return self._show()
 
     def maintain(self, reason: str | None) -> RunlevelChange | None:

@@ -83,8 +83,7 @@ _FAILING = Rule(
     ladder=(
         Rung("roll_back_plugin", disruptive=True, settle=30.0, requires=(_CHANGED_LATELY,), unless=_NOT_LOAD),
         Rung("restart_plugin", disruptive=True, settle=30.0, unless=_NOT_LOAD),
-        # Stopping what still serves one call in ten helps nobody.
-        _kept_away(settle=30.0, requires=(Condition("plugin.*.error_ratio", above=0.9),), unless=_NOT_LOAD),
+        # Nobody is kept away for it: a plugin that rightly refuses what one client asks for fails as many calls.
     ),
     masks=("dead_letters",),
 )
@@ -120,7 +119,7 @@ _LEAKING = Rule(
 
 _BLOCKING = Rule(
     "plugin.*.blocked",
-    # The event loop is held once in five seconds: everybody's calls are late by that.
+    # It holds the event loop a fifth of the time: everybody's calls are late by that.
     bad_above=0.2,
     clear=0.05,
     enter=(4, 6),
@@ -128,7 +127,7 @@ _BLOCKING = Rule(
     confirm=(Condition("loop.lag_max", above=0.1),),
     ladder=(
         Rung("restart_plugin", disruptive=True, settle=60.0, expects="it no longer holds the event loop"),
-        # Every other second at least: then all others suffer more than its own callers would.
+        # Half of the time at least: then all others suffer more than its own callers would.
         _kept_away(
             settle=60.0,
             requires=(Condition("plugin.*.blocked", above=0.5),),

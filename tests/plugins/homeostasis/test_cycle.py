@@ -29,6 +29,9 @@ from aetherra.plugins.homeostasis.messages import (
 RULE = {"metric": "gauge.level", "bad_above": 1.0, "enter": [1, 1], "leave": [1, 1]}
 
 
+LADDER = [{"action": "set_workers", "arguments": {"factor": 2.0}}]
+
+
 class Gauge(Plugin):
     """Measures, and feels, what a test says."""
 
@@ -133,7 +136,10 @@ class TestTelling:
             assert (past.unit, [point.value for point in past.points]) == ("m", [0.5])
             with pytest.raises(AetherraError):
                 await kernel.submit_and_wait(Act("no_such_actuator"))
-            await pass_on(clock, 31)
+            with anyio.fail_after(20):
+                while not (await kernel.call(GetDeadLetterGroups(), timeout=1000.0)).groups:
+                    await anyio.to_thread.run_sync(lambda: None)  # letters are read in a thread
+                    await clock.advance(5.0)
             (group,) = (await kernel.call(GetDeadLetterGroups())).groups
             assert (group.action_type, group.count) == ("homeostasis.act", 1)
 
@@ -155,6 +161,26 @@ class TestSurviving:
             assert (await kernel.call(GetHomeostasisStatus())).cycles > cycles
             assert (await kernel.call(Undo("set_workers"))).changed
             assert kernel.statistics().actions.workers == 8
+
+    async def test_a_restart_of_homeostasis_forgets_what_stands(self, hosting):
+        """It is kept for the run of the host: what was changed can still be taken back."""
+        async with hosting(data=True) as (kernel, clock):
+            await pass_on(clock, 2)
+            await kernel.call(Act("set_workers", arguments={"value": 20}))
+            await kernel.remove_plugin("homeostasis")
+            await kernel.add_plugin(Homeostasis, settings={"rules": {"high": RULE}})
+            assert (await kernel.call(Undo("set_workers"))).changed
+            await kernel.call(Act("set_workers", arguments={"value": 20}))
+        async with hosting(data=True) as (kernel, clock):
+            assert not (await kernel.call(Undo("set_workers"))).changed, "another run began with nothing changed"
+
+    async def test_a_look_between_two_cycles_is_evidence(self, hosting):
+        """Whoever asks often makes nothing worse."""
+        async with hosting(interval=1000.0, rules={"high": {**RULE, "enter": [3, 3], "ladder": LADDER}}) as (kernel, _):
+            Gauge.level = 5.0
+            for _ in range(20):
+                await kernel.call(Collect())
+            assert (await kernel.call(GetHomeostasisStatus())).phases[1].figures.get("decisions_act", 0) == 0
 
     async def test_two_generations_control_one_host(self, hosting):
         """During and after a swap each cycle is one generation's."""

@@ -136,8 +136,17 @@ class TestOthers:
         """The first look knows no rates; they are unknown, not 0."""
         first = shop.look(calls=50)
         assert (first["call_rate"], first["timeouts"], first["faults"], first["blocked"]) == (None,) * 4
-        second = shop.look(after=2.0, calls=60, timeouts=4, faults=2, blocked=1)
-        assert (second["call_rate"], second["timeouts"], second["faults"], second["blocked"]) == (5.0, 2.0, 1.0, 0.5)
+        second = shop.look(after=2.0, calls=60, timeouts=4, faults=2, blocked=2.0)
+        assert (second["call_rate"], second["timeouts"], second["faults"], second["blocked"]) == (5.0, 2.0, 1.0, 0.4)
+
+    def test_one_long_block_is_less_than_many_short_ones(self, shop: Watched) -> None:
+        """What counts is for how long the loop was held, of the last half minute."""
+        for second in range(0, 60, 10):
+            found = shop.look(after=10.0, blocked=9.0 * second / 10)
+        assert found["blocked"] == 0.9
+        for _ in range(4):
+            found = shop.look(after=10.0, blocked=45.0)
+        assert found["blocked"] == 0.0
 
     def test_a_failed_plugin_is_not_told(self, shop: Watched) -> None:
         """One that could not be brought up says so; one that is kept away says nothing."""
