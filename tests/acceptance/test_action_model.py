@@ -221,7 +221,8 @@ class Model:
         self.places = 0
         self.snapshot = None
         self.snapshot_in = 0
-        self.is_fresh = True
+        self.asleep = self.workers  # who waits for an action, and was not called for one that has come
+        self.is_reserve_awake = self.is_trio  # which starts its tasks in any order
         self.letters_before = len(self.disk.letters)
         for number, (key, until) in self.disk.keys.items():
             if until > self.wall:
@@ -400,7 +401,9 @@ class Model:
     def queue(self, act: Act) -> None:
         act.status = "queued"
         self.be_due(act, act.deadline)
-        self.lanes[act.order.priority.lane].items.append(act)
+        lane = self.lanes[act.order.priority.lane]
+        lane.items.append(act)
+        self.wake_one(lane)
 
     def be_due(self, act: Act, when: float) -> None:
         act.due, act.place = when, self.places
@@ -463,15 +466,22 @@ class Model:
 
     def look_for_ambiguity(self) -> None:
         """Nobody promises who of two that are awake goes first: a worker, or that of the reserve."""
-        free = self.workers - self.busy()
-        items = [act for lane in self.lanes.values() if not lane.shed for act in lane.items]
         normal = self.lanes["normal"]
-        if self.is_reserve_busy() or not any(a.order.priority is ActionPriority.MAINTENANCE for a in normal.items):
+        if not any(act.order.priority is ActionPriority.MAINTENANCE for act in normal.items):
             return
-        if free > 0 and (len(items) > free or (normal.shed and items)):
-            raise AmbiguousError("a worker and that of the reserve, and more than one action for them")
-        if self.is_trio and self.is_fresh:
-            raise AmbiguousError("a worker and that of the reserve, which look for their first action")
+        for_others = any(lane.items and not lane.shed for lane in self.lanes.values())
+        if self.is_reserve_awake and not self.is_reserve_busy() and for_others and self.busy() < self.workers:
+            raise AmbiguousError("a worker and that of the reserve, and an action for either")
+
+    def wake_one(self, lane: ModelLane) -> None:
+        """Have a worker look for what came to a lane; if none waits, or may take it, that of the reserve."""
+        if self.asleep and not lane.shed:
+            self.asleep -= 1
+        else:
+            self.is_reserve_awake = True
+
+    def wake_all(self) -> None:
+        self.asleep, self.is_reserve_awake = 0, True
 
     def begin_next(self) -> bool:
         if self.stopping:
@@ -591,11 +601,18 @@ class Model:
                 act.parked = False
                 self.queue(act)
 
+    def resize(self, workers: int) -> None:
+        if workers < self.workers:
+            self.wake_all()
+        self.workers = workers
+
     def set_lane(self, name: str, capacity: int | None, weight: int | None, shed: bool | None) -> None:
         lane = self.lanes[name]
         if lane.shed and shed is False and lane.waiters and lane.items:
             raise AmbiguousError("a lane that is shed no more, for those who wait for room and for what waits in it")
-        lane.shed = lane.shed if shed is None else shed
+        if shed is not None and shed is not lane.shed:
+            lane.shed = shed
+            self.wake_all()
         lane.capacity = lane.capacity if capacity is None else capacity
         lane.weight = lane.weight if weight is None else weight
         self.let_in(lane)
@@ -616,6 +633,7 @@ class Model:
         for act in [act for act in self.open if act.status == "running" and act.cancelled]:
             plan = act.order.plan(act.attempts)
             if not plan.shielded:
+                self.is_reserve_awake |= act.on_reserve
                 self.end_attempt(act, "fail")
         items = [act for lane in self.lanes.values() for act in lane.items]
         if len(items) > 1 and any(act.deadline <= self.now for act in items) and (self.is_trio or self.has_late_claims):
@@ -623,11 +641,12 @@ class Model:
         while True:
             while self.begin_next():
                 pass
+            self.asleep = max(0, self.workers - self.busy())
             due = sorted((act for act in self.open if act.due <= self.now), key=lambda act: (act.due, act.place))
             if self.entering and (due or (self.is_trio and len(self.entering) > 1 and not self.stopping)):
                 raise AmbiguousError("submitters who get room, and somebody else who comes to a lane")
             if not due and not self.entering:
-                self.is_fresh = False
+                self.is_reserve_awake = False
                 return
             for waiter in list(self.entering):
                 self.enter(waiter)
@@ -1037,7 +1056,7 @@ class World:
         pass
 
     async def _workers(self, workers: int) -> None:
-        self.model.workers = workers
+        self.model.resize(workers)
         self.run.queue.tune(workers=workers)
         await self.rest()  # new ones are not there before
 
