@@ -96,7 +96,6 @@ class Executor:
             deadline=2 * seconds + ROOM,
             timeout=seconds,
             retry=ATTEMPTS,
-            idempotency_key=decision.id,
             wait_for_room=ROOM,
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from aetherra.plugins import AppendFile
+from aetherra.plugins import AppendFile, DataFileError
 
 __all__ = ["Freeze", "Frozen"]
 
@@ -96,12 +96,19 @@ class Freeze:
     def unfreeze(self, who: str, why: str) -> Frozen | None:
         """End a freeze, also one for a problem; return what held until now, ``None`` if nothing did.
 
+        One that the disk never had ends though the disk takes nothing.
+
         Raises:
             DataFileError: It could not be written: all stays frozen, as it would be after a restart.
         """
         held = self.now()
         free = Frozen(frozen=False, who=who, why=why, since=self._time())
-        self._write(free)
+        try:
+            self._write(free)
+        except DataFileError:
+            if self._is_written:
+                raise
+            self._is_written, self._mark = True, None if self._path is None else _mark_of(self._path)
         self._said = free
         return held
 

@@ -10,6 +10,7 @@ from aetherra.plugins import (
     ActionPriority,
     AetherraError,
     CycleStep,
+    DataFileError,
     DoubtService,
     GetStatus,
     Plugin,
@@ -139,7 +140,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _controller(self, state: bytes | None) -> Controller:
         rng = random.Random()  # noqa: S311  # chance, not a secret
-        return Controller(self.settings.policy(), clock=self.ctx.clock.monotonic, rng=rng, state=state)
+        series = f"{int(self.ctx.clock.time()):x}-{self.ctx.identity.generation}."  # so that no id comes twice, whatever becomes of the state
+        return Controller(self.settings.policy(), clock=self.ctx.clock.monotonic, rng=rng, state=state, series=series)
 
     async def stop(self) -> None:
         """Say that the host, or at least its homeostasis, stops."""
@@ -197,8 +199,11 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
 
     async def _save(self) -> None:
-        saved = Saved(self._run, self._cycle.controller.state(), self._changes.standing())
+        saved, problem = Saved(self._run, self._cycle.controller.state(), self._changes.standing()), self._saved.problem
         await self.ctx.run_sync(self._saved.save, saved)
+        if self._saved.problem and self._saved.problem != problem:
+            self.ctx.log.warning("what is learnt is not kept: %s", self._saved.problem)
+        self._ledger.flush()
 
     # What parts ask of the whole
 
@@ -334,10 +339,20 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def freeze(self, request: m.Freeze) -> m.FreezeState:
         """Freeze all actuators."""
         until = None if request.seconds is None else self.ctx.clock.time() + request.seconds
-        said = self._freeze.freeze(_asker(), request.reason, until)
-        self._ledger.froze(said)
-        self.ctx.log.warning("%s", said.sentence)
-        await self._cycle.tell(self._runlevels.maintain(said.sentence))
+        trouble: DataFileError | None = None
+        try:
+            self._freeze.freeze(_asker(), request.reason, until)
+        except DataFileError as exc:  # it holds all the same
+            trouble = exc
+        said = self._freeze.now()
+        if said is not None:
+            self._ledger.froze(said)
+            self.ctx.log.warning("%s", said.sentence)
+        await self._cycle.tell(self._runlevels.maintain(self._frozen() or None))
+        if trouble is not None:
+            raise DataFileError(
+                trouble.path, f"all is frozen now, but not after a restart: {trouble.problem}"
+            ) from trouble
         return self._freeze_state()
 
     @handler

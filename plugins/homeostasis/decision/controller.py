@@ -44,6 +44,7 @@ class Controller:
         rng: Where chance comes from; the same seed and observations make the same decisions.
         state: What ``state()`` of an earlier controller returned. Of another policy, what still has a place is kept.
         on_damage: Whether a state that cannot be read is an error, or the controller begins anew.
+        series: What the ids of its decisions begin with; where a state may be lost, one that no other controller had.
 
     Raises:
         StateError: The state cannot be read, and ``on_damage`` is "raise".
@@ -57,6 +58,7 @@ class Controller:
         rng: random.Random | None = None,
         state: bytes | None = None,
         on_damage: Literal["raise", "anew"] = "raise",
+        series: str = "d",
     ) -> None:
         self._policy, self._clock = policy, clock
         self._memory = memory = self._remember(state, on_damage)
@@ -68,7 +70,7 @@ class Controller:
         self._trust = Trust(memory.trust, policy.quarantine)
         self._damping = Damping(policy.flap_window, memory.damping)
         self._changes = Changes(memory.changes)
-        self._desk = Desk(memory.desk)
+        self._desk = Desk(memory.desk, series)
         self._trials = Trials(self._desk, self._lifts)
         self._reversal = Reversal(watch.scene, self._desk, self._limits, self._damping, self._changes)
         self._ladder = Ladder(

@@ -25,8 +25,9 @@ class DeskMemory(msgspec.Struct):
 class Desk:
     """Writes decisions and effects. ``at`` is the clock's time, which cases do not know."""
 
-    def __init__(self, memory: DeskMemory) -> None:
+    def __init__(self, memory: DeskMemory, series: str = "d") -> None:
         self.memory = memory
+        self._series = series
         self.at = 0.0
 
     def act(self, case: Case, rung: Rung, considered: Sequence[Considered], now: float) -> Decision:
@@ -150,7 +151,7 @@ class Desk:
         self.memory.number += 1
         self.memory.made[kind] = self.memory.made.get(kind, 0) + 1
         return Decision(
-            id=f"d{self.memory.number}",
+            id=f"{self._series}{self.memory.number}",
             kind=kind,
             action=action,
             target=target,
