@@ -8,7 +8,7 @@ from aetherra.plugins import AetherraError
 from aetherra.plugins.homeostasis.freeze import Freeze
 from aetherra.plugins.homeostasis.messages import Mode
 
-__all__ = ["FrozenError", "Gate", "NotAllowedError"]
+__all__ = ["CandidateError", "FrozenError", "Gate", "NotAllowedError"]
 
 
 class FrozenError(AetherraError, PermissionError):
@@ -20,6 +20,17 @@ class FrozenError(AetherraError, PermissionError):
 
     def __str__(self) -> str:
         return f"actuator {self.actuator!r} does nothing: {self.why}; unfreeze with 'homeostasis.unfreeze'"
+
+
+class CandidateError(AetherraError, RuntimeError):
+    """A generation that is on trial does nothing to the host: another one controls it."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(who)
+        self.who = who
+
+    def __str__(self) -> str:
+        return f"{self.who} does nothing to the host, as another generation of it serves"
 
 
 class NotAllowedError(AetherraError, PermissionError):

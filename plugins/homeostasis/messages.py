@@ -149,7 +149,9 @@ class Acted(Message, tag="homeostasis.acted"):
 
 
 class Act(Request[Acted], tag="homeostasis.act"):
-    """Have an actuator act, by the same gate as homeostasis itself: freeze, mode, quarantine, and its own conditions.
+    """Have an actuator act, behind the gate of homeostasis itself: freeze, mode, and the actuator's own conditions.
+
+    Limits and quarantine hold for decisions; who asks by hand knows why. It is in the history.
 
     Attributes:
         actuator: Which; ``homeostasis.actuators`` lists them.

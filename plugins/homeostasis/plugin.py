@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aetherra.plugins import (
     ActionPriority,
@@ -38,7 +38,7 @@ from aetherra.plugins.homeostasis.executor import Executor
 from aetherra.plugins.homeostasis.explanation import explain, explanations
 from aetherra.plugins.homeostasis.forwarder import RECEIVER, Forwarder
 from aetherra.plugins.homeostasis.freeze import Freeze
-from aetherra.plugins.homeostasis.gate import FrozenError, Gate
+from aetherra.plugins.homeostasis.gate import CandidateError, FrozenError, Gate
 from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS
 from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetrics
 from aetherra.plugins.homeostasis.ledger import Ledger
@@ -131,27 +131,36 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         saved, self._run = self._saved.load(), run
         self._changes = Changes(saved.changes if saved is not None and saved.run == run else None)
         try:
-            self._cycle.controller = self._controller(None if saved is None else saved.controller)
+            keep: Literal["all", "learnt"] = "all" if saved is not None and saved.run == run else "learnt"
+            self._cycle.controller = self._controller(None if saved is None else saved.controller, keep)
         except StateError as exc:
             self._saved.put_aside(str(exc))
             self._cycle.controller = self._controller(None)
         if self._saved.problem:
             self.ctx.log.warning("learning begins anew: %s", self._saved.problem)
 
-    def _controller(self, state: bytes | None) -> Controller:
-        rng = random.Random()  # noqa: S311  # chance, not a secret
-        series = f"{int(self.ctx.clock.time()):x}-{self.ctx.identity.generation}."  # so that no id comes twice, whatever becomes of the state
-        return Controller(self.settings.policy(), clock=self.ctx.clock.monotonic, rng=rng, state=state, series=series)
+    def _controller(self, state: bytes | None, keep: Literal["all", "learnt"] = "all") -> Controller:
+        clock = self.ctx.clock
+        return Controller(
+            self.settings.policy(),
+            clock=clock.monotonic,
+            rng=random.Random(),  # noqa: S311  # chance, not a secret
+            state=state,
+            keep=keep,
+            series=f"{int(clock.time()):x}-{self.ctx.identity.generation}.",  # no id comes twice, whatever is lost
+        )
 
     async def stop(self) -> None:
         """Say that the host, or at least its homeostasis, stops."""
         await self._keeper.let_go()
-        await self._save()
+        if self._in_charge:
+            await self._save()
 
     # A swap
 
     async def hand_over(self) -> HomeostasisState:
         """Give the next generation what was learnt, and what stands of what was changed."""
+        self._in_charge = False
         return HomeostasisState(self._cycle.number, self._cycle.controller.state(), self._changes.standing())
 
     async def take_over(self, state: HomeostasisState) -> None:
@@ -171,6 +180,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     async def _run_cycle(self) -> None:
         if self._serves:
+            self._in_charge = True
             self._corrector.start()
             await self._cycle.run()
             self.ctx.heartbeat()
@@ -193,6 +203,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             await self._forwarder.forward(last.metrics, last.ts)
 
     _forwarded_cycle = 0
+    _in_charge = False
+    """Whether what is to be kept is here: not before the first cycle, and not once it was handed over."""
 
     async def _look_at_dead_letters(self) -> None:
         dead = None if self._cycle.last is None else self._cycle.last.metrics.get("actions.dead")
@@ -259,6 +271,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler(timeout=CORRECTION_SEC)
     async def correct(self, _: m.Correct) -> m.Corrections:
         """Look at what the log told, now."""
+        self._check_serves()
         self._corrector.start()
         await self._corrector.work()
         found = self._corrector.get_statistics()
@@ -298,6 +311,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler(timeout=300.0)
     async def act(self, request: m.Act) -> m.Acted:
         """Have an actuator act."""
+        self._check_serves()
         self._refuse_stale(request.decision)
         try:
             acted = await self._acts.act(request)
@@ -313,11 +327,16 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler(timeout=300.0)
     async def undo(self, request: m.Undo) -> m.Acted:
         """Take back what stands."""
+        self._check_serves()
         self._refuse_stale(request.decision)
         acted = await self._acts.undo(request)
         await self.ctx.publish(acted)
         self._note_person(acted)
         return acted
+
+    def _check_serves(self) -> None:
+        if not self._serves:
+            raise CandidateError(str(self.ctx.identity))
 
     def _refuse_stale(self, decision: str) -> None:
         """Refuse what was decided in an earlier run, or by an earlier generation, and lay in the journal since."""

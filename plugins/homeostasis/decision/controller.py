@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
-from aetherra.plugins.homeostasis.decision.changes import Changes
+from aetherra.plugins.homeostasis.decision.changes import Changes, ChangesMemory
 from aetherra.plugins.homeostasis.decision.damping import Damping
 from aetherra.plugins.homeostasis.decision.decision import Decision, Effect, Outcome
 from aetherra.plugins.homeostasis.decision.desk import Desk
@@ -44,6 +44,8 @@ class Controller:
         rng: Where chance comes from; the same seed and observations make the same decisions.
         state: What ``state()`` of an earlier controller returned. Of another policy, what still has a place is kept.
         on_damage: Whether a state that cannot be read is an error, or the controller begins anew.
+        keep: What of a state is taken up. ``"learnt"``: only what was learnt, limits and distrust: the plant has begun
+            anew since, so that no symptom holds, no change is in force, and no knob stands where it stood.
         series: What the ids of its decisions begin with; where a state may be lost, one that no other controller had.
 
     Raises:
@@ -59,9 +61,12 @@ class Controller:
         state: bytes | None = None,
         on_damage: Literal["raise", "anew"] = "raise",
         series: str = "d",
+        keep: Literal["all", "learnt"] = "all",
     ) -> None:
         self._policy, self._clock = policy, clock
         self._memory = memory = self._remember(state, on_damage)
+        if keep == "learnt":
+            memory.cases, memory.knobs, memory.changes = {}, {}, ChangesMemory()
         self._raw: float | None = None
         self._kept_house_at = memory.time
         self._watch = watch = Watch(policy, memory)
@@ -94,7 +99,12 @@ class Controller:
             observation: What was seen.
             hold: Nothing is to be decided, as while a person has frozen everything; evidence is taken in all the same,
                 so that the next call without it goes on with what is true then.
+
+        Raises:
+            TypeError: The observation is no mapping.
         """
+        if not isinstance(observation, Mapping):
+            raise TypeError(f"expected an observation as a mapping of names to figures, got {type(observation).__name__}")
         now = self._now()
         watch, holding = self._watch, self._watch.scene.holding
         watch.scene.now = now
@@ -110,9 +120,12 @@ class Controller:
         ]
         decisions += self._reversal.due(now)
         for (name, _), regulator in watch.regulators.items():
-            before = regulator.memory.told
+            before, action = regulator.memory.told, self._policy.knobs[name].action
+            if self._trust.why_not(action, now):
+                continue
             if (value := regulator.step(observation, now, holding)) is not None:
                 decisions.append(self._desk.turn(name, regulator, value, before))
+                self._trust.begun(action, now)
         for decision in decisions:
             self._made[decision.id] = decision
         while len(self._made) > _REPORTABLE:
@@ -127,7 +140,12 @@ class Controller:
         """Say what became of a decision.
 
         One that nobody reports counts as done. One that is unknown, or was reported before, is passed over.
+
+        Raises:
+            TypeError: The outcome is none.
         """
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"expected what became of {decision_id!r} as an Outcome, got {outcome!r}")
         decision = self._made.pop(decision_id, None)
         if decision is None or decision.kind == "give_up":
             return

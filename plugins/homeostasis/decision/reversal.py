@@ -14,8 +14,8 @@ __all__ = ["Reversal"]
 
 _MOST_DOUBLINGS = 4
 """Times that the time until the next try doubles."""
-_REPORT_TIME = 60.0
-"""Seconds for an undoing to be reported as failed; then it counts as done."""
+_REPORT_TIME = 150.0
+"""Seconds for an undoing to be reported as failed; then it counts as done. Longer than any executor takes to say so."""
 
 
 class Reversal:

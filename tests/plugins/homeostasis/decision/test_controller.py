@@ -255,3 +255,31 @@ class TestController:
         simulated = Simulated(Policy(rules=rules)).run([(1.0, {"m.a.x": 9.0, "m.a.y": 9.0, "m.a.z": 9.0}, 6, "done")])
 
         assert [decision.action for _, decision, _ in simulated.decisions if decision.kind == "act"] == ["x"]
+
+
+class TestANewPlant:
+    def test_a_change_of_a_plant_that_is_gone_is_in_force(self):
+        """What was learnt stays; what held, was changed or turned does not, and so it is done again."""
+        rule = Rule("m", bad_above=1.0, enter=(2, 2), ladder=(Rung("shed", lasting=True, settle=5.0),))
+        policy = Policy(rules={"ill": rule}, default_limit=60.0)
+        simulated = Simulated(policy)
+        for _ in range(5):
+            for decision in simulated.core.decide({"m": 9.0}):
+                simulated.core.report(decision.id, Outcome("done"))
+            simulated.clock += 1.0
+        state = simulated.core.state()
+        for keep, count in (("all", 1), ("learnt", 0)):
+            later = Controller(policy, clock=lambda: simulated.clock, state=state, keep=keep)
+            assert len(later.status().changes) == count
+
+    def test_a_knob_is_turned_by_an_actuator_that_always_fails(self):
+        """It is quarantined like any other, and tried once later."""
+        knob = Knob("set", "m", setpoint=1.0, low=1.0, high=100.0, every=1.0, step=0.0)
+        simulated = Simulated(Policy(knobs={"k": knob}))
+        made = 0
+        for second in range(300):
+            for decision in simulated.core.decide({"m": 5.0 + second}):
+                made += 1
+                simulated.core.report(decision.id, Outcome("failed"))
+            simulated.clock += 1.0
+        assert made == 5
