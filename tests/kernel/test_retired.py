@@ -410,17 +410,17 @@ class TestCaches:
         """A logger of each generation's module name is forgotten with its code, unless it has a handler."""
         loggers = logging.root.manager.loggerDict
         code.load(1)
-        for name in ("meter@1", "meter@2", "meter@2.parts", "acme.meter@2", "meter@3", "meter@4.deep.parts"):
+        for name in ("meter@1", "meter@2", "meter@2.parts", "retired_acme.meter@2", "meter@3", "meter@4.deep.parts"):
             logging.getLogger(name)
         handler = logging.NullHandler()
         logging.getLogger("meter@3").addHandler(handler)
-        old = logging.getLogger("acme.meter@2")
+        old = logging.getLogger("retired_acme.meter@2")
         forget_loggers()
         assert sorted(name for name in loggers if "meter" in name) == ["meter@1", "meter@3"]
         assert old.parent is logging.root
-        assert logging.getLogger("acme").getChild("meter@2") is not old
+        assert logging.getLogger("retired_acme").getChild("meter@2") is not old
         logging.getLogger("meter@3").removeHandler(handler)
         forget_loggers()
-        for name in ("meter@1", "acme", "acme.meter@2"):
+        for name in ("meter@1", "retired_acme", "retired_acme.meter@2"):
             loggers.pop(name, None)
         assert not [name for name in loggers if "meter" in name]

@@ -260,12 +260,13 @@ class TestMaintenance:
 
             assert [(step.phase, step.plugin, step.error) for step in report.steps] == [
                 ("collect", "homeostasis", ""),
+                ("correct", "homeostasis", ""),
                 ("analyse", "self_improvement", ""),
                 ("discover", "self_incorporation", ""),
                 ("classify", "self_incorporation", ""),
                 ("judge", "self_incorporation", ""),
             ]
-            assert set(report.idle_phases) == {"correct", "propose", "plan"}
+            assert set(report.idle_phases) == {"propose", "plan"}
             assert report.findings["files_found"] == 5
             assert {"health_score", "metrics", "trends"} <= report.findings.keys()
             assert {"files_indexed", "files_refused", "findings"} <= report.findings.keys()
