@@ -473,6 +473,11 @@ class Model:
         if self.is_reserve_awake and not self.is_reserve_busy() and for_others and self.busy() < self.workers:
             raise AmbiguousError("a worker and that of the reserve, and an action for either")
 
+    def is_contested(self, priority: ActionPriority) -> bool:
+        """Whether one more action would leave it open who takes which, as long as nobody rests."""
+        waiting = [act.order.priority for act in self.lanes["normal"].items]
+        return ActionPriority.MAINTENANCE in (priority, *waiting) and (self.is_reserve_awake or not self.asleep)
+
     def wake_one(self, lane: ModelLane) -> None:
         """Have a worker look for what came to a lane; if none waits, or may take it, that of the reserve."""
         if self.asleep and not lane.shed:
@@ -981,7 +986,7 @@ class World:
 
     async def _submit(self, wish: Wish, wait: float, ready: bool, rest: bool) -> None:
         model, lane = self.model, self.model.lanes[wish.priority.lane]
-        if not model.has_room(lane):
+        if not model.has_room(lane) or model.is_contested(wish.priority):
             await self.rest()  # a full lane has one turn to drain, wherever that leads
         order = self.order(wish)
         wait += order.timeout - wish.timeout if wait else 0.0
