@@ -68,7 +68,9 @@ def _before(ts: float, decision: Decision) -> Iterator[str]:
         yield f"  not       {other.action}: {other.why_not}"
     if decision.kind in ("act", "set"):
         cost = "; disruptive" if decision.disruptive else ""
-        yield f"  expected  {decision.expects or 'that the symptom leaves'}, within {decision.settle:g} s{cost}"
+        within = f" within {decision.settle:g} s"
+        expected = (decision.expects or "that the symptom leaves").removesuffix(within).rstrip(",")
+        yield f"  expected  {expected},{within}{cost}"
 
 
 def _after(ts: float, entries: Iterable[Entry], undoings: Iterable[Decided]) -> Iterator[str]:
@@ -88,7 +90,7 @@ def _after(ts: float, entries: Iterable[Entry], undoings: Iterable[Decided]) -> 
 def _deed(decision: Decision) -> str:
     where = f" of {decision.target!r}" if decision.target else ""
     if decision.kind == "give_up":
-        return f"give up on {decision.symptom!r}{where}: nothing is left to try, somebody should look"
+        return f"give up on {decision.symptom!r}{where}"
     if decision.kind == "undo":
         return f"take back {decision.action!r}{where}, done by decision {decision.undoes}"
     if decision.kind == "set":
@@ -105,8 +107,10 @@ def _seen(evidence: Evidence) -> str:
 
 
 def _changed(effect: Effect) -> str:
+    if effect.sentence:
+        return effect.sentence
     verdict = {True: "it helped", False: "it did not help", None: "nobody can tell whether it helped"}[effect.helped]
-    return f"{effect.sentence or effect.metric}: {verdict}"
+    return f"{effect.metric}: {verdict}"
 
 
 def _facts(decision: Decision | None, entries: Iterable[Entry], undoings: Iterable[Decided]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
+
+from aetherra.plugins.homeostasis.decision.naming import Naming
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 
 __all__ = ["Condition"]
 
@@ -21,7 +22,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_age: Seconds after which the metric is UNKNOWN.
 
     Raises:
-        ValueError: It names both or neither of metric and symptom, or a metric without a bound.
+        ValueError: It names both or neither of metric and symptom, or a metric without a bound or with bounds between
+            which there is nothing, or it is no name.
     """
 
     metric: str = ""
@@ -32,6 +34,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_age: float = 10.0
 
     def __post_init__(self) -> None:
+        check_shape(self)
         if bool(self.metric) == bool(self.symptom):
             raise ValueError(f"expected a metric or a symptom, got metric {self.metric!r}, symptom {self.symptom!r}")
         bounds = [bound for bound in (self.above, self.below) if bound is not None]
@@ -39,8 +42,13 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected above or below for metric {self.metric!r}")
         if self.symptom and bounds:
             raise ValueError(f"expected no bounds for symptom {self.symptom!r}: it holds or it does not")
-        if not all(math.isfinite(bound) for bound in bounds):
-            raise ValueError(f"expected finite bounds for metric {self.metric!r}, got {bounds}")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError(
+                f"expected above less than below for metric {self.metric!r}, as it is met between the two, "
+                f"got above {self.above:g} and below {self.below:g}"
+            )
+        if self.metric:
+            Naming(self.metric)
         if not self.max_age > 0:
             raise ValueError(f"expected a max_age above 0, got {self.max_age!r}")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.rung import Arguments
+from aetherra.plugins.homeostasis.decision.shape import is_text
 
 __all__ = ["Considered", "Decision", "DecisionKind", "Effect", "Evidence", "Outcome", "OutcomeStatus"]
 
@@ -90,11 +91,22 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         status: "done": it ran. "unchanged": it ran, and there was nothing to change. "failed": it did not run to its
             end. "skipped": it was not tried, as in a dry run: nothing is learnt of it.
-        detail: In words.
+        detail: In words; half characters, as of a file's name that is no text, become escapes.
+
+    Raises:
+        ValueError: There is no such status, or the detail is no text.
     """
 
     status: OutcomeStatus = "done"
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(OutcomeStatus):
+            raise ValueError(f"expected a status of {', '.join(get_args(OutcomeStatus))}, got {self.status!r}")
+        if not isinstance(self.detail, str):
+            raise ValueError(f"expected a detail in words, got {self.detail!r}")  # noqa: TRY004  # as of all that is written
+        if not is_text(self.detail):
+            msgspec.structs.force_setattr(self, "detail", self.detail.encode(errors="backslashreplace").decode())
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ class Desk:
 
     def act(self, case: Case, rung: Rung, considered: Sequence[Considered], now: float) -> Decision:
         """Write down that a rung is taken."""
-        expects = rung.expects or f"{case.signal.metric} is no longer {case.signal.bound} within {rung.settle:g} s"
+        expects = rung.expects or f"{case.signal.metric} is no longer {case.signal.bound}"
         evidence = self._evidence(case, now)
         return self._decision(
             kind="act",
@@ -45,7 +45,8 @@ class Desk:
             evidence=evidence,
             considered=considered,
             expects=expects,
-            reason=f"{case.key}: {_seen(evidence)}; {_done(rung.action, case.target)}{_else(considered)}: {expects}",
+            reason=f"{case.key}: {_seen(evidence)}; {_done(rung.action, case.target)}{_else(considered)}: "
+            f"{expects} within {rung.settle:g} s",
         )
 
     def give_up(self, case: Case, considered: Sequence[Considered], now: float, *, again: float) -> Decision:
@@ -101,7 +102,12 @@ class Desk:
         trial = case.memory.trial
         assert trial is not None
         after = case.signal.value if case.signal.known else None
-        verdict = {True: "helped", False: "did not help", None: "has an effect that nobody can tell"}[helped]
+        done = _done(trial.action, case.target)
+        verdict = {
+            True: f"{done} helped",
+            False: f"{done} did not help",
+            None: f"nobody can tell whether {done} helped",
+        }[helped]
         return Effect(
             decision_id=trial.id,
             symptom=case.symptom,
@@ -112,8 +118,8 @@ class Desk:
             after=after,
             helped=helped,
             seconds=now - trial.at,
-            sentence=f"{_done(trial.action, case.target)} {verdict} against {case.symptom}: {case.signal.metric} went "
-            f"from {_figure(trial.before)} to {_figure(after)} in {now - trial.at:.0f} s; {why}",
+            sentence=f"{verdict} against {case.symptom}: {case.signal.metric} went from {_figure(trial.before)} "
+            f"to {_figure(after)} in {now - trial.at:.0f} s; {why}",
         )
 
     def _evidence(self, case: Case, now: float) -> Evidence:

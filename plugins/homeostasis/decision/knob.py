@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.naming import Naming
+from aetherra.plugins.homeostasis.decision.rule import LONGEST_WINDOW
 from aetherra.plugins.homeostasis.decision.rung import Arguments
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 
 __all__ = ["Knob"]
 
@@ -73,31 +75,36 @@ class Knob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: Arguments = {}
 
     def __post_init__(self) -> None:
-        if not self.action or not self.metric:
-            raise ValueError(f"expected an action and a metric, got {self.action!r} and {self.metric!r}")
-        figures = (
-            self.setpoint,
-            self.low,
-            self.high,
-            self.resting,
-            self.kp,
-            self.ki,
-            self.kd,
-            self.deadband,
-            self.step,
-        )
-        if not all(math.isfinite(figure) for figure in figures):
-            raise ValueError(f"expected finite figures for {self.action!r}")
+        check_shape(self)
+        if not self.action:
+            raise ValueError("expected the name of an actuator as action, got ''")
+        self._check_names()
         if not self.low <= self.resting <= self.high or self.low == self.high:
             raise ValueError(f"expected low <= rest <= high of {self.action!r}, and low < high")
         if min(self.kp, self.ki, self.kd, self.deadband, self.step) < 0:
             raise ValueError(f"expected gains, deadband and step of at least 0 for {self.action!r}; see direction")
+        if not max(self.kp, self.ki, self.kd) > 0:
+            raise ValueError(f"expected one of kp, ki and kd above 0 for {self.action!r}: without one it never moves")
         if not self.slew > 0 or not self.every > 0 or not self.max_age > 0:
             raise ValueError(f"expected slew, every and max_age above 0 for {self.action!r}")
-        if not 1 <= self.enter[0] <= self.enter[1]:
-            raise ValueError(f"expected enter as n of m with 1 <= n <= m for {self.action!r}, got {self.enter}")
+        if not 1 <= self.enter[0] <= self.enter[1] <= LONGEST_WINDOW:
+            raise ValueError(
+                f"expected enter as n of m with 1 <= n <= m <= {LONGEST_WINDOW} for {self.action!r}, got {self.enter}"
+            )
         if self.log and (self.setpoint <= 0 or self.low <= 0):
             raise ValueError(f"expected setpoint and low of {self.action!r} above 0, or log false")
+        if self.whole and any(place % 1 for place in (self.low, self.high, self.resting)):
+            raise ValueError(f"expected whole numbers for low, high and rest of {self.action!r}, which is whole")
+        if self.plausible is not None and not self.plausible[0] < self.setpoint < self.plausible[1]:
+            raise ValueError(
+                f"expected plausible as (low, high) around the setpoint {self.setpoint:g} of {self.metric!r}, "
+                f"got {self.plausible}"
+            )
+
+    def _check_names(self) -> None:
+        starred = Naming(self.metric).starred
+        if self.actual and Naming(self.actual).starred and not starred:
+            raise ValueError(f"{self.metric!r} has no target that the '*' of {self.actual!r} could stand for")
 
     @property
     def resting(self) -> float:

@@ -37,7 +37,11 @@ def read(seen: object, max_age: float) -> tuple[float | None, float, str]:
         age = seen.age
         seen = seen.value
         if not _is_number(age) or age != age:
-            return None, 0.0, f"its age is {age!r}"
+            return None, 0.0, f"its age is no number but {age if isinstance(age, float) else type(age).__name__}"
+        try:
+            age = float(age)
+        except OverflowError:
+            return None, 0.0, "its age is beyond all floats"
         if age < 0:
             if age < -SKEW:
                 return None, 0.0, f"it comes from the future (age {age:g} s)"

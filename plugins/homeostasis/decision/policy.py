@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.condition import Condition
 from aetherra.plugins.homeostasis.decision.knob import Knob
 from aetherra.plugins.homeostasis.decision.naming import Naming
 from aetherra.plugins.homeostasis.decision.rule import Rule
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 from aetherra.plugins.homeostasis.decision.slo import Slo
 from aetherra.plugins.homeostasis.decision.trust import QuarantineRule
 
@@ -58,13 +57,14 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
+        check_shape(self)
         for action, limit in (("default_limit", self.default_limit), *self.limits.items()):
-            if not 0 <= limit < math.inf:
+            if limit < 0:
                 raise ValueError(f"expected a limit of at least 0 a minute for {action!r}, got {limit!r}")
         if self.flap_budget < 0:
             raise ValueError(f"expected a flap_budget of at least 0, got {self.flap_budget}")
         for name in ("flap_window", "longest_gap", "forget_after", "half_life"):
-            if not 0 < getattr(self, name) < math.inf:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name} above 0 s, got {getattr(self, name)!r}")
         for name in ("common_cause", "holdout", "jitter"):
             if not 0 <= getattr(self, name) <= 1:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.naming import Naming
 from aetherra.plugins.homeostasis.decision.rung import Rung
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 
 __all__ = ["LONGEST_WINDOW", "Rule", "check_ladder"]
 
@@ -71,27 +71,37 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo_after: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.metric:
-            raise ValueError("expected the name of a metric, got ''")
+        check_shape(self)
+        Naming(self.metric)
         if (self.bad_above is None) == (self.bad_below is None):
             raise ValueError(f"expected bad_above or bad_below for {self.metric!r}, and not both")
-        if not math.isfinite(self.bad) or not math.isfinite(self.good):
-            raise ValueError(f"expected finite bounds for {self.metric!r}, got {self.bad!r} and {self.good!r}")
         if self.good > self.bad if self.bad_above is not None else self.good < self.bad:
             raise ValueError(f"expected clear {self.good:g} of {self.metric!r} on the good side of {self.bad:g}")
         for name, (n, m) in (("enter", self.enter), ("leave", self.leave), ("flapping", self.flapping)):
             if not 1 <= n <= m <= LONGEST_WINDOW:
                 raise ValueError(f"expected {name} as n of m with 1 <= n <= m <= {LONGEST_WINDOW}, got {n} of {m}")
-        if self.plausible is not None and not self.plausible[0] < self.plausible[1]:
-            raise ValueError(f"expected plausible as (low, high), got {self.plausible}")
+        self._check_plausible()
         if not self.max_age > 0:
             raise ValueError(f"expected a max_age above 0, got {self.max_age!r}")
-        if self.stuck_after < 0:
-            raise ValueError(f"expected stuck_after of at least 0, got {self.stuck_after}")
+        if self.stuck_after < 0 or self.stuck_after == 1:
+            raise ValueError(f"expected stuck_after of 0, or of at least 2 samples, got {self.stuck_after}")
         for name in ("grace", "relapse", "cooldown", "undo_after"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) < 0:
                 raise ValueError(f"expected {name} of at least 0 s, got {getattr(self, name)!r}")
         check_ladder(self.metric, self.ladder, self.confirm)
+
+    def _check_plausible(self) -> None:
+        if self.plausible is None:
+            return
+        low, high = self.plausible
+        if not low < high:
+            raise ValueError(f"expected plausible as (low, high), got {self.plausible}")
+        seen_bad = high > self.bad if self.bad_above is not None else low < self.bad
+        if not seen_bad or not low <= self.good <= high:
+            raise ValueError(
+                f"expected a plausible range of {self.metric!r} in which it can be bad, {self.bound}, and good again, "
+                f"at {self.good:g}, got {low:g} to {high:g}"
+            )
 
     @property
     def bad(self) -> float:
@@ -115,10 +125,17 @@ def check_ladder(metric: str, ladder: tuple[Rung, ...], confirm: tuple[Condition
     """See that nothing disruptive hangs on one sensor alone.
 
     Raises:
-        ValueError: A rung is disruptive and no other metric confirms the evidence.
+        ValueError: A rung is disruptive and no other metric confirms the evidence, or a confirming one reads what the
+            evidence reads, or is met while it knows nothing.
     """
-    if any(condition.metric == metric for condition in confirm):
-        raise ValueError(f"expected another metric in confirm than {metric!r} itself: a sensor cannot confirm itself")
+    for condition in confirm:
+        if condition.unknown:
+            raise ValueError(f"expected confirm without unknown: {condition} cannot agree while nobody knows it")
+        if condition.metric and (shared := Naming(metric).shared_with(Naming(condition.metric))):
+            raise ValueError(
+                f"expected another metric in confirm than {shared!r}, of which {metric!r} itself is made: "
+                "a sensor cannot confirm itself"
+            )
     disruptive = [rung.action for rung in ladder if rung.disruptive]
     if disruptive and not any(condition.metric for condition in confirm):
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 
 __all__ = ["Arguments", "Rung"]
 
@@ -50,11 +51,12 @@ class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expects: str = ""
 
     def __post_init__(self) -> None:
+        check_shape(self)
         if not self.action:
             raise ValueError("expected the name of an actuator as action, got ''")
-        if not 0 < self.settle < float("inf"):
+        if not self.settle > 0:
             raise ValueError(f"expected settle above 0 s for {self.action!r}, got {self.settle!r}")
-        if not 0 <= self.retry_after < float("inf") or (self.retry_after and not self.lasting):
+        if self.retry_after < 0 or (self.retry_after and not self.lasting):
             raise ValueError(f"expected retry_after of at least 0 s, and of a lasting {self.action!r} only")
         if self.tries < 1:
             raise ValueError(f"expected at least one try of {self.action!r}, got {self.tries}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from aetherra.plugins.homeostasis.decision.condition import Condition
+from aetherra.plugins.homeostasis.decision.naming import Naming
 from aetherra.plugins.homeostasis.decision.rule import check_ladder
 from aetherra.plugins.homeostasis.decision.rung import Rung
+from aetherra.plugins.homeostasis.decision.shape import check_shape
 
 __all__ = ["Slo"]
 
@@ -64,13 +64,15 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     undo_after: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.metric:
-            raise ValueError("expected the name of a metric, got ''")
+        check_shape(self)
+        Naming(self.metric)
+        if self.events:
+            Naming(self.events)
         if not 0 < self.target < 1:
             raise ValueError(f"expected a target between 0 and 1, got {self.target!r}: of all there is no budget")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"expected minimum <= maximum, got {self.minimum!r} and {self.maximum!r}")
-        if not 0 < self.short <= self.long < math.inf:
+        if not 0 < self.short <= self.long:
             raise ValueError(f"expected 0 < short <= long, got {self.short!r} and {self.long!r}")
         if not 0 < self.burn * (1 - self.target) <= 1:
             raise ValueError(
@@ -78,11 +80,33 @@ class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{1 / (1 - self.target):g}"
             )
         for name in ("minimum_events", "grace", "relapse", "cooldown", "undo_after"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) < 0:
                 raise ValueError(f"expected {name} of at least 0, got {getattr(self, name)!r}")
         if not self.max_age > 0:
             raise ValueError(f"expected a max_age above 0, got {self.max_age!r}")
+        self._check_plausible()
         check_ladder(self.metric, self.ladder, self.confirm)
+
+    def _check_plausible(self) -> None:
+        if self.plausible is None:
+            return
+        low, high = self.plausible
+        if not low < high:
+            raise ValueError(f"expected plausible as (low, high), got {self.plausible}")
+        if self.by_share:
+            share = self.burn * (1 - self.target)
+            seen_bad, seen_good = high >= share, low < share
+        else:
+            seen_bad = (self.minimum is not None and low < self.minimum) or (
+                self.maximum is not None and high > self.maximum
+            )
+            least, most = low if self.minimum is None else self.minimum, high if self.maximum is None else self.maximum
+            seen_good = max(low, least) <= min(high, most)
+        if not seen_bad or not seen_good:
+            raise ValueError(
+                f"expected a plausible range of {self.metric!r} in which it can be bad and good, "
+                f"got {low:g} to {high:g}"
+            )
 
     @property
     def by_share(self) -> bool:

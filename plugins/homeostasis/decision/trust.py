@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from aetherra.plugins.homeostasis.decision.shape import check_shape
+
 __all__ = ["QuarantineRule", "Trust", "TrustMemory"]
 
 
@@ -26,10 +28,11 @@ class QuarantineRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rest: float = 600.0
 
     def __post_init__(self) -> None:
+        check_shape(self)
         if not 1 <= self.failures <= self.minimum or self.in_a_row < 1:
             counts = f"{self.failures}, {self.minimum} and {self.in_a_row}"
             raise ValueError(f"expected 1 <= failures <= minimum and in_a_row from 1 on, got {counts}")
-        if not 0 < self.rest < float("inf"):
+        if not self.rest > 0:
             raise ValueError(f"expected rest above 0 s, got {self.rest!r}")
 
 

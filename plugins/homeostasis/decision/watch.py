@@ -11,6 +11,7 @@ from aetherra.plugins.homeostasis.decision.policy import Policy
 from aetherra.plugins.homeostasis.decision.regulator import Regulator
 from aetherra.plugins.homeostasis.decision.rule import Rule
 from aetherra.plugins.homeostasis.decision.scene import Scene
+from aetherra.plugins.homeostasis.decision.shape import is_text
 from aetherra.plugins.homeostasis.decision.slo import Slo
 from aetherra.plugins.homeostasis.decision.window import Window
 
@@ -58,7 +59,7 @@ class Watch:
             self._sweep(observation, now)
 
     def _meet(self, name: object) -> None:
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not is_text(name):  # nobody could write down what was done to such a target
             self._names[name] = ([], [])
             return
         found = [(symptom, plan, naming, naming.target_of(name)) for symptom, plan, naming in self._plans]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins.homeostasis.decision import Considered, Decision, Effect, Evidence, Outcome
+from aetherra.plugins.homeostasis.decision import (
+    Condition,
+    Considered,
+    Controller,
+    Decision,
+    Effect,
+    Evidence,
+    Outcome,
+    Policy,
+    Rule,
+    Rung,
+)
 from aetherra.plugins.homeostasis.explanation import explain, explanations
 from aetherra.plugins.homeostasis.ledger import Ledger
 
@@ -46,7 +58,16 @@ UNDO = Decision(
     "all is well",
 )
 EFFECT = Effect(
-    "d1", "errors", "greeter", "restart_plugin", "plugin.greeter.error_ratio", 0.4, 0.0, True, 30.0, "from 0.4 to 0"
+    decision_id="d1",
+    symptom="errors",
+    target="greeter",
+    action="restart_plugin",
+    metric="plugin.greeter.error_ratio",
+    before=0.4,
+    after=0.0,
+    helped=True,
+    seconds=30.0,
+    sentence="restart_plugin on greeter helped against errors: it went from 0.4 to 0",
 )
 
 
@@ -81,7 +102,7 @@ async def test_a_part_of_the_story_is_missing(ledger: Ledger) -> None:
         "  not       roll_back: there is nothing to go back to\n"
         "  expected  fewer errors, within 30 s; disruptive\n"
         "  outcome   done: generation 3 took over (2.0 s later)\n"
-        "  effect    from 0.4 to 0: it helped (32.0 s later)\n"
+        "  effect    restart_plugin on greeter helped against errors: it went from 0.4 to 0 (32.0 s later)\n"
         "  undone    by decision d2 (62.0 s later)"
     )
 
@@ -138,7 +159,7 @@ def test_what_is_left_of_a_decision_is_lost(clock: FakeClock) -> None:
     ("kind", "said"),
     [
         ("set", "set 'workers' to 12.0"),
-        ("give_up", "give up on 'errors': nothing is left to try, somebody should look"),
+        ("give_up", "give up on 'errors'"),
     ],
 )
 def test_a_kind_of_decision_has_no_words(clock: FakeClock, kind: str, said: str) -> None:
@@ -153,3 +174,34 @@ def test_a_kind_of_decision_has_no_words(clock: FakeClock, kind: str, said: str)
     assert found is not None
     assert found.text.splitlines()[0].endswith(f"UTC: {said}")
     assert "queue.depth unknown" in found.text
+
+
+@pytest.mark.parametrize("afterwards", [9.0, 0.0, None])
+async def test_something_is_said_twice(clock: FakeClock, afterwards: float | None) -> None:
+    """How long it takes, what came of it and that nobody can tell stand there once, as the core has put it."""
+    rule = Rule("m.*.x", 1.0, confirm=(Condition("calls", above=0.5),), ladder=(Rung("restart", disruptive=True),))
+    core = Controller(Policy(rules={"ill": rule}), clock=clock.monotonic)
+    ledger = Ledger(None, clock.time)
+    for second in range(40):
+        for decision in core.decide({"m.a.x": 9.0 if second < 10 else afterwards, "calls": 1.0}):
+            ledger.decided(decision)
+        for effect in core.take_effects():
+            ledger.settled(effect)
+        await clock.advance(1.0)
+    found = explain(ledger, "d1")
+    assert found is not None
+    (expected,) = [line for line in found.text.splitlines() if line.startswith("  expected")]
+    (effect_line,) = [line for line in found.text.splitlines() if line.startswith("  effect")]
+    (why,) = [line for line in found.text.splitlines() if line.startswith("  why")]
+    assert expected.count("within 30 s") == why.count("within 30 s") == 1
+    assert effect_line.count("help") == 1
+    assert effect_line.count("nobody can tell") == (afterwards is None)
+
+
+async def test_an_older_decision_says_its_time_twice(clock: FakeClock) -> None:
+    """What a ledger holds that says the time in what it expects says it once, too."""
+    ledger = Ledger(None, clock.time)
+    ledger.decided(msgspec.structs.replace(ACT, expects="fewer errors within 30 s"))
+    found = explain(ledger, "d1")
+    assert found is not None
+    assert "  expected  fewer errors, within 30 s; disruptive" in found.text.splitlines()

@@ -189,6 +189,15 @@ class TestController:
 
         assert simulated.core.status().watched < 150
 
+    @pytest.mark.parametrize("odd", [None, [("m", 1.0)], "m", 7.0], ids=repr)
+    def test_something_else_is_taken_for_an_observation(self, odd):
+        """What is no mapping, or no outcome, is an error that says so."""
+        core = Simulated().core
+        with pytest.raises(TypeError, match=f"expected an observation as a mapping .*, got {type(odd).__name__}"):
+            core.decide(odd)
+        with pytest.raises(TypeError, match="expected what became of 'd1' as an Outcome, got "):
+            core.report("d1", odd)
+
     def test_an_unknown_report_matters(self):
         """One for a decision that is not known, or was reported before, is passed over."""
         simulated = Simulated().run([(1.0, {"waiting": 9.0, "refused": 0.0}, 3, None)])

@@ -15,7 +15,7 @@ class TestRead:
         [
             None, math.nan, math.inf, -math.inf, "7", [7.0], 10**400, Observed(None), Observed(math.nan),
             Observed(7.0, age=11.0), Observed(7.0, age=-5.0), Observed(7.0, age=math.nan), Observed(7.0, age=math.inf),
-            Observed("7"), Observed(7.0, age=None),
+            Observed("7"), Observed(7.0, age=None), Observed(7.0, age=10**400), Observed(7.0, age=-(10**400)),
         ],
         ids=repr,
     )  # fmt: skip

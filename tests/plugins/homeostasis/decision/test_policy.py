@@ -10,6 +10,11 @@ from aetherra.plugins.homeostasis.decision import Condition, Knob, Policy, Rule,
 RESTART = Rung("restart", disruptive=True)
 
 
+def confirmed(metric, by, *, unknown=False):
+    """Return a rule with something disruptive that another metric confirms."""
+    return Rule(metric, bad_above=1.0, ladder=(RESTART,), confirm=(Condition(by, above=1.0, unknown=unknown),))
+
+
 class TestPolicy:
     @pytest.mark.parametrize(
         ("make", "says"),
@@ -20,8 +25,34 @@ class TestPolicy:
             (lambda: Rule("m", bad_above=1.0, enter=(6, 5)), "n of m"),
             (lambda: Rule("m", bad_above=float("nan")), "finite"),
             (lambda: Rule("m", bad_above=1.0, plausible=(2.0, 1.0)), "plausible"),
+            (lambda: Rule("m", bad_above=9.0, plausible=(0.0, 5.0)), "it can be bad, above 9, and good again, at 9"),
+            (lambda: Rule("m", bad_above=9.0, plausible=(0.0, 9.0)), "it can be bad"),
+            (lambda: Rule("m", bad_below=1.0, plausible=(1.0, 5.0)), "it can be bad"),
+            (lambda: Rule("m", bad_above=9.0, clear=1.0, plausible=(2.0, 20.0)), "good again"),
+            (lambda: Rule("m", bad_above=1.0, stuck_after=1), "at least 2 samples"),
+            (lambda: Rule("a - b", bad_above=1.0), "joined by"),
+            (lambda: Rule("", bad_above=1.0), "expected names as in"),
+            (lambda: Slo("a +", target=0.9), "joined by"),
+            (lambda: Slo("m", target=0.9, events="a..b"), "joined by"),
+            (lambda: Slo("m", target=0.9, burn=5.0, plausible=(0.0, 0.4)), "bad and good"),
+            (lambda: Slo("m", target=0.9, burn=5.0, plausible=(0.5, 1.0)), "bad and good"),
+            (lambda: Slo("m", target=0.9, burn=5.0, plausible=(1.0, 0.0)), "as .low, high."),
+            (lambda: Slo("m", target=0.9, burn=5.0, maximum=9.0, plausible=(0.0, 5.0)), "bad and good"),
+            (lambda: Slo("m", target=0.9, burn=5.0, minimum=9.0, plausible=(0.0, 5.0)), "bad and good"),
+            (lambda: Knob("a", "m + ", 1.0, low=1.0, high=2.0), "joined by"),
+            (lambda: Knob("a", "m", 1.0, low=1.0, high=2.0, actual="x.*"), "no target"),
+            (lambda: Knob("a", "m", 1.0, low=1.0, high=2.0, enter=(61, 61)), "m <= 60"),
+            (lambda: Knob("a", "m", 1.0, low=1.0, high=2.0, plausible=(1.0, 5.0)), "around the setpoint"),
+            (lambda: Knob("a", "m", 1.0, low=1.5, high=2.0, whole=True), "whole numbers"),
+            (lambda: Knob("a", "m", 1.0, low=1.0, high=2.0, kp=0.0, ki=0.0), "one of kp, ki and kd"),
             (lambda: Rule("m", bad_above=1.0, ladder=(RESTART,)), "may lie"),
             (lambda: Rule("m", bad_above=1.0, ladder=(RESTART,), confirm=(Condition("m", above=1.0),)), "itself"),
+            (lambda: confirmed("m", " m "), "itself"),
+            (lambda: confirmed("m + n", "m"), "itself"),
+            (lambda: confirmed("m", "n + m"), "itself"),
+            (lambda: confirmed("svc.*.x", "svc.a.x"), "itself"),
+            (lambda: confirmed("m", "n", unknown=True), "without unknown"),
+            (lambda: Slo("m", target=0.9, burn=5.0, confirm=(Condition(" m", above=1.0),)), "itself"),
             (lambda: Condition("m"), "above or below"),
             (lambda: Condition("m", above=1.0, symptom="s"), "metric or a symptom"),
             (lambda: Rung(""), "actuator"),
