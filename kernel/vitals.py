@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from math import inf
 from weakref import WeakKeyDictionary
@@ -12,10 +12,12 @@ import msgspec
 
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.manager import Entry
-from aetherra.registry import Latency, Route, ServiceRegistry, ServiceStatus
+from aetherra.registry import Latency, ServiceRegistry, ServiceStatus, tag_of
 
 LOOKED_AT = 64
 """Durations of a plugin that one reading looks at, the last ones: cold memory is what it costs."""
+OVERDUE = 10.0
+"""How many times as long as the longest of its kind a call must be in hand to be overdue."""
 READINGS = 64
 """Readings of which is remembered what they saw, not counting those that saw nothing new."""
 
@@ -34,6 +36,8 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
         timeouts: How many of those took too long.
         cancelled: Calls that their callers left before they ended.
         in_hand: Calls that are not finished.
+        overdue: How many of these have taken ``OVERDUE`` times as long as the longest finished one of the same request,
+            and longer than the timeout that their handler declares.
         oldest_call: Seconds since the oldest of these began; ``None`` if there is none.
         longest_done: Seconds that the longest call took of those that readings have looked at, but for times in which a
             caller gave up: what that one waited is not what a call takes. ``None`` before any.
@@ -53,6 +57,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
     timeouts: int = 0
     cancelled: int = 0
     in_hand: int = 0
+    overdue: int = 0
     oldest_call: float | None = None
     longest_done: float | None = None
     latency: Latency = Latency()
@@ -98,11 +103,11 @@ class VitalSigns:
             return PluginVitals(entry.name, entry.last_number, service, entry.state, status, blocked=blocked)
         pulse = self._pulses.get(generation)
         if pulse is None:
-            pulse = self._pulses[generation] = _Pulse(generation.routes)
-        calls = errors = timeouts = cancelled = in_hand = 0
+            pulse = self._pulses[generation] = _Pulse(generation)
+        calls = errors = timeouts = cancelled = in_hand = overdue = 0
         oldest: float | None = None
         ended: list[int] = []
-        for route in generation.routes:
+        for number, route in enumerate(generation.routes):
             held = route.in_hand
             calls += route.calls
             errors += route.errors
@@ -113,6 +118,9 @@ class VitalSigns:
                 in_hand += len(held)
                 first = min(call.started for call in held)
                 oldest = first if oldest is None else min(oldest, first)
+                patience = pulse.patience(number)
+                if now - first > patience:
+                    overdue += sum(now - call.started > patience for call in held)
         pulse.take(now, ended, given_up=timeouts + cancelled)
         return PluginVitals(
             entry.name,
@@ -125,6 +133,7 @@ class VitalSigns:
             timeouts,
             cancelled,
             in_hand,
+            overdue,
             None if oldest is None else max(0.0, now - oldest),
             pulse.longest,
             pulse.latency(since),
@@ -136,8 +145,12 @@ class VitalSigns:
 class _Pulse:
     """What earlier readings have seen of the routes of one generation."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, generation: Generation) -> None:
+        declared = {tag_of(each.message_type): each.mark.timeout for each in generation.spec.handlers}
+        routes = generation.routes
         self.longest: float | None = None
+        self._longest_of: list[float | None] = [None] * len(routes)
+        self._declared = [declared.get(route.tag) or 0.0 for route in routes]
         self._given_up = 0
         self._routes = routes
         self._none = [0] * len(routes)
@@ -154,6 +167,16 @@ class _Pulse:
                 self._given_up = given_up
                 return
             self.longest = max(self.longest or 0.0, max(self._durations(before), default=0.0))
+            share = max(1, LOOKED_AT // max(1, sum(map(int.__gt__, ended, before))))
+            for number, (route, first, last) in enumerate(zip(self._routes, before, ended, strict=True)):
+                if last > first:
+                    latest = max(islice(reversed(route.durations), min(last - first, share)), default=0.0)
+                    self._longest_of[number] = max(self._longest_of[number] or 0.0, latest)
+
+    def patience(self, number: int) -> float:
+        """Return for how many seconds a call of a route may be in hand before it is overdue."""
+        usual = self._longest_of[number]
+        return inf if usual is None else max(OVERDUE * usual, self._declared[number])
 
     def latency(self, since: float | None) -> Latency:
         """Return how long the calls took that ended after a reading; without one all that are remembered."""

@@ -14,15 +14,13 @@ WINDOW = 60.0
 """Seconds that the share of failed calls looks back on, if it takes so long to see enough of them."""
 HELD = 30.0
 """Seconds that the share of time looks back on for which the event loop was held."""
-OVERDUE = 10.0
-"""How many times as long as a plugin's longest call one must be in hand to count as stuck."""
 NAMES = (
     "failed", "error_ratio", "call_rate", "timeouts", "faults", "blocked",
     "in_hand", "oldest_call", "unanswered", "stalled",
 )  # fmt: skip
 """What is read of each plugin; the names are put together once, not at each reading."""
 TOGETHER = 2
-"""Calls in hand, at least, that make an overdue one evidence: a single one may be long for its own reasons."""
+"""Calls without an answer, at least, that make an overdue one evidence: one alone may be long for its own reasons."""
 
 
 class PluginMetrics:
@@ -37,7 +35,7 @@ class PluginMetrics:
     - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
     - ``unanswered``: calls that timed out, or that their callers left, since it last answered one.
     - ``stalled``: seconds since it last answered, if calls are stuck in it: some timed out, or two or more have no
-      answer and the oldest has taken ``OVERDUE`` times as long as its longest did. 0 if it answers, or is not asked.
+      answer and one has taken ten times as long as any of its kind did. 0 if it answers, or is not asked.
     - ``failed``: 1 if it could not be brought up, 0 if it could; nothing of one that was stopped or is kept away.
 
     And of each service ``service.<name>.rtt_p95``: seconds that its calls took, the 95th percentile of the last ones.
@@ -132,13 +130,8 @@ class _Memory:
         return now - self.answered_at if self._evidence_at is not None else 0.0
 
     def _is_overdue(self, one: PluginVitals) -> bool:
-        """Whether a call takes longer than any ever did by far, and is not the only one without an answer."""
-        return (
-            one.in_hand + self.unanswered >= TOGETHER
-            and one.oldest_call is not None
-            and one.longest_done is not None
-            and one.oldest_call > OVERDUE * one.longest_done
-        )
+        """Whether a call takes far longer than any of its kind did, and is not the only one without an answer."""
+        return one.overdue > 0 and one.overdue + self.unanswered >= TOGETHER
 
     def _begin_anew(self, now: float) -> None:
         self.answered_at, self._evidence_at, self.unanswered = now, None, 0

@@ -187,3 +187,20 @@ class TestLatency:
         await host.begin(*(Work(1.0) for _ in range(LOOKED_AT)))
         await host.clock.advance(1.0)
         assert (await host.worker()).latency == Latency(1.0, 3.0, 3.0)
+
+
+class TestOverdue:
+    async def test_a_long_request_beside_quick_ones_is_overdue(self, host: Host) -> None:
+        """What is usual is told by each request alone, and a handler's own timeout counts as its word."""
+        for _ in range(5):
+            await host.begin(Work(0.1))
+            await host.clock.advance(0.2)
+            await host.worker()
+        await host.begin(WorkBeside(50.0), WorkBeside(50.0))
+        await host.clock.advance(20.0)
+        assert (await host.worker()).overdue == 0, "nobody knows how long that takes"
+        await host.begin(Work(50.0), Work(50.0))
+        await host.clock.advance(0.5)
+        assert (await host.worker()).overdue == 0
+        await host.clock.advance(1.0)
+        assert (await host.worker()).overdue == 2

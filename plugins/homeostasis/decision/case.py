@@ -17,7 +17,7 @@ _BLOCKED = 5.0
 
 
 class Trial(msgspec.Struct):
-    """An act that has yet to show its effect."""
+    """An act that has yet to show its effect; one that was skipped only has its turn."""
 
     id: str
     rung: int
@@ -26,6 +26,7 @@ class Trial(msgspec.Struct):
     before: float | None
     until: float
     extensions: int = 0
+    skipped: bool = False
 
 
 class CaseMemory(msgspec.Struct):

@@ -82,8 +82,15 @@ _FAILING = Rule(
     grace=5.0,
     ladder=(
         Rung("roll_back_plugin", disruptive=True, settle=30.0, requires=(_CHANGED_LATELY,), unless=_NOT_LOAD),
-        Rung("restart_plugin", disruptive=True, settle=30.0, unless=_NOT_LOAD),
-        # Nobody is kept away for it: a plugin that rightly refuses what one client asks for fails as many calls.
+        # Only where nobody is answered well: a plugin that rightly refuses what one client asks for fails as many
+        # calls, and is well. So nobody is kept away for it, either.
+        Rung(
+            "restart_plugin",
+            disruptive=True,
+            settle=30.0,
+            requires=(Condition("plugin.*.error_ratio", above=0.99),),
+            unless=_NOT_LOAD,
+        ),
     ),
     masks=("dead_letters",),
 )

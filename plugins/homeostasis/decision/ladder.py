@@ -146,7 +146,7 @@ class Ladder:
         """Return why a rung is done with in this round."""
         tries = case.memory.tries.get(f"{number}:{rung.action}", 0)
         if tries >= rung.tries:
-            return "it was tried" if tries == 1 else f"it was tried {tries} times"
+            return "it had its turn" if tries == 1 else f"it had {tries} turns"
         if rung.lasting and (change := self._changes.in_force(rung, case.target)) is not None:
             if (case.symptom, case.target) not in change.holders:
                 change.holders.append((case.symptom, case.target))

@@ -39,6 +39,9 @@ class Trials:
         if trial is None or now < trial.until:
             return
         signal = case.signal
+        if trial.skipped:
+            case.memory.trial, case.memory.idle_from = None, now if signal.active else None
+            return
         if not signal.active:
             self._end(case, True, "the symptom has left", now)
             return
@@ -64,8 +67,8 @@ class Trials:
             self._end(case, False, f"it found nothing to change: {detail}", now)
         elif outcome.status == "failed":
             self._end(case, None, f"it failed: {detail}", now)
-        else:
-            self._end(case, None, f"it was not tried: {detail}", now)
+        else:  # it was not tried: nothing is learnt of it, and the next rung's turn comes no sooner than if it had been
+            case.memory.trial.skipped = True
 
     def idle(self, case: Case, now: float, *, cut: bool = False) -> None:
         """Count the time in which nothing was done about a symptom that holds: a free sample without the action."""

@@ -241,6 +241,20 @@ class TestHolding:
             assert said in (await world.explained())[-1].text
             assert "homeostasis.act" not in world.kernel.statistics().actions.types
 
+    async def test_observing_runs_through_the_ladder(self, hosting):
+        """A decision that is only told has its time to settle, like one that is done."""
+        ladder = [MORE_WORKERS, {"action": "shed_background", "lasting": True}]
+        async with hosting(mode="observe", rule={"ladder": ladder}) as world:
+            Gauge.level = 2.0
+            await world.pass_on(5)
+            (only,) = await world.explained()
+            assert only.facts["decision"]["action"] == "set_workers"
+            await world.pass_on(5)
+            assert [one.facts["decision"]["action"] for one in await world.explained()][:2] == [
+                "shed_background",
+                "set_workers",
+            ]
+
     async def test_a_named_actuator_does_not_act_in_prod(self, hosting):
         """Who is named in the settings acts."""
         async with hosting(profile="prod", actuators={"set_workers": "act"}) as world:

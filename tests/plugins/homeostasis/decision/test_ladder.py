@@ -44,7 +44,7 @@ class TestLadder:
         assert (first.evidence.votes, first.evidence.of, first.evidence.needed) == (3, 5, 3)
         assert first.evidence.agreeing == ("svc.a.oldest above 5",)
         assert first.expects == "svc.a.stalled is no longer above 5"
-        assert [(other.action, other.why_not) for other in second.considered] == [("restart", "it was tried")]
+        assert [(other.action, other.why_not) for other in second.considered] == [("restart", "it had its turn")]
         assert "wedged of a: svc.a.stalled is 9, bad above 5" in first.reason
 
     def test_an_effect_is_not_told(self, drive, wedged):
