@@ -24,6 +24,8 @@ MOST_WORKERS = 1000
 """Actions that may run at a time, whatever is asked for."""
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 OUR_KEYS = ("profile", "kernel", "plugins")
+_PLACE = re.compile(r" - at (`key` in )?`\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
 def convert(document: Any, wanted: Any, where: str, below: str = "") -> Any:
@@ -36,11 +38,39 @@ def convert(document: Any, wanted: Any, where: str, below: str = "") -> Any:
         return msgspec.convert(document, wanted)
     except msgspec.ValidationError as exc:
         text = str(exc)
-        found = re.search(r" - at (`key` in )?`\$(.*)`$", text)
+        found = _PLACE.search(text)
         key, inner = (found.group(1) or "", found.group(2)) if found else ("", "")
         problem = text[: found.start()] if found else text
         prefix = f".{below}" if below else ""
-        raise ConfigError(where, f"{key}`${prefix}{inner}`: {_with_hint(problem, _type_at(wanted, inner))}") from exc
+        place, there = _place(document, wanted, inner)
+        raise ConfigError(where, f"{key}`${prefix}{place}`: {_with_hint(problem, there)}") from exc
+
+
+def _place(document: Any, wanted: Any, path: str) -> tuple[str, Any]:
+    """Return a path with the key in place of ``[...]``, which msgspec says of a mapping, and the type that is there."""
+    before, mapping, _ = path.partition("[...]")
+    there = _type_at(wanted, before)
+    values = document
+    for name, number in _STEP.findall(before) if mapping else ():
+        values = values[int(number) if number else name]
+    inner = _values_of(there)
+    named = cast("dict[str, object]", values) if mapping and isinstance(values, dict) else {}
+    for key, value in named.items():
+        try:
+            msgspec.convert(value, inner)
+        except msgspec.ValidationError as exc:
+            found = _PLACE.search(str(exc))
+            deeper, there = _place(value, inner, found.group(2) if found else "")
+            return f"{before}.{key}{deeper}", there
+    return path, there
+
+
+def _values_of(annotation: Any) -> Any:
+    """Return what the values of the first mapping in an annotation are."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    parts = () if get_origin(annotation) is Literal else get_args(annotation)
+    return next((found for part in parts if (found := _values_of(part)) is not Any), Any)
 
 
 def _with_hint(problem: str, wanted: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
@@ -13,13 +13,14 @@ from aetherra.plugins.homeostasis.corrector import CorrectorSettings
 from aetherra.plugins.homeostasis.decision import Knob, Policy, QuarantineRule, Rule, Slo
 from aetherra.plugins.homeostasis.decision.defaults import DEFAULT_POLICY
 from aetherra.plugins.homeostasis.health import Setpoint
+from aetherra.plugins.homeostasis.host_policy import CORRECTOR, check_actuators, lay_over
 from aetherra.plugins.homeostasis.messages import Mode
 from aetherra.plugins.homeostasis.runlevel import RunlevelSettings
 
 __all__ = ["HomeostasisSettings"]
 
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
-PartT = TypeVar("PartT")
+Seconds = Annotated[float, msgspec.Meta(ge=0.05, le=86_400)]
+"""Between two times that something is done; more often it would do nothing else."""
 INTERVALS: Mapping[str, float] = MappingProxyType({"dev": 5.0, "test": 0.5, "standard": 2.0, "prod": 2.0})
 """Seconds between two cycles, by profile."""
 
@@ -35,7 +36,7 @@ class HomeostasisSettings(Settings):
         dlq_interval: Between two looks at the dead letters.
         mode: What is done with decisions; ``None`` for what the profile says: ``act``, in ``dev`` and ``prod``
             ``observe``.
-        actuators: The same for single actuators, which counts before all else.
+        actuators: The same for single actuators, and for ``corrector``, which counts before all else.
         setpoints: In place of, or beside, the built-in ones: where a metric is good, where it is bad, and its weight.
         rules: In place of, or beside, the built-in ones, by symptom; ``null`` leaves one out.
         slos: Promises, by name.
@@ -65,27 +66,21 @@ class HomeostasisSettings(Settings):
     corrector: CorrectorSettings = CorrectorSettings()
 
     def __post_init__(self) -> None:
-        """See that it all makes one policy.
+        """See that it all makes one policy, which the actuators can carry out.
 
         Raises:
-            ValueError: Rules, knobs and SLOs contradict each other.
+            ValueError: It does not; it begins with the path of what is wrong.
         """
+        check_actuators("actuators", self.actuators, CORRECTOR)
+        check_actuators("limits", self.limits)
         self.policy()
 
     def policy(self) -> Policy:
         """Return what the decision core goes by: the built-in policy with what stands here laid over it."""
-        default = DEFAULT_POLICY
+        laid = lay_over(DEFAULT_POLICY, self.rules, self.slos, self.knobs)
         return msgspec.structs.replace(
-            default,
-            rules=_laid_over(default.rules, self.rules),
-            knobs=_laid_over(default.knobs, self.knobs),
-            slos={**default.slos, **self.slos},
-            limits={**default.limits, **self.limits},
+            laid,
+            limits={**laid.limits, **self.limits},
             quarantine=self.quarantine,
-            flap_budget=default.flap_budget if self.flap_budget is None else self.flap_budget,
+            flap_budget=laid.flap_budget if self.flap_budget is None else self.flap_budget,
         )
-
-
-def _laid_over(defaults: Mapping[str, PartT], own: Mapping[str, PartT | None]) -> dict[str, PartT]:
-    together: dict[str, PartT | None] = {**defaults, **own}
-    return {name: part for name, part in together.items() if part is not None}

@@ -25,6 +25,8 @@ class GreeterSettings(Settings):
     greeting: str = "Hello"
     zones: list[Zone] = []
     best: Zone | None = None
+    rooms: dict[str, Zone | None] = {}
+    floors: list[dict[str, list[Zone]]] = []
 
 
 def write(folder: Path, document: Any) -> Path:
@@ -137,6 +139,22 @@ class TestFault:
             ({"kernel": {"durability": "disk"}}, "`$.kernel.durability`: invalid enum value 'disk'; expected one of"),
             ({"kernel": {"lanes": {"high": {"capacity": "x"}}}}, "`$.kernel.lanes.high.capacity`: expected `int`, got"),
             ({"kernel": {"lanes": {"low": {}}}}, "`$.kernel.lanes`: unknown key 'low'"),
+            (
+                {"plugins": {"greeter": {"rooms": {"hall": {"name": ""}, "attic": {"nam": ""}}}}},
+                "`$.plugins.greeter.rooms.attic`: unknown key 'nam'; did you mean 'name'?",
+            ),
+            (
+                {"plugins": {"greeter": {"rooms": {"hall": {"name": "", "xyz": 1}}}}},
+                "`$.plugins.greeter.rooms.hall`: unknown key 'xyz'; expected one of name, mode",
+            ),
+            (
+                {"plugins": {"greeter": {"floors": [{}, {"hall": [{"name": ""}, {"name": 1}]}]}}},
+                "`$.plugins.greeter.floors[1].hall[1].name`: expected `str`, got `int`",
+            ),
+            (
+                {"plugins": {"greeter": {"rooms": {"zones": {"name": "", "mode": "dry"}}}}},
+                "`$.plugins.greeter.rooms.zones.mode`: invalid enum value 'dry'; expected one of",
+            ),
             ({"profile": "live"}, "`$.profile`: invalid enum value 'live'; expected one of 'dev', 'test'"),
             ({"plugins": []}, "`$.plugins`: expected `object`, got `array`"),
             ({"plugins": {"greeter": 5}}, "`$.plugins.greeter`: expected `object`, got `int`"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -50,6 +50,7 @@ class Actuator(ABC, Generic[ArgumentsT]):
         description: What it does, and how that is taken back, in a sentence.
         disruptive: Whether calls or state may suffer from it.
         arguments_type: What it takes.
+        target: Whether a decision must name what it is to be done to, must not, or may.
         seconds: How long one attempt may take.
     """
 
@@ -57,6 +58,7 @@ class Actuator(ABC, Generic[ArgumentsT]):
     description: ClassVar[str]
     disruptive: ClassVar[bool] = False
     arguments_type: type[ArgumentsT]
+    target: ClassVar[Literal["needed", "none", "any"]] = "any"
     seconds: ClassVar[float] = 10.0
 
     def __init__(self, ctx: PluginContext) -> None:

@@ -17,20 +17,22 @@ from aetherra.plugins.homeostasis.actuators.plugin_life import (
 )
 from aetherra.plugins.homeostasis.actuators.timeouts import WidenTimeout
 
+ACTUATOR_TYPES: tuple[type[Actuator[Any]], ...] = (
+    PluginReload,
+    PluginRestart,
+    PluginQuarantine,
+    PluginRollback,
+    SetWorkers,
+    SetLaneWeight,
+    SetLaneCapacity,
+    ShedBackground,
+    ReleaseMemory,
+    RedriveLetters,
+    ParkLetters,
+    WidenTimeout,
+)
+
 
 def all_actuators(ctx: PluginContext) -> list[Actuator[Any]]:
     """Return one of each kind."""
-    return [
-        PluginReload(ctx),
-        PluginRestart(ctx),
-        PluginQuarantine(ctx),
-        PluginRollback(ctx),
-        SetWorkers(ctx),
-        SetLaneWeight(ctx),
-        SetLaneCapacity(ctx),
-        ShedBackground(ctx),
-        ReleaseMemory(ctx),
-        RedriveLetters(ctx),
-        ParkLetters(ctx),
-        WidenTimeout(ctx),
-    ]
+    return [kind(ctx) for kind in ACTUATOR_TYPES]

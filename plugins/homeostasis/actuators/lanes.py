@@ -14,21 +14,25 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class NewValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new value, or a factor for the one there is; held between ``lowest`` and ``highest``, if there is such."""
+    """A new value, or a factor for the one there is; held between ``lowest`` and ``highest``, if there is such.
+
+    Raises:
+        ValueError: Not exactly one of ``value`` and ``factor`` is given, or there is nothing between the bounds.
+    """
 
     value: Positive | None = None
     factor: Positive | None = None
     lowest: Positive = 1.0
     highest: Positive | None = None
 
-    def of(self, current: float) -> float:
-        """Return the new value.
-
-        Raises:
-            ValueError: Not exactly one of ``value`` and ``factor`` is given.
-        """
+    def __post_init__(self) -> None:
         if (self.value is None) is (self.factor is None):
             raise ValueError("expected either value or factor")
+        if self.highest is not None and self.lowest > self.highest:
+            raise ValueError(f"expected lowest <= highest, got {self.lowest:g} and {self.highest:g}")
+
+    def of(self, current: float) -> float:
+        """Return the new value."""
         wanted = self.value if self.value is not None else current * (self.factor or 1.0)
         return max(wanted if self.highest is None else min(wanted, self.highest), self.lowest)
 
@@ -50,10 +54,7 @@ class Tuner(Actuator[NewValue]):
     async def plan(self, target: str, arguments: NewValue) -> Applied:
         """Say from what to what."""
         old = self.current(target, await self.ctx.call(GetActions()))
-        try:
-            new = round(arguments.of(old))
-        except ValueError as exc:
-            raise self.error(str(exc)) from exc
+        new = round(arguments.of(old))
         summary = f"{self.what.format(target)} {old} -> {new}" if new != old else f"{self.what.format(target)} is {old}"
         return Applied(new != old, summary, {"value": old, "new": new} if new != old else {})
 
@@ -78,6 +79,7 @@ class SetWorkers(Tuner):
 
     name = "set_workers"
     description = "change how many actions run at a time; taken back by setting what it was"
+    target = "none"
     what = "workers"
 
     def current(self, target: str, actions: ActionStatistics) -> int:
@@ -94,6 +96,8 @@ class SetWorkers(Tuner):
 
 class _LaneTuner(Tuner):
     """One whose target is a lane."""
+
+    target = "needed"
 
     def lane(self, target: str, actions: ActionStatistics) -> Any:
         """Return the lane.
@@ -146,6 +150,7 @@ class ShedBackground(Actuator[NoArguments]):
     name = "shed_background"
     description = "refuse new background actions and start none that wait; taken back by taking them again"
     arguments_type = NoArguments
+    target = "none"
     lane: ClassVar[str] = "background"
 
     async def plan(self, target: str, arguments: NoArguments) -> Applied:

@@ -18,6 +18,7 @@ class PluginActuator(Actuator[ArgumentsT], Generic[ArgumentsT]):
     """One whose target is a plugin."""
 
     disruptive = True
+    target = "needed"
     seconds = 60.0
     wanted_states: ClassVar[tuple[str, ...]] = ("serving",)
 

@@ -63,6 +63,9 @@ class AutonomousErrorCorrector:
         act: Has a request done that changes something.
         held: Says why nothing may be changed now; ``""`` if it may. Then troubles are advised on only.
         rng: What jitter is drawn from.
+
+    Raises:
+        ValueError: The settings name paths that are not there, or lead out of the project.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class AutonomousErrorCorrector:
         held: Callable[[], str] = str,
         rng: random.Random | None = None,
     ) -> None:
+        settings.check(port.root)
         self._port = port
         self._settings = settings
         self._hands = Hands(act, held)

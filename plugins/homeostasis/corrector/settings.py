@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from aetherra.plugins import Settings
+from aetherra.plugins.homeostasis.corrector.requirement import is_path, is_requirement, path_of
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Interval = Annotated[float, msgspec.Meta(ge=0.05, le=86_400)]
+"""Between two looks; more often there would be nothing else."""
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -24,7 +29,8 @@ class CorrectorSettings(Settings):
         cooldown: In which the same trouble is left alone after it was looked at,
         cooldown_jitter: and what is added to that, from nothing up to all of it, at random.
         timeout: For one correction, its check included.
-        allow_modules: Modules that may be installed, with what pip is asked for: ``{"yaml": "PyYAML>=6"}``.
+        allow_modules: Modules that may be installed, with what pip is asked for: ``{"yaml": "PyYAML>=6"}``, or the path
+            of a folder or an archive.
         pip_arguments: What ``pip install`` is given besides.
         pip_timeout: For one ``pip install``.
         allow_edits: Whether imports of names that have moved may be rewritten in a plugin's file.
@@ -33,12 +39,13 @@ class CorrectorSettings(Settings):
             ``{"data/zones.json": "defaults/zones.json"}``. A path that ends with ``/`` is a folder, of ``""``.
 
     Raises:
-        ValueError: A module is not named like one, or a requirement would be taken for an option of pip.
+        ValueError: A module is not named like one, a requirement is none, or a file would be made outside of the
+            project.
     """
 
     enabled: bool = True
-    interval: Seconds = 1.0
-    revisit: Seconds = 10.0
+    interval: Interval = 1.0
+    revisit: Interval = 10.0
     capacity: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     cooldown: Seconds = 300.0
     cooldown_jitter: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 300.0
@@ -56,12 +63,41 @@ class CorrectorSettings(Settings):
             if _MODULE.fullmatch(name) is None:
                 raise ValueError(f"expected the name of a module, as in 'yaml' or 'acme.parts', got {name!r}")
         for module, requirement in self.allow_modules.items():
-            if not requirement.strip() or requirement.startswith("-") or "\n" in requirement:
+            if not is_path(requirement) and not is_requirement(requirement):
                 raise ValueError(
-                    f"expected a requirement for module {module!r}, as in 'PyYAML>=6' or a path, got {requirement!r}"
+                    f"allow_modules.{module}: expected a requirement for module {module!r}, as in 'PyYAML>=6', or a "
+                    f"path, as in './wheels/acme-1.whl', got {requirement!r}"
                 )
         for path, source in self.data_files.items():
+            if leaves := next((each for each in (path, source) if _leaves(each)), ""):
+                raise ValueError(f"data_files.{path}: expected paths inside the project, got {leaves!r}")
             if path.endswith("/") == bool(source):
                 raise ValueError(
                     f'expected a file with a file to copy, or a folder as "path/": "", got {path!r}: {source!r}'
                 )
+
+    def check(self, root: Path) -> None:
+        """See that what pip is to install is there, and that files are to be made inside the project.
+
+        Links are followed when a file is made, for they come and go.
+
+        Raises:
+            ValueError: It is not; it begins with the setting.
+        """
+        for module, requirement in self.allow_modules.items():
+            if is_path(requirement) and not path_of(root, requirement).exists():
+                raise ValueError(
+                    f"corrector.allow_modules.{module}: there is no {requirement!r} at {root}; expected a requirement, "
+                    "or the path of a folder or an archive that is there"
+                )
+        for path, source in self.data_files.items():
+            for each in filter(None, (path, source)):
+                place = Path(os.path.normpath(root.absolute() / each))
+                if not any(place.is_relative_to(top) for top in (root.absolute(), root.resolve())):
+                    raise ValueError(f"corrector.data_files.{path}: {each!r} leads out of the project at {root}")
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path that is relative to the project leads out of it, wherever that is, or is the project itself."""
+    normal = os.path.normpath(path)
+    return bool(path) and ("\0" in path or normal == "." or Path(normal).parts[0] == os.pardir)

@@ -103,8 +103,10 @@ class Controller:
         Raises:
             TypeError: The observation is no mapping.
         """
-        if not isinstance(observation, Mapping):
-            raise TypeError(f"expected an observation as a mapping of names to figures, got {type(observation).__name__}")
+        if not isinstance(observation, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
+            raise TypeError(
+                f"expected an observation as a mapping of names to figures, got {type(observation).__name__}"
+            )
         now = self._now()
         watch, holding = self._watch, self._watch.scene.holding
         watch.scene.now = now
@@ -144,7 +146,7 @@ class Controller:
         Raises:
             TypeError: The outcome is none.
         """
-        if not isinstance(outcome, Outcome):
+        if not isinstance(outcome, Outcome):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise TypeError(f"expected what became of {decision_id!r} as an Outcome, got {outcome!r}")
         decision = self._made.pop(decision_id, None)
         if decision is None or decision.kind == "give_up":

@@ -103,7 +103,7 @@ class Outcome(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.status not in get_args(OutcomeStatus):
             raise ValueError(f"expected a status of {', '.join(get_args(OutcomeStatus))}, got {self.status!r}")
-        if not isinstance(self.detail, str):
+        if not isinstance(self.detail, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise ValueError(f"expected a detail in words, got {self.detail!r}")  # noqa: TRY004  # as of all that is written
         if not is_text(self.detail):
             msgspec.structs.force_setattr(self, "detail", self.detail.encode(errors="backslashreplace").decode())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 import msgspec
 
@@ -45,11 +46,12 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
 
 
-def _exact(place: str, value: object, wanted: Any) -> object:
-    if isinstance(value, dict) and get_origin(wanted) is dict:
-        if odd := [key for key in value if not isinstance(key, str)]:
+def _exact(place: str, value: Any, wanted: Any) -> Any:
+    if get_origin(wanted) is dict and isinstance(value, Mapping):
+        named = cast("Mapping[object, object]", value)
+        if odd := [key for key in named if not isinstance(key, str)]:
             raise ValueError(f"{place}: expected names, got {odd[0]!r}")
-        return {key: _exact(f"{place}.{key}", inner, get_args(wanted)[1]) for key, inner in value.items()}
+        return {key: _exact(f"{place}.{key}", inner, get_args(wanted)[1]) for key, inner in named.items()}
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as exc:
@@ -57,7 +59,7 @@ def _exact(place: str, value: object, wanted: Any) -> object:
         raise ValueError(f"{place}{inner}: {text[:1].lower()}{text[1:]}, as it is {_shown(value)}") from exc
 
 
-def _check_figures(place: str, value: object) -> None:
+def _check_figures(place: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{place}: expected a finite figure, got {value}")
     if isinstance(value, int) and abs(value) > _LARGEST:
@@ -65,11 +67,11 @@ def _check_figures(place: str, value: object) -> None:
     if isinstance(value, str) and not is_text(value):
         raise ValueError(f"{place}: expected whole characters, got {value!a}")
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key, inner in cast("dict[str, Any]", value).items():
             _check_figures(place, key)
             _check_figures(f"{place}.{key}", inner)
     elif isinstance(value, tuple):
-        for number, inner in enumerate(value):
+        for number, inner in enumerate(cast("tuple[object, ...]", value)):
             _check_figures(f"{place}[{number}]", inner)
 
 

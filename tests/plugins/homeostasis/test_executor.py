@@ -276,17 +276,17 @@ class TestHolding:
 class TestFailing:
     async def test_a_failed_act_vanishes(self, hosting):
         """It is a dead letter like any other, and the decision says that it failed."""
-        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5, "factor": 2}}]}
+        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5000}}]}
         async with hosting(rule=broken) as world:
             Gauge.level = 2.0
             await world.pass_on(6)
             (letter,) = await world.kernel.get_dlq_items()
             assert (letter.action_type, letter.params["actuator"]) == ("homeostasis.act", "set_workers")
-            assert "either value or factor" in (await world.explained())[-1].text
+            assert "expected 1 to 1000 workers" in (await world.explained())[-1].text
 
     async def test_an_actuator_that_always_fails_is_used_for_ever(self, hosting):
         """It is quarantined by its failures, told so, tried once later, and quarantined for longer."""
-        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5, "factor": 2}, "tries": 50}], "cooldown": 1.0}
+        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5000}, "tries": 50}], "cooldown": 1.0}
         quarantine = {"failures": 2, "minimum": 2, "rest": 120.0}
         async with hosting(rule=broken, quarantine=quarantine) as world:
             Gauge.level = 2.0

@@ -140,7 +140,8 @@ class TestInstall:
         """What the configuration names reaches pip as one word, behind the end of the options."""
         (tmp_path / "pip.py").write_text("import sys\nprint(sys.argv[1:])\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        settings = CorrectorSettings(allow_modules={"odd": "odd>=1; touch x $(touch y)"}, pip_arguments=("--no-deps",))
+        settings = CorrectorSettings(allow_modules={"odd": "odd"}, pip_arguments=("--no-deps",))
+        settings.allow_modules["odd"] = "odd>=1; touch x $(touch y)"  # which the settings themselves refuse
 
         done = await install("odd", settings, FakeClock(), tmp_path)
 
