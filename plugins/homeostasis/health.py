@@ -12,7 +12,7 @@ _WORST_SHARE = 0.7
 """How much of the loss is that of the worst metric; the rest is the weighted mean of all."""
 
 
-class Setpoint(msgspec.Struct, frozen=True):
+class Setpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Between which two values a metric goes from well to bad.
 
     A value at ``good`` or beyond counts 1, at ``bad`` or beyond 0, and linearly between. Which of the two is higher

@@ -30,7 +30,7 @@ _HEALTHS: tuple[Runlevel, ...] = ("ONLINE", "DEGRADED", "CRITICAL")
 """The levels that health decides about, the best first."""
 
 
-class RunlevelSettings(msgspec.Struct, frozen=True):
+class RunlevelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What moves the runlevel; scores are 0 to 1, durations seconds.
 
     Attributes:

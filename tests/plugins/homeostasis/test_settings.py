@@ -69,6 +69,11 @@ def test_a_setting_gets_lost() -> None:
         ({"limits": {"nope": 1}}, "`: limits.nope: there is no actuator 'nope'; there are"),
         ({"limits": {"corrector": 1}}, "`: limits.corrector: there is no actuator"),
         ({"limits": {"set_workers": -1}}, ".limits.set_workers`: expected `float` >= 0"),
+        (
+            {"setpoints": {"calls": {"good": 1, "bad": 0, "wieght": 1}}},
+            ".setpoints.calls`: unknown key 'wieght'; did you",
+        ),
+        ({"runlevels": {"sty": 1}}, ".runlevels`: unknown key 'sty'; did you mean 'stay'?"),
         ({"quarantine": {"failures": 9}}, ".quarantine`: expected 1 <= failures <= minimum"),
         (
             {"corrector": {"allow_modules": {"yaml": "PyYAML; rm -rf"}}},
