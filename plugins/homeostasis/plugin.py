@@ -96,7 +96,9 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._incorporation = IncorporationMetrics(ctx)
         self._swaps = SwapMetrics()
         self._dlq = DlqMonitor(ctx.call, monotonic=clock.monotonic, time=clock.time)
-        self._corrector = AutonomousErrorCorrector(ctx, settings.corrector, act=self._submit, held=self._held)
+        self._corrector = AutonomousErrorCorrector(
+            ctx, settings.corrector, act=self._submit, held=self._held, treated=self._treated
+        )
         ctx.defer(self._corrector.stop)
 
         sensors = await ctx.enter(ProcessSensors(ctx.root))
@@ -231,6 +233,14 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _held(self) -> str:
         return self._gate.why_not(CORRECTOR)
+
+    def _treated(self, plugin: str) -> str:
+        """Say which rule brings a failed plugin up, so that the corrector does not as well; ``""`` if none does."""
+        if "failed" not in self.settings.policy().rules or self._gate.why_not("reload_plugin"):
+            return ""
+        symptoms = self._cycle.controller.status().symptoms
+        given_up = any((each.symptom, each.target, each.phase) == ("failed", plugin, "given_up") for each in symptoms)
+        return "" if given_up else "the rule 'failed' of homeostasis, which loads it anew"
 
     async def _doubt(self, service: str, reason: str) -> None:
         await self.ctx.call(DoubtService(service, reason))

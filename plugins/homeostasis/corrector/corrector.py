@@ -13,7 +13,7 @@ from aetherra.plugins import Advise, AetherraError, Correction, LogFacts
 from aetherra.plugins.homeostasis.corrector.capability import MissingCapability
 from aetherra.plugins.homeostasis.corrector.cooldowns import Cooldowns
 from aetherra.plugins.homeostasis.corrector.counts import Counts
-from aetherra.plugins.homeostasis.corrector.data_files import MissingDataFile, make
+from aetherra.plugins.homeostasis.corrector.data_files import MissingDataFile, make, without_default
 from aetherra.plugins.homeostasis.corrector.edits import EditError, Edits
 from aetherra.plugins.homeostasis.corrector.facts import facts_of, glean_error, is_ours
 from aetherra.plugins.homeostasis.corrector.hands import Hands, NotMine
@@ -37,7 +37,7 @@ from aetherra.plugins.homeostasis.corrector.messages import (
 )
 from aetherra.plugins.homeostasis.corrector.modules import MissingModule, install
 from aetherra.plugins.homeostasis.corrector.moved_imports import DeprecatedImport, rewrite_file
-from aetherra.plugins.homeostasis.corrector.offered import Offered, make_offered, offered
+from aetherra.plugins.homeostasis.corrector.offered import Offered, Offers
 from aetherra.plugins.homeostasis.corrector.places import OutsideError, inside
 from aetherra.plugins.homeostasis.corrector.port import Act, Port
 from aetherra.plugins.homeostasis.corrector.registration import ServiceRegistration
@@ -62,6 +62,7 @@ class AutonomousErrorCorrector:
         settings: What is allowed.
         act: Has a request done that changes something.
         held: Says why nothing may be changed now; ``""`` if it may. Then troubles are advised on only.
+        treated: Says what else brings a failed plugin up, by name; ``""`` if nothing does. Then it is left to that.
         rng: What jitter is drawn from.
 
     Raises:
@@ -75,14 +76,16 @@ class AutonomousErrorCorrector:
         *,
         act: Act,
         held: Callable[[], str] = str,
+        treated: Callable[[str], str] = lambda _: "",
         rng: random.Random | None = None,
     ) -> None:
         settings.check(port.root)
         self._port = port
         self._settings = settings
         self._hands = Hands(act, held)
-        self._plugins = HostedPlugins(port, self._hands, self._hear)
+        self._plugins = HostedPlugins(port, self._hands, self._hear, treated)
         self._failed = FailedPlugins(port, self._plugins)
+        self._offers = Offers(port, self._hands)
         self._intake = Intake(settings.capacity, own=(port.log.name,))
         self._tap: WarningsTap | None = None
         chance = rng or random.Random()  # noqa: S311  # spreads looks out, and keeps no secret
@@ -108,6 +111,9 @@ class AutonomousErrorCorrector:
         """Listen to the log, and mend in a task of whoever runs this, if it is enabled; twice does no harm."""
         if self._scope is not None or not self._settings.enabled:
             return
+        for path in without_default(self._port.root, self._settings.data_files):
+            source = self._settings.data_files[path]
+            self._port.log.warning("data_files.%s: %r is not there, so that nothing could be made of it", path, source)
         self._scope = anyio.CancelScope()
         logging.getLogger().addHandler(self._intake)
         self._tap = WarningsTap(self._intake.put)  # another each time: somebody may stand before the last one
@@ -140,13 +146,22 @@ class AutonomousErrorCorrector:
         )
 
     async def _run(self, scope: anyio.CancelScope) -> None:
-        with scope:
-            while True:
-                await self._port.clock.sleep(self._settings.interval)
-                try:
-                    await self.work()
-                except AetherraError as exc:  # the host does not answer, as when it stops
-                    self._port.log.warning("troubles in the log cannot be looked at: %s", exc)
+        try:
+            with scope:
+                while True:
+                    await self._port.clock.sleep(self._settings.interval)
+                    await self._work_on()
+        finally:
+            if self._scope is scope:  # nobody has stopped it: who does not look must not seem to listen
+                self.stop()
+
+    async def _work_on(self) -> None:
+        try:
+            await self.work()
+        except AetherraError as exc:  # the host does not answer, as when it stops
+            self._port.log.warning("troubles in the log cannot be looked at: %s", exc)
+        except Exception:
+            self._port.log.exception("a look at the troubles in the log raised, and the next comes as planned")
 
     async def work(self) -> None:
         """Look at all that waits, and at plugins that have failed, once; one look after the other, whoever asks."""
@@ -160,18 +175,20 @@ class AutonomousErrorCorrector:
                 await self._look_at([facts], [self._loading])
         taken = self._intake.take()
         if taken:
-            categories = [*self._categories, *offered(self._port, self._hands)]
+            categories = [*self._categories, *self._offers.now()]
             for gleaned in taken:
                 try:
                     await self._look_at(facts_of(gleaned), categories)
                 except AetherraError as exc:
                     self._port.log.warning("a trouble in the log of %s was not looked at: %s", gleaned.logger, exc)
+                except Exception:
+                    self._port.log.exception("a look at a trouble in the log of %s raised", gleaned.logger)
         now = self._port.clock.monotonic()
         if now >= self._revisit_at:
             self._revisit_at = now + self._settings.revisit
             for facts, chance in await self._failed.chances():
                 subject = self._loading.matches(facts)
-                if subject is not None:
+                if subject is not None and not self._plugins.treated(subject["plugin"]):
                     await self._correct(self._loading, facts, subject, occasion=chance)
 
     async def _look_at(self, found: list[LogFacts], categories: Iterable[Correction]) -> None:
@@ -307,10 +324,7 @@ class AutonomousErrorCorrector:
         Raises:
             LookupError: None is offered by that name now.
         """
-        for each in offered(self._port, self._hands):
-            if each.called == request.category:
-                return await make_offered(each.theirs, request.subject)
-        raise LookupError(f"no plugin offers the correction {request.category!r} now")
+        return await self._offers.make(request)
 
     def _edits(self, path: str) -> Edits:
         data_dir = self._port.data_dir

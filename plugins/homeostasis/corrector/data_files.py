@@ -52,16 +52,12 @@ class MissingDataFile(Correction):
                 )
             made = await self._hands.act(MakeDataFile(path=declared))
             done = f"{made.path} was made"
-        if plugin and not await self._plugins.serves(plugin):
-            await self._plugins.bring_up(plugin)
-            done += f" and plugin {plugin!r} brought up"
-        return done
+        return done + await self._plugins.see_up(plugin)
 
     async def check(self, subject: dict[str, str]) -> bool:
         """Whether what was missing is there and can be read, and the plugin that missed it serves."""
-        path, plugin = subject["path"], subject["plugin"]
-        there = await self._port.run_sync(is_mended, self._port.root, path, self._declared)
-        return there and (not plugin or await self._plugins.get(plugin) is None or await self._plugins.serves(plugin))
+        there = await self._port.run_sync(is_mended, self._port.root, subject["path"], self._declared)
+        return there and await self._plugins.is_up(subject["plugin"])
 
 
 class DataFileNotMadeError(AetherraError, OSError):
@@ -73,6 +69,11 @@ class DataFileNotMadeError(AetherraError, OSError):
 
     def __str__(self) -> str:
         return f"{self.path} was not made: {self.problem}"
+
+
+def without_default(root: Path, declared: dict[str, str]) -> list[str]:
+    """Return the declared files that could not be made, as the file to copy is not there."""
+    return [path for path, source in declared.items() if source and not (root / source).is_file()]
 
 
 def declaration_of(root: Path, path: str, declared: dict[str, str]) -> str | None:

@@ -64,11 +64,12 @@ class Edits:
         _write(path, after, stat.S_IMODE(path.stat().st_mode))
         return str(backup)
 
-    def restore(self, path: Path) -> None:
-        """Put back what a file held before its last edit.
+    def restore(self, path: Path, only: bytes | None = None) -> None:
+        """Put back what a file held before its last edit; ``only`` if it was this.
 
         Raises:
-            EditError: There was none, its backup is gone or damaged, or somebody has edited the file since.
+            EditError: There was none, or another than is meant, its backup is gone or damaged, or somebody has edited
+                the file since.
             OSError: It cannot be written.
         """
         try:
@@ -77,6 +78,8 @@ class Edits:
             now = path.read_bytes()
         except (OSError, msgspec.DecodeError) as exc:
             raise EditError(str(path), f"there is no edit of it to undo: {exc}") from exc
+        if only is not None and before != only:
+            raise EditError(str(path), "the last edit of it is another one")
         if _digest(before) != record.before:
             raise EditError(str(path), f"its backup {record.backup} is damaged")
         if _digest(now) != record.after:

@@ -18,6 +18,8 @@ LONGEST = 1000
 """Characters of a text that is kept; longer ones are no names."""
 DEEPEST = 8
 """Exceptions that are looked at of one record: in its arguments, its own, their causes and members."""
+SHOWN = 80
+"""Characters of a name that are shown to a person."""
 PLUGIN_LOGGERS = "aetherra.plugins."
 
 Value = str | int | float | None
@@ -206,6 +208,11 @@ def is_ours(facts: LogFacts, *names: str) -> bool:
     """Whether the exception is one of Aetherra's own, of one of these names."""
     module, _, name = facts.exception_type.rpartition(".")
     return module.startswith("aetherra.") and name in names
+
+
+def shown(name: str) -> str:
+    """Return a name as a sentence has it that a person reads: quoted, escaped, and cut if no name is that long."""
+    return repr(name if len(name) <= SHOWN else f"{name[: SHOWN - 3]}...")
 
 
 def text_in(facts: LogFacts, key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aetherra.plugins import Advise, AetherraError, Request, RestartPlugin, ServiceStatus
@@ -17,6 +17,11 @@ from aetherra.plugins.homeostasis.corrector.port import Port, Service
 DEAD = (ServiceStatus.FAILED, ServiceStatus.QUARANTINED)
 
 
+def unmet(plugin: HostedPlugin, plugins: Mapping[str, HostedPlugin]) -> list[str]:
+    """Return what a plugin requires and is not there, or does not serve."""
+    return [need for need in plugin.requires if need not in plugins or plugins[need].state != "serving"]
+
+
 class HostedPlugins:
     """What the host says of its plugins, asked anew each time.
 
@@ -24,9 +29,20 @@ class HostedPlugins:
         port: The host.
         hands: Bring plugins up.
         report: Told why one did not come up, which may be the next trouble.
+        treated: Says what else brings a failed plugin up, by name; ``""`` if nothing does.
+
+    Attributes:
+        treated: As it was given. Two that try the same within seconds would only fail twice.
     """
 
-    def __init__(self, port: Port, hands: Hands, report: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        port: Port,
+        hands: Hands,
+        report: Callable[[BaseException], None],
+        treated: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        self.treated = treated
         self._port = port
         self._hands = hands
         self._report = report
@@ -68,6 +84,22 @@ class HostedPlugins:
         return (
             None if anew and plugin.state == "serving" else RestartPlugin(plugin.name, "it should serve, and does not")
         )
+
+    async def see_up(self, name: str) -> str:
+        """Bring a plugin up that does not serve, and return that as an addition to what was done before.
+
+        Raises:
+            Advise: As by ``bring_up``.
+            AetherraError: It did not come up.
+        """
+        if not name or await self.serves(name):
+            return ""
+        await self.bring_up(name)
+        return f" and plugin {name!r} brought up"
+
+    async def is_up(self, name: str) -> bool:
+        """Whether a plugin serves; also if there is none of that name, or no name: then nothing is wrong with it."""
+        return not name or await self.get(name) is None or await self.serves(name)
 
     async def bring_up(self, name: str, *, anew: bool = False) -> None:
         """Have a plugin serve; see ``way_up``.

@@ -46,14 +46,7 @@ class Intake(logging.Handler):
         if record.exc_info:
             self.exceptions += 1
         try:
-            kind = kind_of(record)
-            alike = self._kinds.get(kind, 0)
-            if alike >= PER_KIND or len(self._waiting) >= self._capacity:
-                self.dropped += 1
-                return
-            gleaned = glean(record, kind)
-            self._kinds[kind] = alike + 1
-            self._waiting.append(gleaned)
+            self._keep(kind_of(record), record)
         except Exception:  # noqa: BLE001  # an exception's own attributes may raise whatever they like; logging must not
             self.dropped += 1
 
@@ -66,11 +59,12 @@ class Intake(logging.Handler):
         finally:
             self.release()
 
-    def _keep(self, kind: Kind, gleaned: Gleaned) -> None:
+    def _keep(self, kind: Kind, found: logging.LogRecord | Gleaned) -> None:
         alike = self._kinds.get(kind, 0)
         if alike >= PER_KIND or len(self._waiting) >= self._capacity:
             self.dropped += 1
             return
+        gleaned = found if isinstance(found, Gleaned) else glean(found, kind)
         self._kinds[kind] = alike + 1
         self._waiting.append(gleaned)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from aetherra.plugins import Advise, Correction, LogFacts
-from aetherra.plugins.homeostasis.corrector.facts import is_ours, text_in
-from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins
+from aetherra.plugins.homeostasis.corrector.facts import is_ours, shown, text_in
+from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins, unmet
 from aetherra.plugins.homeostasis.corrector.messages import HostedPlugin
 from aetherra.plugins.homeostasis.corrector.moved_imports import files_of
 from aetherra.plugins.homeostasis.corrector.port import Port
@@ -62,7 +62,8 @@ class FailedPlugins:
         if known is not None and known.since >= facts.ts:  # it was told of before the last try
             return
         files = await self._port.run_sync(_signature, plugin)
-        self._failed[name] = _Failed(facts, facts.ts, files, lacked=bool(await self._unmet(plugin)), unheard=unheard)
+        lacked = bool(unmet(plugin, await self._plugins.all()))
+        self._failed[name] = _Failed(facts, facts.ts, files, lacked=lacked, unheard=unheard)
 
     async def chances(self) -> list[tuple[LogFacts, str]]:
         """Return the failed plugins for which something has changed, each with what; forget those that are up."""
@@ -81,8 +82,7 @@ class FailedPlugins:
         failed, plugin = self._failed.get(name), await self._plugins.get(name)
         if failed is None or plugin is None or plugin.state != "failed":
             return ""
-        unmet = await self._unmet(plugin)
-        if unmet:
+        if unmet(plugin, await self._plugins.all()):
             failed.lacked = True
             return ""
         if failed.lacked or self._came_since(plugin, failed.since):
@@ -101,15 +101,6 @@ class FailedPlugins:
             failed.files = await self._port.run_sync(_signature, plugin)
             failed.lacked = failed.unheard = False
             failed.since = time.time()
-
-    async def _unmet(self, plugin: HostedPlugin) -> list[str]:
-        plugins = await self._plugins.all()
-        return [need for need in plugin.requires if need not in plugins or plugins[need].state != "serving"]
-
-    async def unmet(self, name: str) -> list[str]:
-        """Return what a plugin requires and is not there, or does not serve."""
-        plugin = await self._plugins.get(name)
-        return await self._unmet(plugin) if plugin is not None else []
 
     def _came_since(self, plugin: HostedPlugin, moment: float) -> bool:
         return any(each.plugin in plugin.requires and each.since > moment for each in self._plugins.services())
@@ -146,13 +137,15 @@ class PluginLoadFailure(Correction):
         name = subject["plugin"]
         plugin = await self._plugins.get(name)
         if plugin is None:
-            raise Advise(f"there is no plugin {name!r} here any more")
+            raise Advise(f"there is no plugin {shown(name)} here any more")
         if plugin.state != "failed":
             raise Advise(f"plugin {name!r} is {plugin.state}, and was not failed when it was looked at")
+        if treated := self._plugins.treated(name):
+            raise Advise(f"plugin {name!r} is left to {treated}; it says: {plugin.reason}")
         chance = await self._failed.chance(name)
         if not chance:
-            unmet = await self._failed.unmet(name)
-            needs = f"{', '.join(map(repr, unmet))} to serve" if unmet else "its code to be mended"
+            lacks = unmet(plugin, await self._plugins.all())
+            needs = f"{', '.join(map(repr, lacks))} to serve" if lacks else "its code to be mended"
             raise Advise(f"plugin {name!r} needs {needs}, and is tried again then; it says: {plugin.reason}")
         await self._failed.tried(name)
         await self._plugins.bring_up(name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from aetherra.plugins import Advise, AetherraError, Correction, LogFacts
-from aetherra.plugins.homeostasis.corrector.facts import is_builtin, text_in
+from aetherra.plugins.homeostasis.corrector.facts import SHOWN, is_builtin, shown, text_in
 from aetherra.plugins.homeostasis.corrector.hands import Hands
 from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins
 from aetherra.plugins.homeostasis.corrector.messages import InstallModule, ModuleInstalled
@@ -40,8 +40,9 @@ class MissingModule(Correction):
 
     def matches(self, facts: LogFacts) -> dict[str, str] | None:
         """Return the module by the exception's own ``name``, and the plugin that missed it, if that is known."""
-        if not is_builtin(facts, "ModuleNotFoundError") or not (name := text_in(facts, "name")):
-            return None
+        name = text_in(facts, "name")
+        if not is_builtin(facts, "ModuleNotFoundError") or not all(part.isidentifier() for part in name.split(".")):
+            return None  # among them what no import can have asked for
         return {"module": name, "plugin": text_in(facts, "plugin")}
 
     async def fix(self, subject: dict[str, str]) -> str:
@@ -51,23 +52,21 @@ class MissingModule(Correction):
         if not await self._port.run_sync(can_be_found, module):
             allowed = allowed_name(module, self._allowed)
             if allowed is None:
-                line = json.dumps({"allow_modules": {module.partition(".")[0]: "NAME>=VERSION"}})[1:-1]
+                top = module.partition(".")[0]
+                line = json.dumps({"allow_modules": {top: "NAME>=VERSION"}})[1:-1]
+                allow = f", or allow it in config.json under plugins.homeostasis.corrector: {line}"
                 raise Advise(
-                    f"module {module!r} is missing and may not be installed: install it, or allow it in config.json "
-                    f"under plugins.homeostasis.corrector: {line}"
+                    f"module {shown(module)} is missing and may not be installed: install it"
+                    f"{allow if len(top) <= SHOWN else ''}"
                 )
             installed = await self._hands.act(InstallModule(module=allowed))
             done = f"{installed.requirement!r} was installed"
-        if plugin and not await self._plugins.serves(plugin):
-            await self._plugins.bring_up(plugin)
-            done += f" and plugin {plugin!r} brought up"
-        return done
+        return done + await self._plugins.see_up(plugin)
 
     async def check(self, subject: dict[str, str]) -> bool:
         """Whether the module can be found, and the plugin that missed it serves."""
         found = await self._port.run_sync(can_be_found, subject["module"])
-        plugin = subject["plugin"]
-        return found and (not plugin or await self._plugins.get(plugin) is None or await self._plugins.serves(plugin))
+        return found and await self._plugins.is_up(subject["plugin"])
 
 
 class InstallError(AetherraError, RuntimeError):
@@ -103,9 +102,9 @@ async def install(module: str, settings: CorrectorSettings, clock: Clock, root: 
     if requirement is None:
         raise InstallError(module, "was not asked", "the configuration does not allow it")
     command = (
-        sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-color",
+        sys.executable, "-P", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-color",
         *settings.pip_arguments, "--", requirement,
-    )  # fmt: skip
+    )  # fmt: skip  # -P: a pip.py of the project is not what is meant
     said = bytearray()
     with clock.move_on_after(settings.pip_timeout) as scope:
         status = await _run(command, root, said)

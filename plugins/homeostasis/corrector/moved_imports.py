@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import anyio
+
 from aetherra.plugins import Advise, AetherraError, Correction, LogFacts
 from aetherra.plugins.homeostasis.corrector.edits import EditError, Edits
 from aetherra.plugins.homeostasis.corrector.facts import is_builtin, text_in
@@ -15,7 +17,6 @@ from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins
 from aetherra.plugins.homeostasis.corrector.messages import (
     HostedPlugin,
     ImportsRewritten,
-    RestoreEdit,
     RewriteImports,
 )
 from aetherra.plugins.homeostasis.corrector.moves import KNOWN_MOVES, UnreadableError, rewrite
@@ -23,6 +24,8 @@ from aetherra.plugins.homeostasis.corrector.places import inside, is_inside
 from aetherra.plugins.homeostasis.corrector.port import Port
 from aetherra.plugins.homeostasis.corrector.settings import CorrectorSettings
 
+PUT_BACK_SEC = 10.0
+"""For putting back edits."""
 FILES = 1000
 """Files of one plugin that are looked through."""
 
@@ -69,19 +72,32 @@ class DeprecatedImport(Correction):
         ]
         if lacks:
             raise Advise(f"edit {where}: {moved}; to have it done, the configuration lacks {' and '.join(lacks)}")
+        before = {path: await self._port.run_sync(path.read_bytes) for path in found}
         edited: list[Path] = []
         try:
             for path in found:
                 await self._hands.act(RewriteImports(plugin=plugin.name, path=str(path)))
                 edited.append(path)
             await self._plugins.bring_up(plugin.name, anew=True)
-        except (AetherraError, Advise) as exc:
-            for path in edited:
-                await self._hands.act(RestoreEdit(path=str(path)))
-            if isinstance(exc, Advise) and not edited:
+        except BaseException as exc:  # cancelled as well: no edit stays that nobody has seen to work
+            await self._put_back(before)
+            if not isinstance(exc, (AetherraError, Advise)) or (isinstance(exc, Advise) and not edited):
                 raise
             raise EditError(where, f"plugin {plugin.name!r} does not serve with {moved}: {exc}") from exc
         return f"{where}: {moved}; plugin {plugin.name!r} was loaded anew"
+
+    async def _put_back(self, before: Mapping[Path, bytes]) -> None:
+        """Have files hold what they did; by ourselves, as the way of changes may be closed, and nobody cancels this."""
+        with anyio.CancelScope(shield=True), self._port.clock.move_on_after(PUT_BACK_SEC):
+            for path, content in before.items():
+                try:
+                    await self._port.run_sync(self._restore, path, content)
+                except (OSError, ValueError, EditError):
+                    self._port.log.exception("an edit that was not seen to work stays in %s", path)
+
+    def _restore(self, path: Path, content: bytes) -> None:
+        if self._port.data_dir is not None and path.read_bytes() != content:
+            Edits(self._port.data_dir).restore(inside(self._port.root, path), content)
 
     async def check(self, subject: dict[str, str]) -> bool:
         """Whether no import of a moved name is left, and the plugin serves."""

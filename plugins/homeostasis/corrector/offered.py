@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from aetherra.plugins import Advise, Correction, LogFacts
 from aetherra.plugins.homeostasis.corrector.hands import Hands
 from aetherra.plugins.homeostasis.corrector.messages import MakeOffered, OfferedDone
 from aetherra.plugins.homeostasis.corrector.port import Port
+
+MOST = 50
+"""Offers that cannot be used and are told of."""
 
 
 class Offered(Correction):
@@ -16,7 +17,10 @@ class Offered(Correction):
     name = "offered"
 
     def __init__(self, plugin: str, theirs: Correction, hands: Hands) -> None:
-        self.called = f"{plugin}.{theirs.name}"
+        name: object = getattr(theirs, "name", None)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise TypeError(f"expected its name in snake_case, got {name!r}")
+        self.called = f"{plugin}.{name}"
         self.theirs = theirs
         self._hands = hands
 
@@ -37,15 +41,40 @@ class Offered(Correction):
         return bool(await self.theirs.check(dict(subject)))
 
 
-def offered(port: Port, hands: Hands) -> Iterator[Offered]:
-    """Yield what plugins offer now."""
-    for plugin, corrections in port.hooks.call("correction_categories"):
-        yield from (Offered(plugin, each, hands) for each in corrections)
+class Offers:
+    """What plugins offer; what cannot be used is left out, and said once of each plugin and reason."""
 
+    def __init__(self, port: Port, hands: Hands) -> None:
+        self._port = port
+        self._hands = hands
+        self._said: dict[tuple[str, str], None] = {}
 
-async def make_offered(correction: Correction, subject: dict[str, str]) -> OfferedDone:
-    """Make a correction; advice is an answer, and no failure of the request."""
-    try:
-        return OfferedDone(str(await correction.fix(dict(subject))))
-    except Advise as advice:
-        return OfferedDone("", advice.text or "a person must mend it")
+    def now(self) -> list[Offered]:
+        """Return what they offer now; who raises or offers something else is left out by the host."""
+        found: list[Offered] = []
+        for plugin, corrections in self._port.hooks.call("correction_categories"):
+            for theirs in corrections:
+                try:
+                    found.append(Offered(plugin, theirs, self._hands))
+                except Exception as exc:  # noqa: BLE001  # the others are none the worse
+                    self._leave_out(plugin, f"{type(theirs).__qualname__}: {exc}")
+        return found
+
+    def _leave_out(self, plugin: str, why: str) -> None:
+        if (plugin, why) not in self._said and len(self._said) < MOST:
+            self._said[plugin, why] = None
+            self._port.log.warning("a correction of plugin %r is left out: %s", plugin, why)
+
+    async def make(self, request: MakeOffered) -> OfferedDone:
+        """Make a correction; advice is an answer, and no failure of the request.
+
+        Raises:
+            LookupError: None is offered by that name now.
+        """
+        theirs = next((each.theirs for each in self.now() if each.called == request.category), None)
+        if theirs is None:
+            raise LookupError(f"no plugin offers the correction {request.category!r} now")
+        try:
+            return OfferedDone(str(await theirs.fix(dict(request.subject))))
+        except Advise as advice:
+            return OfferedDone("", advice.text or "a person must mend it")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 
 from aetherra.plugins import Advise, Correction, LogFacts
-from aetherra.plugins.homeostasis.corrector.facts import is_ours, text_in
-from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins
+from aetherra.plugins.homeostasis.corrector.facts import is_ours, shown, text_in
+from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins, unmet
 from aetherra.plugins.homeostasis.corrector.messages import HostedPlugin
 
 ABSENT = (
@@ -48,11 +48,13 @@ class ServiceRegistration(Correction):
                 f"plugin {owner.name!r}, which has {wanted!r}, is {owner.state} on purpose; if that is over, "
                 f'aetherra call kernel.enable_plugin \'{{"plugin": "{owner.name}"}}\''
             )
-        unmet = _unmet(owner, plugins)
-        if unmet:
+        if owner.state == "failed" and (treated := self._plugins.treated(owner.name)):
+            raise Advise(f"plugin {owner.name!r}, which has {wanted!r}, has failed and is left to {treated}")
+        needs = unmet(owner, plugins)
+        if needs:
             raise Advise(
-                f"plugin {owner.name!r}, which has {wanted!r}, needs {', '.join(map(repr, unmet))}, which "
-                f"{'does' if len(unmet) == 1 else 'do'} not serve; it is brought up once they do"
+                f"plugin {owner.name!r}, which has {wanted!r}, needs {', '.join(map(repr, needs))}, which "
+                f"{'does' if len(needs) == 1 else 'do'} not serve; it is brought up once they do"
             )
         await self._plugins.bring_up(owner.name)
         return f"plugin {owner.name!r}, which has {wanted!r}, was brought up"
@@ -70,11 +72,12 @@ class ServiceRegistration(Correction):
             offered |= {each: plugin.name for plugin in plugins.values() for each in plugin.tags}
             found = difflib.get_close_matches(tag, offered, n=1)
             near = f"the nearest is {found[0]!r}, of {offered[found[0]]!r}" if found else "there is none like it"
-            return f"no plugin here answers {tag!r}: {near}; correct the tag, or add the plugin that has it"
+            return f"no plugin here answers {shown(tag)}: {near}; correct the tag, or add the plugin that has it"
         named = {service.name: service.plugin for service in services}
         found = difflib.get_close_matches(subject["service"], named, n=1)
         near = f"the nearest is {found[0]!r}, of {named[found[0]]!r}" if found else "there is none like it"
-        return f"no plugin here provides service {subject['service']!r}: {near}; correct the name, or add the plugin"
+        name = shown(subject["service"])
+        return f"no plugin here provides service {name}: {near}; correct the name, or add the plugin"
 
 
 def _owner(subject: dict[str, str], plugins: dict[str, HostedPlugin]) -> HostedPlugin | None:
@@ -85,7 +88,3 @@ def _owner(subject: dict[str, str], plugins: dict[str, HostedPlugin]) -> HostedP
             return plugin
     unread = plugins.get(tag.partition(".")[0] if tag else str(service))
     return unread if unread is not None and unread.state == "failed" and not unread.service else None
-
-
-def _unmet(plugin: HostedPlugin, plugins: dict[str, HostedPlugin]) -> list[str]:
-    return [need for need in plugin.requires if need not in plugins or plugins[need].state != "serving"]

@@ -38,6 +38,7 @@ class Ready(Message, tag="probe.ready"):
 class DoctorSettings(Settings):
     corrector: CorrectorSettings = CorrectorSettings()
     held: str = ""
+    treated: str = ""
 
 
 class Doctor(Plugin[DoctorSettings]):
@@ -50,7 +51,12 @@ class Doctor(Plugin[DoctorSettings]):
         self.asked: list[Request[Any]] = []
         self.told: list[Corrected] = []
         self.corrector = AutonomousErrorCorrector(
-            ctx, self.settings.corrector, act=self._act, held=lambda: self.settings.held, rng=random.Random(7)
+            ctx,
+            self.settings.corrector,
+            act=self._act,
+            held=lambda: self.settings.held,
+            treated=lambda _: self.settings.treated,
+            rng=random.Random(7),
         )
         ctx.defer(self.corrector.stop)
         ctx.subscribe(Corrected, self._hear)
@@ -127,7 +133,7 @@ def clinic(tmp_path):
     """Return a host over ``tmp_path`` whose plugins are in files there, with a corrector and, by default, hot swap."""
 
     @asynccontextmanager
-    async def host(*, plugins=(), hmr=True, held="", data=True, profile="standard", **corrector):
+    async def host(*, plugins=(), hmr=True, held="", treated="", data=True, profile="standard", **corrector):
         clock = FakeClock()
         root_level = logging.getLogger().level
         config = Config.parse(
@@ -138,7 +144,7 @@ def clinic(tmp_path):
             },
             root=tmp_path,
         )
-        settings = {"corrector": {"interval": 86_000.0, **corrector}, "held": held}
+        settings = {"corrector": {"interval": 86_000.0, **corrector}, "held": held, "treated": treated}
         made: list[Doctor] = []
 
         class OwnDoctor(Doctor):

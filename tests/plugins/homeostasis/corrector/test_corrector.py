@@ -45,6 +45,33 @@ class TestListening:
 
             assert host.corrector.get_statistics().seen == 0
 
+    async def test_a_corrector_whose_task_has_ended_seems_to_run(self, clinic, monkeypatch):
+        """``running`` is said while somebody looks: who looks no more listens no more, and can be started again."""
+        root = list(logging.getLogger().handlers)
+        async with clinic(enabled=True, interval=1.0) as host:
+
+            async def give_out(_):
+                raise SystemError("no more")
+
+            monkeypatch.setattr(host.doctor.ctx.clock, "sleep", give_out)
+            host.corrector.stop()
+            host.corrector.start()
+            assert host.corrector.get_statistics().running
+            await anyio.wait_all_tasks_blocked()
+            assert not host.corrector.get_statistics().running
+            assert logging.getLogger().handlers == root
+            monkeypatch.undo()
+            host.corrector.start()
+            assert host.corrector.get_statistics().running
+
+    async def test_a_default_that_is_not_there_is_found_out_when_it_is_needed(self, clinic, project, caplog):
+        """At the start it is said which declared files could not be made."""
+        project("there.json", "{}")
+        async with clinic(data_files={"a.json": "there.json", "b.json": "lost.json", "c/": ""}):
+            said = [line for line in caplog.messages if line.startswith("data_files.")]
+
+        assert said == ["data_files.b.json: 'lost.json' is not there, so that nothing could be made of it"]
+
     async def test_what_is_heard_waits_for_somebody_to_ask(self, clinic):
         """A trouble is looked at within ``interval`` seconds, without anybody asking."""
         async with clinic(interval=1.0) as host:

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from aetherra.kernel import PluginLoadError
+from aetherra.plugins import AetherraError
 from aetherra.registry.errors import ServiceQuarantinedError
 
 
@@ -29,6 +30,25 @@ class TestPluginLoadFailure:
             await host.clock.advance(10.0)
             await host.work()
             assert host.corrector.get_statistics().watched == 0
+
+    async def test_two_try_the_same_failed_plugin_within_seconds(self, clinic, project, plugin_text):
+        """What something else brings up is left to it, whoever misses it; when that gives up, it is tried here."""
+        file = project("mill.py", "raise RuntimeError('no mill yet')\n")
+        async with clinic(plugins=["mill"], treated="the rule 'failed'") as host:
+            assert await host.work() == [("plugin_load_failure", "advised")]
+            assert "is left to the rule 'failed'" in host.last
+            with pytest.raises(AetherraError) as raised:
+                await host.kernel.call_tag("mill.ask", {})
+            logging.getLogger("acme").error("%s", raised.value)
+            assert await host.work() == [("service_registration", "advised")]
+            file.write_text(plugin_text("mill"))
+            await host.clock.advance(10.0)
+            await host.work()
+            assert host.doctor.asked == []
+
+            host.corrector._plugins.treated = lambda _: ""
+            await host.clock.advance(10.0)
+            assert await host.work() == [("plugin_load_failure", "fixed")]
 
     async def test_a_plugin_that_cannot_come_up_is_tried_again_and_again(self, clinic, project):
         """What has not changed since it failed is not tried again; a person is told what it needs."""

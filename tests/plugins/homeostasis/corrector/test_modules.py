@@ -105,6 +105,16 @@ class TestMissingModule:
             assert {outcome for _, outcome in await host.work()} == {"advised"}
             assert host.doctor.asked == []
 
+    async def test_a_name_that_no_module_has_is_advised_on(self, clinic):
+        """A person is told of what an import may have asked for, and of a long name no more than its beginning."""
+        async with clinic() as host:
+            for name in ("os; rm", "a..b", "-x", "a\nb", "", "n" * 300):
+                LOG.error("%s", ModuleNotFoundError("gone", name=name))
+
+            assert await host.work() == [("missing_module", "advised")]
+            assert "n" * 77 + "..." in host.last
+            assert "n" * 78 not in host.last
+
     async def test_pip_that_fails_is_called_fixed(self, clinic, shelf):
         """A requirement that pip cannot meet is failed, with what pip says; for the cooldown it is not tried again."""
         async with clinic(**{**shelf, "allow_modules": {"nowhere_of_tests": "nowhere_of_tests"}}) as host:
@@ -135,6 +145,18 @@ class TestInstall:
 
         with pytest.raises(InstallError, match=r"not done after 0\.5 s"):
             await install("slow", settings, SystemClock(), tmp_path)
+
+    async def test_a_module_of_the_project_runs_in_place_of_pip(self, tmp_path, monkeypatch):
+        """A ``pip.py``, or one that hides a module of Python's own, in the project is not run."""
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+        for name in ("pip", "queue"):
+            (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(0)\n")
+        settings = CorrectorSettings(allow_modules={"odd": "odd_of_tests"}, pip_arguments=("--no-index",))
+
+        with pytest.raises(InstallError, match="No matching distribution found for odd_of_tests"):
+            await install("odd", settings, FakeClock(), tmp_path)
+
+        assert not (tmp_path / "ran").exists()
 
     async def test_a_shell_reads_the_requirement(self, tmp_path, monkeypatch):
         """What the configuration names reaches pip as one word, behind the end of the options."""

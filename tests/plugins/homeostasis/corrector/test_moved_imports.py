@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
+import anyio
 import pytest
 
 from aetherra.plugins import HandlerError
@@ -77,6 +78,53 @@ class TestDeprecatedImport:
             assert ("deprecated_import", "failed") in await host.work()
             assert file.read_bytes() == before
             assert "and this" in host.corrector.get_statistics().recent[1].text
+
+    @pytest.mark.parametrize("end", ["time", "stop"])
+    async def test_an_edit_that_is_cut_off_stays(self, clinic, project, plugin_text, end):
+        """When time is over, or the corrector stops, before the plugin was seen to serve, the file is put back."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True, interval=1.0, timeout=20.0) as host:
+            host.corrector.stop()
+            edited, act = anyio.Event(), host.doctor._act
+
+            async def stuck(request):
+                if not any(isinstance(each, RewriteImports) for each in host.doctor.asked):
+                    return await act(request)
+                edited.set()
+                return await anyio.sleep_forever()
+
+            host.corrector._hands._act = stuck
+            host.corrector.start()
+            while not edited.is_set():
+                await host.clock.advance(1.0)
+                await anyio.sleep(0.001)
+            assert file.read_bytes() != before
+            if end == "stop":
+                host.corrector.stop()
+            else:
+                await host.clock.advance(21.0)
+            while file.read_bytes() != before:  # noqa: ASYNC110  # a worker thread writes it
+                await anyio.sleep(0.001)
+
+    async def test_an_edit_stays_as_everything_was_frozen_meanwhile(self, clinic, project, plugin_text):
+        """Nothing holds back that a file is put back; only an edit of ours is."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            act, held = host.doctor._act, []
+
+            async def freeze(request):
+                done = await act(request)
+                if isinstance(request, RewriteImports):
+                    held.append("it is frozen")
+                return done
+
+            host.corrector._hands._act = freeze
+            host.corrector._hands._held = lambda: "".join(held)
+
+            assert ("deprecated_import", "failed") in await host.work()
+            assert file.read_bytes() == before
 
     async def test_a_file_of_nobody_is_edited(self, clinic, project, plugin_text, tmp_path_factory):
         """Only files of plugins, inside the project, are edited, links followed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import anyio
+
 from aetherra.plugins import Advise, Correction, LogFacts, Plugin, hookimpl
 from aetherra.plugins.homeostasis.corrector.messages import MakeOffered
 
@@ -100,3 +102,83 @@ class TestOffered:
             assert await host.work() == [("missing_module", "advised")]
             assert "cannot judge a record" in caplog.text
             assert await host.work() == []
+
+
+class Nameless(Correction):
+    """Has no name, as its author forgot it."""
+
+    def matches(self, facts: LogFacts) -> dict[str, str] | None:
+        return {}
+
+    async def fix(self, subject: dict[str, str]) -> str:
+        return ""
+
+    async def check(self, subject: dict[str, str]) -> bool:
+        return False
+
+
+class SpoiledError(Exception):
+    """Cannot even be told of."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Mute(StuckValve):
+    """Fails by what nobody can read."""
+
+    name = "mute"
+
+    async def fix(self, subject: dict[str, str]) -> str:
+        raise SpoiledError
+
+    async def check(self, subject: dict[str, str]) -> bool:
+        raise SpoiledError
+
+
+class Careless(Plugin):
+    """Offers what has no name, and what fails."""
+
+    name = "careless"
+    first: Correction = StuckValve()
+
+    @hookimpl
+    def correction_categories(self) -> list[Correction]:
+        return [Nameless(), self.first]
+
+
+class TestOffers:
+    async def test_an_offer_without_a_name_ends_error_correction(self, clinic, caplog):
+        """What cannot be used of what a plugin offers is left out and said once; the rest of it, and ours, go on."""
+        async with clinic() as host:
+            Careless.first = StuckValve()
+            await host.kernel.add_plugin(Careless)
+            for _ in range(2):
+                LOG.warning("stuck: %s", "north")
+                LOG.error("lost", exc_info=ModuleNotFoundError("gone", name="nowhere_of_tests"))
+                ended = await host.work()
+                await host.clock.advance(700.0)
+
+            assert ended == [("missing_module", "advised")]  # the valve is open since the first time
+            assert host.corrector.get_statistics().categories["careless.stuck_valve"]["successful"] == 1
+            left_out = [line for line in caplog.messages if "is left out" in line]
+            wanted = "Nameless: expected its name in snake_case, got None"
+            assert left_out == [f"a correction of plugin 'careless' is left out: {wanted}"]
+
+    async def test_a_correction_that_nobody_can_tell_of_ends_the_task(self, clinic, caplog):
+        """Whatever a correction raises, the next record is looked at, by the same task, and it is said to run."""
+        async with clinic(interval=1.0) as host:
+            Careless.first = Mute()
+            await host.kernel.add_plugin(Careless)
+            LOG.warning("stuck: %s", "north")
+            with anyio.fail_after(10):
+                while "a look at a trouble in the log of acme.valve raised" not in caplog.text:
+                    await host.clock.advance(1.0)
+                    await anyio.sleep(0.001)
+                LOG.error("lost", exc_info=ModuleNotFoundError("gone", name="nowhere_of_tests"))
+                while not host.doctor.told:
+                    await host.clock.advance(1.0)
+                    await anyio.sleep(0.001)
+
+            assert [done.category for done in host.corrector.get_statistics().recent] == ["missing_module"]
+            assert host.corrector.get_statistics().running
