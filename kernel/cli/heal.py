@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -92,8 +92,8 @@ def metrics(path: Path, config_file: Path | None) -> None:
     click.echo(_ask(path, config_file, "homeostasis.prometheus")["text"], nl=False)
 
 
-def _cell(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, list) else value
+def _cell(value: object) -> object:
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else value
 
 
 def _ask(path: Path, config_file: Path | None, tag: str, body: Mapping[str, Any] | None = None) -> Any:
