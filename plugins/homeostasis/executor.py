@@ -51,7 +51,7 @@ class Executor:
     def carry_out(self, decision: Decision) -> None:
         """Begin to do what was decided; returns at once."""
         if decision.kind == "give_up":
-            self._concluded(decision, Outcome("skipped", "there is nothing more to try; somebody should look"))
+            self._concluded(decision, Outcome("skipped", "nothing is done"))
         elif why_not := self._why_not(decision):
             self._concluded(decision, Outcome("skipped", why_not))
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from aetherra.plugins.homeostasis.decision import Decision, Effect, Evidence
-from aetherra.plugins.homeostasis.ledger import Concluded, Decided, Entry, Ledger, Settled
+from aetherra.plugins.homeostasis.ledger import Concluded, Decided, Entry, Froze, Ledger, Settled
 from aetherra.plugins.homeostasis.messages import Explanation
 
 __all__ = ["explain", "explanations"]
@@ -33,11 +33,11 @@ def explain(ledger: Ledger, decision: str) -> Explanation | None:
 
 
 def explanations(entries: Iterable[Entry], limit: int | None = None) -> list[Explanation]:
-    """Return what is known of each decision among some entries.
+    """Return what is known of each decision among some entries, and what else bears on them, which is no decision's.
 
     Args:
         entries: Newest first, as ``Ledger.entries`` returns them.
-        limit: How many decisions, at most.
+        limit: How many, at most.
     """
     later: defaultdict[str, list[Entry]] = defaultdict(list)
     undone: defaultdict[str, list[Decided]] = defaultdict(list)
@@ -54,13 +54,19 @@ def explanations(entries: Iterable[Entry], limit: int | None = None) -> list[Exp
             found.append(Explanation(decision.id, entry.ts, text, _facts(decision, own, undoings)))
         elif isinstance(entry, (Concluded, Settled)):
             later[entry.subject[0]].append(entry)
+        else:
+            text = entry.frozen.sentence if isinstance(entry, Froze) else f"{entry.what}: {entry.text}"
+            found.append(Explanation("", entry.ts, f"{_when(entry.ts)}: {text}", msgspec.to_builtins(entry)))
     return found
+
+
+def _when(ts: float) -> str:
+    return datetime.fromtimestamp(ts, UTC).isoformat(" ", "seconds").removesuffix("+00:00") + " UTC"
 
 
 def _before(ts: float, decision: Decision) -> Iterator[str]:
     """What led to a decision, and what it was."""
-    when = datetime.fromtimestamp(ts, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
-    yield f"decision {decision.id}, {when} UTC: {_deed(decision)}"
+    yield f"decision {decision.id}, {_when(ts)}: {_deed(decision)}"
     yield f"  why       {decision.reason}"
     yield f"  seen      {_seen(decision.evidence)}"
     yield f"  rule      {decision.symptom}"

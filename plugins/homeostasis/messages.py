@@ -270,10 +270,10 @@ class RunlevelChanged(Message, tag="homeostasis.runlevel_changed"):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One decision: what was seen, which rule it went by, what was done, and what that changed.
+    """One decision: what was seen, which rule it went by, what was done, and what that changed; or what else was done.
 
     Attributes:
-        decision: Its id.
+        decision: Its id; ``""`` of what is no decision: what a person did or froze, another runlevel, a quarantine.
         ts: Unix time.
         text: All of it, to read.
         facts: The same, to work with.
@@ -286,7 +286,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Explanations(Message, tag="homeostasis.explain_reply"):
-    """Decisions, newest first."""
+    """Decisions, and what else bears on them, newest first."""
 
     decisions: tuple[Explanation, ...]
 

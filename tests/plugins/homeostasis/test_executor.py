@@ -184,6 +184,18 @@ class TestHolding:
             await world.kernel.call(Unfreeze())
             await world.pass_on(2)
             assert world.workers == 16, "it does not go on at once"
+            told = "\n".join(one.text for one in (await world.kernel.call(Explain())).decisions)
+            assert "frozen by the host: moving house" in told
+            assert "unfrozen: by the host" in told
+
+    async def test_what_a_person_did_is_not_told(self, hosting):
+        """An act by hand stands in the history, by whom, also if it names a decision that is none of ours."""
+        async with hosting() as world:
+            await world.kernel.call(Act("set_workers", arguments={"value": 9}))
+            await world.kernel.call(Act("set_workers", arguments={"value": 7}, decision="somebody's"))
+            told = [one.text for one in (await world.kernel.call(Explain())).decisions if "by hand" in one.text]
+            assert len(told) == 2
+            assert "set_workers done by the host: workers 9 -> 7" in told[0]
 
     async def test_a_freeze_ends_with_the_host(self, hosting):
         """It holds across restarts, until somebody ends it."""
