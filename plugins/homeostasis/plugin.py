@@ -18,6 +18,7 @@ from aetherra.plugins import (
     Reject,
     Request,
     RetryPolicy,
+    ServiceStatus,
     current_action,
     current_call,
     handler,
@@ -36,10 +37,11 @@ from aetherra.plugins.homeostasis.decision import Controller, StateError
 from aetherra.plugins.homeostasis.dlq_monitor import DlqMonitor
 from aetherra.plugins.homeostasis.executor import Executor
 from aetherra.plugins.homeostasis.explanation import explain, explanations
-from aetherra.plugins.homeostasis.forwarder import RECEIVER, Forwarder
+from aetherra.plugins.homeostasis.forwarder import RECEIVER, ROUND_SEC, Forwarder
 from aetherra.plugins.homeostasis.freeze import Freeze
 from aetherra.plugins.homeostasis.gate import CandidateError, FrozenError, Gate
 from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS
+from aetherra.plugins.homeostasis.host_policy import CORRECTOR
 from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetrics
 from aetherra.plugins.homeostasis.ledger import Ledger
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
@@ -55,8 +57,8 @@ from aetherra.plugins.homeostasis.swap_metrics import CodeRolledBack, CodeSwappe
 from aetherra.plugins.homeostasis.watch import Trouble, Watch
 
 ReplyT = TypeVar("ReplyT")
-CORRECTOR = "corrector"
-"""What the settings call the corrector among the actuators."""
+COLLECT_SEC = 2.0
+"""Seconds that somebody who asks for a measurement waits for it to be forwarded; what takes longer was not taken."""
 CORRECTION_SEC = 600.0
 """Seconds after which a correction is not worth making any more."""
 
@@ -153,10 +155,16 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         )
 
     async def stop(self) -> None:
-        """Say that the host, or at least its homeostasis, stops."""
+        """Say that the host stops, if it does and not homeostasis alone, and keep what was learnt."""
         await self._keeper.let_go()
         if self._in_charge:
+            await self._see_whether_it_stops()
             await self._save()
+
+    async def _see_whether_it_stops(self) -> None:
+        kernel = self.ctx.registry.get_service_info("kernel")
+        if kernel is not None and kernel.status is ServiceStatus.STOPPING:
+            await self._cycle.tell(self._runlevels.stop())
 
     # A swap
 
@@ -184,6 +192,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if self._serves:
             self._in_charge = True
             self._corrector.start()
+            await self._see_whether_it_stops()
             await self._cycle.run()
             self.ctx.heartbeat()
 
@@ -196,13 +205,13 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if self._serves:
             await self._forward()
 
-    async def _forward(self) -> None:
+    async def _forward(self, within: float = ROUND_SEC) -> None:
         """Give the last readings to self-improvement, each once, and ask self-incorporation for its own."""
         await self._incorporation.ask()
         last = self._cycle.last
         if last is not None and last.cycle > self._forwarded_cycle:
             self._forwarded_cycle = last.cycle
-            await self._forwarder.forward(last.metrics, last.ts)
+            await self._forwarder.forward(last.metrics, last.ts, within)
 
     _forwarded_cycle = 0
     _in_charge = False
@@ -210,7 +219,9 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     async def _look_at_dead_letters(self) -> None:
         dead = None if self._cycle.last is None else self._cycle.last.metrics.get("actions.dead")
-        await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
+        look = await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
+        if look.behind:
+            self.ctx.log.warning("there are more dead letters than one look takes: the oldest are in no group")
 
     async def _save(self) -> None:
         saved, problem = Saved(self._run, self._cycle.controller.state(), self._changes.standing()), self._saved.problem
@@ -275,7 +286,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def collect(self, _: m.Collect) -> m.Measured:
         """Measure and forward, now."""
         measured = await self._cycle.measure()
-        await self._forward()
+        with self.ctx.clock.move_on_after(2 * COLLECT_SEC):
+            await self._forward(COLLECT_SEC)
         return measured
 
     @handler(timeout=CORRECTION_SEC)
@@ -311,7 +323,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
                 phases.the_actuators(self._gate.mode, frozen, actuators, self._changes.count),
                 phases.supervision(self._health(), watch),
                 phases.feedback(decided, self._cycle.effects),
-                phases.observability(self._ledger.statistics(), len(self._history.rows())),
+                phases.observability(self._ledger.statistics(), len(self._history.rows()), self._history.left_out),
                 phases.error_correction(self._corrector.get_statistics()),
                 phases.bridge_to_self_improvement(sent, self._dlq.groups()),
                 phases.bridge_from_self_incorporation(self._incorporation),
