@@ -185,6 +185,7 @@ class Kernel(AsyncContextManagerMixin):
                             await life.stop.wait()
                     except Exception as exc:  # noqa: BLE001  # the body raises it, once all is stopped
                         life.failure = exc
+                    parts.service.say_stopping()
                     await self._leave("the control socket", control, stop_by.remaining() / 4)
                     await self._leave("the action queue", queue, stop_by.remaining() * 3 / 4)
                     await parts.plugins.stop_all(stop_by.remaining())

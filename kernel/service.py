@@ -28,7 +28,7 @@ from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.vitals import VitalSigns
 from aetherra.kernel.watchdog import Watchdog
-from aetherra.registry import HOST, Request, Route, ServiceRegistry, fold_health
+from aetherra.registry import HOST, Request, Route, ServiceRegistry, ServiceStatus, fold_health
 
 log = logging.getLogger("aetherra.kernel.service")
 SERVICE_NAME = "kernel"
@@ -95,12 +95,16 @@ class KernelService:
         ]
         routes = [Route(request_type, answer, HOST) for request_type, answer in handlers]
         self._registry.bus.add_routes(routes)
-        lease = self._registry.register(SERVICE_NAME, tags=[route.tag for route in routes])
+        self._lease = lease = self._registry.register(SERVICE_NAME, tags=[route.tag for route in routes])
         try:
             yield
         finally:
             lease.release()
             self._registry.bus.remove_routes(routes)
+
+    def say_stopping(self) -> None:
+        """Have all who look see that the host stops."""
+        self._lease.set_status(ServiceStatus.STOPPING, "the host stops")
 
     async def check_heartbeats(self) -> None:
         """Degrade services that have fallen silent, until cancelled."""

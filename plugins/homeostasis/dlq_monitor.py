@@ -17,6 +17,10 @@ OVERLAP = 5.0
 """Seconds before the newest letter that are looked at again: one is written a little later than it is dated."""
 MOST_GROUPS = 200
 """Groups that are told apart; letters of more are counted together, under ``*``."""
+KEPT_SEC = 7 * 86_400.0
+"""For how long a group is told of after its newest letter."""
+QUIET_SEC = 3600.0
+"""After which one may leave before, when there are as many and another comes."""
 _ELSEWHERE = ("*", "*")
 
 
@@ -132,13 +136,30 @@ class DlqMonitor:
 
     def _add(self, letter: DeadLetter) -> None:
         key: tuple[str, str] = (letter.action_type, letter.reason)
-        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
+        if key not in self._groups and not self._has_room(letter):
             key = _ELSEWHERE
         group = self._groups.setdefault(key, _Group(letter))
         group.add(letter, self._monotonic(), self._memory, is_recent=letter.ts >= self._begun)
 
+    def _has_room(self, letter: DeadLetter) -> bool:
+        """Whether there is room for another group; if need be that makes way which has been quiet for longest."""
+        self._forget()
+        if len(self._groups) < MOST_GROUPS:
+            return True
+        quietest = min((key for key in self._groups if key != _ELSEWHERE), key=lambda key: self._groups[key].newest.ts)
+        newest = self._groups[quietest].newest.ts
+        if newest > min(letter.ts, self._time() - QUIET_SEC):
+            return False
+        del self._groups[quietest]
+        return True
+
+    def _forget(self) -> None:
+        before = self._time() - KEPT_SEC
+        self._groups = {key: group for key, group in self._groups.items() if group.newest.ts >= before}
+
     def groups(self) -> list[DeadGroup]:
-        """Return the groups, those that grow fastest first."""
+        """Return the groups of the last days, those that grow fastest first."""
+        self._forget()
         now = self._monotonic()
         told = [
             DeadGroup(

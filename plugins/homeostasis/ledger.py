@@ -23,6 +23,8 @@ log = logging.getLogger("aetherra.plugins.homeostasis.ledger")
 IN_MEMORY = 2000
 """Entries that are kept where there is no disk, or none that takes them; the oldest go first, and are counted."""
 NAME = "ledger"
+SLACK = 3600.0
+"""Seconds by which a clock may have been set back between two entries."""
 
 
 class _Entry(msgspec.Struct, frozen=True, tag_field="entry", tag=str.lower):
@@ -88,7 +90,6 @@ class Noted(_Entry, frozen=True):
     what: str
     text: str
     target: str = ""
-    facts: dict[str, Any] = {}
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -136,8 +137,8 @@ class LedgerStatistics(msgspec.Struct, frozen=True):
 class Ledger:
     """Entries as lines of JSON in numbered files, the highest number the youngest; in memory where there is no folder.
 
-    An entry is in the file when ``append`` returns, so a killed process loses none. With ``sync`` the disk has it, too;
-    without, a power cut may take the last seconds. Entries that the disk does not take now wait in memory and are
+    An entry is in the file when ``append`` returns, so a killed process loses none; a power cut may take the last
+    seconds. Entries that the disk does not take now wait in memory and are
     written, in their order, before the next. A file that is full is followed by another, and the oldest leaves when
     there are more than ``files``.
 
@@ -151,7 +152,6 @@ class Ledger:
         time: Unix time.
         max_bytes: Size from which on a file is full.
         files: How many of them are kept.
-        sync: Whether each entry waits for the disk.
 
     Raises:
         ValueError: A bound is below 1.
@@ -164,7 +164,6 @@ class Ledger:
         *,
         max_bytes: int = 4 * 2**20,
         files: int = 4,
-        sync: bool = False,
     ) -> None:
         if max_bytes < 1 or files < 1:
             raise ValueError(f"expected max_bytes and files from 1 on, got {max_bytes} and {files}")
@@ -172,7 +171,6 @@ class Ledger:
         self._time = time
         self._max_bytes = max_bytes
         self._files = files
-        self._sync = sync
         self._file: AppendFile | None = None
         self._number = 0
         self._guard = threading.Lock()
@@ -198,9 +196,9 @@ class Ledger:
         """Append that a person has frozen all actuators, or freed them."""
         self.append(Froze(self._time(), frozen))
 
-    def note(self, what: str, text: str, *, target: str = "", facts: dict[str, Any] | None = None) -> None:
-        """Append something else; ``facts`` that JSON cannot hold are there as text."""
-        self.append(Noted(self._time(), what, text, target, facts or {}))
+    def note(self, what: str, text: str, *, target: str = "") -> None:
+        """Append something else."""
+        self.append(Noted(self._time(), what, text, target))
 
     def append(self, entry: Entry) -> None:
         """Append an entry. Never raises: what the disk does not take is kept, logged once, and tried again."""
@@ -246,12 +244,12 @@ class Ledger:
         """Return the file that a line belongs in, and let the oldest go if it is a new one."""
         if self._file is None:
             self._number = max(_numbers(folder), default=1)
-            self._file = AppendFile(_path(folder, self._number), sync=self._sync)
+            self._file = AppendFile(_path(folder, self._number), sync=False)
         size = _size(self._file.path)
         if size and size + more > self._max_bytes:
             self._file.close()
             self._number += 1
-            self._file = AppendFile(_path(folder, self._number), sync=self._sync)
+            self._file = AppendFile(_path(folder, self._number), sync=False)
             for number in _numbers(folder):
                 if number <= self._number - self._files:
                     _path(folder, number).unlink(missing_ok=True)
@@ -266,11 +264,14 @@ class Ledger:
     def scan(self, **question: Unpack[Question]) -> Iterator[Entry]:
         """Yield the entries that fit all that is given, newest first, reading no further back than is asked for.
 
-        Never raises for what stands in the files.
+        With ``since``, a file is the last one that is read if it has an entry from longer before than ``SLACK``: those
+        of a clock that was set back by no more are found. Never raises for what stands in the files.
         """
         decision, symptom, target = (question.get(name, "") for name in ("decision", "symptom", "target"))
         since = question.get("since")
         for entry in self._backwards():
+            if since is not None and entry.ts < since - SLACK:
+                return
             if (
                 (not decision or decision == entry.subject[0] or decision == _undone_by(entry))
                 and (not symptom or symptom == entry.subject[1])

@@ -39,10 +39,11 @@ def metrics(last: Measured | None, watch: WatchStatistics) -> PhaseStatus:
     total = len(last.metrics) if last is not None else 0
     state: PhaseState = "waiting" if last is None else "working"
     text = "nothing was measured yet" if last is None else f"{known} of {total} metrics are known"
-    if not watch.running and last is not None:
-        state, text = "failing", "no cycle comes any more"
+    if watch.problem:
+        state, text = "failing", watch.problem
     figures = {
         "cycles": watch.cycles,
+        "seconds_since": watch.well_ago,
         "known": known,
         "unknown": total - known,
         "seconds": None if last is None else last.seconds,
@@ -56,6 +57,7 @@ def the_controller(status: ControllerStatus, watch: WatchStatistics) -> PhaseSta
     holding = [symptom for symptom in status.symptoms if symptom.phase in ("holds", "settling", "given_up")]
     named = ", ".join(f"{symptom.symptom} {symptom.target}".strip() for symptom in holding[:3])
     text = f"{len(holding)} symptoms hold: {named}" if holding else f"no symptom holds, {status.watched} are watched"
+    state: PhaseState = "failing" if watch.problem else "working" if watch.running else "waiting"
     figures = {
         "watched": status.watched,
         "unknown": status.unknown,
@@ -65,7 +67,7 @@ def the_controller(status: ControllerStatus, watch: WatchStatistics) -> PhaseSta
         "restarts": watch.restarts,
         **{f"decisions_{kind}": count for kind, count in status.decisions.items()},
     }
-    return PhaseStatus(2, "controller", "working" if watch.running else "waiting", text, figures)
+    return PhaseStatus(2, "controller", state, watch.problem or text, figures)
 
 
 def the_actuators(mode: Mode, frozen: str, actuators: Iterable[ActuatorInfo], undoable: int) -> PhaseStatus:
@@ -115,7 +117,7 @@ def feedback(status: ControllerStatus, effects: dict[bool | None, int]) -> Phase
     return PhaseStatus(5, "feedback", state, text, figures)
 
 
-def observability(ledger: LedgerStatistics, rows: int) -> PhaseStatus:
+def observability(ledger: LedgerStatistics, rows: int, left_out: int) -> PhaseStatus:
     """Phase 6: what is kept to explain it all."""
     state: PhaseState = "failing" if ledger.unwritten or ledger.dropped else "working"
     text = f"{ledger.written} entries in the history" + (
@@ -127,6 +129,7 @@ def observability(ledger: LedgerStatistics, rows: int) -> PhaseStatus:
         "dropped": ledger.dropped,
         "unreadable": ledger.strange,
         "history_rows": rows,
+        "history_left_out": left_out,
     }
     return PhaseStatus(6, "validation and observability", state, text, figures)
 
@@ -148,7 +151,8 @@ def error_correction(found: CorrectorStatistics) -> PhaseStatus:
 
 def bridge_to_self_improvement(sent: ForwarderStatistics, groups: Iterable[DeadGroup]) -> PhaseStatus:
     """Phase 8: what self-improvement got, and what ended as a dead letter."""
-    state: PhaseState = "waiting" if sent.success_rate is None else "failing" if sent.success_rate < 0.5 else "working"
+    now = sent.last_success_rate
+    state: PhaseState = "waiting" if now is None else "failing" if now < 0.5 else "working"
     text = f"{sent.forwarded} metrics were taken, {sent.failed} were not" + (
         f": {sent.problem}" if sent.problem else ""
     )
@@ -157,6 +161,7 @@ def bridge_to_self_improvement(sent: ForwarderStatistics, groups: Iterable[DeadG
         "forwarded": sent.forwarded,
         "failed": sent.failed,
         "success_rate": sent.success_rate,
+        "last_success_rate": now,
         "dead_letter_groups": len(every),
         "dead_letters": sum(group.count for group in every),
         "worst_group": f"{every[0].action_type}: {every[0].reason}" if every else None,

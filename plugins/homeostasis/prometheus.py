@@ -12,10 +12,8 @@ from typing import Literal, NamedTuple
 
 from aetherra.plugins.homeostasis.messages import Metric
 
-__all__ = ["CONTENT_TYPE", "Counts", "exposition"]
+__all__ = ["Counts", "exposition"]
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""What a server says of this text."""
 LABELS: Mapping[str, str] = {"plugin": "plugin", "queue": "lane", "service": "service"}
 """Of ``plugin.<name>.in_hand`` the middle is a label, as it varies, and so with the others: by the first word."""
 _STRANGE = re.compile(r"[^a-zA-Z0-9_]")

@@ -11,8 +11,6 @@ import msgspec
 
 __all__ = ["Runlevel", "RunlevelChange", "RunlevelMachine", "RunlevelSettings"]
 
-CHANGES = 50
-"""Changes that are remembered."""
 _REASONS = 3
 
 
@@ -114,7 +112,6 @@ class RunlevelMachine:
         self._maintenance = ""
         self._stopping = ""
         self._shown = RunlevelChange(time(), "BOOTING", "BOOTING", self._judged_reasons)
-        self._changes: deque[RunlevelChange] = deque(maxlen=CHANGES)
 
     @property
     def level(self) -> Runlevel:
@@ -130,10 +127,6 @@ class RunlevelMachine:
     def reasons(self) -> tuple[str, ...]:
         """Why it is, by the latest measurement."""
         return self._judged_reasons if self._shown.new is self._judged else self._shown.reasons
-
-    def changes(self) -> list[RunlevelChange]:
-        """Return the latest changes, the oldest first."""
-        return list(self._changes)
 
     def update(self, score: float | None, *, ready: bool = True, reasons: Sequence[str] = ()) -> RunlevelChange | None:
         """Take in a measurement; return the change of level that it led to, ``None`` if it led to none.
@@ -229,5 +222,4 @@ class RunlevelMachine:
         if level == self._shown.new:
             return None
         self._shown = RunlevelChange(self._time(), self._shown.new, level, reasons)
-        self._changes.append(self._shown)
         return self._shown

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
-
-import msgspec
 
 from aetherra.plugins import AetherraError, ServiceStatus
 from aetherra.plugins.homeostasis.decision import SymptomStatus
 from aetherra.plugins.homeostasis.supervisor import Service, held, worst_of
 
-__all__ = ["KeeperStatistics", "StatusKeeper"]
+__all__ = ["StatusKeeper"]
 
-
-class KeeperStatistics(msgspec.Struct, frozen=True):
-    """A snapshot.
-
-    Attributes:
-        degraded: Services that are called degraded for a symptom, and why.
-        set: How often one was.
-        withdrawn: How often that was taken back.
-        failed: How often either could not be done; it is tried again.
-        problem: Why, the last time.
-    """
-
-    degraded: dict[str, str]
-    set: int
-    withdrawn: int
-    failed: int
-    problem: str
+log = logging.getLogger("aetherra.plugins.homeostasis.status_keeper")
 
 
 class StatusKeeper:
@@ -41,12 +24,11 @@ class StatusKeeper:
 
     def __init__(self, doubt: Callable[[str, str], Awaitable[object]]) -> None:
         self._doubt = doubt
-        self._doubted: dict[str, tuple[frozenset[str], str]] = {}
-        self._set = self._withdrawn = self._failed = 0
+        self._doubted: dict[str, frozenset[str]] = {}
         self._problem = ""
 
     async def keep(self, services: Iterable[Service], symptoms: Iterable[SymptomStatus]) -> None:
-        """Bring all statuses in step with the symptoms that hold. What cannot be done is counted, and tried next time.
+        """Bring all statuses in step with the symptoms that hold. What cannot be done is logged once, and tried again.
 
         A service that is healthy though it is in doubt is told again: it is of a new generation.
         """
@@ -58,7 +40,7 @@ class StatusKeeper:
         for name, status in statuses.items():
             wanted = holding.get(name, [])
             names = frozenset(symptom.symptom for symptom in wanted)
-            before, _ = self._doubted.get(name, (frozenset[str](), ""))
+            before = self._doubted.get(name, frozenset[str]())
             if names != before or (names and status is ServiceStatus.HEALTHY):
                 await self._say(name, names, "; ".join(worst_of(wanted)[1]))
 
@@ -66,22 +48,17 @@ class StatusKeeper:
         try:
             await self._doubt(service, reason)
         except AetherraError as exc:
-            self._failed += 1
+            if str(exc) != self._problem:
+                log.warning("the status of service %r cannot be kept in step with its symptoms: %s", service, exc)
             self._problem = str(exc)
             return
+        self._problem = ""
         if names:
-            self._doubted[service] = (names, reason)
-            self._set += 1
+            self._doubted[service] = names
         else:
             self._doubted.pop(service, None)
-            self._withdrawn += 1
 
     async def let_go(self) -> None:
         """Take back all that was said of services, at the end."""
         for name in list(self._doubted):
             await self._say(name, frozenset(), "")
-
-    def statistics(self) -> KeeperStatistics:
-        """Return a snapshot."""
-        degraded = {name: reason for name, (_, reason) in sorted(self._doubted.items())}
-        return KeeperStatistics(degraded, self._set, self._withdrawn, self._failed, self._problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
 
@@ -17,8 +16,8 @@ log = logging.getLogger("aetherra.plugins.homeostasis.watch")
 TroubleKind = Literal["overrun", "missing", "late", "raised", "abandoned"]
 MAX_ABANDONED = 3
 """Loops that may be left behind because they cannot be cancelled; then none is begun any more."""
-REMEMBERED = 20
-"""Troubles that are remembered."""
+LATE = 3
+"""Intervals, beside what a cycle may take, after which a cycle that has not ended well is missed."""
 
 
 class Clock(Protocol):
@@ -67,6 +66,9 @@ class WatchStatistics(msgspec.Struct, frozen=True):
         abandoned: Loops that did not let themselves be cancelled and still run.
         troubles: How many there were of each kind.
         running: Whether cycles come, or are begun anew if they do not.
+        well_ago: Seconds since one ended well, or since the first was due; ``None`` before.
+        problem: Why none does now: none comes any more, the last one raised, or none has ended well for long; else
+            ``""``.
     """
 
     cycles: int
@@ -76,6 +78,8 @@ class WatchStatistics(msgspec.Struct, frozen=True):
     abandoned: int
     troubles: dict[TroubleKind, int]
     running: bool
+    well_ago: float | None
+    problem: str
 
 
 class Watch:
@@ -109,12 +113,14 @@ class Watch:
         self._cycles = self._restarts = 0
         self._longest = 0.0
         self._counts: dict[TroubleKind, int] = {}
-        self._troubles: deque[Trouble] = deque(maxlen=REMEMBERED)
         self._running = False
+        self._well_at: float | None = None
+        self._raised = ""
 
     async def run(self, cycle: Callable[[], Awaitable[object]]) -> None:
         """Run cycles, the first at once, until cancelled; what a cycle raises is told, and no reason to end."""
         self._running = True
+        self._well_at = self._clock.monotonic()
         try:
             async with anyio.create_task_group() as group:
                 self._begin(group, cycle)
@@ -169,9 +175,12 @@ class Watch:
             await cycle()
         except Exception as exc:
             log.exception("a cycle of homeostasis raised")
-            self._say("raised", self._clock.monotonic() - begun, f"the controller's cycle raised {exc!r}")
+            self._raised = f"the controller's cycle raised {exc!r}"
+            self._say("raised", self._clock.monotonic() - begun, self._raised)
         else:
             self._cycles += 1
+            self._raised = ""
+            self._well_at = self._clock.monotonic()
         finally:
             now = self._clock.monotonic()
             self._longest = max(self._longest, now - begun)
@@ -183,19 +192,15 @@ class Watch:
         text = f"{what} ({seconds:.1f} s; expected within {self._limit:g} s)" if kind != "raised" else what
         trouble = Trouble(self._clock.time(), kind, seconds, text)
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._troubles.append(trouble)
         if kind != "raised":  # which is logged with its traceback
             log.warning("%s", text)
         if self._tell is not None:
             self._tell(trouble)
 
-    def troubles(self) -> list[Trouble]:
-        """Return the latest troubles, the oldest first."""
-        return list(self._troubles)
-
     def statistics(self) -> WatchStatistics:
         """Return a snapshot."""
         begun = self._loop.begun
+        well_ago = None if self._well_at is None else self._clock.monotonic() - self._well_at
         return WatchStatistics(
             cycles=self._cycles,
             in_hand=None if begun is None else self._clock.monotonic() - begun,
@@ -204,7 +209,18 @@ class Watch:
             abandoned=len(self._alive - {self._loop}),
             troubles=dict(self._counts),
             running=self._running,
+            well_ago=well_ago,
+            problem=self._problem(well_ago),
         )
+
+    def _problem(self, well_ago: float | None) -> str:
+        if well_ago is None:
+            return ""
+        if not self._running:
+            return "no cycle comes any more"
+        if not self._raised and well_ago > LATE * self._interval + self._limit:
+            return f"no cycle has ended well for {well_ago:.0f} s"
+        return self._raised
 
 
 class _Loop:

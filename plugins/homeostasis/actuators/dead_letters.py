@@ -15,6 +15,9 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.homeostasis.actuators.actuator import Actuator, Applied
 
+MOST_JOINED = 1000
+"""Letters that parking in several goes remembers for the way back, as what stands is kept and handed over whole."""
+
 
 class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which dead letters, the target beside, which is the type of their actions; times are Unix times."""
@@ -60,15 +63,12 @@ class ParkLetters(Actuator[Which]):
 
     async def plan(self, target: str, arguments: Which) -> Applied:
         """Say how many there are."""
-        only = msgspec.structs.asdict(arguments)
-        letters = (await self.ctx.call(ListDeadLetters(action_type=target or None, **only))).letters
-        return Applied(bool(letters), f"{len(letters)} dead letters to park")
+        trace_ids = await self._find(target, arguments)
+        return Applied(bool(trace_ids), f"{len(trace_ids)} dead letters to park")
 
     async def apply(self, target: str, arguments: Which) -> Applied:
         """Park them by name, so that the way back concerns these and no others."""
-        only = msgspec.structs.asdict(arguments)
-        letters = (await self.ctx.call(ListDeadLetters(action_type=target or None, **only))).letters
-        trace_ids = tuple(letter.trace_id for letter in letters)
+        trace_ids = await self._find(target, arguments)
         parked = (await self.ctx.call(ParkDeadLetters(trace_ids=trace_ids), timeout=self.seconds)).parked
         before = {"trace_ids": list(trace_ids)} if parked else {}
         return Applied(parked > 0, f"{parked} dead letters parked", before)
@@ -80,6 +80,11 @@ class ParkLetters(Actuator[Which]):
         unparked = (await self.ctx.call(request, timeout=self.seconds)).unparked
         return Applied(unparked > 0, f"{unparked} dead letters put back")
 
+    async def _find(self, target: str, arguments: Which) -> tuple[str, ...]:
+        request = ListDeadLetters(action_type=target or None, **msgspec.structs.asdict(arguments))
+        return tuple(letter.trace_id for letter in (await self.ctx.call(request)).letters)
+
     def join(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-        """All that was parked is put back."""
-        return {"trace_ids": [*first["trace_ids"], *second["trace_ids"]]}
+        """All that was parked is put back, or the latest of more than ``MOST_JOINED``: others stay parked."""
+        together = dict.fromkeys([*first["trace_ids"], *second["trace_ids"]])
+        return {"trace_ids": [*together][-MOST_JOINED:]}

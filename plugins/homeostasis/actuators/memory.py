@@ -8,6 +8,9 @@ from aetherra.plugins.homeostasis.actuators.actuator import Actuator, Applied, N
 from aetherra.plugins.homeostasis.actuators.heap import trim
 from aetherra.plugins.homeostasis.sensors import resident_bytes
 
+LEAST = 2**20
+"""Bytes less that are a change: a process breathes by as much as some hundred KiB by itself."""
+
 
 class ReleaseMemory(Actuator[NoArguments]):
     """Asks all plugins by the hook ``release_memory``, collects garbage, and trims the heap where the libc can."""
@@ -35,4 +38,4 @@ class ReleaseMemory(Actuator[NoArguments]):
         if before is None or after is None:
             return Applied(True, f"{len(answered)} plugins asked; nobody knows what it brought")
         freed = before - after
-        return Applied(freed > 0, f"{len(answered)} plugins asked, {freed / 2**20:.1f} MiB less in use")
+        return Applied(freed >= LEAST, f"{len(answered)} plugins asked, {freed / 2**20:.1f} MiB less in use")

@@ -102,6 +102,20 @@ class TestJudging:
             assert (event.old, event.new) == ("BOOTING", (await kernel.call(GetHomeostasisStatus())).runlevel)
 
 
+class TestStopping:
+    async def test_nobody_is_told_that_the_host_stops(self, hosting, tmp_path):
+        """That the host stops is told as a runlevel; that homeostasis alone does is not."""
+        async with hosting(data=True) as (kernel, clock):
+            await pass_on(clock, 2)
+            await kernel.restart_plugin("homeostasis")
+            await pass_on(clock, 2)
+            assert (await kernel.call(GetHostHealth())).runlevel != "STOPPING"
+            ledger = [file.read_text() for file in tmp_path.rglob("ledger*")]
+            assert "STOPPING" not in "".join(ledger)
+        ledger = [file.read_text() for file in tmp_path.rglob("ledger*")]
+        assert "STOPPING" in "".join(ledger)
+
+
 class TestPhases:
     async def test_a_phase_is_missing(self, hosting):
         """All nine are told, in order, with what they counted."""

@@ -14,7 +14,7 @@ from aetherra.kernel.actions.dlq import DeadLetterQueue
 from aetherra.kernel.messages import DeadLetters
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import ListDeadLetters
-from aetherra.plugins.homeostasis.dlq_monitor import MOST_GROUPS, OVERLAP, DlqMonitor
+from aetherra.plugins.homeostasis.dlq_monitor import KEPT_SEC, MOST_GROUPS, OVERLAP, QUIET_SEC, DlqMonitor
 
 NOW = 1_700_000_000.0
 
@@ -171,6 +171,31 @@ async def test_groups_grow_for_ever(kernel: Kernel, monitor: DlqMonitor) -> None
     groups = {group.action_type: group.count for group in monitor.groups()}
     assert len(groups) == MOST_GROUPS + 1
     assert groups["*"] == 100
+
+
+async def test_a_new_group_finds_no_room_for_ever(kernel: Kernel, monitor: DlqMonitor, clock: FakeClock) -> None:
+    """One that has been quiet for an hour makes way for a new one; one that grows does not."""
+    kernel.add(*(a_letter(number, NOW + number, action_type=f"a{number}") for number in range(MOST_GROUPS)))
+    await found(monitor)
+    await clock.advance(1800.0)
+    kernel.add(a_letter("early", NOW + 1800, action_type="early"))
+    await found(monitor)
+    assert "early" not in {group.action_type for group in monitor.groups()}
+    await clock.advance(QUIET_SEC)
+    kernel.add(a_letter("late", NOW + 1800 + QUIET_SEC, action_type="late"))
+    await found(monitor)
+    names = {group.action_type for group in monitor.groups()}
+    assert {"late", "*", "a1"} <= names
+    assert "a0" not in names
+    assert len(names) <= MOST_GROUPS + 1
+
+
+async def test_a_group_is_told_of_for_ever(kernel: Kernel, monitor: DlqMonitor, clock: FakeClock) -> None:
+    """A week after its newest letter a group is told of no more."""
+    kernel.add(a_letter(1, NOW, action_type="old"), a_letter(2, NOW + 60, action_type="new"))
+    await found(monitor)
+    await clock.advance(KEPT_SEC + 30.0)
+    assert [group.action_type for group in monitor.groups()] == ["new"]
 
 
 async def test_the_rate_is_off(kernel: Kernel, monitor: DlqMonitor, clock: FakeClock) -> None:

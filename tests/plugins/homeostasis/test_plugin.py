@@ -11,11 +11,11 @@ import pytest
 
 from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import MetricSample, Plugin, hookimpl
+from aetherra.plugins import MetricSample, Plugin, handler, hookimpl
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.homeostasis.messages import Collect, GetHomeostasisStatus, Measured
 from aetherra.plugins.self_improvement import SelfImprovementEngine
-from aetherra.plugins.self_improvement.messages import GetSelfImprovementStatus, RecordMetric
+from aetherra.plugins.self_improvement.messages import GetSelfImprovementStatus, Recorded, RecordMetric
 
 
 class Talkative(Plugin):
@@ -27,6 +27,19 @@ class Talkative(Plugin):
     @hookimpl
     def collect_metrics(self):
         return self.samples() if callable(self.samples) else self.samples
+
+
+class Wedged(Plugin):
+    """Stands in for self-improvement, and never answers."""
+
+    name = "self_improvement_engine"
+    service = "self_improvement_engine"
+    asked = 0
+
+    @handler(timeout=None)
+    async def record(self, _: RecordMetric) -> Recorded:
+        Wedged.asked += 1
+        return await anyio.sleep_forever()
 
 
 class Queue(Plugin):
@@ -200,6 +213,31 @@ class TestForwarding:
             assert status.forwarded == 0
             assert status.forward_failed == sum(metric.value is not None for metric in measured.metrics.values())
             assert "selfimprovement.record_metric" in status.last_forward_problem
+
+    async def test_a_wedged_receiver_holds_everybody_up(self, hosting):
+        """A round ends with the first that is not answered in time, and who asks for a measurement waits seconds."""
+        clock = FakeClock()
+        async with hosting(Homeostasis, Wedged, clock=clock, homeostasis={"forward_interval": 1000.0}) as kernel:
+            await anyio.wait_all_tasks_blocked()
+            Wedged.asked = 0
+            begun, took = clock.monotonic(), []
+
+            async def ask():
+                await kernel.call(Collect(), timeout=60.0)
+                took.append(clock.monotonic() - begun)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask)
+                with anyio.fail_after(10):
+                    while not took:
+                        await clock.advance(0.5)
+                        await anyio.wait_all_tasks_blocked()
+
+            assert took[0] <= 4.0
+            assert Wedged.asked == 1
+            status = await kernel.call(GetHomeostasisStatus())
+            assert status.forwarded == 0
+            assert status.forward_failed > Wedged.asked
 
     async def test_a_refusal_counts_as_forwarded(self, hosting):
         """A reading that self-improvement refuses is counted as that, and only that one."""

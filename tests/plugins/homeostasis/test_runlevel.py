@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import get_args
 
 import pytest
@@ -101,9 +101,8 @@ class TestHealth:
 
     async def test_a_flapping_score_makes_it_flap(self, clock: FakeClock, machine: RunlevelMachine) -> None:
         """A score that is good and bad in turn leads to DEGRADED, once."""
-        await measure(clock, machine, 1.0)
-        await measure(clock, machine, *[0.5, 1.0] * 30)
-        assert [change.new for change in machine.changes()] == [ONLINE, DEGRADED]
+        levels = await measure(clock, machine, 1.0, *[0.5, 1.0] * 30)
+        assert [level for level, _ in groupby(levels)] == [ONLINE, DEGRADED]
 
     def test_it_recovers_within_a_moment(self, clock: FakeClock, machine: RunlevelMachine) -> None:
         """However many good scores come, a level lasts ``stay`` seconds before a better one."""
@@ -231,7 +230,6 @@ class TestAnyCourse:
                 assert machine.level == change.new
             if machine.level != MAINTENANCE:
                 shown.append(machine.level)
-        assert machine.changes() == seen[-50:]
         assert all(change.old != change.new and change.reasons for change in seen)
         assert all(first.new == second.old for first, second in pairwise(seen))
         assert all(second != BOOTING for first, second in pairwise(shown) if first != BOOTING)
@@ -241,11 +239,12 @@ class TestAnyCourse:
         """By scores alone, each step up is by one level, ``stay`` seconds after the last move at the least."""
         now = 0.0
         machine = RunlevelMachine(SETTINGS, monotonic=lambda: now, time=lambda: now)
+        changes = []
         for score in scores:
-            machine.update(score)
+            changes += filter(None, [machine.update(score)])
             now += 3.0
         ranks = [ONLINE, DEGRADED, CRITICAL]
-        for first, second in pairwise(machine.changes()):
+        for first, second in pairwise(changes):
             up = ranks.index(first.new) - ranks.index(second.new)
             assert up <= 1
             assert up < 0 or second.ts - first.ts >= SETTINGS.stay

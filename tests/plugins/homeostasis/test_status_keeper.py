@@ -70,10 +70,10 @@ async def test_a_symptom_does_not_show(registry: Registry, keeper: StatusKeeper)
     """The service is degraded while the symptom holds, and what it says of itself afterwards."""
     await keeper.keep(registry.services(), symptoms("a"))
     assert (registry.status("a"), registry.status("b")) == (DEGRADED, HEALTHY)
-    assert keeper.statistics().degraded == {"a": "errors holds for 5 s at 0.4"}
+    assert registry.told == [("a", "errors holds for 5 s at 0.4")]
     await keeper.keep(registry.services(), [])
     assert registry.status("a") is HEALTHY
-    assert (keeper.statistics().set, keeper.statistics().withdrawn, keeper.statistics().degraded) == (1, 1, {})
+    assert registry.told[1:] == [("a", "")]
 
 
 async def test_a_symptom_hides_a_failure(registry: Registry, keeper: StatusKeeper) -> None:
@@ -103,11 +103,14 @@ async def test_a_new_generation_is_healthy(registry: Registry, keeper: StatusKee
     assert registry.status("a") is DEGRADED
 
 
-async def test_what_failed_is_forgotten(registry: Registry, keeper: StatusKeeper) -> None:
-    """What could not be said or taken back is counted, and done as soon as it goes."""
+async def test_what_failed_is_forgotten(
+    registry: Registry, keeper: StatusKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could not be said or taken back is logged once, and done as soon as it goes."""
     registry.broken = True
-    await keeper.keep(registry.services(), symptoms("a"))
-    assert (keeper.statistics().failed, keeper.statistics().problem) == (1, "no service 'a'")
+    for _ in range(3):
+        await keeper.keep(registry.services(), symptoms("a"))
+    assert [line.partition(": ")[2] for line in caplog.messages] == ["no service 'a'"]
     registry.broken = False
     await keeper.keep(registry.services(), symptoms("a"))
     assert registry.status("a") is DEGRADED
@@ -122,9 +125,10 @@ async def test_a_service_that_is_gone_is_spoken_of(registry: Registry, keeper: S
     """Of a service that is no more nothing is said, and nothing remembered."""
     await keeper.keep(registry.services(), symptoms("a"))
     del registry.said["a"]
+    told = list(registry.told)
     await keeper.keep(registry.services(), symptoms("a"))
-    assert keeper.statistics().failed == 0
-    assert keeper.statistics().degraded == {}
+    await keeper.let_go()
+    assert registry.told == told
 
 
 async def test_a_doubt_outlives_its_keeper(registry: Registry, keeper: StatusKeeper) -> None:

@@ -77,6 +77,15 @@ class TestPark:
                 letter.trace_id for letter in before
             )
 
+    async def test_the_way_back_grows_for_ever(self, lending):
+        """It has each letter once, and no more than the latest thousand."""
+        async with lending(Packing) as (_, ctx):
+            actuator, before = ParkLetters(ctx), {"trace_ids": []}
+            for number in range(30):
+                before = actuator.join(before, {"trace_ids": [f"t{number * 50 + each}" for each in range(100)]})
+
+            assert before["trace_ids"] == [f"t{number}" for number in range(550, 1550)]
+
     async def test_nothing_to_park_is_a_change(self, lending):
         """There is nothing to take back, either."""
         async with lending(Packing) as (_, ctx):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from aetherra.plugins import Plugin, hookimpl
+from aetherra.plugins.homeostasis.actuators import memory
+from aetherra.plugins.homeostasis.actuators.actuator import NoArguments
 from aetherra.plugins.homeostasis.actuators.memory import ReleaseMemory
 
 LOAD = 64 * 2**20
@@ -46,6 +48,14 @@ class TestReleaseMemory:
             assert applied.changed
             freed = float(applied.summary.split(",")[1].split()[0])
             assert freed > 0.9 * LOAD / 2**20
+
+    async def test_noise_is_a_change(self, lending, monkeypatch):
+        """A process breathes: only a MiB less, or more, is a change."""
+        for freed, changed in ((2**20, True), (2**20 - 4096, False), (0, False), (-(2**20), False)):
+            sizes = iter([2**30, 2**30 - freed])
+            monkeypatch.setattr(memory, "resident_bytes", lambda sizes=sizes: next(sizes))
+            async with lending() as (_, ctx):
+                assert (await ReleaseMemory(ctx).apply("", NoArguments())).changed is changed
 
     async def test_what_a_plugin_says_is_believed(self, lending):
         """What counts is what the process uses before and after."""
