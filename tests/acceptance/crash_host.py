@@ -82,7 +82,10 @@ class Oracle:
         self.folder = Path(folder)
         self._life = life
         self._write = os.write  # the real one, whatever is put in its place
-        self._file = os.open(self.folder / "oracle.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = os.open(self.folder / "oracle.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":  # the life before died in the middle of a line
+            self._write(self._file, b"\n")
 
     def note(self, what: str, **fields: Any) -> None:
         line = json.dumps({"what": what, "life": self._life, "at": time.time(), **fields}) + "\n"

@@ -58,6 +58,7 @@ class Evidence:
         self.lines: list[dict[str, Any]] = []
         self._folder = folder
         self._read = 0
+        self._torn = 0
 
     def look(self) -> Evidence:
         """Read what is new."""
@@ -70,7 +71,14 @@ class Evidence:
         new = new[: new.rfind(b"\n") + 1]
         self._read += len(new)
         for text in new.splitlines():
-            self._take(json.loads(text))
+            try:
+                line = json.loads(text)
+            except ValueError:  # a life died in the middle of saying it
+                self._torn += 1
+                if self._torn > len(self.phases):
+                    raise BrokenError(f"{self._torn} lines of {len(self.phases)} lives are torn: {text!r}") from None
+                continue
+            self._take(line)
         return self
 
     def _take(self, line: dict[str, Any]) -> None:
