@@ -83,6 +83,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def start(self, ctx: PluginContext) -> None:
         """Put the parts together. The first cycle comes once this generation serves."""
         settings, clock = self.settings, ctx.clock
+        self._policy = settings.policy()
         host = await ctx.call(GetStatus())
         profile = host.profile
         interval = settings.interval if settings.interval is not None else INTERVALS[profile]
@@ -146,7 +147,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     def _controller(self, state: bytes | None, keep: Literal["all", "learnt"] = "all") -> Controller:
         clock = self.ctx.clock
         return Controller(
-            self.settings.policy(),
+            self._policy,
             clock=clock.monotonic,
             rng=random.Random(),  # noqa: S311  # chance, not a secret
             state=state,
@@ -218,8 +219,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     """Whether what is to be kept is here: not before the first cycle, and not once it was handed over."""
 
     async def _look_at_dead_letters(self) -> None:
-        dead = None if self._cycle.last is None else self._cycle.last.metrics.get("actions.dead")
-        look = await self._dlq.look(None if dead is None or dead.value is None else int(dead.value))
+        look = await self._dlq.look()
         if look.behind:
             self.ctx.log.warning("there are more dead letters than one look takes: the oldest are in no group")
 
@@ -247,7 +247,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _treated(self, plugin: str) -> str:
         """Say which rule brings a failed plugin up, so that the corrector does not as well; ``""`` if none does."""
-        if "failed" not in self.settings.policy().rules or self._gate.why_not("reload_plugin"):
+        if "failed" not in self._policy.rules or self._gate.why_not("reload_plugin"):
             return ""
         symptoms = self._cycle.controller.status().symptoms
         given_up = any((each.symptom, each.target, each.phase) == ("failed", plugin, "given_up") for each in symptoms)
