@@ -9,8 +9,9 @@ import anyio
 import msgspec
 
 from aetherra.plugins import CycleStep, Plugin, PluginContext, Settings, every, handler, hookimpl
-from aetherra.plugins.self_improvement.directions import Direction, good_direction
-from aetherra.plugins.self_improvement.history import HistoryStatistics, MetricHistory, Point
+from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
+from aetherra.plugins.self_improvement.analysis.trends import trend
+from aetherra.plugins.self_improvement.history.metric_history import HistoryStatistics, MetricHistory, Point
 from aetherra.plugins.self_improvement.messages import (
     GetSelfImprovementStatus,
     GetTrends,
@@ -20,7 +21,6 @@ from aetherra.plugins.self_improvement.messages import (
     SelfImprovementStatus,
     Trends,
 )
-from aetherra.plugins.self_improvement.trends import trend
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError
 from aetherra.plugins.self_improvement import SelfImprovementEngine
-from aetherra.plugins.self_improvement.history import UnitMismatchError
+from aetherra.plugins.self_improvement.history.metric_history import UnitMismatchError
 from aetherra.plugins.self_improvement.messages import GetSelfImprovementStatus, GetTrends, RecordMetric
 
 NOW = 1_700_000_000.0

@@ -31,7 +31,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from aetherra.plugins.self_improvement.directions import Direction
+from aetherra.plugins.self_improvement.analysis.directions import Direction
 
 __all__ = ["MINIMUM_POINTS", "Movement", "Trend", "Verdict", "trend"]
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aetherra.plugins.self_improvement.history import MetricHistory, MetricInfo, Point, UnitMismatchError
+from aetherra.plugins.self_improvement.history.metric_history import MetricHistory, MetricInfo, Point, UnitMismatchError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -189,7 +189,7 @@ class TestPrune:
 
 WRITER = """
 import itertools, sys
-from aetherra.plugins.self_improvement.history import MetricHistory, Point
+from aetherra.plugins.self_improvement.history.metric_history import MetricHistory, Point
 with MetricHistory(sys.argv[1]) as history:
     for batch in itertools.count():
         history.record([Point(f"m{i}", "s", float(batch), float(batch)) for i in range(50)])
@@ -299,7 +299,7 @@ class TestFile:
 
     def test_a_locked_file_is_an_error_and_stays(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process in the middle of writing is no damage."""
-        monkeypatch.setattr("aetherra.plugins.self_improvement.history_file._BUSY_SECONDS", 0.01)
+        monkeypatch.setattr("aetherra.plugins.self_improvement.history.history_file._BUSY_SECONDS", 0.01)
         with MetricHistory(file) as history:
             history.record([lag(1, 0.1)])
             other = sqlite3.connect(file, isolation_level=None)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetherra.plugins.self_improvement.directions import Direction
-from aetherra.plugins.self_improvement.trends import MINIMUM_POINTS, Movement, Verdict, trend
+from aetherra.plugins.self_improvement.analysis.directions import Direction
+from aetherra.plugins.self_improvement.analysis.trends import MINIMUM_POINTS, Movement, Verdict, trend
 
 Series = list[tuple[float, float]]
 START = 1_764_000_000.0

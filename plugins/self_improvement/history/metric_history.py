@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history_file import open_history_file
+from aetherra.plugins.self_improvement.history.history_file import open_history_file
 
 __all__ = ["HistoryStatistics", "MetricHistory", "MetricInfo", "Point", "UnitMismatchError"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aetherra.plugins.self_improvement.directions import good_direction
+from aetherra.plugins.self_improvement.analysis.directions import good_direction
 
 
 class TestGoodDirection:
