@@ -1,0 +1,41 @@
+"""What to change, and what became of it: pure, without a clock, a disk or a message."""
+
+from aetherra.plugins.self_improvement.proposals.proposal import (
+    OPEN,
+    TRANSITIONS,
+    Context,
+    Evidence,
+    ExpectedEffect,
+    Impact,
+    Kind,
+    Load,
+    MeasuredEffect,
+    Problem,
+    Proposal,
+    ProposalStateError,
+    State,
+    Step,
+    Value,
+    Verdict,
+    proposal_id,
+)
+
+__all__ = [
+    "OPEN",
+    "TRANSITIONS",
+    "Context",
+    "Evidence",
+    "ExpectedEffect",
+    "Impact",
+    "Kind",
+    "Load",
+    "MeasuredEffect",
+    "Problem",
+    "Proposal",
+    "ProposalStateError",
+    "State",
+    "Step",
+    "Value",
+    "Verdict",
+    "proposal_id",
+]
