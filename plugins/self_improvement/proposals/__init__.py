@@ -3,6 +3,7 @@
 from aetherra.plugins.self_improvement.proposals.proposal import (
     OPEN,
     TRANSITIONS,
+    Basis,
     Context,
     Evidence,
     ExpectedEffect,
@@ -19,10 +20,13 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
     Verdict,
     proposal_id,
 )
+from aetherra.plugins.self_improvement.proposals.setpoints import DEFAULT_SETPOINTS, Setpoint, find_setpoint
 
 __all__ = [
+    "DEFAULT_SETPOINTS",
     "OPEN",
     "TRANSITIONS",
+    "Basis",
     "Context",
     "Evidence",
     "ExpectedEffect",
@@ -33,9 +37,11 @@ __all__ = [
     "Problem",
     "Proposal",
     "ProposalStateError",
+    "Setpoint",
     "State",
     "Step",
     "Value",
     "Verdict",
+    "find_setpoint",
     "proposal_id",
 ]

@@ -25,6 +25,7 @@ from aetherra.plugins.self_improvement.analysis.directions import Direction
 __all__ = [
     "OPEN",
     "TRANSITIONS",
+    "Basis",
     "Context",
     "Evidence",
     "ExpectedEffect",
@@ -61,8 +62,13 @@ State = Literal[
 """``applied`` is on trial, ``undone`` did not help, ``inconclusive`` was undone as nobody can say whether it did,
 ``superseded`` lost its knob to somebody else's change, ``failed`` could not be carried out or not be taken back."""
 
-Problem = Literal["beyond_setpoint", "crossing_soon", "degrading", "anomalous", "no_longer_needed"]
-"""Why something is proposed; ``no_longer_needed`` gives back what an earlier proposal took, the problem being gone."""
+Problem = Literal["beyond_setpoint", "crossing_soon", "degrading", "no_longer_needed"]
+"""Why something is proposed; ``no_longer_needed`` gives back what an earlier proposal took, the problem being gone. An
+anomaly alone is no reason to turn a knob: it is an event, and no level."""
+
+Basis = Literal["declared", "contrary", "correlated", "unknown"]
+"""Why the knob should move the metric that way: its owner declares it; the declared way was measured to be worse, and
+this is the other one; it is declared for another metric that goes along with this one; nobody knows."""
 
 Load = Literal["low", "normal", "high", "unknown"]
 """How busy the host was, against its own history."""
@@ -214,6 +220,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         kind: By the knob's role.
         knob: The knob's name.
         direction: ``raise``, ``lower``, or ``to <choice>``.
+        basis: Why the knob should move the metric that way.
+        size: How far, in steps of the knob; 0 for choices.
         before: The knob's value when this was proposed; it must still be so when it is carried out.
         after: The value to set.
         unit: Unit of both; ``""`` for choices.
@@ -243,6 +251,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     knob: str
     direction: str
+    basis: Basis = "declared"
+    size: float = 1.0
     before: Value
     after: Value
     unit: str = ""
