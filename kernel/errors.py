@@ -94,6 +94,64 @@ class StepTimeoutError(AetherraError, TimeoutError):
         )
 
 
+class UnknownKnobError(AetherraError, LookupError):
+    """There is no knob of that name now; ``nearest`` are those that look most like it."""
+
+    def __init__(self, name: str, nearest: Sequence[str] = (), reason: str = "") -> None:
+        super().__init__(name, tuple(nearest), reason)
+        self.name, self.nearest, self.reason = name, tuple(nearest), reason
+
+    def __str__(self) -> str:
+        why = f", as {self.reason}" if self.reason else ""
+        near = f"nearest: {', '.join(map(repr, self.nearest))}" if self.nearest else "'aetherra knobs' lists them"
+        return f"there is no knob {self.name!r}{why}; {near}"
+
+
+class KnobRangeError(AetherraError, ValueError):
+    """A knob cannot be set to that value; it was not touched."""
+
+    def __init__(self, name: str, wanted: str, got: str) -> None:
+        super().__init__(name, wanted, got)
+        self.name, self.wanted, self.got = name, wanted, got
+
+    def __str__(self) -> str:
+        return f"knob {self.name!r}: expected {self.wanted}, got {self.got}"
+
+
+class KnobChangedError(AetherraError, RuntimeError):
+    """A knob does not have the value that its setter expected; it was not touched."""
+
+    def __init__(self, name: str, expected: float | str, actual: float | str) -> None:
+        super().__init__(name, expected, actual)
+        self.name, self.expected, self.actual = name, expected, actual
+
+    def __str__(self) -> str:
+        return (
+            f"knob {self.name!r} is {self.actual!r}, not {self.expected!r}: somebody has turned it since; "
+            "it was left as it is"
+        )
+
+
+class KnobError(AetherraError, RuntimeError):
+    """A knob could not be set, or does not read what it was set to; ``__cause__`` is what its plugin raised, if it did.
+
+    Attributes:
+        before: What it read before; ``None`` if it could not be read.
+        after: What it reads now.
+    """
+
+    def __init__(
+        self, name: str, problem: str, before: float | str | None = None, after: float | str | None = None
+    ) -> None:
+        super().__init__(name, problem, before, after)
+        self.name, self.problem, self.before, self.after = name, problem, before, after
+
+    def __str__(self) -> str:
+        now = "it cannot be read now" if self.after is None else f"it is {self.after!r} now"
+        was = "" if self.before is None else f", and was {self.before!r}"
+        return f"knob {self.name!r}: {self.problem}; {now}{was}"
+
+
 class KernelNotRunningError(AetherraError, RuntimeError):
     """The kernel was used outside its ``async with`` block."""
 

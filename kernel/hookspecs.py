@@ -10,6 +10,7 @@ import pluggy
 
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.corrections import Correction
+from aetherra.kernel.knobs import Knob
 from aetherra.registry import Call, HealthReport, Identity, Message, Request
 
 PROJECT = "aetherra"
@@ -87,4 +88,9 @@ class Hooks:
     @hookspec
     def correction_categories(self) -> Iterable[Correction]:
         """Return the kinds of trouble in the log that the plugin knows to mend; asked whenever plugins change."""
+        raise AssertionError("a specification is not called")
+
+    @hookspec
+    def knobs(self) -> Iterable[Knob]:
+        """Return what of the plugin may be turned while it serves; asked whenever knobs are listed or set."""
         raise AssertionError("a specification is not called")

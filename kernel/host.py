@@ -17,6 +17,7 @@ from aetherra.kernel.config import Config
 from aetherra.kernel.corrections import Correction
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample
+from aetherra.kernel.knobs import Knob
 from aetherra.kernel.watching import HookObserver
 from aetherra.registry import Bus, Clock, HealthReport, ServiceRegistry
 from aetherra.registry.errors import is_signal
@@ -35,6 +36,7 @@ _RESULTS: dict[str, tuple[type, bool]] = {
     "act_refused": (type(None), False),
     "release_memory": (int, False),
     "correction_categories": (Correction, True),
+    "knobs": (Knob, True),
 }
 """What an implementation of each hook returns, and whether it returns many of them."""
 

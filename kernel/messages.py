@@ -9,6 +9,7 @@ from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.hookspecs import CyclePhase
+from aetherra.kernel.knobs import KnobInfo, KnobValue
 from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
 from aetherra.kernel.retired import RetiredGeneration
 from aetherra.kernel.vitals import PluginVitals
@@ -280,6 +281,70 @@ class TuneCalls(Request[CallLimits], tag="kernel.tune_calls"):
     """
 
     default_timeout: float | None = None
+
+
+class Knobs(Message, tag="kernel.list_knobs_reply"):
+    """The knobs there are, by name."""
+
+    knobs: tuple[KnobInfo, ...]
+
+
+class ListKnobs(Request[Knobs], tag="kernel.list_knobs"):
+    """Ask what may be turned while the host runs: the kernel's own knobs, and those of the plugins that serve.
+
+    One that cannot be read is listed with its ``problem``. What a plugin declares wrongly is left out, and in the log.
+    """
+
+
+class KnobSet(Message, tag="kernel.set_knob_reply"):
+    """A knob has its value: ``after``, as it was read back. It had ``before``, which may be the same."""
+
+    name: str
+    before: KnobValue
+    after: KnobValue
+
+
+class SetKnob(Request[KnobSet], tag="kernel.set_knob"):
+    """Set a knob until its plugin's next generation, or the next start, or somebody sets it again.
+
+    While its plugin is being swapped this waits, and then sets it in the generation that serves. Knobs of one plugin
+    are set one after the other. A write that has begun is finished, or given up when its time is over, also if the
+    caller is cancelled.
+
+    Fails with an ``UnknownKnobError``, a ``KnobRangeError``, a ``KnobChangedError``, or a ``KnobError`` where the
+    plugin could not do it, took too long, or did something else.
+
+    Attributes:
+        name: Which.
+        value: A number in its range, or one of its choices.
+        expected: What it must be now, else it is left as it is; ``None`` sets it in any case.
+        reason: For those who hear of it.
+    """
+
+    name: str
+    value: KnobValue
+    expected: KnobValue | None = None
+    reason: str = ""
+
+
+class KnobTurned(Message, tag="kernel.knob_set"):
+    """A knob reads another value, as somebody has set it, well or not.
+
+    Attributes:
+        knob: Its name.
+        before: What it was; ``None`` if that could not be read.
+        after: What it is; ``None`` if that cannot be read.
+        who: Who has set it.
+        reason: Why, in their words.
+        generation: Of the plugin in which it was set; 0 for the kernel's own.
+    """
+
+    knob: str
+    before: KnobValue | None
+    after: KnobValue | None
+    who: str
+    reason: str = ""
+    generation: int = 0
 
 
 class DeadLetters(Message, tag="kernel.dlq_reply"):
