@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history.history_file import open_history_file
+from aetherra.plugins.self_improvement.history.history_file import HISTORY
+from aetherra.plugins.self_improvement.history.sqlite_file import open_sqlite
 
 __all__ = ["HistoryStatistics", "MetricHistory", "MetricInfo", "Point", "UnitMismatchError"]
 
@@ -92,7 +93,8 @@ class MetricHistory:
 
     def __init__(self, path: Path | str) -> None:
         self._unreadable_contexts = 0
-        self._db, self.set_aside, self.set_aside_reason = open_history_file(path)
+        opened = open_sqlite(path, HISTORY)
+        self._db, self.set_aside, self.set_aside_reason = opened.db, opened.set_aside, opened.reason
 
     def __enter__(self) -> Self:
         return self
