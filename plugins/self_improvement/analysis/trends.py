@@ -24,14 +24,15 @@ one event, and no evidence of a trend; half a period of something that swings is
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import groupby, pairwise
-from operator import itemgetter, mul
+from itertools import groupby
+from operator import mul
 from statistics import median
 from typing import Literal, get_args
 
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis.directions import Direction
+from aetherra.plugins.self_improvement.analysis.series import Points, Series, bounded, in_order
 
 __all__ = ["MINIMUM_POINTS", "Movement", "Trend", "Verdict", "trend"]
 
@@ -41,8 +42,11 @@ Verdict = Literal["improving", "degrading", "stable", "unknown"]
 MINIMUM_POINTS = 8
 """Fewer points than this have no trend: even 8 that rise without exception are only just significant."""
 
-_LARGEST = 300
-"""Points looked at; more are thinned. Work and memory are bounded by the pairs of this many, 44,850."""
+_MOST_POINTS = 240
+"""Points looked at; more are thinned."""
+
+_MOST_SLOPES = 80
+"""Points whose pairs have their slopes taken; more are thinned. Work and memory are bounded by 3,160 pairs."""
 
 _LONGEST_MEMORY = 0.98
 """Highest autocorrelation assumed: at 1 the series is a random walk and the stretching of the variance has no end."""
@@ -57,7 +61,7 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
         slope_per_hour: Theil-Sen slope, in the metric's unit per hour; None where it is unknown.
         p_value: Chance that a series without a trend looks like this or more so; None where it is unknown.
         points: Points at different times.
-        effective_n: Independent points these are worth, at most 300; None where it is unknown.
+        effective_n: Independent points these are worth, at most 240; None where it is unknown.
         mean: Mean of all values; None without points.
         last: The latest value; None without points.
         first_timestamp: Seconds since the epoch; None without points.
@@ -79,7 +83,7 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trend(
-    points: Sequence[tuple[float, float]],
+    points: Points | Series,
     *,
     good: Direction,
     target: float | None = None,
@@ -90,8 +94,8 @@ def trend(
 
     A trend is called when two things hold: chance explains it with a probability below ``alpha``, and the change over
     the whole span is at least ``minimum_effect`` of the median magnitude of the values (of the mean, where that is 0).
-    Points may come in any order; those of one time count as one, with the mean of their values. More than 300 are
-    thinned to the medians of 300 equal runs of neighbours, so that the work stays bounded and single outliers go.
+    Points may come in any order; those of one time count as one, with the mean of their values. More than 240 are
+    thinned to the midmeans of 240 equal runs of neighbours, so that the work stays bounded and single outliers go.
 
     Args:
         points: Pairs of time (seconds since the epoch) and value.
@@ -111,34 +115,33 @@ def trend(
         raise ValueError(f"expected good to be one of {get_args(Direction)}, got {good!r}")
     if not 0 < alpha < 1 or not minimum_effect >= 0:
         raise ValueError(f"expected 0 < alpha < 1 and minimum_effect >= 0, got {alpha!r} and {minimum_effect!r}")
-    for time, value in points:
-        if not (math.isfinite(time) and math.isfinite(value)):
-            raise ValueError(f"expected finite times and values, got value {value!r} at time {time!r}")
-    series = _one_value_a_time(points)
-    values = [value for _, value in series]
+    series = in_order(points)
     n = len(series)
     movement: Movement = "unknown"
     direction: Verdict = "unknown"
     reason = f"needs at least {MINIMUM_POINTS} points at different times, has {n}"
     slope = p_value = effective_n = None
     if n >= MINIMUM_POINTS:
-        slope, p_value, effective_n = _test(_thinned(series))
-        change = slope * (series[-1][0] - series[0][0])
-        level = median(map(abs, values)) or sum(map(abs, values)) / n
+        looked_at = series.thinned(_MOST_POINTS)
+        p_value, effective_n = _test(looked_at.values)
+        slope = _slope(looked_at.thinned(_MOST_SLOPES))
+        change = slope * (series.times[-1] - series.times[0])
+        magnitudes = list(map(abs, looked_at.values))
+        level = median(magnitudes) or sum(magnitudes) / len(magnitudes)
         movement, finding = _movement(change, level, p_value, minimum_effect=minimum_effect, alpha=alpha)
-        direction, judgement = _verdict(movement, values, good, target)
+        direction, judgement = _verdict(movement, looked_at, good, target)
         reason = finding + judgement
     return Trend(
         direction=direction,
         movement=movement,
-        slope_per_hour=None if slope is None else slope * 3600,
+        slope_per_hour=None if slope is None else series.real(slope * 3600),
         p_value=p_value,
         points=n,
         effective_n=effective_n,
-        mean=sum(values) / n if n else None,
-        last=values[-1] if n else None,
-        first_timestamp=series[0][0] if n else None,
-        last_timestamp=series[-1][0] if n else None,
+        mean=series.real(math.fsum(series.values) / n) if n else None,
+        last=series.real(series.values[-1]) if n else None,
+        first_timestamp=series.times[0] if n else None,
+        last_timestamp=series.times[-1] if n else None,
         reason=reason,
     )
 
@@ -155,14 +158,15 @@ def _movement(
     return movement, f"{movement} by {abs(change) / level:.0%} ({chance})"
 
 
-def _verdict(movement: Movement, values: list[float], good: Direction, target: float | None) -> tuple[Verdict, str]:
+def _verdict(movement: Movement, series: Series, good: Direction, target: float | None) -> tuple[Verdict, str]:
     if movement == "flat":
         return "stable", ""
     if good == "near":
         if target is None:
             return "unknown", ", and it should stay near a target that nobody named"
-        half = len(values) // 2
-        before, after = (abs(median(part) - target) for part in (values[:half], values[half:]))
+        half = len(series) // 2
+        parts = series.values[:half], series.values[half:]
+        before, after = (abs(median(part) - target / series.scale) for part in parts)
         return (
             ("improving", f", towards its target {target:g}")
             if after < before
@@ -177,44 +181,48 @@ def _verdict(movement: Movement, values: list[float], good: Direction, target: f
     return "improving" if (movement == "rising") == (good == "up") else "degrading", f", and {better} is better"
 
 
-def _one_value_a_time(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Sort by time, with the mean value of each."""
-    series: list[tuple[float, float]] = []
-    for time, group in groupby(sorted(points), key=itemgetter(0)):
-        values = [value for _, value in group]
-        series.append((time, sum(values) / len(values)))
-    return series
+def _slope(series: Series) -> float:
+    """Return the median of the slopes of all pairs, per second."""
+    times, values = series.times, series.values
+    slopes = [
+        (y - b) / (x - a)
+        for i, (x, y) in enumerate(zip(times, values, strict=True))
+        for a, b in zip(times[:i], values[:i], strict=True)
+    ]
+    slopes.sort()
+    n = len(slopes)
+    return (bounded(slopes[(n - 1) // 2]) + bounded(slopes[n // 2])) / 2
 
 
-def _thinned(series: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    n = len(series)
-    if n <= _LARGEST:
-        return series
-    edges = [i * n // _LARGEST for i in range(_LARGEST + 1)]
-    runs = [series[a:b] for a, b in pairwise(edges)]
-    return [(median(time for time, _ in run), median(value for _, value in run)) for run in runs]
-
-
-def _test(series: list[tuple[float, float]]) -> tuple[float, float, float]:
-    """Return the Theil-Sen slope per second, the probability of chance and the effective sample size."""
-    n = len(series)
-    slopes = sorted((y - b) / (x - a) for i, (x, y) in enumerate(series) for a, b in series[:i])
-    slope = median(slopes)
-    score = (len(slopes) - bisect_right(slopes, 0.0)) - bisect_left(slopes, 0.0)
-    ranks, ties = _ranks([value for _, value in series])
+def _test(values: Sequence[float]) -> tuple[float, float]:
+    """Return the probability of chance and the effective sample size."""
+    n = len(values)
+    ranks, ties = _ranks(values)
     variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
     if variance == 0:  # all values are equal
-        return 0.0, 1.0, float(n)
+        return 1.0, float(n)
+    score = _score(ranks)
     rho = _memory(ranks)
     stretch = 1.0 + 2 * sum((n - k) * (n - k - 1) * (n - k - 2) * rho**k for k in range(1, n - 2)) / (
         n * (n - 1) * (n - 2)
     )
     effective_n = n / stretch
     z = max(abs(score) - 1, 0) / math.sqrt(variance * stretch)
-    return slope, _two_sided_p(z, max(1, int(effective_n - 2))), effective_n
+    return _two_sided_p(z, max(1, int(effective_n - 2))), effective_n
 
 
-def _ranks(values: list[float]) -> tuple[list[float], list[int]]:
+def _score(ranks: list[float]) -> int:
+    """Count the pairs that rise, less those that fall, by keeping what came before in order."""
+    score, before = 0, list[float]()
+    for i, rank in enumerate(ranks):
+        at = bisect_left(before, rank)
+        end = bisect_right(before, rank, at)
+        score += at - (i - end)
+        before.insert(end, rank)
+    return score
+
+
+def _ranks(values: Sequence[float]) -> tuple[list[float], list[int]]:
     """Rank from 0, ties sharing their mean rank, and count how many tie each time."""
     ranks, ties, below = [0.0] * len(values), list[int](), 0
     order = sorted(range(len(values)), key=values.__getitem__)
