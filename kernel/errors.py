@@ -136,8 +136,8 @@ class KnobError(AetherraError, RuntimeError):
     """A knob could not be set, or does not read what it was set to; ``__cause__`` is what its plugin raised, if it did.
 
     Attributes:
-        before: What it read before; ``None`` if it could not be read.
-        after: What it reads now.
+        before: What it read before; ``None`` if that could not be told, or it was not set at all.
+        after: What it reads now; the same.
     """
 
     def __init__(
@@ -147,9 +147,9 @@ class KnobError(AetherraError, RuntimeError):
         self.name, self.problem, self.before, self.after = name, problem, before, after
 
     def __str__(self) -> str:
-        now = "it cannot be read now" if self.after is None else f"it is {self.after!r} now"
-        was = "" if self.before is None else f", and was {self.before!r}"
-        return f"knob {self.name!r}: {self.problem}; {now}{was}"
+        now = "" if self.after is None else f"; it is {self.after!r} now"
+        was = "" if self.before is None else f"; it was {self.before!r}"
+        return f"knob {self.name!r}: {self.problem}{was}{now}"
 
 
 class KernelNotRunningError(AetherraError, RuntimeError):

@@ -313,6 +313,14 @@ class Generation:
         state = parcel.unpack(self.spec.state_type)
         await self._step("take_over()", lambda: self.plugin.take_over(state), self._limits.start_timeout)
 
+    async def write_knob(self, name: str, write: Callable[[], Coroutine[Any, Any, Any]], timeout: float) -> None:
+        """Have the plugin set one of its knobs, in a task of its own; raises what it raises.
+
+        Raises:
+            StepTimeoutError: It was not done in time; says where it waited.
+        """
+        await self._step(f"the write of knob {name!r}", write, timeout)
+
     # Stop
 
     async def stop(self) -> None:

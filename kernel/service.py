@@ -23,12 +23,14 @@ from aetherra.kernel.actions.tally import ActionStatistics
 from aetherra.kernel.config import Config
 from aetherra.kernel.footprint import footprint_of
 from aetherra.kernel.host import HookCaller
+from aetherra.kernel.knob_board import KnobBoard
 from aetherra.kernel.lifecycle import Lifecycle
 from aetherra.kernel.maintenance import run_cycle
 from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.own_knobs import own_knobs
 from aetherra.kernel.vitals import VitalSigns
 from aetherra.kernel.watchdog import Watchdog
-from aetherra.registry import HOST, Request, Route, ServiceRegistry, ServiceStatus, fold_health
+from aetherra.registry import HOST, Request, Route, ServiceRegistry, ServiceStatus, current_call, fold_health
 
 log = logging.getLogger("aetherra.kernel.service")
 SERVICE_NAME = "kernel"
@@ -62,6 +64,7 @@ class KernelService:
         self._redriver = redriver
         self._watchdog = watchdog
         self._vitals = VitalSigns(registry, plugins.entries, lambda: watchdog.statistics().held)
+        self._knobs = KnobBoard(registry.bus, hooks, plugins, own_knobs(config.kernel, actions, registry.bus))
         self._begun = registry.bus.clock.monotonic()
 
     @contextmanager
@@ -84,6 +87,8 @@ class KernelService:
             (m.GetActions, self._on_actions),
             (m.TuneActions, self._on_tune_actions),
             (m.TuneCalls, self._on_tune_calls),
+            (m.ListKnobs, self._on_list_knobs),
+            (m.SetKnob, self._on_set_knob),
             (m.ListDeadLetters, self._on_dead_letters),
             (m.RedriveDeadLetter, self._on_redrive),
             (m.RedriveDeadLetters, self._on_redrive_where),
@@ -218,6 +223,14 @@ class KernelService:
         if request.default_timeout is not None:
             bus.set_default_timeout(request.default_timeout)
         return m.CallLimits(bus.default_timeout)
+
+    async def _on_list_knobs(self, _: m.ListKnobs) -> m.Knobs:
+        return m.Knobs(self._knobs.snapshot())
+
+    async def _on_set_knob(self, request: m.SetKnob) -> m.KnobSet:
+        call = current_call()
+        assert call is not None
+        return await self._knobs.set(request, call)
 
     async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
         return await anyio.to_thread.run_sync(self._read_letters, request)

@@ -118,6 +118,11 @@ class TestRequests:
             with pytest.raises(HandlerError, match="expected default_timeout to be more than 0 seconds"):
                 await ask(kernel, "tune_calls", {"default_timeout": 0.0})
             assert await ask(kernel, "tune_calls") == {"default_timeout": 45.0}
+            knobs = (await ask(kernel, "list_knobs"))["knobs"]
+            assert [(knob["value"], knob["whole"]) for knob in knobs if knob["name"] == "kernel.workers"] == [(3, True)]
+            turned = await ask(kernel, "set_knob", {"name": "kernel.workers", "value": 4, "expected": 3})
+            assert turned == {"name": "kernel.workers", "before": 3, "after": 4}
+            await ask(kernel, "set_knob", {"name": "kernel.workers", "value": 3})
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
             assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
