@@ -124,7 +124,7 @@ def trend(
     if n >= MINIMUM_POINTS:
         looked_at = series.thinned(_MOST_POINTS)
         p_value, effective_n = _test(looked_at.values)
-        slope = _slope(looked_at.thinned(_MOST_SLOPES))
+        slope = _slope(series.thinned(_MOST_SLOPES))
         change = slope * (series.times[-1] - series.times[0])
         magnitudes = list(map(abs, looked_at.values))
         level = median(magnitudes) or sum(magnitudes) / len(magnitudes)
