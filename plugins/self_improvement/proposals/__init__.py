@@ -1,5 +1,6 @@
 """What to change, and what became of it: pure, without a clock, a disk or a message."""
 
+from aetherra.plugins.self_improvement.proposals.confidence import Bin, Calibration, calibration
 from aetherra.plugins.self_improvement.proposals.proposal import (
     OPEN,
     TRANSITIONS,
@@ -21,12 +22,15 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
     proposal_id,
 )
 from aetherra.plugins.self_improvement.proposals.setpoints import DEFAULT_SETPOINTS, Setpoint, find_setpoint
+from aetherra.plugins.self_improvement.proposals.strategies import Outcome, Strategies, Strategy, helped
 
 __all__ = [
     "DEFAULT_SETPOINTS",
     "OPEN",
     "TRANSITIONS",
     "Basis",
+    "Bin",
+    "Calibration",
     "Context",
     "Evidence",
     "ExpectedEffect",
@@ -34,14 +38,19 @@ __all__ = [
     "Kind",
     "Load",
     "MeasuredEffect",
+    "Outcome",
     "Problem",
     "Proposal",
     "ProposalStateError",
     "Setpoint",
     "State",
     "Step",
+    "Strategies",
+    "Strategy",
     "Value",
     "Verdict",
+    "calibration",
     "find_setpoint",
+    "helped",
     "proposal_id",
 ]

@@ -78,7 +78,7 @@ Impact = Literal["low", "medium", "high"]
 
 Verdict = Literal["better", "worse", "same", "unknown"]
 
-Value = float | str
+Value = int | float | str
 """A knob's setting: a number, or the name of one of its choices."""
 
 OPEN: frozenset[State] = frozenset({"proposed", "waiting_approval", "approved", "applied"})

@@ -1,0 +1,404 @@
+"""What worked, where, how often and by how much: owns the outcomes of the past and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from aetherra.plugins.self_improvement.proposals.confidence import HALF_LIFE, PRIOR_WEIGHT, decay, posterior, prior
+from aetherra.plugins.self_improvement.proposals.proposal import (
+    Basis,
+    Context,
+    ExpectedEffect,
+    Kind,
+    Problem,
+    Proposal,
+    Value,
+    Verdict,
+)
+
+__all__ = ["Breadth", "Outcome", "Rest", "Strategies", "Strategy", "family", "helped", "opposite"]
+
+Breadth = Literal["context", "metric", "family", "anything"]
+"""How far one had to look: the same context, the same metric with another problem or load, a metric of the same family,
+any metric."""
+
+_BREADTHS: tuple[Breadth, ...] = ("context", "metric", "family", "anything")
+_FEWEST = 3
+"""Outcomes below which there is no interval to speak of."""
+_LONGEST_REST = 30 * 86_400.0
+
+
+def helped(problem: Problem, verdict: Verdict) -> bool | None:
+    """Whether a change did what it was made for; None where nobody can say.
+
+    A change that takes back what is no longer needed has done so if nothing got worse; any other must have made it
+    better.
+    """
+    if verdict == "unknown":
+        return None
+    return verdict == "better" or (verdict == "same" and problem == "no_longer_needed")
+
+
+def family(metric: str) -> str:
+    """Return the shell pattern of a metric and its like: ``queue.*.wait_p95``; a name of two parts is its own."""
+    parts = metric.split(".")
+    return ".".join([parts[0], "*", parts[-1]]) if len(parts) > 2 else metric
+
+
+def opposite(direction: str) -> str:
+    """Return the other way to turn a knob; ``""`` for a choice, which has none."""
+    return {"raise": "lower", "lower": "raise"}.get(direction, "")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one change came to: a row of the library.
+
+    Attributes:
+        context: The situation that it was made in.
+        kind: By the knob's role.
+        knob: The knob's name.
+        direction: ``raise``, ``lower``, or ``to <choice>``.
+        basis: Why the knob should have moved the metric that way.
+        size: How far it was turned, in steps of the knob; 0 for choices.
+        before: The knob's value before.
+        after: The value that was tried.
+        lift: By how much the metric got better, as a share of its level; negative is worse, None is unknown.
+        verdict: What that means.
+        confidence: Probability of success that was told beforehand, 0 to 1.
+        at: When it was known, Unix seconds.
+        proposal: The proposal's id.
+    """
+
+    context: Context
+    kind: Kind
+    knob: str
+    direction: str
+    basis: Basis = "declared"
+    size: float = 1.0
+    before: Value
+    after: Value
+    lift: float | None
+    verdict: Verdict
+    confidence: float
+    at: float
+    proposal: str = ""
+
+    @classmethod
+    def of(cls, proposal: Proposal, at: float) -> Outcome:
+        """Return the row that a measured proposal makes, known since ``at`` (Unix seconds).
+
+        Raises:
+            ValueError: It has no outcome.
+        """
+        if proposal.outcome is None:
+            raise ValueError(f"proposal {proposal.id!r} is {proposal.state!r} and has no outcome yet")
+        return cls(
+            context=proposal.context,
+            kind=proposal.kind,
+            knob=proposal.knob,
+            direction=proposal.direction,
+            basis=proposal.basis,
+            size=proposal.size,
+            before=proposal.before,
+            after=proposal.after,
+            lift=proposal.outcome.lift,
+            verdict=proposal.outcome.verdict,
+            confidence=proposal.confidence,
+            at=at,
+            proposal=proposal.id,
+        )
+
+    @property
+    def helped(self) -> bool | None:
+        """Whether it did what it was made for; None where nobody can say."""
+        return helped(self.context.problem, self.verdict)
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one way to turn one knob, for one context.
+
+    Attributes:
+        kind: By the knob's role.
+        knob: The knob's name.
+        direction: ``raise``, ``lower``, or ``to <choice>``.
+        basis: Why the knob should move the metric that way, as it was last thought.
+        breadth: How far one had to look for outcomes.
+        tried: Outcomes found there whose success is known.
+        worked: How many of them helped.
+        worse: How many made it worse.
+        confidence: Probability that it helps here, 0 to 1, narrower and wider outcomes weighed.
+        effect: What it did there; None where fewer than three outcomes were measured.
+        size: Median of how far the knob was turned when it helped, in steps; None if it never did.
+        last: When the latest outcome was known, Unix seconds.
+        text: The same in a sentence.
+    """
+
+    kind: Kind
+    knob: str
+    direction: str
+    basis: Basis
+    breadth: Breadth
+    tried: int
+    worked: int
+    worse: int
+    confidence: float
+    effect: ExpectedEffect | None
+    size: float | None
+    last: float
+    text: str
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """Why and how long a change is not to be tried again.
+
+    Attributes:
+        until: Unix seconds.
+        reason: In a sentence.
+    """
+
+    until: float
+    reason: str
+
+
+class Strategies:
+    """The library as it is known at one time.
+
+    Args:
+        outcomes: All rows, in any order; those from after ``now`` are not known yet, and passed over.
+        now: Unix seconds.
+        half_life: Seconds after which an outcome counts half.
+        weight: How many outcomes the probability of one level is worth at the next.
+    """
+
+    def __init__(
+        self,
+        outcomes: Iterable[Outcome] = (),
+        *,
+        now: float,
+        half_life: float = HALF_LIFE,
+        weight: float = PRIOR_WEIGHT,
+    ) -> None:
+        self._now = now
+        self._half_life = half_life
+        self._weight = weight
+        self._rows = sorted((row for row in outcomes if row.at <= now), key=lambda row: (row.at, row.proposal))
+        self._by_turn: dict[tuple[str, str], list[Outcome]] = {}
+        self._by_kind: dict[tuple[Kind, Basis, bool], dict[str, tuple[float, float]]] = {}
+        for row in self._rows:
+            self._by_turn.setdefault((row.knob, row.direction), []).append(row)
+            yes, no = self._count([row])
+            knobs = self._by_kind.setdefault((row.kind, row.basis, _gives_back(row.context)), {})
+            before = knobs.get(row.knob, (0.0, 0.0))
+            knobs[row.knob] = (before[0] + yes, before[1] + no)
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """All rows that are known, the oldest first."""
+        return tuple(self._rows)
+
+    def confidence(
+        self, context: Context, *, kind: Kind, knob: str, direction: str, basis: Basis, strength: float = 1.0
+    ) -> float:
+        """Return the probability that turning ``knob`` in ``direction`` helps in ``context``, 0 to 1.
+
+        From the stated prior over other knobs of this kind and basis, this knob with any other metric, with metrics of
+        the family, with this metric, to this very context. Outcomes that nobody could judge count nowhere.
+        """
+        others = self._by_kind.get((kind, basis, _gives_back(context)), {})
+        levels = [
+            (
+                math.fsum(yes for name, (yes, _) in others.items() if name != knob),
+                math.fsum(no for name, (_, no) in others.items() if name != knob),
+            )
+        ]
+        rows = self._by_turn.get((knob, direction), [])
+        parts = _by_breadth(rows, context)
+        levels += [self._count(parts[breadth]) for breadth in reversed(_BREADTHS)]
+        return posterior(prior(basis, strength), levels, self._weight)
+
+    def lookup(self, context: Context) -> tuple[Strategy, ...]:
+        """Return what was tried, the most promising first: by probability times typical lift, then by probability.
+
+        Each way to turn a knob stands once, with the outcomes of the narrowest breadth that has any whose success is
+        known.
+        """
+        found = [
+            strategy
+            for (knob, direction), rows in sorted(self._by_turn.items())
+            if (strategy := self._strategy(context, knob, direction, rows)) is not None
+        ]
+        return tuple(sorted(found, key=_promise, reverse=True))
+
+    def find(self, context: Context, knob: str, direction: str) -> Strategy | None:
+        """Return what is known of one way to turn one knob; None where its success was never known."""
+        return self._strategy(context, knob, direction, self._by_turn.get((knob, direction), []))
+
+    def rest(
+        self, context: Context, *, knob: str, direction: str, before: Value, size: float, cool_down: float
+    ) -> Rest | None:
+        """Return why a change should not be tried again yet; None if nothing speaks against it.
+
+        A change from the same value that did not help this metric under this load is left alone for ``cool_down``
+        seconds, twice as long after each further one without a success between, 30 days at most (or ``cool_down``, if
+        that is more); one that nobody could judge for ``cool_down``. A smaller one may be tried meanwhile.
+        """
+        row_of_failures, last = 0, None
+        for row in self._by_turn.get((knob, direction), []):
+            same = row.context.metric == context.metric and row.context.load == context.load
+            if not same or not _same(row.before, before):
+                continue
+            if row.helped:
+                row_of_failures, last = 0, None
+            elif row.size <= size:
+                row_of_failures += row.helped is False
+                last = row
+        if last is None:
+            return None
+        until = last.at + min(cool_down * 2.0 ** max(row_of_failures - 1, 0), max(_LONGEST_REST, cool_down))
+        if self._now >= until:
+            return None
+        came = "nobody could say what it did" if last.helped is None else f"the outcome was {last.verdict!r}"
+        times = f", {row_of_failures} times in a row" if row_of_failures > 1 else ""
+        return Rest(until, f"tried from {before} before, and {came}{times}")
+
+    def turned_out_worse(self, metric: str, knob: str, direction: str, before: Value) -> Outcome | None:
+        """Return the latest outcome that says the other way is worth a try from ``before``, if there is one.
+
+        Such is one that made ``metric`` worse from this value, or one of the other way that made it better: the way
+        that the knob's owner declared does not hold here.
+        """
+        for row in reversed(self._rows):
+            if row.knob != knob or row.context.metric != metric:
+                continue
+            if row.direction == direction and row.verdict == "worse" and _same(row.before, before):
+                return row
+            if row.direction == opposite(direction) and row.verdict == "better" and row.basis == "contrary":
+                return row
+        return None
+
+    def came_from(self, metric: str, knob: str, direction: str, before: Value, after: Value) -> Outcome | None:
+        """Return the outcome by which the knob came to ``before`` the opposite way and made ``metric`` better.
+
+        To turn it in ``direction``, to ``after``, would take that back.
+        """
+        back = opposite(direction)
+        for row in reversed(self._rows):
+            if row.knob != knob or row.context.metric != metric or not _same(row.after, before):
+                continue
+            if row.direction == back if back else _same(row.before, after):
+                return row if row.verdict == "better" else None
+        return None
+
+    def _strategy(self, context: Context, knob: str, direction: str, rows: list[Outcome]) -> Strategy | None:
+        parts = _by_breadth(rows, context)
+        for breadth in _BREADTHS:
+            known = [row for row in parts[breadth] if row.helped is not None]
+            if known:
+                break
+        else:
+            return None
+        latest = known[-1]
+        worked = [row for row in known if row.helped]
+        effect = _effect(known)
+        confidence = self.confidence(
+            context, kind=latest.kind, knob=knob, direction=direction, basis=latest.basis, strength=1.0
+        )
+        return Strategy(
+            kind=latest.kind,
+            knob=knob,
+            direction=direction,
+            basis=latest.basis,
+            breadth=breadth,
+            tried=len(known),
+            worked=len(worked),
+            worse=sum(row.verdict == "worse" for row in known),
+            confidence=confidence,
+            effect=effect,
+            size=_quantile(sorted(row.size for row in worked), 0.5) if worked else None,
+            last=latest.at,
+            text=_sentence(context, knob, direction, breadth, known, worked, effect),
+        )
+
+    def _count(self, rows: Iterable[Outcome]) -> tuple[float, float]:
+        yes = no = 0.0
+        for row in rows:
+            if row.helped is not None:
+                worth = decay(self._now - row.at, self._half_life)
+                yes, no = yes + worth * row.helped, no + worth * (not row.helped)
+        return yes, no
+
+
+def _by_breadth(rows: Iterable[Outcome], context: Context) -> dict[Breadth, list[Outcome]]:
+    """Part rows by the narrowest breadth that each belongs to.
+
+    What is no longer needed is another question than what is wrong, and does not answer it: the two never mix.
+    """
+    parts: dict[Breadth, list[Outcome]] = {breadth: [] for breadth in _BREADTHS}
+    for row in rows:
+        if _gives_back(row.context) == _gives_back(context):
+            parts[_breadth(row.context, context)].append(row)
+    return parts
+
+
+def _gives_back(context: Context) -> bool:
+    return context.problem == "no_longer_needed"
+
+
+def _breadth(one: Context, other: Context) -> Breadth:
+    if one == other:
+        return "context"
+    if one.metric == other.metric:
+        return "metric"
+    return "family" if family(one.metric) == family(other.metric) else "anything"
+
+
+def _effect(rows: Sequence[Outcome]) -> ExpectedEffect | None:
+    lifts = sorted(row.lift for row in rows if row.lift is not None)
+    if len(lifts) < _FEWEST:
+        return None
+    return ExpectedEffect(
+        lift=_quantile(lifts, 0.5), low=_quantile(lifts, 0.1), high=_quantile(lifts, 0.9), outcomes=len(lifts)
+    )
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Return a quantile of sorted values, linear between two of them."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def _same(one: Value, other: Value) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def _promise(strategy: Strategy) -> tuple[float, float]:
+    lift = 0.0 if strategy.effect is None else max(strategy.effect.lift, 0.0)
+    return strategy.confidence * lift, strategy.confidence
+
+
+def _sentence(
+    context: Context,
+    knob: str,
+    direction: str,
+    breadth: Breadth,
+    known: Sequence[Outcome],
+    worked: Sequence[Outcome],
+    effect: ExpectedEffect | None,
+) -> str:
+    where = {
+        "context": f"for {context.metric} ({context.problem}, load {context.load})",
+        "metric": f"for {context.metric} with another problem or load",
+        "family": f"for {family(context.metric)}",
+        "anything": "for other metrics",
+    }[breadth]
+    turn = f"{direction} {knob}" if opposite(direction) else f"{knob} {direction}"
+    lift = f", typical lift {effect.lift:+.0%}" if effect is not None else ""
+    return f"{turn} helped {len(worked)} of {len(known)} times {where}{lift}"
