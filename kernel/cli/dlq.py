@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import msgspec
 
 from aetherra.kernel.actions.dlq import FILE_NAME, DeadLetterQueue
 from aetherra.kernel.actions.letter import Reason
-from aetherra.kernel.cli.moment import read_moment
+from aetherra.kernel.cli.moment import read_moment, write_moment
 from aetherra.kernel.cli.output import print_json, print_table
 from aetherra.kernel.cli.project import ask, host_options, json_option, load_config
 from aetherra.kernel.errors import DataFileError
@@ -87,7 +86,7 @@ def _rows(letters: list[dict[str, Any]]) -> list[tuple[object, ...]]:
     """Return a line of a table for each letter."""
     return [
         (
-            dt.datetime.fromtimestamp(item["ts"]).astimezone().isoformat(sep=" ", timespec="seconds"),
+            write_moment(item["ts"]),
             item["trace_id"],
             item["action_type"],
             item["reason"],

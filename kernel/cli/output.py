@@ -86,4 +86,4 @@ def seconds(value: float | None) -> str:
 
 def number(value: float | None) -> str:
     """Write a figure with four digits that count."""
-    return "unknown" if value is None else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return "unknown" if value is None else f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:,.4g}"

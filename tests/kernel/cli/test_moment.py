@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aetherra.kernel.cli.moment import UNITS, read_moment
+from aetherra.kernel.cli.moment import UNITS, read_moment, read_span, write_moment
 
 OPTION = click.Option(["--since"])
 CONTEXT = click.Context(click.Command("list"))
@@ -64,3 +64,29 @@ class TestMoment:
         with pytest.raises(click.BadParameter):
             read("0001-01-01T00:00+14:00x")
         assert isinstance(read("0001-01-01T00:00Z"), float)
+
+
+class TestSpan:
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("90", 90), ("0.5", 0.5), ("90s", 90), ("1.5m", 90), ("24h", 86_400), ("7d", 604_800)]
+    )
+    def test_seconds_need_no_unit(self, text: str, seconds: float) -> None:
+        """A bare number is seconds; minutes, hours, days and weeks are said."""
+        assert read_span(CONTEXT, OPTION, text) == seconds
+
+    @pytest.mark.parametrize("text", ["", "0", "0h", "-5", "nan", "inf", "1e999", "week", "7 d", "2026-08-01"])
+    def test_no_time_at_all_is_refused(self, text: str) -> None:
+        """With what was expected and what was given."""
+        with pytest.raises(click.BadParameter, match="expected seconds, or a span as 90s"):
+            read_span(CONTEXT, OPTION, text)
+
+    def test_an_option_that_is_not_given_names_no_span(self) -> None:
+        """The command's own default counts."""
+        assert read_span(CONTEXT, OPTION, None) is None
+
+
+class TestWriting:
+    @given(unix=st.integers(0, 4_000_000_000))
+    def test_what_is_written_is_read_as_the_same_moment(self, unix: int) -> None:
+        """It names its zone, so that it can be given back to an option."""
+        assert read(write_moment(unix)) == unix

@@ -58,7 +58,15 @@ class TestFigures:
 
     @pytest.mark.parametrize(
         ("value", "written"),
-        [(None, "unknown"), (0, "0"), (0.123456, "0.1235"), (9999, "9,999"), (123456.7, "123,457"), (-2.5, "-2.5")],
+        [
+            (None, "unknown"),
+            (0, "0"),
+            (0.123456, "0.1235"),
+            (9999, "9,999"),
+            (123456.7, "123,457"),
+            (-2.5, "-2.5"),
+            (1e300, "1e+300"),
+        ],
     )
     def test_a_figure_has_the_digits_that_count(self, value: float | None, written: str) -> None:
         """Small ones are not rounded away, big ones have no fractions."""
