@@ -11,7 +11,7 @@ import msgspec
 from aetherra.plugins import CycleStep, Plugin, PluginContext, Settings, every, handler, hookimpl
 from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
 from aetherra.plugins.self_improvement.analysis.trends import trend
-from aetherra.plugins.self_improvement.history.metric_history import HistoryStatistics, MetricHistory, Point
+from aetherra.plugins.self_improvement.history import HistoryStatistics, MetricHistory, Point
 from aetherra.plugins.self_improvement.messages import (
     GetSelfImprovementStatus,
     GetTrends,
@@ -56,7 +56,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         """Open the history."""
         folder = ctx.data_dir
         location = ":memory:" if folder is None else folder / "history.sqlite3"
-        self._history = await ctx.enter(await ctx.run_sync(MetricHistory, location))
+        self._history = await ctx.enter(await ctx.run_sync(MetricHistory, location, ctx.clock.time))
         if self._history.set_aside is not None:
             ctx.log.error(
                 "the history could not be read (%s); it was moved to %s and a new one begun",

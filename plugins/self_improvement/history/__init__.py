@@ -1,11 +1,26 @@
 """What was measured, and when: kept on disk, in one file with one writer."""
 
+from aetherra.plugins.self_improvement.history.database import DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.metric_history import (
+    Aggregate,
     HistoryStatistics,
     MetricHistory,
     MetricInfo,
-    Point,
-    UnitMismatchError,
 )
+from aetherra.plugins.self_improvement.history.point import MetricLimitError, Point, PointTimeError, UnitMismatchError
+from aetherra.plugins.self_improvement.history.roll_up import RolledUp
+from aetherra.plugins.self_improvement.history.tiers import Retention
 
-__all__ = ["HistoryStatistics", "MetricHistory", "MetricInfo", "Point", "UnitMismatchError"]
+__all__ = [
+    "Aggregate",
+    "DatabaseUnusableError",
+    "HistoryStatistics",
+    "MetricHistory",
+    "MetricInfo",
+    "MetricLimitError",
+    "Point",
+    "PointTimeError",
+    "Retention",
+    "RolledUp",
+    "UnitMismatchError",
+]

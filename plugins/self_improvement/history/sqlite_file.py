@@ -13,6 +13,7 @@ from pathlib import Path
 __all__ = ["Opened", "Schema", "connected", "open_sqlite"]
 
 _BUSY_SECONDS = 5.0
+_LOG_BYTES = 8_000_000  # that the log keeps of what a large transaction made of it
 
 # Errors that are the surroundings' doing and no sign of a damaged file.
 _SURROUNDINGS = frozenset(
@@ -125,6 +126,7 @@ def _prepare(db: sqlite3.Connection, schema: Schema) -> None:
             _upgrade(db, schema, number, tables)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise _DamagedFileError(verdict)

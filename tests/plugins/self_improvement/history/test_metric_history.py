@@ -17,13 +17,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aetherra.plugins.self_improvement.history.metric_history import MetricHistory, MetricInfo, Point, UnitMismatchError
+from aetherra.plugins.self_improvement.history import (
+    DatabaseUnusableError,
+    MetricHistory,
+    MetricInfo,
+    Point,
+    UnitMismatchError,
+)
 
+NOW = 1000.0
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TIME = st.floats(NOW - 730 * 86_400.0, NOW + 86_400.0)
 
 
 def lag(timestamp: float, value: float) -> Point:
     return Point("loop.lag", "seconds", timestamp, value)
+
+
+def opened(path: Path | str) -> MetricHistory:
+    return MetricHistory(path, lambda: NOW)
 
 
 @pytest.fixture
@@ -34,14 +46,14 @@ def file(tmp_path: Path) -> Path:
 class TestRecord:
     def test_points_come_back_in_the_order_of_time(self) -> None:
         """Recorded out of order, read in order."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             assert history.record([lag(3, 0.3), lag(1, 0.1)]) == 2
             assert history.record([lag(2, 0.2)]) == 1
             assert history.points("loop.lag") == [(1.0, 0.1), (2.0, 0.2), (3.0, 0.3)]
 
     def test_the_same_time_replaces(self) -> None:
         """A metric has one value at one time, the last that was said."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(1, 0.1), lag(1, 0.2)])
             history.record([lag(1, 0.3)])
             assert history.points("loop.lag") == [(1.0, 0.3)]
@@ -49,21 +61,21 @@ class TestRecord:
     def test_context_and_unit_come_back(self) -> None:
         """A whole point is read as it was recorded."""
         point = Point("calls.roundtrip", "seconds", 5.0, 0.01, {"tag": "greeter.greet", "tries": [1, None, True]})
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([point, lag(1, 0.1)])
             assert history.recorded("calls.roundtrip") == [point]
             assert history.recorded("loop.lag") == [lag(1, 0.1)]
 
     def test_nothing_is_nothing(self) -> None:
         """An empty batch is fine, and no metric comes of it."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             assert history.record([]) == 0
             assert history.names() == []
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_a_value_that_is_no_number_is_refused_and_nothing_is_stored(self, bad: float) -> None:
         """The error names metric and value; the sound points beside it are not stored either."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             with pytest.raises(ValueError, match=rf"metric 'loop\.lag': expected a finite value .* got {bad!r} at 2"):
                 history.record([lag(1, 0.1), lag(2, bad)])
             with pytest.raises(ValueError, match="timestamp"):
@@ -72,7 +84,7 @@ class TestRecord:
 
     def test_another_unit_is_refused_and_nothing_is_stored(self) -> None:
         """A metric keeps its unit; the error names both."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(1, 0.1)])
             with pytest.raises(UnitMismatchError, match="stored in 'seconds', got 'ms'") as caught:
                 history.record([Point("other", "ms", 1, 1), Point("loop.lag", "ms", 2, 100)])
@@ -82,7 +94,7 @@ class TestRecord:
 
     def test_two_units_in_one_batch_are_refused(self) -> None:
         """The first point of a metric sets its unit for the second."""
-        with MetricHistory(":memory:") as history, pytest.raises(UnitMismatchError):
+        with opened(":memory:") as history, pytest.raises(UnitMismatchError):
             history.record([Point("a", "s", 1, 1), Point("a", "ms", 2, 1)])
 
     @pytest.mark.parametrize(
@@ -94,14 +106,14 @@ class TestRecord:
     )
     def test_what_cannot_be_stored_is_refused(self, point: Point, says: str) -> None:
         """A point without a name or with a strange context says so."""
-        with MetricHistory(":memory:") as history, pytest.raises(ValueError, match=says):
+        with opened(":memory:") as history, pytest.raises(ValueError, match=says):
             history.record([point])
 
-    @given(st.lists(st.tuples(st.sampled_from("abc"), FINITE, FINITE), max_size=50), st.integers(1, 10))
+    @given(st.lists(st.tuples(st.sampled_from("abc"), TIME, FINITE), max_size=50), st.integers(1, 10))
     def test_what_is_recorded_is_read_back(self, points: list[tuple[str, float, float]], batch: int) -> None:
         """Any points in any batches read back as the last value of each time, sorted."""
         expected: dict[str, dict[float, float]] = {}
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             for start in range(0, len(points), batch):
                 history.record([Point(name, "s", at, value) for name, at, value in points[start : start + batch]])
             for name, at, value in points:
@@ -112,7 +124,7 @@ class TestRecord:
 
     def test_twenty_thousand_points_take_less_than_a_second(self, file: Path) -> None:
         """Batches of a thousand reach the promised rate on disk."""
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             started = time.perf_counter()
             for batch in range(20):
                 history.record([Point(f"metric.{i % 50}", "s", batch * 1000.0 + i, i) for i in range(1000)])
@@ -123,14 +135,14 @@ class TestRecord:
 class TestRead:
     def test_a_window_holds_its_start_and_not_its_end(self) -> None:
         """Windows that follow each other share no point."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(t, t) for t in range(10)])
             assert history.points("loop.lag", since=2, until=4) == [(2.0, 2.0), (3.0, 3.0)]
             assert [point.timestamp for point in history.recorded("loop.lag", since=8)] == [8.0, 9.0]
 
     def test_a_limit_keeps_the_latest(self) -> None:
         """Of too many points the newest are returned, still in order."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(t, t) for t in range(10)])
             assert history.points("loop.lag", limit=2) == [(8.0, 8.0), (9.0, 9.0)]
             with pytest.raises(ValueError, match="limit of at least 1, got 0"):
@@ -138,12 +150,12 @@ class TestRead:
 
     def test_an_unknown_metric_has_no_points(self) -> None:
         """Asking for what never was is no error."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             assert history.points("never") == []
 
     def test_names_tell_count_and_span(self) -> None:
         """Metrics are listed by name with what is known of them."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(5, 1), lag(2, 1), Point("a", "bytes", 7, 1)])
             assert history.names() == [
                 MetricInfo("a", "bytes", 1, 7.0, 7.0),
@@ -152,7 +164,7 @@ class TestRead:
 
     def test_statistics_count(self, file: Path) -> None:
         """Metrics, points and bytes are those of the file."""
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([lag(5, 1), lag(2, 1), Point("a", "bytes", 7, 1)])
             statistics = history.statistics()
             assert (statistics.metrics, statistics.points, statistics.unreadable_contexts) == (2, 3, 0)
@@ -161,7 +173,7 @@ class TestRead:
 
     def test_another_thread_may_call(self) -> None:
         """A worker thread reads and writes what the opener opened."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             thread = threading.Thread(target=lambda: history.record([lag(1, 0.1)]))
             thread.start()
             thread.join()
@@ -171,7 +183,7 @@ class TestRead:
 class TestPrune:
     def test_old_points_go_and_the_rest_stays(self) -> None:
         """Everything older goes, the point at the very time stays."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(t, t) for t in range(10)] + [Point("a", "s", 1, 1), Point("a", "s", 9, 1)])
             assert history.prune(before=8) == 9
             assert history.points("loop.lag") == [(8.0, 8.0), (9.0, 9.0)]
@@ -179,7 +191,7 @@ class TestPrune:
 
     def test_a_metric_without_points_is_forgotten_with_its_unit(self) -> None:
         """What is wholly pruned may come back in another unit."""
-        with MetricHistory(":memory:") as history:
+        with opened(":memory:") as history:
             history.record([lag(1, 1)])
             assert history.prune(before=2) == 1
             assert history.names() == []
@@ -189,8 +201,8 @@ class TestPrune:
 
 WRITER = """
 import itertools, sys
-from aetherra.plugins.self_improvement.history.metric_history import MetricHistory, Point
-with MetricHistory(sys.argv[1]) as history:
+from aetherra.plugins.self_improvement.history import MetricHistory, Point
+with MetricHistory(sys.argv[1], lambda: 1000.0) as history:
     for batch in itertools.count():
         history.record([Point(f"m{i}", "s", float(batch), float(batch)) for i in range(50)])
         print(batch, flush=True)
@@ -200,10 +212,10 @@ with MetricHistory(sys.argv[1]) as history:
 class TestFile:
     def test_a_closed_history_opens_again(self, file: Path) -> None:
         """What was stored is there the next time, and closing leaves one file."""
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([lag(1, 0.1)])
         assert [path.name for path in file.parent.iterdir()] == ["history.sqlite3"]
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.points("loop.lag") == [(1.0, 0.1)]
             assert (history.set_aside, history.set_aside_reason) == (None, "")
         history.close()
@@ -212,7 +224,7 @@ class TestFile:
 
     def test_two_openers_share_a_file(self, file: Path) -> None:
         """What one stores the other reads, and neither takes the other's metric for its own."""
-        with MetricHistory(file) as one, MetricHistory(file) as other:
+        with opened(file) as one, opened(file) as other:
             one.record([lag(1, 0.1)])
             other.record([lag(2, 0.2)])
             one.prune(before=5)
@@ -227,14 +239,14 @@ class TestFile:
             acknowledged = [int(said) for said in itertools.islice(writer.stdout, batches + 1)]
             writer.send_signal(signal.SIGKILL)
             acknowledged += [int(said) for said in writer.stdout if said.endswith("\n")]
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.set_aside is None
             stored = {tuple(at for at, _ in history.points(info.name)) for info in history.names()}
             assert len(history.names()) == 50
             (times,) = stored
             assert len(times) >= len(acknowledged)
             assert times == tuple(float(batch) for batch in range(len(times)))
-            assert history.record([Point("m0", "s", 1e9, 1.0)]) == 1
+            assert history.record([Point("m0", "s", 8e4, 1.0)]) == 1
 
     @pytest.mark.parametrize(
         "content", [b"not a database at all" * 100, b"SQLite format 3\0" + bytes(4000)], ids=["text", "zeros"]
@@ -243,7 +255,7 @@ class TestFile:
         """The host starts with a new history, and the old file is kept byte for byte."""
         file.parent.mkdir()
         file.write_bytes(content)
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.set_aside == file.with_name("history.sqlite3.corrupt-1")
             assert history.set_aside_reason
             assert history.record([lag(1, 0.1)]) == 1
@@ -254,7 +266,7 @@ class TestFile:
         file.parent.mkdir()
         for number in (1, 2, 3):
             file.write_bytes(b"damage %d" % number * 50)
-            with MetricHistory(file) as history:
+            with opened(file) as history:
                 assert history.set_aside == file.with_name(f"history.sqlite3.corrupt-{number}")
         assert file.with_name("history.sqlite3.corrupt-1").read_bytes() == b"damage 1" * 50
 
@@ -267,10 +279,10 @@ class TestFile:
         database.commit()
         database.close()
         content = file.read_bytes()
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.set_aside is not None
             assert history.set_aside.read_bytes() == content
-            assert "expected a history of schema 1" in history.set_aside_reason
+            assert "expected a history of schema 2" in history.set_aside_reason
 
     @pytest.mark.parametrize(
         ("sound", "damaged"),
@@ -283,38 +295,38 @@ class TestFile:
     )
     def test_damage_that_sqlite_does_not_mind_is_set_aside(self, file: Path, sound: bytes, damaged: bytes) -> None:
         """A whole database with absurd content is found out at opening."""
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([Point("naming", "s", 1.0, 1234.5678)])
         content = file.read_bytes()
         assert sound in content
         file.write_bytes(content.replace(sound, damaged))
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.set_aside is not None
 
     def test_a_place_that_is_no_file_is_an_error_and_stays(self, tmp_path: Path) -> None:
         """What is not damage is not moved: a folder in the way is the caller's to see."""
         with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-            MetricHistory(tmp_path)
+            opened(tmp_path)
         assert tmp_path.is_dir()
 
     def test_a_locked_file_is_an_error_and_stays(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process in the middle of writing is no damage."""
         monkeypatch.setattr("aetherra.plugins.self_improvement.history.sqlite_file._BUSY_SECONDS", 0.01)
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([lag(1, 0.1)])
             other = sqlite3.connect(file, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                MetricHistory(file)
+                opened(file)
             other.close()
             assert history.points("loop.lag") == [(1.0, 0.1)]
 
     def test_a_damaged_context_is_empty_and_counted(self, file: Path) -> None:
         """A point whose context is beyond reading is still a point."""
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([Point("a", "s", 1, 2, {"marker": "here"})])
         file.write_bytes(file.read_bytes().replace(b'{"marker', b'{"mark\xffr'))
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             assert history.recorded("a") == [Point("a", "s", 1, 2)]
             assert history.statistics().unreadable_contexts == 1
 
@@ -324,11 +336,11 @@ def sound() -> tuple[bytes, bytes]:
     """A sound file with 600 points, and the log of one that was not closed."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "h"
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             for metric in range(6):
                 history.record([Point(f"m{metric}", "s", t, t * 1.5, {"t": t} if t % 3 else {}) for t in range(100)])
         content = file.read_bytes()
-        with MetricHistory(file) as history:
+        with opened(file) as history:
             history.record([Point("m0", "s", t, 0.0) for t in range(200, 300)])
             return content, file.with_name("h-wal").read_bytes()
 
@@ -379,7 +391,7 @@ class TestDamage:
             file.write_bytes(content)
             if log:
                 file.with_name("h-wal").write_bytes(log)
-            with MetricHistory(file) as history:
+            with opened(file) as history:
                 for info in history.names():
                     assert all(math.isfinite(at + value) for at, value in history.points(info.name))
                     history.recorded(info.name)
