@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aetherra.plugins.self_improvement.history import (
-    DatabaseUnusableError,
     MetricHistory,
     MetricInfo,
     Point,
