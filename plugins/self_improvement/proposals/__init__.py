@@ -1,6 +1,7 @@
 """What to change, and what became of it: pure, without a clock, a disk or a message."""
 
 from aetherra.plugins.self_improvement.proposals.confidence import Bin, Calibration, calibration
+from aetherra.plugins.self_improvement.proposals.problems import Judgement
 from aetherra.plugins.self_improvement.proposals.proposal import (
     OPEN,
     TRANSITIONS,
@@ -21,7 +22,10 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
     Verdict,
     proposal_id,
 )
+from aetherra.plugins.self_improvement.proposals.proposer import Passed, Proposer, Round, Withdrawn
 from aetherra.plugins.self_improvement.proposals.setpoints import DEFAULT_SETPOINTS, Setpoint, find_setpoint
+from aetherra.plugins.self_improvement.proposals.settings import ProposerSettings
+from aetherra.plugins.self_improvement.proposals.simulation import Simulation, WouldBe, simulate
 from aetherra.plugins.self_improvement.proposals.strategies import Outcome, Strategies, Strategy, helped
 
 __all__ = [
@@ -35,22 +39,31 @@ __all__ = [
     "Evidence",
     "ExpectedEffect",
     "Impact",
+    "Judgement",
     "Kind",
     "Load",
     "MeasuredEffect",
     "Outcome",
+    "Passed",
     "Problem",
     "Proposal",
     "ProposalStateError",
+    "Proposer",
+    "ProposerSettings",
+    "Round",
     "Setpoint",
+    "Simulation",
     "State",
     "Step",
     "Strategies",
     "Strategy",
     "Value",
     "Verdict",
+    "Withdrawn",
+    "WouldBe",
     "calibration",
     "find_setpoint",
     "helped",
     "proposal_id",
+    "simulate",
 ]

@@ -20,7 +20,7 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
     Verdict,
 )
 
-__all__ = ["Breadth", "Outcome", "Rest", "Strategies", "Strategy", "family", "helped", "opposite"]
+__all__ = ["Breadth", "Outcome", "Rest", "Strategies", "Strategy", "family", "helped", "opposite", "same_value"]
 
 Breadth = Literal["context", "metric", "family", "anything"]
 """How far one had to look: the same context, the same metric with another problem or load, a metric of the same family,
@@ -201,12 +201,21 @@ class Strategies:
         return tuple(self._rows)
 
     def confidence(
-        self, context: Context, *, kind: Kind, knob: str, direction: str, basis: Basis, strength: float = 1.0
+        self,
+        context: Context,
+        *,
+        kind: Kind,
+        knob: str,
+        direction: str,
+        basis: Basis,
+        strength: float = 1.0,
+        size: float = 0.0,
     ) -> float:
-        """Return the probability that turning ``knob`` in ``direction`` helps in ``context``, 0 to 1.
+        """Return the probability that turning ``knob`` by ``size`` steps in ``direction`` helps in ``context``, 0 to 1.
 
         From the stated prior over other knobs of this kind and basis, this knob with any other metric, with metrics of
-        the family, with this metric, to this very context. Outcomes that nobody could judge count nowhere.
+        the family, with this metric, to this very context. Outcomes that nobody could judge count nowhere, and one that
+        made no difference does not speak against a change at least twice as large: it was too small to be seen.
         """
         others = self._by_kind.get((kind, basis, _gives_back(context)), {})
         levels = [
@@ -216,7 +225,7 @@ class Strategies:
             )
         ]
         rows = self._by_turn.get((knob, direction), [])
-        parts = _by_breadth(rows, context)
+        parts = _by_breadth([row for row in rows if not _too_small(row, size)], context)
         levels += [self._count(parts[breadth]) for breadth in reversed(_BREADTHS)]
         return posterior(prior(basis, strength), levels, self._weight)
 
@@ -244,16 +253,17 @@ class Strategies:
 
         A change from the same value that did not help this metric under this load is left alone for ``cool_down``
         seconds, twice as long after each further one without a success between, 30 days at most (or ``cool_down``, if
-        that is more); one that nobody could judge for ``cool_down``. A smaller one may be tried meanwhile.
+        that is more); one that nobody could judge for ``cool_down``. A smaller one may be tried meanwhile, and one at
+        least twice as large if the outcome was the same as before.
         """
         row_of_failures, last = 0, None
         for row in self._by_turn.get((knob, direction), []):
             same = row.context.metric == context.metric and row.context.load == context.load
-            if not same or not _same(row.before, before):
+            if not same or not same_value(row.before, before):
                 continue
             if row.helped:
                 row_of_failures, last = 0, None
-            elif row.size <= size:
+            elif row.size <= size and not _too_small(row, size):
                 row_of_failures += row.helped is False
                 last = row
         if last is None:
@@ -274,7 +284,7 @@ class Strategies:
         for row in reversed(self._rows):
             if row.knob != knob or row.context.metric != metric:
                 continue
-            if row.direction == direction and row.verdict == "worse" and _same(row.before, before):
+            if row.direction == direction and row.verdict == "worse" and same_value(row.before, before):
                 return row
             if row.direction == opposite(direction) and row.verdict == "better" and row.basis == "contrary":
                 return row
@@ -287,9 +297,9 @@ class Strategies:
         """
         back = opposite(direction)
         for row in reversed(self._rows):
-            if row.knob != knob or row.context.metric != metric or not _same(row.after, before):
+            if row.knob != knob or row.context.metric != metric or not same_value(row.after, before):
                 continue
-            if row.direction == back if back else _same(row.before, after):
+            if row.direction == back if back else same_value(row.before, after):
                 return row if row.verdict == "better" else None
         return None
 
@@ -344,6 +354,11 @@ def _by_breadth(rows: Iterable[Outcome], context: Context) -> dict[Breadth, list
     return parts
 
 
+def _too_small(row: Outcome, size: float) -> bool:
+    """Whether a change is too small to tell anything of one of ``size`` steps."""
+    return row.verdict == "same" and not row.helped and 0 < 2 * row.size <= size
+
+
 def _gives_back(context: Context) -> bool:
     return context.problem == "no_longer_needed"
 
@@ -373,7 +388,8 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def _same(one: Value, other: Value) -> bool:
+def same_value(one: Value, other: Value) -> bool:
+    """Whether two settings of a knob are the same, but for the last digits."""
     if isinstance(one, str) or isinstance(other, str):
         return one == other
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)

@@ -1,0 +1,108 @@
+"""What may be taken back: owns the judgement that a change which was kept is no longer needed.
+
+It must not flap: a change is taken back only where the level that the metric would have without it, as its trial
+measured the difference, is well inside the setpoint, with a quarter to spare. While the load is what it was, that level
+is the one that the change was made for, so nothing is taken back. And each time that it was taken back before, whether
+that stood or not, doubles the wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from aetherra.plugins import KnobInfo
+from aetherra.plugins.self_improvement.proposals.candidates import Candidate
+from aetherra.plugins.self_improvement.proposals.problems import Judgement
+from aetherra.plugins.self_improvement.proposals.proposal import Proposal
+from aetherra.plugins.self_improvement.proposals.strategies import Strategies
+from aetherra.plugins.self_improvement.proposals.turns import Turn
+
+__all__ = ["returns"]
+
+_SPARE = 1.25
+"""How much worse than predicted the level may be and still be well."""
+_SEVERITY = 0.1
+"""What a cost that nobody complains about counts beside a metric as bad as can be."""
+
+
+def returns(
+    now: float,
+    after: float,
+    proposals: Sequence[Proposal],
+    knobs: Mapping[str, KnobInfo],
+    judged: Mapping[str, Judgement],
+    strategies: Strategies,
+) -> Iterator[Candidate]:
+    """Yield what may be taken back: of each knob the latest change that was kept, if it still stands and costs.
+
+    Args:
+        now: Unix seconds.
+        after: Seconds that a change must have been kept.
+        proposals: The oldest first, by when they were concluded.
+        knobs: By name.
+        judged: How each metric is doing.
+        strategies: What was learnt.
+    """
+    latest = {one.knob: one for one in proposals if one.state == "kept"}
+    for kept in latest.values():
+        knob, judgement, since = knobs.get(kept.knob), judged.get(kept.metric), kept.concluded
+        if knob is None or judgement is None or since is None or kept.context.problem == "no_longer_needed":
+            continue
+        costs = bool(knob.cost) or knob.role in ("capacity", "quality")
+        if (
+            not costs
+            or not knob.undo
+            or knob.value != kept.after
+            or not judgement.is_well
+            or not _may_return(kept, knob)
+        ):
+            continue
+        before = sum(
+            row.knob == kept.knob and row.context.metric == kept.metric and row.context.problem == "no_longer_needed"
+            for row in strategies.outcomes
+        )
+        level = _without(kept, judgement)
+        if level is None or now - since < after * 2.0 ** min(before, 20):
+            continue
+        text = f"{judgement.text}, for {(now - since) / 86_400:.0f} days since {kept.id}"
+        yield Candidate(
+            knob,
+            msgspec.structs.replace(judgement, problem="no_longer_needed", severity=_SEVERITY, text=text),
+            _back(kept, knob),
+            f"without that change it would be about {level:.4g}, still well{_costs(knob)}",
+        )
+
+
+def _without(kept: Proposal, judgement: Judgement) -> float | None:
+    """Return the level that the metric would have without a change; None where that is unknown or not well."""
+    lift = None if kept.outcome is None else kept.outcome.lift
+    if lift is None or judgement.level is None or judgement.setpoint is None:
+        return None
+    share = 1 - lift if judgement.good == "down" else 1 + lift
+    if share <= 0:
+        return None
+    level = judgement.level / share
+    spare = level * _SPARE if (judgement.good == "down") == (level > 0) else level / _SPARE
+    return level if judgement.setpoint.severity(spare) == 0 else None
+
+
+def _may_return(kept: Proposal, knob: KnobInfo) -> bool:
+    """Whether the knob still takes the value that it had."""
+    if isinstance(kept.before, str):
+        return kept.before in knob.choices
+    return knob.low is not None and knob.high is not None and knob.low <= kept.before <= knob.high
+
+
+def _back(kept: Proposal, knob: KnobInfo) -> Turn:
+    if kept.direction == "raise":
+        return Turn("lower", "lower", "declared", kept.before, kept.size)
+    if kept.direction == "lower":
+        return Turn("raise", "raise", "declared", kept.before, kept.size)
+    earlier = knob.choices.index(str(kept.before)) < knob.choices.index(str(kept.after))
+    return Turn(f"to {kept.before}", "lower" if earlier else "raise", "declared", kept.before, 0.0)
+
+
+def _costs(knob: KnobInfo) -> str:
+    return f", and it costs {knob.cost}" if knob.cost else ""
