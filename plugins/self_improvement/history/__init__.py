@@ -10,11 +10,13 @@ from aetherra.plugins.self_improvement.history.metric_history import (
 from aetherra.plugins.self_improvement.history.point import MetricLimitError, Point, PointTimeError, UnitMismatchError
 from aetherra.plugins.self_improvement.history.roll_up import RolledUp
 from aetherra.plugins.self_improvement.history.tiers import Retention
+from aetherra.plugins.self_improvement.history.writer import HistoryWriter, WriterStatistics
 
 __all__ = [
     "Aggregate",
     "DatabaseUnusableError",
     "HistoryStatistics",
+    "HistoryWriter",
     "MetricHistory",
     "MetricInfo",
     "MetricLimitError",
@@ -23,4 +25,5 @@ __all__ = [
     "Retention",
     "RolledUp",
     "UnitMismatchError",
+    "WriterStatistics",
 ]

@@ -24,6 +24,12 @@ class DatabaseUnusableError(AetherraError, sqlite3.OperationalError):
         super().__init__(kind, path, doing, reason)
         self.kind, self.path, self.doing, self.reason = kind, path, doing, reason
 
+    def again(self) -> Self:
+        """Return the same error, to be raised to somebody else, too."""
+        other = type(self)(self.kind, self.path, self.doing, self.reason)
+        other.__cause__ = self.__cause__
+        return other
+
     def __str__(self) -> str:
         return f"the {self.kind} at {self.path} could not be {self.doing}: {self.reason}"
 

@@ -21,7 +21,7 @@ from aetherra.plugins.self_improvement.history.point import (
     Point,
     UnitMismatchError,
     batch_of,
-    check_name,
+    check_text,
 )
 from aetherra.plugins.self_improvement.history.roll_up import (
     RolledUp,
@@ -301,7 +301,7 @@ class MetricHistory:
             LookupError: There is no metric ``name``.
             ValueError: ``new`` is no name, or that of another metric.
         """
-        check_name(new)
+        check_text("name", new)
         with self._database.writing() as db:
             metric = _known(db, name)
             if _found(db, new) is not None:

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from aetherra.plugins import AetherraError
 
-__all__ = ["Batch", "MetricLimitError", "Point", "PointTimeError", "UnitMismatchError", "batch_of", "check_name"]
+__all__ = ["Batch", "MetricLimitError", "Point", "PointTimeError", "UnitMismatchError", "batch_of", "check_text"]
 
 _CONTEXT_BYTES = 4096
 _NAME_CHARACTERS = 200
@@ -104,6 +104,14 @@ def batch_of(points: Sequence[Point], oldest: float, newest: float) -> Batch:
         UnitMismatchError: A metric comes in two units.
     """
     batch = Batch(len(points))
+    try:
+        _gather(points, batch, oldest, newest)
+    except (AttributeError, OverflowError, TypeError) as error:
+        raise ValueError(f"expected points of a name, a unit and two numbers: {error}") from error
+    return batch
+
+
+def _gather(points: Sequence[Point], batch: Batch, oldest: float, newest: float) -> None:
     for point in points:
         name = point.name
         if not math.isfinite(point.value) or not math.isfinite(point.timestamp):
@@ -114,19 +122,24 @@ def batch_of(points: Sequence[Point], oldest: float, newest: float) -> Batch:
             raise PointTimeError(name, point.timestamp, oldest, newest)
         rows = batch.rows.get(name)
         if rows is None:
-            check_name(name)
+            check_text("name", name)
+            if point.unit:
+                check_text("unit", point.unit)
             rows = batch.rows[name] = {}
             batch.units[name] = point.unit
         elif batch.units[name] != point.unit:
             raise UnitMismatchError(name, batch.units[name], point.unit)
         rows[float(point.timestamp)] = float(point.value), _encoded(point) if point.context else None
-    return batch
 
 
-def check_name(name: str) -> None:
-    """Raise ``ValueError`` for what cannot name a metric."""
-    if not 0 < len(name) <= _NAME_CHARACTERS:
-        raise ValueError(f"expected a metric name of 1 to {_NAME_CHARACTERS} characters, got {name!r}")
+def check_text(what: Literal["name", "unit"], text: str) -> None:
+    """Raise ``ValueError`` for what cannot name a metric or a unit: nothing, too much, half a character."""
+    if not 0 < len(text) <= _NAME_CHARACTERS:
+        raise ValueError(f"expected a metric {what} of 1 to {_NAME_CHARACTERS} characters, got {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected a metric {what} of whole characters, got {text!r}") from error
 
 
 def _encoded(point: Point) -> bytes:

@@ -1,0 +1,160 @@
+"""The history's one writer: joins what is recorded at the same time into one transaction, in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import anyio
+import msgspec
+
+from aetherra.plugins.self_improvement.history.database import DatabaseUnusableError
+from aetherra.plugins.self_improvement.history.metric_history import MetricHistory
+from aetherra.plugins.self_improvement.history.point import Point
+from aetherra.plugins.self_improvement.history.roll_up import RolledUp
+
+__all__ = ["HistoryWriter", "WriterStatistics"]
+
+_TRANSACTION_POINTS = 20_000  # in one transaction, more by at most one call's: a tenth of a second
+
+
+class WriterStatistics(msgspec.Struct, frozen=True):
+    """What a writer has done since it began.
+
+    Attributes:
+        stored: Points.
+        refused: Points, with all those of their call.
+        failed: Points that the disk did not take.
+        transactions: That these points took.
+        waiting: Calls that are under way.
+    """
+
+    stored: int
+    refused: int
+    failed: int
+    transactions: int
+    waiting: int
+
+
+class HistoryWriter:
+    """Records for any number of tasks at once.
+
+    While a transaction is under way, what is recorded meanwhile gathers and goes into the next one; so a single call
+    waits for two at most, and many calls make few. Needs no task of its own.
+
+    Args:
+        history: Where the points go.
+        run_sync: Runs a function in a worker thread, and waits for it also when cancelled.
+        most_waiting: Calls under way; one more waits until one of these is done.
+        most_points: Points of one call.
+    """
+
+    def __init__(
+        self,
+        history: MetricHistory,
+        run_sync: Callable[..., Awaitable[Any]],
+        *,
+        most_waiting: int = 1_000,
+        most_points: int = 10_000,
+    ) -> None:
+        self._history = history
+        self._run_sync = run_sync
+        self._most_points = most_points
+        self._room = anyio.Semaphore(most_waiting, max_value=most_waiting)
+        self._most_waiting = most_waiting
+        self._turn = anyio.Lock()
+        self._pending: list[_Call] = []
+        self._stored = self._refused = self._failed = self._transactions = 0
+
+    async def record(self, points: Sequence[Point]) -> int:
+        """Store all of ``points``, or none, and return how many once they are stored: on disk, where there is one.
+
+        When full, it waits for room. One that is cancelled before its points are handed over has stored none; after
+        that they are stored, though nobody is told.
+
+        Raises:
+            ValueError: There is something wrong with them, as ``MetricHistory.record()`` says, or they are more than
+                ``most_points``. Calls that share the transaction are stored all the same.
+            DatabaseUnusableError: The file could not be written; neither were theirs.
+        """
+        if len(points) > self._most_points:
+            raise ValueError(
+                f"expected at most {self._most_points} points at once, got {len(points)}: record them in parts"
+            )
+        async with self._room:
+            call = _Call(points)
+            self._pending.append(call)
+            try:
+                async with self._turn:
+                    while call.outcome is None:
+                        await self._store_some()
+            finally:
+                if call.outcome is None:
+                    self._pending.remove(call)
+        if isinstance(call.outcome, Exception):
+            raise call.outcome
+        assert call.outcome is not None
+        return call.outcome
+
+    async def roll_up(self) -> RolledUp:
+        """Move what is old to its minute or hour, in portions between which others record and read.
+
+        Cancelled, it ends with the portion under way; the next roll-up goes on from there.
+
+        Raises:
+            DatabaseUnusableError: The file could not be written.
+        """
+        steps = self._history.rolling()
+        done = RolledUp()
+        while (step := await self._run_sync(next, steps, None)) is not None:
+            done += step
+        return done
+
+    def statistics(self) -> WriterStatistics:
+        """Return what was done so far."""
+        waiting = self._most_waiting - self._room.value
+        return WriterStatistics(self._stored, self._refused, self._failed, self._transactions, waiting)
+
+    async def _store_some(self) -> None:
+        """Store the calls that came first; one that is not reached, as the task is cancelled, stays where it was."""
+        some = self._first()
+        try:
+            await self._run_sync(self._store, some)
+        finally:
+            self._count([call for call in some if call.outcome is not None])
+            self._pending = [call for call in self._pending if call.outcome is None]
+
+    def _first(self) -> list[_Call]:
+        size = 0
+        for number, call in enumerate(self._pending):
+            if size >= _TRANSACTION_POINTS:
+                return self._pending[:number]
+            size += len(call.points)
+        return list(self._pending)
+
+    def _store(self, calls: Sequence[_Call]) -> None:
+        outcomes: Sequence[int | Exception]
+        try:
+            outcomes = self._history.record_each([call.points for call in calls])
+        except DatabaseUnusableError as error:
+            outcomes = [error.again() for _ in calls]
+        for call, outcome in zip(calls, outcomes, strict=True):
+            call.outcome = outcome
+
+    def _count(self, calls: Sequence[_Call]) -> None:
+        self._transactions += bool(calls)
+        for call in calls:
+            if isinstance(call.outcome, ValueError):
+                self._refused += len(call.points)
+            elif isinstance(call.outcome, Exception):
+                self._failed += len(call.points)
+            else:
+                self._stored += len(call.points)
+
+
+class _Call:
+    """Points of one call, and what became of them."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.points = points
+        self.outcome: int | Exception | None = None
