@@ -147,9 +147,9 @@ class KnobError(AetherraError, RuntimeError):
         self.name, self.problem, self.before, self.after = name, problem, before, after
 
     def __str__(self) -> str:
-        now = "" if self.after is None else f"; it is {self.after!r} now"
-        was = "" if self.before is None else f"; it was {self.before!r}"
-        return f"knob {self.name!r}: {self.problem}{was}{now}"
+        known = {"was": self.before, "is": self.after}
+        states = ", ".join(f"{verb} {value!r}" for verb, value in known.items() if value is not None)
+        return f"knob {self.name!r}{f' ({states})' if states else ''}: {self.problem}"
 
 
 class KernelNotRunningError(AetherraError, RuntimeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import reprlib
@@ -154,8 +155,8 @@ class Knob(_Shape, frozen=True, kw_only=True):
         found = self.read()
         value = self._kind(found)
         if value is None:
-            if close := getattr(found, "close", None):  # a coroutine that nobody will await
-                close()
+            if inspect.iscoroutine(found):
+                found.close()  # as nobody will await it
             raise TypeError(f"read() returned {reprlib.repr(found)}, expected {self._wanted_kind}")
         return value
 
