@@ -1,0 +1,496 @@
+"""A metric drawn: its points, what the analysis says of them, and what is forecast, as a PNG or SVG file.
+
+Needs the extra ``plot``; matplotlib is imported when something is drawn. No display is needed, its global state is left
+as it was, and the same reply makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import math
+import os
+import tempfile
+import textwrap
+import time
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+__all__ = ["ENDINGS", "scale_for", "stretches", "thinned", "write_plot"]
+
+ENDINGS = (".png", ".svg")
+"""Files that can be drawn."""
+
+Point = tuple[float, float]
+
+INCHES = (11.0, 5.6)
+RESOLUTION = 160
+COLUMNS = 1200
+"""Columns that a line is thinned to: more points than four for each cannot be seen."""
+ROW = 120
+"""Letters in a row of the legend."""
+MOST_MARKS = 500
+"""Marks of a kind that are drawn at most: the ones that stand out most."""
+FEW = 60
+"""Points up to which each has a dot."""
+WITHIN = 1.5
+"""Heights of the data within which a setpoint or a forecast still is drawn; beyond, the legend names it."""
+
+INK, FAINT = "#1b1f24", "#6b7280"
+POINTS, TREND, LEVEL = "#3c6e9f", "#e69f00", "#007a5a"
+ANOMALY, OUTLIER, FORECAST, SETPOINT = "#d55e00", "#aa3377", "#56b4e9", "#1b1f24"
+"""After Okabe and Ito (Color Universal Design, 2008); each has a shape or a stroke of its own as well."""
+
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": "#c5cad1",
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": ["DejaVu Sans"],
+    "figure.constrained_layout.h_pad": 0.14,
+    "figure.constrained_layout.w_pad": 0.18,
+    "font.size": 10,
+    "grid.color": "#e6e9ed",
+    "legend.borderaxespad": 0.0,
+    "legend.borderpad": 0.0,
+    "legend.columnspacing": 2.2,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aetherra",
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+}
+
+DATES: dict[str, Any] = {
+    "formats": ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
+    "zero_formats": ["", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M"],
+    "show_offset": False,
+}
+"""How times are written, from years to seconds, and at the first of each; the label below has the whole date."""
+
+_BYTES: dict[float, str] = {1: "bytes", 2**10: "KiB", 2**20: "MiB", 2**30: "GiB", 2**40: "TiB", 2**50: "PiB"}
+_SECONDS: dict[float, str] = {1e-9: "ns", 1e-6: "µs", 1e-3: "ms", 1.0: "s"}
+_PLAIN = (1e-3, 1e5)
+"""Magnitudes between which figures are written as they are."""
+
+
+class Scale(NamedTuple):
+    """How the figures of an axis are written: divided by ``divisor``, in ``unit``."""
+
+    divisor: float
+    unit: str
+
+
+def scale_for(magnitude: float, unit: str) -> Scale:
+    """Return in which unit values of at most ``magnitude`` read well: ms for few seconds, GiB for many bytes.
+
+    Other units keep theirs, with a power of ten before it where figures would be long.
+    """
+    for names, prefixes in ((("bytes", "B"), _BYTES), (("s", "seconds"), _SECONDS)):
+        if unit in names:
+            fitting: list[float] = [divisor for divisor in prefixes if divisor <= magnitude]
+            if fitting and magnitude < _PLAIN[1] * max(fitting):
+                return Scale(max(fitting), prefixes[max(fitting)])
+    if magnitude == 0 or _PLAIN[0] <= magnitude < _PLAIN[1]:
+        return Scale(1.0, unit)
+    power = 3 * math.floor(math.log10(magnitude) / 3)
+    power = min(max(power, -306), 306)
+    return Scale(10.0**power, f"10{str(power).translate(_RAISED)} {unit}".rstrip())
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def thinned(points: Sequence[Point], columns: int = COLUMNS) -> list[Point]:
+    """Return points that draw the same line: the first, last, lowest and highest of each of ``columns`` columns.
+
+    So no spike is lost (M4; Jugel and others, VLDB 7, 2014).
+    """
+    if len(points) <= 4 * columns:
+        return list(points)
+    start, end = points[0][0], points[-1][0]
+    width = (end - start) / columns or 1.0
+    kept = list[Point]()
+    first = 0
+    for column in range(1, columns + 1):
+        edge = start + column * width
+        last = len(points) if column == columns else bisect_left(points, edge, first, key=_time)
+        part = range(first, last)
+        if part:
+            lowest, highest = min(part, key=lambda i: points[i][1]), max(part, key=lambda i: points[i][1])
+            kept += [points[i] for i in sorted({first, lowest, highest, last - 1})]
+        first = last
+    return kept
+
+
+def stretches(points: Sequence[Point], *, gap: float = 6.0, beside: int = 3) -> Iterator[Sequence[Point]]:
+    """Yield the points between gaps: steps of time ``gap`` times as long as all but one of those beside them.
+
+    Only those beside count, as an old part of a history is coarser than a new one without being full of gaps.
+    """
+    steps = [later[0] - earlier[0] for earlier, later in pairwise(points)]
+    first = 0
+    for i, step in enumerate(steps):
+        around = steps[max(i - beside, 0) : i] + steps[i + 1 : i + 1 + beside]
+        if len(around) >= beside and step > gap * sorted(around)[-2]:
+            yield points[first : i + 1]
+            first = i + 1
+    if points:
+        yield points[first:]
+
+
+def write_plot(report: Mapping[str, Any], file: Path, *, until: float | None = None) -> None:
+    """Draw the reply to ``selfimprovement.metric`` into a file, whole or not at all.
+
+    Args:
+        report: The reply, in builtins.
+        file: Where; its ending is one of ``ENDINGS``.
+        until: Where the window ends, Unix seconds, for a metric without points; now, if not given.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError: The file cannot be written; what was there still is.
+    """
+    drawn = _render(report, file.suffix.lower().removeprefix("."), time.time() if until is None else until)
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as written:
+            written.write(drawn)
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _matplotlib(module: str = "") -> Any:
+    """Import it, or a module of it: half a second, for plots only; its own types know half of each call."""
+    return importlib.import_module(f"matplotlib{module}")
+
+
+def _render(report: Mapping[str, Any], kind: str, until: float) -> bytes:
+    mpl = _matplotlib()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its caches
+    metadata = {"Title": _plain(report["name"])} | ({"Date": None} if kind == "svg" else {"Software": None})
+    out = io.BytesIO()
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # such a letter is drawn as a box
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        figure = _Drawing(report, until).figure
+        figure.savefig(out, format=kind, dpi=RESOLUTION, metadata=metadata)
+    return out.getvalue()
+
+
+class _Drawing:
+    """One figure in the making; values are written in ``scale``, times in days as matplotlib counts them."""
+
+    def __init__(self, report: Mapping[str, Any], until: float) -> None:
+        self.report = report
+        self.analysis: Mapping[str, Any] = report["analysis"]
+        self.points: list[Point] = sorted((float(at), float(value)) for at, value in report["points"])
+        self.forecast = _forecast(self.analysis)
+        self.setpoint = _setpoint(self.analysis)
+        self.start = self.points[0][0] if self.points else until - report["window"]
+        self.now = self.points[-1][0] if self.points else until
+        self.end = self.forecast[-1]["at"] if self.forecast else self.now
+        low, high = self._reach()
+        self.scale = scale_for(max(abs(low), abs(high)), _plain(report["unit"]))
+        self.bottom, self.top = _with_room(self._y(low), self._y(high))
+        self.figure = _matplotlib(".figure").Figure(figsize=INCHES, layout="constrained")
+        self.axes = self.figure.add_subplot()
+        self._frame()
+        if self.points:
+            self._draw_points()
+            self._draw_trend()
+            self._draw_levels()
+            self._draw_forecast()
+            self._draw_marks()
+        else:
+            self.axes.text(
+                0.5,
+                0.5,
+                "no points in this window",
+                transform=self.axes.transAxes,
+                ha="center",
+                color=FAINT,
+                fontsize=13,
+            )
+        self._draw_setpoint()
+        self._words()
+
+    def _reach(self) -> Point:
+        """Return the lowest and highest value that is to be seen; far setpoints and wild forecasts are not."""
+        if not self.points:
+            return (0.0, 1.0) if self.setpoint is None else (min(0.0, self.setpoint), max(0.0, self.setpoint) or 1.0)
+        values = [value for _, value in self.points]
+        low, high = min(values), max(values)
+        room = WITHIN * max(high / 2 - low / 2, abs(high) / 8, abs(low) / 8) * 2
+        floor, ceiling = low - room, high + room
+        for step in self.forecast:
+            low, high = min(low, max(step["low"], floor)), max(high, min(step["high"], ceiling))
+        if self.setpoint is not None and floor <= self.setpoint <= ceiling:
+            low, high = min(low, self.setpoint), max(high, self.setpoint)
+        return low, high
+
+    def _y(self, value: float) -> float:
+        return value / self.scale.divisor
+
+    def _frame(self) -> None:
+        dates, axes = _matplotlib(".dates"), self.axes
+        locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, UTC, **DATES))
+        edge = max((self.end - self.start) * 0.015, 0.0) or 300.0
+        axes.set_xlim(_x(self.start - edge), _x(self.end + edge))
+        axes.set_ylim(self.bottom, self.top)
+        axes.grid(visible=True, axis="y", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
+        axes.tick_params(length=0, pad=6)
+        axes.spines["left"].set_visible(False)
+
+    def _draw_points(self) -> None:
+        xs, ys = list[float](), list[float]()
+        alone = list[Point]()
+        span = self.now - self.start or 1.0
+        for stretch in stretches(self.points):
+            if len(stretch) == 1:
+                alone.append(stretch[0])
+            for at, value in thinned(stretch, 1 + int(COLUMNS * (stretch[-1][0] - stretch[0][0]) / span)):
+                xs.append(_x(at))
+                ys.append(self._y(value))
+            xs.append(math.nan)
+            ys.append(math.nan)
+        dots = "o" if len(self.points) <= FEW else ""
+        width = 1.6 if len(self.points) <= COLUMNS else 1.0
+        self.axes.plot(
+            xs,
+            ys,
+            color=POINTS,
+            linewidth=width,
+            marker=dots,
+            markersize=4,
+            gid="points",
+            label=self._count_of_points(),
+        )
+        if alone and not dots:
+            self._mark("lone-points", alone, "", marker="o", s=10, color=POINTS, linewidths=0)
+
+    def _count_of_points(self) -> str:
+        count, whole = len(self.points), self.analysis["summary"]["count"]
+        if whole > count:
+            return f"the latest {count:,} of {whole:,} points"
+        return "1 point" if count == 1 else f"{count:,} points"
+
+    def _draw_trend(self) -> None:
+        trend = self.analysis["trend"]
+        slope = trend["slope_per_hour"]
+        if slope is None:
+            return
+        moving = trend["movement"] in ("rising", "falling")
+        steepness = slope / 3600 if moving else 0.0
+        few = self.points[:: 1 + len(self.points) // 5000]
+        middle = (self.start + self.now) / 2
+        level = median(self._y(value) - self._y(steepness) * (at - middle) for at, value in few)
+        label = f"trend: {trend['movement']}"
+        if moving:
+            small = abs(self._y(slope)) < _PLAIN[0]
+            steep = scale_for(abs(slope), _plain(self.report["unit"])) if small else self.scale
+            label += f", {slope / steep.divisor:+.3g} {steep.unit}".rstrip() + " an hour"
+        half = (self.now - self.start) / 2
+        ends = [level - self._y(steepness) * half, level + self._y(steepness) * half]
+        stroke: Any = "-" if moving else (0, (1, 2))
+        self.axes.plot(
+            [_x(self.start), _x(self.now)], ends, color=TREND, linewidth=2.0, linestyle=stroke, gid="trend", label=label
+        )
+
+    def _draw_levels(self) -> None:
+        changes = [change for change in self.analysis["change_points"] if self.start < change["timestamp"] <= self.now]
+        if not changes:
+            return
+        edges = [self.start, *(change["timestamp"] for change in changes), self.now]
+        levels = [changes[0]["before"], *(change["after"] for change in changes)]
+        for i, (since, until) in enumerate(pairwise(edges)):
+            inside = [value for at, value in self.points if since <= at < until]
+            levels[i] = median(inside) if inside else levels[i]
+        xs = [_x(edge) for edge in edges]
+        count = "1 change" if len(changes) == 1 else f"{len(changes)} changes"
+        label = f"levels, {count}"
+        self.axes.hlines(
+            [self._y(level) for level in levels],
+            xs[:-1],
+            xs[1:],
+            colors=LEVEL,
+            linewidth=2.2,
+            gid="levels",
+            label=label,
+        )
+        self.axes.vlines(
+            xs[1:-1], self.bottom, self.top, colors=LEVEL, linewidth=1.0, linestyles=(0, (4, 3)), gid="changes"
+        )
+
+    def _draw_forecast(self) -> None:
+        if not self.forecast:
+            return
+        xs = [_x(step["at"]) for step in self.forecast]
+        self.axes.fill_between(
+            xs,
+            [self._y(step["low"]) for step in self.forecast],
+            [self._y(step["high"]) for step in self.forecast],
+            color=FORECAST,
+            alpha=0.25,
+            linewidth=0,
+            gid="forecast-band",
+        )
+        self.axes.plot(
+            xs,
+            [self._y(step["value"]) for step in self.forecast],
+            color=FORECAST,
+            linewidth=2.0,
+            linestyle=(0, (5, 2)),
+            gid="forecast",
+            label="forecast and its interval",
+        )
+
+    def _draw_marks(self) -> None:
+        rings = _strongest(self._inside(self.report["anomalies"]), "score")
+        self._mark(
+            "anomalies",
+            [(each["timestamp"], each["value"]) for each in rings],
+            _counted(len(rings), len(self.report["anomalies"]), "anomaly", "anomalies"),
+            marker="o",
+            s=70,
+            facecolors="none",
+            edgecolors=ANOMALY,
+            linewidths=1.6,
+        )
+        crosses = _strongest(self._inside(self.analysis["outliers"]), "deviation")
+        self._mark(
+            "outliers",
+            [(each["timestamp"], each["value"]) for each in crosses],
+            _counted(len(crosses), len(self.analysis["outliers"]), "outlier", "outliers"),
+            marker="x",
+            s=34,
+            color=OUTLIER,
+            linewidths=1.8,
+        )
+
+    def _inside(self, marks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [mark for mark in marks if self.start <= mark["timestamp"] <= self.now]
+
+    def _mark(self, gid: str, where: Sequence[Point], label: str, **look: Any) -> None:
+        if where:
+            xs, ys = [_x(at) for at, _ in where], [self._y(value) for _, value in where]
+            self.axes.scatter(xs, ys, zorder=4, gid=gid, label=label, clip_on=False, **look)
+
+    def _draw_setpoint(self) -> None:
+        if self.setpoint is None:
+            return
+        value = self._y(self.setpoint)
+        label = f"setpoint {value:.3g} {self.scale.unit}".rstrip()
+        if not self.bottom <= value <= self.top:
+            label += ", above what is shown" if value > self.top else ", below what is shown"
+        self.axes.axhline(
+            value, color=SETPOINT, linewidth=1.3, linestyle=(0, (6, 2, 1, 2)), gid="setpoint", label=label
+        )
+        crossing = self.analysis["crossing"]
+        if crossing and crossing["expected"] is not None and self.start <= crossing["expected"] <= self.end:
+            crossed = f"forecast to cross it {datetime.fromtimestamp(crossing['expected'], UTC):%d %b %H:%M}"
+            self._mark("crossing", [(crossing["expected"], self.setpoint)], crossed, marker="D", s=42, color=SETPOINT)
+
+    def _words(self) -> None:
+        name, trend = _plain(self.report["name"]), self.analysis["trend"]
+        said = textwrap.wrap(_plain(f"{trend['direction']}: {trend['reason']}"), 125)[:2]
+        self.axes.set_title(
+            _cut(name, 90),
+            loc="left",
+            fontsize=14,
+            fontweight="bold",
+            color=INK,
+            pad=14 + 14 * len(said),
+            parse_math=False,
+        )
+        self.axes.annotate(
+            "\n".join(said),
+            (0, 1),
+            xytext=(0, 9),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="bottom",
+            color=FAINT,
+            parse_math=False,
+        )
+        first, last = (datetime.fromtimestamp(at, UTC) for at in (self.start, self.now))
+        self.axes.set_xlabel(
+            f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC", loc="left", color=FAINT, labelpad=8
+        )
+        self.axes.set_ylabel(self.scale.unit, labelpad=8, parse_math=False)
+        handles, labels = self.axes.get_legend_handles_labels()
+        if handles:
+            rows = 1 + sum(len(label) + 7 for label in labels) // ROW
+            columns = math.ceil(len(labels) / rows)
+            below = (0.0, -0.16)
+            legend = self.axes.legend(handles, labels, loc="upper left", bbox_to_anchor=below, ncols=columns)
+            for text in legend.get_texts():
+                text.set_parse_math(False)
+
+
+def _time(point: Point) -> float:
+    return point[0]
+
+
+def _x(unix: float) -> float:
+    """Return a time as matplotlib counts it: in days since 1970."""
+    return unix / 86_400.0
+
+
+def _with_room(low: float, high: float) -> Point:
+    """Return the ends of the axis: some room around, and from 0 on where that is near."""
+    height = high - low
+    if height <= 1e-9 * max(abs(low), abs(high)):
+        room = abs(high) * 0.1 or 1.0
+        return low - room, high + room
+    bottom = 0.0 if 0 <= low <= 0.4 * height else low - 0.06 * height
+    return bottom, high + 0.08 * height
+
+
+def _forecast(analysis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(analysis["forecast"] or ())
+
+
+def _setpoint(analysis: Mapping[str, Any]) -> float | None:
+    crossing = analysis["crossing"]
+    return None if crossing is None else float(crossing["setpoint"])
+
+
+def _strongest(marks: list[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+    return sorted(marks, key=lambda mark: -abs(mark[by]))[:MOST_MARKS]
+
+
+def _counted(shown: int, whole: int, one: str, many: str) -> str:
+    return f"{shown} of {whole:,} {many}" if shown < whole else f"1 {one}" if whole == 1 else f"{whole:,} {many}"
+
+
+def _plain(text: str) -> str:
+    """Return a text without what no XML and no font has."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
