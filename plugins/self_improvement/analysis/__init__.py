@@ -1,5 +1,7 @@
 """What the points of a metric say: pure functions from a series to a finding, without a clock, a disk or a host."""
 
+from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
+from aetherra.plugins.self_improvement.analysis.correlation import Correlation, correlations
 from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
 from aetherra.plugins.self_improvement.analysis.outliers import Outlier, outliers
 from aetherra.plugins.self_improvement.analysis.series import Points, Series, in_order
@@ -7,12 +9,16 @@ from aetherra.plugins.self_improvement.analysis.summary import Summary, summary
 from aetherra.plugins.self_improvement.analysis.trends import Trend, trend
 
 __all__ = [
+    "ChangePoint",
+    "Correlation",
     "Direction",
     "Outlier",
     "Points",
     "Series",
     "Summary",
     "Trend",
+    "change_points",
+    "correlations",
     "good_direction",
     "in_order",
     "outliers",
