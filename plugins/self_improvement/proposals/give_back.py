@@ -15,7 +15,7 @@ import msgspec
 from aetherra.plugins import KnobInfo
 from aetherra.plugins.self_improvement.proposals.candidates import Candidate
 from aetherra.plugins.self_improvement.proposals.problems import Judgement
-from aetherra.plugins.self_improvement.proposals.proposal import Proposal
+from aetherra.plugins.self_improvement.proposals.proposal import Proposal, Value
 from aetherra.plugins.self_improvement.proposals.strategies import Strategies
 from aetherra.plugins.self_improvement.proposals.turns import Turn
 
@@ -35,7 +35,7 @@ def returns(
     judged: Mapping[str, Judgement],
     strategies: Strategies,
 ) -> Iterator[Candidate]:
-    """Yield what may be taken back: of each knob the latest change that was kept, if it still stands and costs.
+    """Yield what may be taken back: of each knob the change by which it came to where it stands, if that costs.
 
     Args:
         now: Unix seconds.
@@ -45,19 +45,17 @@ def returns(
         judged: How each metric is doing.
         strategies: What was learnt.
     """
-    latest = {one.knob: one for one in proposals if one.state == "kept"}
-    for kept in latest.values():
-        knob, judgement, since = knobs.get(kept.knob), judged.get(kept.metric), kept.concluded
-        if knob is None or judgement is None or since is None or kept.context.problem == "no_longer_needed":
-            continue
+    kept_all = [one for one in proposals if one.state == "kept" and one.concluded is not None]
+    latest = {one.knob: one.concluded or 0.0 for one in kept_all}
+    standing = {
+        one.knob: one
+        for one in kept_all
+        if one.context.problem != "no_longer_needed" and one.knob in knobs and knobs[one.knob].value == one.after
+    }
+    for kept in standing.values():
+        knob, judgement, since = knobs[kept.knob], judged.get(kept.metric), latest[kept.knob]
         costs = bool(knob.cost) or knob.role in ("capacity", "quality")
-        if (
-            not costs
-            or not knob.undo
-            or knob.value != kept.after
-            or not judgement.is_well
-            or not _may_return(kept, knob)
-        ):
+        if judgement is None or not (costs and knob.undo and judgement.is_well and _takes(knob, kept.before)):
             continue
         before = sum(
             row.knob == kept.knob and row.context.metric == kept.metric and row.context.problem == "no_longer_needed"
@@ -88,11 +86,10 @@ def _without(kept: Proposal, judgement: Judgement) -> float | None:
     return level if judgement.setpoint.severity(spare) == 0 else None
 
 
-def _may_return(kept: Proposal, knob: KnobInfo) -> bool:
-    """Whether the knob still takes the value that it had."""
-    if isinstance(kept.before, str):
-        return kept.before in knob.choices
-    return knob.low is not None and knob.high is not None and knob.low <= kept.before <= knob.high
+def _takes(knob: KnobInfo, value: Value) -> bool:
+    if isinstance(value, str):
+        return value in knob.choices
+    return knob.low is not None and knob.high is not None and knob.low <= value <= knob.high
 
 
 def _back(kept: Proposal, knob: KnobInfo) -> Turn:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 
-from aetherra.plugins.self_improvement.proposals.confidence import HALF_LIFE, PRIOR_WEIGHT, decay, posterior, prior
+from aetherra.plugins.self_improvement.proposals.confidence import HALF_LIFE, decay, pooled, posterior, prior
 from aetherra.plugins.self_improvement.proposals.proposal import (
     Basis,
     Context,
@@ -22,6 +22,7 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
 
 __all__ = ["Breadth", "Outcome", "Rest", "Strategies", "Strategy", "family", "helped", "opposite", "same_value"]
 
+K = TypeVar("K", bound=Hashable)
 Breadth = Literal["context", "metric", "family", "anything"]
 """How far one had to look: the same context, the same metric with another problem or load, a metric of the same family,
 any metric."""
@@ -171,7 +172,6 @@ class Strategies:
         outcomes: All rows, in any order; those from after ``now`` are not known yet, and passed over.
         now: Unix seconds.
         half_life: Seconds after which an outcome counts half.
-        weight: How many outcomes the probability of one level is worth at the next.
     """
 
     def __init__(
@@ -180,20 +180,18 @@ class Strategies:
         *,
         now: float,
         half_life: float = HALF_LIFE,
-        weight: float = PRIOR_WEIGHT,
     ) -> None:
         self._now = now
         self._half_life = half_life
-        self._weight = weight
         self._rows = sorted((row for row in outcomes if row.at <= now), key=lambda row: (row.at, row.proposal))
         self._by_turn: dict[tuple[str, str], list[Outcome]] = {}
-        self._by_kind: dict[tuple[Kind, Basis, bool], dict[str, tuple[float, float]]] = {}
+        self._by_kind: dict[tuple[Kind, Basis, bool], dict[tuple[str, str], list[Outcome]]] = {}
+        self._worth: dict[tuple[Kind, Basis, bool], dict[tuple[str, str], tuple[float, float]]] = {}
         for row in self._rows:
-            self._by_turn.setdefault((row.knob, row.direction), []).append(row)
-            yes, no = self._count([row])
-            knobs = self._by_kind.setdefault((row.kind, row.basis, _gives_back(row.context)), {})
-            before = knobs.get(row.knob, (0.0, 0.0))
-            knobs[row.knob] = (before[0] + yes, before[1] + no)
+            turn = row.knob, row.direction
+            self._by_turn.setdefault(turn, []).append(row)
+            alike = self._by_kind.setdefault((row.kind, row.basis, _gives_back(row.context)), {})
+            alike.setdefault(turn, []).append(row)
 
     @property
     def outcomes(self) -> Sequence[Outcome]:
@@ -213,21 +211,29 @@ class Strategies:
     ) -> float:
         """Return the probability that turning ``knob`` by ``size`` steps in ``direction`` helps in ``context``, 0 to 1.
 
-        From the stated prior over other knobs of this kind and basis, this knob with any other metric, with metrics of
-        the family, with this metric, to this very context. Outcomes that nobody could judge count nowhere, and one that
+        From the stated prior over what knobs of this kind and basis did, this knob with any metric, with metrics of the
+        family, with this metric, to this very context. Outcomes that nobody could judge count nowhere, and one that
         made no difference does not speak against a change at least twice as large: it was too small to be seen.
         """
-        others = self._by_kind.get((kind, basis, _gives_back(context)), {})
-        levels = [
-            (
-                math.fsum(yes for name, (yes, _) in others.items() if name != knob),
-                math.fsum(no for name, (_, no) in others.items() if name != knob),
-            )
+        gives_back, turn = _gives_back(context), (knob, direction)
+        rows = [
+            row
+            for row in self._by_turn.get(turn, ())
+            if _gives_back(row.context) == gives_back and not _too_small(row, size)
         ]
-        rows = self._by_turn.get((knob, direction), [])
-        parts = _by_breadth([row for row in rows if not _too_small(row, size)], context)
-        levels += [self._count(parts[breadth]) for breadth in reversed(_BREADTHS)]
-        return posterior(prior(basis, strength), levels, self._weight)
+        same_metric = [row for row in rows if row.context.metric == context.metric]
+        here = self._count(row for row in same_metric if row.context == context)
+        by_family = _grouped(rows, lambda row: family(row.context.metric))
+        of_knob = {name: self._of_family(part) for name, part in by_family.items()}
+        others = {other: worth for other, worth in self._worths((kind, basis, gives_back)).items() if other != turn}
+        levels = (
+            pooled([*others.values(), pooled(of_knob.values())]),
+            pooled(of_knob.values()),
+            of_knob.get(family(context.metric), (0.0, 0.0)),
+            self._of_metric(same_metric),
+            here,
+        )
+        return posterior(prior(basis, strength), levels)
 
     def lookup(self, context: Context) -> tuple[Strategy, ...]:
         """Return what was tried, the most promising first: by probability times typical lift, then by probability.
@@ -333,6 +339,23 @@ class Strategies:
             text=_sentence(context, knob, direction, breadth, known, worked, effect),
         )
 
+    def _worths(self, alike: tuple[Kind, Basis, bool]) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return what the outcomes of each turn of a kind are worth for the kind."""
+        if alike not in self._worth:
+            self._worth[alike] = {
+                turn: pooled(
+                    self._of_family(part) for part in _grouped(rows, lambda row: family(row.context.metric)).values()
+                )
+                for turn, rows in self._by_kind.get(alike, {}).items()
+            }
+        return self._worth[alike]
+
+    def _of_family(self, rows: Iterable[Outcome]) -> tuple[float, float]:
+        return pooled(self._of_metric(part) for part in _grouped(rows, lambda row: row.context.metric).values())
+
+    def _of_metric(self, rows: Iterable[Outcome]) -> tuple[float, float]:
+        return pooled(self._count(part) for part in _grouped(rows, lambda row: row.context).values())
+
     def _count(self, rows: Iterable[Outcome]) -> tuple[float, float]:
         yes = no = 0.0
         for row in rows:
@@ -340,6 +363,13 @@ class Strategies:
                 worth = decay(self._now - row.at, self._half_life)
                 yes, no = yes + worth * row.helped, no + worth * (not row.helped)
         return yes, no
+
+
+def _grouped(rows: Iterable[Outcome], key: Callable[[Outcome], K]) -> dict[K, list[Outcome]]:
+    groups: dict[K, list[Outcome]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def _by_breadth(rows: Iterable[Outcome], context: Context) -> dict[Breadth, list[Outcome]]:
