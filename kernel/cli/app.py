@@ -23,6 +23,8 @@ COMMANDS = {
     "dlq": ("dlq", "The dead letter queue: list, show, redrive, park, purge."),
     "knobs": ("knobs", "What may be turned while the host runs: list, set."),
     "heal": ("heal", "What the host does for its own health: status, explain, freeze, metrics."),
+    "metrics": ("metrics", "The history of the host's metrics, and what it says: list, show, plot."),
+    "improve": ("improve", "What the host proposes to change of itself: proposals, explain, approve, undo."),
     "scan": ("scan", "Scan a source tree once; needs no running host."),
     "config": ("config", "Check, show or describe the configuration."),
     "audit": ("audit", "Verify or read the audit ledger."),
