@@ -40,6 +40,8 @@ MOST_MARKS = 500
 """Marks of a kind that are drawn at most: the ones that stand out most."""
 FEW = 60
 """Points up to which each has a dot."""
+LATEST = 12
+"""Points whose median a forecast begins at."""
 WITHIN = 1.5
 """Heights of the data within which a setpoint or a forecast still is drawn; beyond, the legend names it."""
 
@@ -348,24 +350,26 @@ class _Drawing:
     def _draw_forecast(self) -> None:
         if not self.forecast:
             return
+        label = f"forecast, {self.forecast[-1]['coverage']:.0%} interval"
         xs = [_x(step["at"]) for step in self.forecast]
-        self.axes.fill_between(
-            xs,
-            [self._y(step["low"]) for step in self.forecast],
-            [self._y(step["high"]) for step in self.forecast],
-            color=FORECAST,
-            alpha=0.25,
-            linewidth=0,
-            gid="forecast-band",
-        )
+        ys, lows, highs = ([self._y(step[key]) for step in self.forecast] for key in ("value", "low", "high"))
+        band: dict[str, Any] = {"color": FORECAST, "alpha": 0.25, "gid": "forecast-band"}
+        if len(xs) > 1:
+            self.axes.fill_between(xs, lows, highs, linewidth=0, **band)
+        else:
+            self.axes.vlines(xs, lows, highs, linewidth=9, **band)
+        start = median([self._y(value) for _, value in self.points[-LATEST:]])
         self.axes.plot(
-            xs,
-            [self._y(step["value"]) for step in self.forecast],
+            [_x(self.now), *xs],
+            [start, *ys],
             color=FORECAST,
             linewidth=2.0,
             linestyle=(0, (5, 2)),
+            marker="o",
+            markevery=[-1],
+            markersize=5,
             gid="forecast",
-            label="forecast and its interval",
+            label=label,
         )
 
     def _draw_marks(self) -> None:
@@ -471,7 +475,9 @@ def _with_room(low: float, high: float) -> Point:
 
 
 def _forecast(analysis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(analysis["forecast"] or ())
+    found = analysis["forecast"] or ()
+    steps: list[Mapping[str, Any]] = [found] if isinstance(found, Mapping) else list(found)
+    return [step for step in steps if step["value"] is not None]
 
 
 def _setpoint(analysis: Mapping[str, Any]) -> float | None:

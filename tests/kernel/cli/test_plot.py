@@ -70,7 +70,7 @@ def full() -> dict[str, Any]:
         change_points=[{"timestamp": points[60][0], "before": 12.0, "after": 32.0}],
         outliers=[{"timestamp": points[30][0], "value": 25.0, "deviation": 8.0}],
         anomalies=[{"metric": "queue.depth", "timestamp": points[60][0], "value": 30.0, "score": 0.9}],
-        forecast=[{"at": end + 600 * k, "value": 32.0 + k, "low": 30.0, "high": 34.0 + 2 * k} for k in range(6)],
+        forecast={"at": end + 3000, "value": 37.0, "low": 30.0, "high": 44.0, "coverage": 0.9},
         crossing={"setpoint": 34.0, "earliest": end + 300, "expected": end + 1200, "latest": None},
     )
 
@@ -148,6 +148,17 @@ class TestDrawing:
         """No date, no random name: two files of one reply can be compared."""
         first, second = (drawn(tmp_path, full(), f"{n}{ending}") for n in (1, 2))
         assert first.read_bytes() == second.read_bytes()
+
+    def test_the_way_to_a_forecast_has_no_band(self, tmp_path: Path) -> None:
+        """Several forecasts are a band; one that says nothing is left out."""
+        steps = [
+            {"at": START + 7200 + 60 * k, "value": 2.0, "low": 1.0, "high": 3.0, "coverage": 0.5} for k in range(9)
+        ]
+        steps.append({**steps[0], "at": START + 9000, "value": None, "low": None, "high": None})
+        file = drawn(tmp_path, report(series([1.0, 2.0] * 60), forecast=steps))
+        assert "forecast, 50% interval" in texts(file)
+        (band,) = (path.attrib["d"] for path in elements(file)["forecast-band"].iter(f"{SVG}path"))
+        assert band.count("L") == 2 * 9 + 1
 
     def test_a_far_setpoint_presses_the_points_flat(self, tmp_path: Path) -> None:
         """The axis stays with the points; the legend says where the setpoint is."""
