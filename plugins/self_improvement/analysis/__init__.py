@@ -2,6 +2,7 @@
 
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
 from aetherra.plugins.self_improvement.analysis.correlation import Correlation, correlations
+from aetherra.plugins.self_improvement.analysis.detector import Detector, DetectorState
 from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
 from aetherra.plugins.self_improvement.analysis.outliers import Outlier, outliers
 from aetherra.plugins.self_improvement.analysis.series import Points, Series, in_order
@@ -11,6 +12,8 @@ from aetherra.plugins.self_improvement.analysis.trends import Trend, trend
 __all__ = [
     "ChangePoint",
     "Correlation",
+    "Detector",
+    "DetectorState",
     "Direction",
     "Outlier",
     "Points",
