@@ -43,6 +43,8 @@ _HARM: Mapping[Impact, float] = {"low": 1.0, "medium": 0.9, "high": 0.75}
 _COSTLY = 0.95
 _MOST_STEPS = 4.0
 """Steps that are taken at once at the most, however much is needed."""
+_EXPLORED = 0.45
+"""Confidence that is enough to explore: a first try is worth 0.5, after a failure of another knob or way 0.48."""
 _BY_HAND = 7.0
 """Cool-downs that a change rests after a person would not have it."""
 
@@ -153,7 +155,7 @@ class Weighing:
         assert knob.value is not None
         threshold = self._settings.confidence_threshold
         if self._settings.explore and turn.basis == "unknown":
-            threshold = min(threshold, prior("unknown"))
+            threshold = min(threshold, _EXPLORED)
         if confidence < threshold:
             return f"turning it to {turn.after} has a confidence of {confidence:.2f}, below {threshold:g}"
         back = self._strategies.came_from(context.metric, knob.name, turn.direction, knob.value, turn.after)

@@ -206,6 +206,7 @@ class Plant:
         proposal = proposal.moved("kept" if good else "undone", self.now, outcome=effect)
         if not good:
             self.value = proposal.before
+            self.sample(20)  # what the trial left behind must not be taken for the level before the next one
         self.values.append(self.value)
         self.outcomes.append(Outcome.of(proposal, self.now))
         return proposal
@@ -222,3 +223,37 @@ def _measured(before, after):
 @pytest.fixture(scope="session")
 def plant():
     return Plant
+
+
+class Related(msgspec.Struct, frozen=True, kw_only=True):
+    first: str
+    second: str
+    lag: float = 0.0
+    r: float
+    q: float = 0.001
+
+
+@pytest.fixture(scope="session")
+def related():
+    return Related
+
+
+@pytest.fixture(scope="session")
+def propose():
+    """Return a function that looks once: at levels of metrics, each wanted at 0.2, bad at 2."""
+
+    def look(levels, knobs, *, outcomes=(), proposals=(), relations=(), now=NOW, settings=None, **shape):
+        given = {"setpoints": {name: Setpoint(0.2, 2.0) for name in levels}} | (settings or {})
+        return Proposer(ProposerSettings(**given)).propose(
+            now,
+            [
+                level if isinstance(level, Seen) else _analysed(name, _points(level, until=now, **shape), changes=())
+                for name, level in levels.items()
+            ],
+            knobs,
+            strategies=Strategies(outcomes, now=now),
+            proposals=proposals,
+            relations=relations,
+        )
+
+    return look
