@@ -1,6 +1,7 @@
 """What the points of a metric say: pure functions from a series to a finding, without a clock, a disk or a host."""
 
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
+from aetherra.plugins.self_improvement.analysis.comparison import Comparison, compare
 from aetherra.plugins.self_improvement.analysis.correlation import Correlation, correlations
 from aetherra.plugins.self_improvement.analysis.detector import Detector, DetectorState
 from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
@@ -11,6 +12,7 @@ from aetherra.plugins.self_improvement.analysis.trends import Trend, trend
 
 __all__ = [
     "ChangePoint",
+    "Comparison",
     "Correlation",
     "Detector",
     "DetectorState",
@@ -21,6 +23,7 @@ __all__ = [
     "Summary",
     "Trend",
     "change_points",
+    "compare",
     "correlations",
     "good_direction",
     "in_order",

@@ -79,6 +79,14 @@ class Correlation(msgspec.Struct, frozen=True, kw_only=True):
     q: float
     effective_n: float
 
+    @property
+    def reason(self) -> str:
+        """The finding in a sentence."""
+        how = "the same way" if self.r > 0 else "the other way"
+        when = f"{self.lag:g} s after" if self.lag else "together with"
+        chance = f"q = {self.q:.2g}" if self.q >= 0.001 else "q < 0.001"
+        return f"{self.second} moves {how} {when} {self.first} (r = {self.r:.2f}, {chance})"
+
 
 def correlations(
     series: Mapping[str, Points | Series], *, step: float = 300.0, lags: int = 12, q: float = 0.05

@@ -144,6 +144,7 @@ class TestFindings:
         found = correlations({"a": series(one), "b": series([-value for value in follower(source, one, 2, 0.1)])})
 
         assert (found[0].first, found[0].lag) == ("a", 2 * STEP)
+        assert found[0].reason == f"b moves the other way 600 s after a (r = {found[0].r:.2f}, q < 0.001)"
         assert found[0].r < -0.9
 
     def test_identical_metrics_are_no_perfect_agreement(self) -> None:
@@ -152,6 +153,7 @@ class TestFindings:
         (found,) = correlations({"a": points, "b": points})
 
         assert (found.first, found.second, found.lag, found.r) == ("a", "b", 0.0, 1.0)
+        assert found.reason == "b moves the same way together with a (r = 1.00, q < 0.001)"
         assert found.p < 1e-15
         assert 0 < found.effective_n <= 287
 
