@@ -20,7 +20,7 @@ MOST_WEIGHT = 1000
 def own_knobs(limits: KernelConfig, actions: ActionQueue, bus: Bus) -> Iterator[Knob]:
     """Yield them. What is set lasts until the next start, which begins with what is configured."""
     yield _workers(limits.workers, actions)
-    for lane in actions.statistics(detail=False).lanes:
+    for lane in actions.bounds():
         configured = getattr(limits.lanes, lane)
         yield _weight(lane, configured.weight, actions)
         yield _capacity(lane, configured.capacity, actions)
@@ -30,7 +30,7 @@ def own_knobs(limits: KernelConfig, actions: ActionQueue, bus: Bus) -> Iterator[
 def _workers(configured: int, actions: ActionQueue) -> Knob:
     return Knob(
         name="kernel.workers",
-        read=lambda: actions.statistics(detail=False).workers,
+        read=lambda: actions.workers,
         write=lambda value: actions.tune(workers=value),
         low=1,
         high=min(MOST_WORKERS, max(64, 4 * configured)),
@@ -60,7 +60,7 @@ def _workers(configured: int, actions: ActionQueue) -> Knob:
 def _weight(lane: str, configured: int, actions: ActionQueue) -> Knob:
     return Knob(
         name=f"kernel.lane.{lane}.weight",
-        read=lambda: actions.statistics(detail=False).lanes[lane].weight,
+        read=lambda: actions.bounds()[lane].weight,
         write=lambda value: actions.tune(lanes={lane: LaneBounds(weight=value)}),
         low=1,
         high=min(MOST_WEIGHT, max(10, 4 * configured)),
@@ -83,7 +83,7 @@ def _weight(lane: str, configured: int, actions: ActionQueue) -> Knob:
 def _capacity(lane: str, configured: int, actions: ActionQueue) -> Knob:
     return Knob(
         name=f"kernel.lane.{lane}.capacity",
-        read=lambda: actions.statistics(detail=False).lanes[lane].capacity,
+        read=lambda: actions.bounds()[lane].capacity,
         write=lambda value: actions.tune(lanes={lane: LaneBounds(capacity=value)}),
         low=max(1, configured // 10),
         high=min(MOST_WAITING, 10 * configured),

@@ -410,6 +410,15 @@ class ActionQueue:
 
     # Insight
 
+    @property
+    def workers(self) -> int:
+        """Actions that may run at a time."""
+        return self._course.workers.target
+
+    def bounds(self) -> dict[str, LaneBounds]:
+        """Return each lane's bounds, as ``tune`` takes them; costs next to nothing."""
+        return {name: LaneBounds(lane.capacity, lane.weight, lane.is_shed) for name, lane in self._lanes.lanes.items()}
+
     def statistics(self, *, detail: bool = True) -> ActionStatistics:
         """Return a snapshot; without ``detail`` it has no types."""
         now = self._monotonic()

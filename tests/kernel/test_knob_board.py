@@ -273,6 +273,26 @@ class TestFailure:
                     await turn(kernel, 16)
                 assert told(events) == [(8, 10)]
 
+    async def test_a_value_that_was_rounded_is_a_lie(self) -> None:
+        """What a plugin keeps in another unit may come back with the last digit changed."""
+
+        class Slow(Plugin):
+            minutes = 1.0
+
+            @hookimpl
+            def knobs(self) -> Iterable[Knob]:
+                yield Knob(
+                    name="slow.pause", read=lambda: self.minutes * 60, write=self.write, low=0.0, high=900.0, step=9.0
+                )
+
+            def write(self, value: float) -> None:
+                self.minutes = value / 60
+
+        async with hosted(Slow) as (kernel, _):
+            turned = await turn(kernel, 15.2, "slow.pause")
+            assert turned.after != 15.2
+            assert turned.after == pytest.approx(15.2)
+
     @pytest.mark.parametrize("stubborn", [False, True])
     async def test_a_write_that_hangs_holds_the_host_up(self, stubborn: bool) -> None:
         """After its time it is cancelled, or left behind, and named with where it waits; others are set meanwhile."""
