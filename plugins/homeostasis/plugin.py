@@ -207,12 +207,13 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             await self._forward()
 
     async def _forward(self, within: float = ROUND_SEC) -> None:
-        """Give the last readings to self-improvement, each once, and ask self-incorporation for its own."""
+        """Give the last readings and their score to self-improvement, each once; ask self-incorporation for its own."""
         await self._incorporation.ask()
         last = self._cycle.last
         if last is not None and last.cycle > self._forwarded_cycle:
             self._forwarded_cycle = last.cycle
-            await self._forwarder.forward(last.metrics, last.ts, within)
+            health = m.Metric(last.health_score, "ratio")
+            await self._forwarder.forward({**last.metrics, "health.score": health}, last.ts, within)
 
     _forwarded_cycle = 0
     _in_charge = False
