@@ -21,13 +21,14 @@ _POINTS = """CREATE TABLE points (
     PRIMARY KEY (metric, ts)
 ) WITHOUT ROWID"""
 
+# No text or blob is BETWEEN two numbers. These are evaluated of each row at opening, and so as short as can be.
 _TIER = """CREATE TABLE {name} (
-    metric INTEGER NOT NULL CHECK (typeof(metric) = 'integer'),
-    ts INTEGER NOT NULL CHECK (typeof(ts) = 'integer' AND ts BETWEEN -1000000000000 AND 1000000000000),
-    count INTEGER NOT NULL CHECK (typeof(count) = 'integer' AND count BETWEEN 1 AND 1000000000000),
-    mean REAL NOT NULL CHECK (typeof(mean) = 'real' AND abs(mean) <= 1.7976931348623157e308),
-    low REAL CHECK (low IS NULL OR typeof(low) = 'real' AND abs(low) <= 1.7976931348623157e308),
-    high REAL CHECK (high IS NULL OR typeof(high) = 'real' AND abs(high) <= 1.7976931348623157e308),
+    metric INTEGER NOT NULL,
+    ts INTEGER NOT NULL CHECK (ts BETWEEN -1000000000000 AND 1000000000000),
+    count INTEGER NOT NULL CHECK (count BETWEEN 1 AND 1000000000000),
+    mean REAL NOT NULL CHECK (mean BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
+    low REAL CHECK (low BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
+    high REAL CHECK (high BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
     PRIMARY KEY (metric, ts)
 ) WITHOUT ROWID"""
 

@@ -321,9 +321,13 @@ class MetricHistory:
                 db.execute(query, (metric, since - tier.middle, until - tier.middle, limit)).fetchall()
                 for query, tier in zip(queries, TIERS, strict=True)
             ]
-        rows = [row for part in reversed(parts) for row in reversed(part)]
-        if sum(map(bool, parts)) > 1:
-            rows.sort(key=itemgetter(0))
+        filled = [part for part in reversed(parts) if part]
+        for part in filled:
+            part.reverse()
+        if len(filled) < 2:
+            return unit, filled[0] if filled else []
+        rows = [row for part in filled for row in part]
+        rows.sort(key=itemgetter(0))
         return unit, rows[-limit:]
 
     def _decoded(self, context: bytes | None) -> dict[str, Any]:
@@ -339,10 +343,14 @@ class MetricHistory:
 def _reading(columns: Callable[[Tier], Sequence[str]]) -> list[str]:
     """Return for each tier the query for its latest rows, told by the time that stands for them."""
     return [
-        f"SELECT ts + {tier.middle}, {', '.join(columns(tier))} FROM {tier.table}"
+        f"SELECT {_time(tier)}, {', '.join(columns(tier))} FROM {tier.table}"
         " WHERE metric = ? AND ts >= ? AND ts < ? ORDER BY ts DESC LIMIT ?"
         for tier in TIERS
     ]
+
+
+def _time(tier: Tier) -> str:
+    return f"ts + {tier.middle}" if tier.width else "ts"
 
 
 _MEAN = _reading(lambda tier: tier.columns[1:2])

@@ -85,10 +85,10 @@ def _all_metrics(
     with database.reading() as db:
         metrics = [metric for (metric,) in db.execute("SELECT id FROM metrics")]
     while metrics:
-        room, moved, dropped = _STEP_ROWS, 0, 0
+        room, looked, moved, dropped = _STEP_ROWS, 0, 0, 0
         with database.writing() as db:
-            for metric in metrics[-_STEP_METRICS:]:
-                gone = 0
+            while metrics and room > 0 and looked < _STEP_METRICS:
+                metric, gone, looked = metrics[-1], 0, looked + 1
                 for tier in TIERS:  # first: the absurd times that a damaged or older file may hold are of no minute
                     rows, points = drop(db, metric, tier, oldest, max(1, room))
                     room, gone = room - rows, gone + points
@@ -97,9 +97,8 @@ def _all_metrics(
                     room, moved = room - rows, moved + rows
                 add_points(db, {metric: -gone})
                 dropped += gone
-                if room <= 0:
-                    break
-                metrics.pop()
+                if room > 0:  # else there may be more of it
+                    metrics.pop()
             if not metrics:
                 forget_empty(db)
         yield RolledUp(moved, dropped)
