@@ -46,9 +46,10 @@ WITHIN = 1.5
 """Heights of the data within which a setpoint or a forecast still is drawn; beyond, the legend names it."""
 
 INK, FAINT = "#1b1f24", "#6b7280"
-POINTS, TREND, LEVEL = "#3c6e9f", "#e69f00", "#007a5a"
-ANOMALY, OUTLIER, FORECAST, SETPOINT = "#d55e00", "#aa3377", "#56b4e9", "#1b1f24"
-"""After Okabe and Ito (Color Universal Design, 2008); each has a shape or a stroke of its own as well."""
+POINTS, TREND, LEVEL = "#3c6e9f", "#c77f00", "#007a5a"
+ANOMALY, OUTLIER, FORECAST, SETPOINT = "#d55e00", "#aa3377", "#2f95d6", "#1b1f24"
+"""After Okabe and Ito (Color Universal Design, 2008), dark enough for a contrast of 3 with white; each has a shape or a
+stroke of its own as well."""
 
 STYLE: dict[str, Any] = {
     "axes.edgecolor": "#c5cad1",
@@ -104,7 +105,7 @@ def scale_for(magnitude: float, unit: str) -> Scale:
     if magnitude == 0 or _PLAIN[0] <= magnitude < _PLAIN[1]:
         return Scale(1.0, unit)
     power = 3 * math.floor(math.log10(magnitude) / 3)
-    power = min(max(power, -306), 306)
+    power = max(power, -306)
     return Scale(10.0**power, f"10{str(power).translate(_RAISED)} {unit}".rstrip())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aetherra.kernel.cli import plot
@@ -343,6 +343,7 @@ class TestScale:
         assert scale.unit == written
         assert magnitude == 0 or 0.1 <= magnitude / scale.divisor < 1e5
 
+    @example(5e-324, "items")
     @given(st.floats(0, allow_nan=False, allow_infinity=False), st.sampled_from(["s", "bytes", "items", ""]))
     def test_a_magnitude_has_no_scale(self, magnitude: float, unit: str) -> None:
         """Any can be divided."""
