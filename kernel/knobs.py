@@ -7,7 +7,7 @@ import math
 import re
 import reprlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -100,9 +100,10 @@ class Knob(_Shape, frozen=True, kw_only=True):
         for field in msgspec.structs.fields(_Shape):
             value = getattr(self, field.name)
             try:
-                msgspec.convert(value, field.type, strict=True)
+                value = _plain(msgspec.convert(value, field.type, strict=True))
             except msgspec.ValidationError as exc:
                 raise self._wrong(f"{field.name} is {reprlib.repr(value)}: {exc}") from exc
+            msgspec.structs.force_setattr(self, field.name, value)
         for name in ("read", "write"):
             if not callable(getattr(self, name)):
                 raise self._wrong(f"expected {name} to be a function, got {reprlib.repr(getattr(self, name))}")
@@ -184,7 +185,7 @@ class Knob(_Shape, frozen=True, kw_only=True):
     def _kind(self, value: object) -> KnobValue | None:
         """Return a value of the knob's kind as plain ``int``, ``float`` or ``str``; ``None`` if it is none."""
         if self.choices:
-            return str(value) if isinstance(value, str) and value in self.choices else None
+            return _plain(value) if isinstance(value, str) and value in self.choices else None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
             return None
         if not self.whole:
@@ -197,3 +198,16 @@ def _is_finite(value: float) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number that no float can hold
         return False
+
+
+def _plain(value: object) -> Any:
+    """Return a value without classes of a plugin, as of an enumeration: who keeps it would keep its generation."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case tuple():
+            return tuple(map(_plain, cast("tuple[object, ...]", value)))
+        case dict():
+            return {_plain(key): _plain(item) for key, item in cast("dict[object, object]", value).items()}
+        case _:
+            return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from typing import Any
 
@@ -70,6 +71,22 @@ class TestDeclaration:
         assert knob(low=1.0, high=64, step=8, whole=True).whole
         assert knob(low=1, high=64, step=1.5, whole=True, scale="log").whole
         assert not knob(choices=("fast", "good")).whole
+
+    def test_a_snapshot_keeps_a_class_of_the_plugin(self) -> None:
+        """Members of an enumeration, and what may still change, become plain texts, tuples and a copy."""
+
+        class Mode(str, enum.Enum):  # noqa: UP042  # whose text is not its value
+            FAST = "fast"
+            GOOD = "good"
+
+        moves = {"room.wait": "up"}
+        chosen = knob(read=lambda: Mode.GOOD, choices=list(Mode), moves=moves)
+        moves.clear()
+        info = chosen.info("room", 1, chosen.value())
+        texts = (*info.choices, info.value, chosen.accept(Mode.FAST))
+        assert texts == ("fast", "good", "good", "fast")
+        assert {type(text) for text in texts} == {str}
+        assert info.moves == {"room.wait": "up"}
 
 
 class TestValues:
