@@ -1,6 +1,9 @@
 """The roll-up: whatever is recorded, rolled up and pruned in whatever order, what is told equals what was recorded."""
 
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -303,3 +306,46 @@ class TestSize:
         statistics = full.statistics()
         assert statistics.size - statistics.free <= 400_000
         assert 0 < statistics.points < 20 * 2_390
+
+
+class TestKilled:
+    @pytest.mark.parametrize("portions", [1, 20, 60])
+    def test_a_host_killed_while_it_rolls_up_has_every_point(self, tmp_path: Path, portions: int) -> None:
+        """After kill -9 between and within portions each point stands in one place, and the next roll-up ends it."""
+        file = tmp_path / "history.sqlite3"
+        with subprocess.Popen(
+            [sys.executable, "-c", ROLLING, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as host:
+            assert host.stdout is not None
+            for _ in range(portions):
+                host.stdout.readline()
+            host.send_signal(signal.SIGKILL)
+            host.stdout.read()
+        now = START + 3 * DAY
+        with MetricHistory(file, lambda: now) as history:
+            assert history.set_aside is None
+            for _ in range(2):
+                for name in ("a", "b"):
+                    rows = history.aggregates(name, limit=10**6)
+                    assert sum(row.count for row in rows) == 10_000
+                    assert math.isclose(sum(row.count * row.mean for row in rows), 10_000 * 9_999 / 2)
+                    assert {row.width for row in rows} <= {0, 60}
+                assert history.statistics().points == 20_000
+                history.roll_up()
+
+
+ROLLING = """
+import sys
+from aetherra.plugins.self_improvement.history import MetricHistory, Point, Retention
+from aetherra.plugins.self_improvement.history import roll_up as module
+START, DAY = 1_700_000_000.0, 86_400.0
+module._STEP_ROWS = 200
+now = START
+with MetricHistory(sys.argv[1], lambda: now, Retention(raw=DAY)) as history:
+    history.record([Point(name, "s", START + number, float(number)) for number in range(9_999) for name in "ab"])
+    now = START + 3 * DAY
+    history.record([Point(name, "s", now, 9_999.0) for name in "ab"])
+    for portion in history.rolling():
+        print(portion, flush=True)
+    sys.stdin.read()
+"""

@@ -2,7 +2,10 @@
 
 import functools
 import math
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -280,6 +283,51 @@ class TestTrouble:
                 tasks.start_soon(roll_up)
             assert "record" in seen[: len(seen) - 1 - seen[::-1].index("portion")]
             assert rolled[0].moved == 30_000
+
+
+class TestKilled:
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_a_killed_host_has_all_that_was_acknowledged(self, tmp_path: Path, backend: str) -> None:
+        """Twenty tasks record through one writer until kill -9: every call that returned is there, and none by half."""
+        file = tmp_path / "history.sqlite3"
+        command = [sys.executable, "-c", RECORDING, str(file), backend]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+            assert host.stdout is not None
+            said = [host.stdout.readline() for _ in range(500)]
+            host.send_signal(signal.SIGKILL)
+            said += [line for line in host.stdout if line.endswith("\n")]
+        acknowledged = {(name, float(at)) for name, at in map(str.split, said)}
+        with MetricHistory(file, lambda: NOW) as history:
+            assert history.set_aside is None
+            stored = {
+                name: {at - NOW for at, _ in history.points(name, limit=10**6)}
+                for name in (info.name for info in history.names())
+            }
+        assert {(name, at) for name, at in acknowledged if at not in stored[name]} == set()
+        for number in range(20):
+            assert stored[f"m{number}"] == stored[f"n{number}"], "a call's points are all there, or none"
+
+
+RECORDING = """
+import itertools, sys
+import anyio
+from aetherra.plugins.self_improvement.history import HistoryWriter, MetricHistory, Point
+NOW = 1_700_000_000.0
+
+async def record(writer, number):
+    for at in itertools.count():
+        await writer.record([Point(f"{letter}{number}", "s", NOW + at / 64, at) for letter in "mn"])
+        print(f"m{number} {at / 64}", flush=True)
+
+async def main():
+    with MetricHistory(sys.argv[1], lambda: NOW) as history:
+        writer = HistoryWriter(history, anyio.to_thread.run_sync)
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(record, writer, number)
+
+anyio.run(main, backend=sys.argv[2])
+"""
 
 
 def _failing(history: MetricHistory, batches: Any) -> Any:
