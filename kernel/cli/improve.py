@@ -180,21 +180,26 @@ def strategies(metric: str, path: Path, config_file: Path | None, as_json: bool)
     show_default=True,
     help="How far to look back: seconds, or a span as 30m, 24h or 7d.",
 )
+@click.option("--step", metavar="SPAN", callback=read_span, default="1h", show_default=True, help="Between two looks.")
 @host_options
 @json_option
-def simulate(window: float, path: Path, config_file: Path | None, as_json: bool) -> None:
+def simulate(window: float, step: float, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Tell what would have been proposed over the recorded history. It changes nothing."""
-    tag = "selfimprovement.simulate"
-    found = _ask(path, config_file, tag, {"window": window}, timeout=REPLAY_TIMEOUT)
+    body = {"window": window, "step": step}
+    found = _ask(path, config_file, "selfimprovement.simulate", body, timeout=REPLAY_TIMEOUT)["simulation"]
     if as_json:
         print_json(found)
         return
+    cut = "" if found["complete"] else "; there was more than one replay tells, so take longer steps"
     since, until = write_moment(found["since"]), write_moment(found["until"])
-    click.echo(f"{found['analyses']} analyses from {since} to {until}")
-    if found["reason"]:
-        click.echo(found["reason"])
+    click.echo(f"{found['looks']} looks, one each {seconds(found['step'])}, from {since} to {until}{cut}")
     rows = [_simulated(each) for each in found["proposals"]]
-    print_table("Would have been proposed", ("first", "times", "change", "for", "confidence", "why"), rows)
+    columns = ("first", "looks", "change", "for", "confidence", "lift", "why")
+    print_table("Would have been proposed", columns, rows)
+    passed = found["passed"]
+    for each, looks in passed[:SHOWN]:
+        click.echo(f"passed over in {looks} looks: {each['knob'] or 'no knob'} for {each['metric']}: {each['why']}")
+    _say_more(passed)
 
 
 @improve.command()
@@ -243,6 +248,7 @@ def _simulated(found: Mapping[str, Any]) -> tuple[object, ...]:
         _change(proposal),
         proposal["metric"],
         f"{found['confidence']:.0%}",
+        "" if found["expected_lift"] is None else f"{found['expected_lift']:+.0%}",
         proposal["rationale"],
     )
 

@@ -16,7 +16,7 @@ from aetherra.kernel.cli.project import ask, host_options, json_option
 from aetherra.registry import HandlerError, NoHandlerError
 
 MOST_POINTS = 100_000
-"""Points that are asked for to be drawn; of more, the latest."""
+"""Points that are looked at; of more, the latest."""
 SHOWN = 20
 """Rows of a list that people are shown."""
 Row = tuple[str, object]
@@ -77,12 +77,9 @@ def read_plot_file(ctx: click.Context, param: click.Parameter, value: Path | Non
 @json_option
 def show(name: str, window: float, file: Path | None, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Tell what is known of the metric NAME: figures, trend, changes, anomalies, forecast; or draw it."""
-    body: dict[str, Any] = {"name": name, "window": window}
-    if file is not None:
-        body["limit"] = MOST_POINTS
-    elif not as_json:
-        body["limit"] = 1
-    report = _ask_for_one(path, config_file, name, body)
+    report = _ask_for_one(path, config_file, name, {"name": name, "window": window, "limit": MOST_POINTS})
+    if len(report["points"]) == MOST_POINTS:
+        click.echo(f"aetherra: these are the latest {MOST_POINTS:,} points; there may be more", err=True)
     if file is not None:
         _plot(report, file)
     if as_json:

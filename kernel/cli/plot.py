@@ -211,7 +211,7 @@ class _Drawing:
         self.setpoint = _setpoint(self.analysis)
         self.start = self.points[0][0] if self.points else until - report["window"]
         self.now = self.points[-1][0] if self.points else until
-        self.end = self.forecast[-1]["at"] if self.forecast else self.now
+        self.end = min(self.forecast[-1]["at"], self._ahead()) if self.forecast else self.now
         low, high = self._reach()
         self.scale = scale_for(max(abs(low), abs(high)), _plain(report["unit"]))
         self.bottom, self.top = _with_room(self._y(low), self._y(high))
@@ -237,6 +237,10 @@ class _Drawing:
         self._draw_setpoint()
         self._words()
 
+    def _ahead(self) -> float:
+        """Return until when a forecast is drawn: as far ahead as the points reach back."""
+        return self.now + max(self.now - self.start, 60.0)
+
     def _reach(self) -> Point:
         """Return the lowest and highest value that is to be seen; far setpoints and wild forecasts are not."""
         if not self.points:
@@ -245,7 +249,7 @@ class _Drawing:
         low, high = min(values), max(values)
         room = WITHIN * max(high / 2 - low / 2, abs(high) / 8, abs(low) / 8) * 2
         floor, ceiling = low - room, high + room
-        for step in self.forecast:
+        for step in self._seen_forecast():
             low, high = min(low, max(step["low"], floor)), max(high, min(step["high"], ceiling))
         if self.setpoint is not None and floor <= self.setpoint <= ceiling:
             low, high = min(low, self.setpoint), max(high, self.setpoint)
@@ -282,6 +286,7 @@ class _Drawing:
             ys.append(math.nan)
         dots = "o" if len(self.points) <= FEW else ""
         width = 1.6 if len(self.points) <= COLUMNS else 1.0
+        count = "1 point" if len(self.points) == 1 else f"{len(self.points):,} points"
         self.axes.plot(
             xs,
             ys,
@@ -290,16 +295,10 @@ class _Drawing:
             marker=dots,
             markersize=4,
             gid="points",
-            label=self._count_of_points(),
+            label=count,
         )
         if alone and not dots:
             self._mark("lone-points", alone, "", marker="o", s=10, color=POINTS, linewidths=0)
-
-    def _count_of_points(self) -> str:
-        count, whole = len(self.points), self.analysis["summary"]["count"]
-        if whole > count:
-            return f"the latest {count:,} of {whole:,} points"
-        return "1 point" if count == 1 else f"{count:,} points"
 
     def _draw_trend(self) -> None:
         trend = self.analysis["trend"]
@@ -348,21 +347,24 @@ class _Drawing:
             xs[1:-1], self.bottom, self.top, colors=LEVEL, linewidth=1.0, linestyles=(0, (4, 3)), gid="changes"
         )
 
+    def _seen_forecast(self) -> list[Mapping[str, Any]]:
+        return [step for step in self.forecast if step["at"] <= self.end]
+
     def _draw_forecast(self) -> None:
         if not self.forecast:
             return
-        label = f"forecast, {self.forecast[-1]['coverage']:.0%} interval"
-        xs = [_x(step["at"]) for step in self.forecast]
-        ys, lows, highs = ([self._y(step[key]) for step in self.forecast] for key in ("value", "low", "high"))
+        seen = self._seen_forecast()
+        xs = [_x(step["at"]) for step in seen]
+        lows, highs = ([self._y(step[key]) for step in seen] for key in ("low", "high"))
         band: dict[str, Any] = {"color": FORECAST, "alpha": 0.25, "gid": "forecast-band"}
-        if len(xs) > 1:
+        if len(seen) > 1:
             self.axes.fill_between(xs, lows, highs, linewidth=0, **band)
-        else:
+        elif seen:
             self.axes.vlines(xs, lows, highs, linewidth=9, **band)
         start = median([self._y(value) for _, value in self.points[-LATEST:]])
         self.axes.plot(
-            [_x(self.now), *xs],
-            [start, *ys],
+            [_x(self.now), *(_x(step["at"]) for step in self.forecast)],
+            [start, *(self._y(step["value"]) for step in self.forecast)],
             color=FORECAST,
             linewidth=2.0,
             linestyle=(0, (5, 2)),
@@ -370,8 +372,15 @@ class _Drawing:
             markevery=[-1],
             markersize=5,
             gid="forecast",
-            label=label,
+            label=self._words_of_forecast(self.forecast[-1]),
         )
+
+    def _words_of_forecast(self, last: Mapping[str, Any]) -> str:
+        """Return what the legend says: how sure it is, or, of one that is too far ahead to be seen, all of it."""
+        if last["at"] <= self.end:
+            return f"forecast, {last['coverage']:.0%} interval"
+        value, low, high = (f"{self._y(last[key]):.3g}" for key in ("value", "low", "high"))
+        return f"forecast for {datetime.fromtimestamp(last['at'], UTC):%d %b %H:%M}: {value}, {low} to {high}"
 
     def _draw_marks(self) -> None:
         rings = _strongest(self._inside(self.report["anomalies"]), "score")

@@ -42,7 +42,6 @@ def report(points: list[tuple[float, float]], *, unit: str = "items", **found: A
     """Return a reply to ``selfimprovement.metric`` about these points; ``found`` says what the analysis did."""
     analysis = {
         "trend": trend(),
-        "summary": {"count": len(points)},
         "change_points": [],
         "outliers": [],
         "forecast": None,
@@ -160,6 +159,15 @@ class TestDrawing:
         (band,) = (path.attrib["d"] for path in elements(file)["forecast-band"].iter(f"{SVG}path"))
         assert band.count("L") == 2 * 9 + 1
 
+    def test_a_far_forecast_presses_the_points_to_the_side(self, tmp_path: Path) -> None:
+        """It is drawn as far ahead as the points reach back; the legend says the rest."""
+        far = {"at": START + 86_400, "value": 50.0, "low": 40.0, "high": 60.0, "coverage": 0.9}
+        file = drawn(tmp_path, report(series([1.0, 2.0] * 30), forecast=far))
+        assert "forecast for 16 Jan 08:00: 50, 40 to 60" in texts(file)
+        assert "forecast-band" not in elements(file)
+        assert {"09:00", "09:30"} <= set(texts(file))
+        assert "12:00" not in texts(file)
+
     def test_a_far_setpoint_presses_the_points_flat(self, tmp_path: Path) -> None:
         """The axis stays with the points; the legend says where the setpoint is."""
         crossing = {"setpoint": 1e6, "earliest": None, "expected": None, "latest": None}
@@ -225,11 +233,6 @@ class TestHardSeries:
         ]
         assert max(ticks) >= 3.0
 
-    def test_the_latest_points_are_all_that_is_told(self, tmp_path: Path) -> None:
-        """Where more were analysed than came, the legend says so."""
-        what = report(series([1.0, 2.0] * 10), summary={"count": 7000})
-        assert "the latest 20 of 7,000 points" in texts(drawn(tmp_path, what))
-
 
 class TestFiles:
     def test_a_file_is_left_half_written(self, tmp_path: Path) -> None:
@@ -239,7 +242,7 @@ class TestFiles:
         with pytest.raises(OSError, match=r"taken\.png"):
             drawn(tmp_path, full(), "taken.png")
         broken = full()
-        del broken["analysis"]["summary"]
+        del broken["analysis"]["outliers"]
         before = drawn(tmp_path, full(), "kept.svg").read_bytes()
         with pytest.raises(KeyError):
             drawn(tmp_path, broken, "kept.svg")
