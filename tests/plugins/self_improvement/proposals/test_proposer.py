@@ -89,6 +89,15 @@ class TestOpen:
         assert [each.metric for each in again.proposals] == ["m.6", "m.5"]
         assert propose(levels, knobs, settings={"max_proposals": 0}).proposals == ()
 
+    def test_what_is_withdrawn_takes_room(self, propose, knob, now):
+        """In place of what is withdrawn as many others may be proposed at once."""
+        knobs = [knob(name=f"plant.k{n}", moves={f"m.{n}": "down"}) for n in range(4)]
+        held = propose({"m.0": 1.1, "m.1": 1.1}, knobs, settings={"max_proposals": 2}).proposals
+        result = propose({"m.2": 1.5, "m.3": 1.1, "m.0": 0.1}, knobs, proposals=held, settings={"max_proposals": 2})
+
+        assert [each.proposal for each in result.withdrawn] == [held[0].id]
+        assert [each.metric for each in result.proposals] == ["m.2"]
+
     def test_what_is_void_stays_open(self, propose, knob, proposal, now):
         """Expired, without its knob or its problem, or turned by somebody: an open one is withdrawn, and why."""
         one = proposal()

@@ -89,6 +89,10 @@ class TestTurns:
             ("to lifo", "raise", "lifo"),
             ("to fifo", "lower", "fifo"),
         ]
+        four = knob(
+            choices=("fifo", "fair", "lifo", "random"), value="fifo", low=None, high=None, step=None, whole=False
+        )
+        assert [turn.after for turn in turns(four, "down", "down")] == ["fair"]
         first = knob(choices=("fifo", "fair", "lifo"), value="fifo", low=None, high=None, step=None, whole=False)
         assert [turn.after for turn in turns(first, "unknown", "down")] == ["fair", "lifo"]
         gone = knob(choices=("fifo", "fair"), value="lifo", low=None, high=None, step=None, whole=False)

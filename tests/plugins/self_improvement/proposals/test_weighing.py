@@ -146,6 +146,14 @@ class TestAgainst:
         assert propose(SLOW, [knob()], proposals=[past], now=now + 6 * DAY).proposals == ()
         assert propose(SLOW, [knob()], proposals=[past], now=now + 7.1 * DAY).proposals
 
+    def test_what_made_it_better_is_taken_back(self, propose, knob, outcome):
+        """A value reached by getting better is not left the way it came, even if the next step made it worse."""
+        reached = outcome("better", before=2, after=4)
+        result = propose(SLOW, [knob()], outcomes=[reached, outcome("worse")])
+
+        assert result.proposals == ()
+        assert "turning it to 2 takes back what made it better: 2 to 4" in {each.why for each in result.passed}
+
     def test_another_metric_in_trouble_gets_worse(self, propose, knob):
         """What would make another metric worse that is in trouble itself is not proposed."""
         both = knob(moves={"plant.latency": "down", "plant.memory": "up"})
