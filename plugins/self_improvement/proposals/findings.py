@@ -38,6 +38,11 @@ class Crossing(Protocol):
         """When, Unix seconds; None where nobody can say."""
         ...
 
+    @property
+    def latest(self) -> float | None:
+        """When it surely will have been; None where nobody can say."""
+        ...
+
 
 class Analysis(Protocol):
     """What is known of one metric, as ``analysis.MetricAnalysis``."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis.directions import Direction
-from aetherra.plugins.self_improvement.proposals.findings import Analysis
+from aetherra.plugins.self_improvement.analysis.trends import Trend
+from aetherra.plugins.self_improvement.proposals.findings import Analysis, Crossing
 from aetherra.plugins.self_improvement.proposals.proposal import Evidence, Load, Problem
 from aetherra.plugins.self_improvement.proposals.setpoints import Setpoint
 
@@ -90,7 +91,7 @@ def judge(
 
     *Beyond its setpoint* is a matter of the level: the mean since the latest change point, or the median of all points
     where there was none, or what a comparison measured after either; one point alone never counts. *Crossing soon* is
-    a matter of the forecast, *degrading* of the trend, and of metrics without a setpoint alone: while a metric is
+    a matter of a forecast that is sure of it, *degrading* of the trend, and of metrics without a setpoint alone: while a metric is
     within its setpoint, that it moves is no problem until it will leave it.
 
     Args:
@@ -208,7 +209,7 @@ def _by_trend(blank: Judgement, analysis: Analysis) -> Judgement:
 
 def _by_forecast(blank: Judgement, analysis: Analysis, now: float, horizon: float) -> Judgement:
     crossing, trend = analysis.crossing, analysis.trend
-    if crossing is None or crossing.expected is None or trend.direction != "degrading":
+    if crossing is None or crossing.expected is None or not _is_sure(crossing, trend):
         return blank
     ahead = crossing.expected - now
     if not 0 <= ahead <= horizon:
@@ -229,6 +230,12 @@ def _by_forecast(blank: Judgement, analysis: Analysis, now: float, horizon: floa
         evidence=(row, *blank.evidence),
         text=f"{row.text}; {trend.reason}",
     )
+
+
+def _is_sure(crossing: Crossing, trend: Trend) -> bool:
+    """Whether a crossing is more than what a chance trend would lead to: even the late end of its interval is known."""
+    p_value = 1.0 if trend.p_value is None else trend.p_value
+    return crossing.latest is not None or (trend.direction == "degrading" and p_value <= _TREND_P_VALUE)
 
 
 def _unit(unit: str) -> str:

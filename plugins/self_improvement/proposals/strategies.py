@@ -284,13 +284,19 @@ class Strategies:
     def turned_out_worse(self, metric: str, knob: str, direction: str, before: Value) -> Outcome | None:
         """Return the latest outcome that says the other way is worth a try from ``before``, if there is one.
 
-        Such is one that made ``metric`` worse from this value, or one of the other way that made it better: the way
-        that the knob's owner declared does not hold here.
+        Such is one that made ``metric`` worse from this value, as was measured on it, or one of the other way that made
+        it better: the way that the knob's owner declared does not hold here. What was taken back for the harm that it
+        did elsewhere says nothing of that.
         """
         for row in reversed(self._rows):
-            if row.knob != knob or row.context.metric != metric:
+            if row.knob != knob or row.context.metric != metric or row.lift is None:
                 continue
-            if row.direction == direction and row.verdict == "worse" and same_value(row.before, before):
+            if (
+                row.direction == direction
+                and row.verdict == "worse"
+                and row.lift < 0
+                and same_value(row.before, before)
+            ):
                 return row
             if row.direction == opposite(direction) and row.verdict == "better" and row.basis == "contrary":
                 return row

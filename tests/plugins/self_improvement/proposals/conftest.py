@@ -40,6 +40,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class Crossed(msgspec.Struct, frozen=True):
     setpoint: float
     expected: float | None
+    latest: float | None = None
 
 
 def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=None):

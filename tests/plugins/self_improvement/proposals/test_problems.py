@@ -100,7 +100,11 @@ class TestTrend:
         assert "forecast to cross 0.29 in 6.0 h" in soon.text
         assert judged(0.05, slope=0.1, crossing=(0.29, now + 30 * HOUR)).problem is None
         assert judged(0.05, slope=0.1, crossing=(0.29, None)).problem is None
+
+    def test_a_trend_by_chance_leads_to_a_crossing(self, judged, now):
+        """Without a clear trend a crossing counts only if even its latest time is known: a rise since a step, say."""
         assert judged(0.05, crossing=(0.29, now + 6 * HOUR)).problem is None
+        assert judged(0.05, crossing=(0.29, now + 6 * HOUR, now + 9 * HOUR)).problem == "crossing_soon"
 
 
 class TestUnknown:

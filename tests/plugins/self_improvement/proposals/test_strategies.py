@@ -211,6 +211,8 @@ class TestDirections:
         )
 
         assert Strategies([outcome("worse")], now=now).turned_out_worse(*asked).verdict == "worse"
+        harmful_elsewhere = outcome("worse", lift=None)
+        assert Strategies([harmful_elsewhere], now=now).turned_out_worse(*asked) is None
         lowered = outcome("better", direction="lower", basis="contrary", before=6, after=4)
         assert Strategies([lowered], now=now).turned_out_worse(*asked) == lowered
 
