@@ -91,8 +91,8 @@ def judge(
 
     *Beyond its setpoint* is a matter of the level: the mean since the latest change point, or the median of all points
     where there was none, or what a comparison measured after either; one point alone never counts. *Crossing soon* is
-    a matter of a forecast that is sure of it, *degrading* of the trend, and of metrics without a setpoint alone: while a metric is
-    within its setpoint, that it moves is no problem until it will leave it.
+    a matter of a forecast that is sure of it, *degrading* of the trend, and of metrics without a setpoint alone: while
+    a metric is within its setpoint, that it moves is no problem until it will leave it.
 
     Args:
         analysis: What the points say.
