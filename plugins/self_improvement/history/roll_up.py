@@ -14,7 +14,7 @@ from aetherra.plugins.self_improvement.history.tiers import DAY, HOURS, MINUTES,
 __all__ = ["RolledUp", "add_points", "forget_empty", "rolling", "share_of"]
 
 _STRIDE = DAY  # seconds that one roll-up goes beyond the one before, whatever the clock says
-_STEP_ROWS = 5_000  # moved in one transaction: some ten milliseconds
+_STEP_ROWS = 2_000  # moved in one transaction: some ten milliseconds
 _STEP_METRICS = 100  # looked at in one
 _SHORTEN, _LENGTHEN, _SLACK = (
     0.8,

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from aetherra.plugins.self_improvement.history.database import DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.metric_history import MetricHistory
@@ -60,9 +61,10 @@ class HistoryWriter:
         self._history = history
         self._run_sync = run_sync
         self._most_points = most_points
-        self._room = anyio.Semaphore(most_waiting, max_value=most_waiting)
+        self._room = anyio.Semaphore(most_waiting, fast_acquire=True)
         self._most_waiting = most_waiting
-        self._turn = anyio.Lock()
+        self._storing = False
+        self._stored_some = anyio.Event()
         self._pending: list[_Call] = []
         self._stored = self._refused = self._failed = self._transactions = 0
 
@@ -85,9 +87,8 @@ class HistoryWriter:
             call = _Call(points)
             self._pending.append(call)
             try:
-                async with self._turn:
-                    while call.outcome is None:
-                        await self._store_some()
+                while call.outcome is None:
+                    await (self._stored_some.wait() if self._storing else self._store_some())
             finally:
                 if call.outcome is None:
                     self._pending.remove(call)
@@ -117,10 +118,16 @@ class HistoryWriter:
 
     async def _store_some(self) -> None:
         """Store the calls that came first; one that is not reached, as the task is cancelled, stays where it was."""
-        some = self._first()
+        some: list[_Call] = []
+        self._storing = True
         try:
+            await checkpoint()  # who is about to record joins in
+            some = self._first()
             await self._run_sync(self._store, some)
         finally:
+            self._storing = False
+            self._stored_some.set()
+            self._stored_some = anyio.Event()
             self._count([call for call in some if call.outcome is not None])
             self._pending = [call for call in self._pending if call.outcome is None]
 
