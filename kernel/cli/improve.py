@@ -29,8 +29,8 @@ STATES = (
     "inconclusive",
 )
 """How far a proposal may have got."""
-SHOWN = 20
-"""Rows of a list that people are shown."""
+SHOWN = 5
+"""Reasons against a proposal that people are shown."""
 REPLAY_TIMEOUT = 600.0
 """Seconds that a replay of a long history may take."""
 
@@ -98,11 +98,8 @@ def proposals(path: Path, config_file: Path | None, as_json: bool, state: str | 
     ]
     columns = ("proposal", "state", "change", "for", "confidence", "priority", "impact", "why")
     print_table("Proposals", columns, rows)
-    passed = found["passed"]
-    if passed and state is None:
-        for each in passed[:SHOWN]:
-            click.echo(f"passed over: {each['knob'] or 'no knob'} for {each['metric']}: {each['why']}")
-        _say_more(passed)
+    if state is None:
+        _say_passed([(each, "") for each in found["passed"]])
 
 
 @improve.command()
@@ -196,10 +193,7 @@ def simulate(window: float, step: float, path: Path, config_file: Path | None, a
     rows = [_simulated(each) for each in found["proposals"]]
     columns = ("first", "looks", "change", "for", "confidence", "lift", "why")
     print_table("Would have been proposed", columns, rows)
-    passed = found["passed"]
-    for each, looks in passed[:SHOWN]:
-        click.echo(f"passed over in {looks} looks: {each['knob'] or 'no knob'} for {each['metric']}: {each['why']}")
-    _say_more(passed)
+    _say_passed([(each, f" in {looks} looks") for each, looks in found["passed"]])
 
 
 @improve.command()
@@ -219,7 +213,7 @@ def cycles(limit: int, path: Path, config_file: Path | None, as_json: bool) -> N
             seconds(each["seconds"]),
             each["metrics"],
             f"{each['points']:,}",
-            each["problem"] or "; ".join(finding["text"] for finding in each["found"][:3]) or "nothing",
+            each["problem"] or "; ".join(map(_finding, each["found"][:3])) or "nothing",
             len(each["found"]),
             len(each["proposed"]),
         )
@@ -237,6 +231,12 @@ def _judge(tag: str, proposal_id: str, reason: str, path: Path, config_file: Pat
         return
     said = f": {found['reason']}" if found["reason"] else ""
     click.echo(f"{found['id']}: {_words(found['state'])}{said}")
+
+
+def _finding(found: Mapping[str, Any]) -> str:
+    """Return what was found, with the metric before it if it does not say which."""
+    text: str = found["text"]
+    return text if text.startswith(found["metric"]) else f"{found['metric']}: {text}"
 
 
 def _simulated(found: Mapping[str, Any]) -> tuple[object, ...]:
@@ -274,9 +274,12 @@ def _calibration(found: Mapping[str, Any]) -> str:
     return f"{rate:.0%} of {found['count']} came true, Brier score {brier:.3f} (0 is perfect, a coin has 0.25)"
 
 
-def _say_more(rows: Sequence[object]) -> None:
-    if len(rows) > SHOWN:
-        click.echo(f"  and {len(rows) - SHOWN} more; --json lists them all")
+def _say_passed(passed: Sequence[tuple[Mapping[str, Any], str]]) -> None:
+    """Tell why the first of many were not proposed."""
+    for each, when in passed[:SHOWN]:
+        click.echo(f"passed over{when}: {each['knob'] or 'no knob'} for {each['metric']}: {each['why']}")
+    if len(passed) > SHOWN:
+        click.echo(f"  and {len(passed) - SHOWN} more; --json lists them all")
 
 
 def _ask(

@@ -87,7 +87,8 @@ def show(name: str, window: float, file: Path | None, path: Path, config_file: P
     elif file is None:
         show_report(report)
     else:
-        click.echo(f"{file}: {name}, {len(report['points']):,} points")
+        count = len(report["points"])
+        click.echo(f"{file}: {name}, {count:,} {'point' if count == 1 else 'points'}")
 
 
 def _plot(report: Mapping[str, Any], file: Path) -> None:
@@ -115,9 +116,9 @@ def show_report(report: Mapping[str, Any]) -> None:
         (write_moment(each["timestamp"]), write(each["value"]), write(each["expected"]), f"{each['deviation']:+.1f}")
         for each in reversed(analysis["outliers"])
     ]
-    _list("Changes of level", ("when", "before", "after", "why"), changes)
-    _list("Anomalies", ("when", "value", "score"), surprises)
-    _list("Outliers", ("when", "value", "expected", "deviations"), outliers)
+    _list("Changes of level", ("changed", "before", "after", "why"), changes)
+    _list("Anomalies", ("anomaly", "value", "score"), surprises)
+    _list("Outliers", ("outlier", "value", "expected", "deviations"), outliers)
 
 
 class _Writer:

@@ -238,8 +238,8 @@ class _Drawing:
         self._words()
 
     def _ahead(self) -> float:
-        """Return until when a forecast is drawn: as far ahead as the points reach back."""
-        return self.now + max(self.now - self.start, 60.0)
+        """Return until when a forecast is drawn: about as far ahead as the points reach back."""
+        return self.now + max(1.1 * (self.now - self.start), 60.0)
 
     def _reach(self) -> Point:
         """Return the lowest and highest value that is to be seen; far setpoints and wild forecasts are not."""
