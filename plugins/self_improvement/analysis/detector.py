@@ -115,12 +115,13 @@ class Detector:
     freedom and 1.7 on log-normal values.
 
     **What to expect.** The first 50 points score 0, and so does a metric that has had the same value for more than 16.
-    A level that moves is reported as it does so, not again, and then hides bursts of its own size for some hundred
+    A level that moves is reported as it does so, not again, and then hides bursts of its own size for some hundreds of
     points; to return to where the metric was for long is no surprise. Slow drift is none either: a trend test sees it.
 
     Multiplying all values by a constant, or adding one, changes scores by rounding alone. Values beyond 1e150 count as
     1e150, distances below 1e-150 as none. Time tells the hour of the day (UTC) and no more. Points count in the order
     in which they come: a time that repeats or goes back is one more point, a gap is none, and neither loses anything.
+    The constants are the class's; a subclass may have others.
 
     Args:
         state: What to go on from, as ``restore`` does; nothing to begin anew.
@@ -138,7 +139,7 @@ class Detector:
     HOUR = 200.0
     """Points that an hour of the day looks back: at one a minute, some three days."""
 
-    SETTLES = 30.0
+    SETTLES = 40.0
     """Points after which a new level is as good an expectation as the old one."""
 
     MEMORY = 4096.0

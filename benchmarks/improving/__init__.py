@@ -1,0 +1,1 @@
+"""Self-improvement: what its anomaly detector is worth on the Numenta Anomaly Benchmark, and what a point costs."""
