@@ -29,6 +29,8 @@ STATES = (
     "inconclusive",
 )
 """How far a proposal may have got."""
+UNDECIDED = ("proposed", "waiting_approval", "approved")
+"""States in which it matters why something is proposed; later, what became of it."""
 SHOWN = 5
 """Reasons against a proposal that people are shown."""
 REPLAY_TIMEOUT = 600.0
@@ -92,7 +94,7 @@ def proposals(path: Path, config_file: Path | None, as_json: bool, state: str | 
             f"{each['confidence']:.0%}",
             f"{each['priority']:.2f}",
             each["impact"],
-            each["reason"] or each["rationale"],
+            each["rationale"] if each["state"] in UNDECIDED else each["reason"],
         )
         for each in found["proposals"]
     ]
@@ -275,8 +277,8 @@ def _calibration(found: Mapping[str, Any]) -> str:
 
 
 def _say_passed(passed: Sequence[tuple[Mapping[str, Any], str]]) -> None:
-    """Tell why the first of many were not proposed."""
-    for each, when in passed[:SHOWN]:
+    """Tell why the first of many were not proposed; those of which too little is known yet come last."""
+    for each, when in sorted(passed, key=lambda one: one[0]["why"].startswith("UNKNOWN"))[:SHOWN]:
         click.echo(f"passed over{when}: {each['knob'] or 'no knob'} for {each['metric']}: {each['why']}")
     if len(passed) > SHOWN:
         click.echo(f"  and {len(passed) - SHOWN} more; --json lists them all")
