@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aetherra.plugins.self_improvement.analysis.summary import Summary
 from aetherra.plugins.self_improvement.analysis.trends import Trend
 
-__all__ = ["Analysis", "Change", "Crossing", "Relation"]
+__all__ = ["Analysis", "Change", "Crossing", "Relation", "Season"]
 
 
 class Change(Protocol):
@@ -44,6 +44,15 @@ class Crossing(Protocol):
         ...
 
 
+class Season(Protocol):
+    """What hours of the day do to a metric, as ``analysis.Season``."""
+
+    @property
+    def verdict(self) -> Literal["daily", "none", "unknown"]:
+        """Whether there is a daily season."""
+        ...
+
+
 class Analysis(Protocol):
     """What is known of one metric, as ``analysis.MetricAnalysis``."""
 
@@ -70,6 +79,11 @@ class Analysis(Protocol):
     @property
     def change_points(self) -> Sequence[Change]:
         """Its steps."""
+        ...
+
+    @property
+    def season(self) -> Season:
+        """What hours of the day do to it; the trend is without that."""
         ...
 
     @property

@@ -18,6 +18,7 @@ _TREND_EFFECT = 0.2
 """Least change over the window, as a share of the level, by which a metric without a setpoint is degrading."""
 _TREND_P_VALUE = 0.001
 """Highest chance that it is none: there are hundreds of looks a day."""
+_LONGER_THAN_A_DAY = 36 * 3600.0
 _TREND_WEIGHT = 0.5
 """What a metric without a setpoint counts: nobody said that it matters."""
 _OLDEST = 900.0
@@ -91,8 +92,10 @@ def judge(
 
     *Beyond its setpoint* is a matter of the level: the mean since the latest change point, or the median of all points
     where there was none, or what a comparison measured after either; one point alone never counts. *Crossing soon* is
-    a matter of a forecast that is sure of it, *degrading* of the trend, and of metrics without a setpoint alone: while
-    a metric is within its setpoint, that it moves is no problem until it will leave it.
+    a matter of a forecast that is sure of it, and no further ahead than the points reach back. *Degrading* is a matter
+    of the trend, and of metrics without a setpoint alone: while a metric is within its setpoint, that it moves is no
+    problem until it will leave it. As half a day of a daily season is a trend, too, that counts only where the season
+    is known, or over a day and a half.
 
     Args:
         analysis: What the points say.
@@ -184,6 +187,8 @@ def _by_trend(blank: Judgement, analysis: Analysis) -> Judgement:
     if trend.direction != "degrading" or trend.slope_per_hour is None or trend.p_value is None or blank.level is None:
         return blank
     first, last = trend.first_timestamp or 0.0, trend.last_timestamp or 0.0
+    if analysis.season.verdict == "unknown" and last - first < _LONGER_THAN_A_DAY:
+        return msgspec.structs.replace(blank, text=f"{trend.reason}, which may be the time of day")
     change = abs(trend.slope_per_hour) * (last - first) / 3600
     share = change / abs(trend.mean or blank.level) if trend.mean or blank.level else 0.0
     if share < _TREND_EFFECT or trend.p_value > _TREND_P_VALUE:
@@ -212,7 +217,7 @@ def _by_forecast(blank: Judgement, analysis: Analysis, now: float, horizon: floa
     if crossing is None or crossing.expected is None or not _is_sure(crossing, trend):
         return blank
     ahead = crossing.expected - now
-    if not 0 <= ahead <= horizon:
+    if not 0 <= ahead <= min(horizon, (trend.last_timestamp or 0.0) - (trend.first_timestamp or 0.0)):
         return blank
     row = Evidence(
         metric=analysis.name,

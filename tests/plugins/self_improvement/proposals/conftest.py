@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import statistics
 
 import msgspec
 import pytest
 
 from aetherra.plugins import KnobInfo
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
+from aetherra.plugins.self_improvement.analysis.comparison import compare
 from aetherra.plugins.self_improvement.analysis.summary import Summary, summary
 from aetherra.plugins.self_improvement.analysis.trends import Trend, trend
 from aetherra.plugins.self_improvement.proposals import (
@@ -26,6 +26,8 @@ from aetherra.plugins.self_improvement.proposals import (
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
+TRIAL = 30
+"""Minutes, and points, before a change and after it that are held against each other."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
     change_points: tuple[ChangePoint, ...] = ()
     crossing: object = None
+    season: object = None
+
+
+class Seasonal(msgspec.Struct, frozen=True):
+    verdict: str
 
 
 class Crossed(msgspec.Struct, frozen=True):
@@ -43,7 +50,7 @@ class Crossed(msgspec.Struct, frozen=True):
     latest: float | None = None
 
 
-def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=None):
+def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=None, season="none"):
     return Seen(
         name=name,
         unit=unit,
@@ -51,6 +58,7 @@ def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=Non
         summary=summary(points),
         change_points=change_points(points) if changes is None else tuple(changes),
         crossing=None if crossing is None else Crossed(*crossing),
+        season=Seasonal(season),
     )
 
 
@@ -165,7 +173,7 @@ class Plant:
         self.latency, self.value, self.now = latency, value, NOW
         self.points, self.outcomes, self.proposals, self.values = [], [], [], [value]
         self._chance, self._noise, self._memory, self._error = random.Random(seed), noise, memory, 0.0
-        self._knob = {"step": 1} | knob
+        self._knob = {"step": 1.5, "scale": "log"} | knob
         given = {"setpoints": {"plant.latency": Setpoint(0.2, 2.0)}} | (settings or {})
         self.proposer = Proposer(ProposerSettings(**given))
         self.passed = ()
@@ -197,28 +205,26 @@ class Plant:
             self.points.append((self.now, self.latency(self.value) * (1 + self._error)))
 
     def _tried(self, proposal):
-        before = [value for _, value in self.points[-20:]]
+        before = self.points[-TRIAL:]
         assert proposal.before == self.value
         proposal, self.value = proposal.moved("applied", self.now), proposal.after
         self.sample(1)
-        self.sample(20)
-        effect = _measured(before, [value for _, value in self.points[-20:]])
+        self.sample(TRIAL)
+        effect = _measured(before, self.points[-TRIAL:])
         good = helped(proposal.context.problem, effect.verdict)
-        proposal = proposal.moved("kept" if good else "undone", self.now, outcome=effect)
+        state = "kept" if good else "inconclusive" if good is None else "undone"
+        proposal = proposal.moved(state, self.now, outcome=effect)
         if not good:
             self.value = proposal.before
-            self.sample(20)  # what the trial left behind must not be taken for the level before the next one
+            self.sample(TRIAL)  # what the trial left behind must not be taken for the level before the next one
         self.values.append(self.value)
         self.outcomes.append(Outcome.of(proposal, self.now))
         return proposal
 
 
 def _measured(before, after):
-    """Compare two medians, which is enough for a plant whose noise is known."""
-    old, new = statistics.median(before), statistics.median(after)
-    least = max(0.05 * old, 4 * statistics.stdev(before) / len(before) ** 0.5)
-    verdict = "same" if abs(old - new) < least else "better" if new < old else "worse"
-    return MeasuredEffect(verdict=verdict, before=old, after=new, lift=(old - new) / old)
+    found = compare(before, after, good="down")
+    return MeasuredEffect(verdict=found.verdict, before=found.before_median, after=found.after_median, lift=found.lift)
 
 
 @pytest.fixture(scope="session")

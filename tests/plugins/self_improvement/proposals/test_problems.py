@@ -14,8 +14,9 @@ WANTED = Setpoint(0.2, 2.0)
 
 @pytest.fixture
 def judged(analysed, points, now):
-    def judged(level=0.1, *, setpoint=WANTED, good="down", measured=None, changes=(), crossing=None, at=now, **shape):
-        analysis = analysed("plant.latency", points(level, **shape), good=good, changes=changes, crossing=crossing)
+    def judged(level=0.1, *, setpoint=WANTED, good="down", measured=None, at=now, season="none", **shape):
+        found = {"changes": shape.pop("changes", ()), "crossing": shape.pop("crossing", None), "season": season}
+        analysis = analysed("plant.latency", points(level, **shape), good=good, **found)
         return judge(analysis, setpoint=setpoint, good=good, now=at, horizon=24 * HOUR, measured=measured)
 
     return judged
@@ -89,22 +90,39 @@ class TestTrend:
         assert judged(1.0, slope=-0.5, setpoint=None, noise=0.02).problem is None
         assert judged(1.0, slope=1.0, setpoint=None, noise=0.02, good="unknown").problem is None
 
+    def test_the_time_of_day_is_taken_for_a_drift(self, judged):
+        """Where nobody knows the daily season, only what drifts for longer than a day counts."""
+        day = judged(1.0, slope=1.0, setpoint=None, noise=0.02, season="unknown", every=1440.0)
+        longer = judged(1.0, slope=1.0, setpoint=None, noise=0.02, season="unknown", every=2400.0)
+
+        assert (day.problem, day.text.endswith("which may be the time of day")) == (None, True)
+        assert longer.problem == "degrading"
+
     def test_a_crossing_is_not_seen_coming(self, judged, now):
         """A forecast to leave the setpoint within the horizon counts, more the sooner, while the trend goes there."""
-        soon = judged(0.05, slope=0.1, crossing=(0.29, now + 6 * HOUR))
-        late = judged(0.05, slope=0.1, crossing=(0.29, now + 20 * HOUR))
+
+        def drifting(hours, **shape):
+            return judged(0.05, slope=0.1, crossing=(0.29, now + hours * HOUR), every=1800.0, **shape)
+
+        soon = drifting(6)
 
         assert (soon.problem, soon.severity) == ("crossing_soon", pytest.approx(0.375))
-        assert 0 < late.severity < soon.severity
+        assert 0 < drifting(20).severity < soon.severity
         assert soon.evidence[0].value == now + 6 * HOUR
         assert "forecast to cross 0.29 in 6.0 h" in soon.text
-        assert judged(0.05, slope=0.1, crossing=(0.29, now + 30 * HOUR)).problem is None
-        assert judged(0.05, slope=0.1, crossing=(0.29, None)).problem is None
+        assert drifting(30).problem is None
+        assert judged(0.05, slope=0.1, crossing=(0.29, None), every=1800.0).problem is None
+
+    def test_a_short_time_tells_a_long_one(self, judged, now):
+        """A crossing further ahead than the points reach back is not believed."""
+        assert judged(0.05, slope=0.1, crossing=(0.29, now + 0.9 * HOUR)).problem == "crossing_soon"
+        assert judged(0.05, slope=0.1, crossing=(0.29, now + 1.1 * HOUR)).problem is None
 
     def test_a_trend_by_chance_leads_to_a_crossing(self, judged, now):
         """Without a clear trend a crossing counts only if even its latest time is known: a rise since a step, say."""
-        assert judged(0.05, crossing=(0.29, now + 6 * HOUR)).problem is None
-        assert judged(0.05, crossing=(0.29, now + 6 * HOUR, now + 9 * HOUR)).problem == "crossing_soon"
+        soon = now + 0.5 * HOUR
+        assert judged(0.05, crossing=(0.29, soon)).problem is None
+        assert judged(0.05, crossing=(0.29, soon, now + 9 * HOUR)).problem == "crossing_soon"
 
 
 class TestUnknown:

@@ -147,8 +147,8 @@ class TestClosedLoop:
         """From either side it finds a value near the best, even where the declared direction is wrong."""
         found = plant(self.latency, start, seed=seed).run(24)
 
-        assert self.latency(found.value) < 1.15 * self.latency(8)
-        assert self.latency(found.value) < 0.65 * self.latency(start)
+        assert self.latency(found.value) < 1.1 * self.latency(8)
+        assert len(found.proposals) <= 8
 
     @pytest.mark.parametrize("seed", range(3))
     def test_it_goes_on_swinging(self, seed, plant):
