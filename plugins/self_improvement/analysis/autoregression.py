@@ -4,9 +4,10 @@ Neighbouring measurements resemble each other, and the few points around a chang
 estimated and then believed: the windows are fitted once for each of 14 memories (lag-1 autocorrelations of the noise,
 from 0 to 0.985, each as likely as another beforehand), and what follows is averaged with the weights that the points
 themselves give each memory, with flat priors on level, line and logarithm of the spread (Zellner and Tiao, J. American
-Statistical Association 59, 1964). Each fit is generalized least squares: a window is freed of its memory (Prais and
-Winsten, Cowles Commission Discussion Paper 383, 1954), then regressed. The windows are taken to be independent of each
-other, as there is a change and a time to settle in between.
+Statistical Association 59, 1964). Each fit is generalized least squares: the values are freed of that memory (Prais
+and Winsten, Cowles Commission Discussion Paper 383, 1954), across the gap between the windows too, then regressed. So a
+leap that is out of all proportion to how the values usually move from one to the next is seen even where they wander
+far, if the gap is short.
 
 The work is one pass over the points and a small matrix for each memory.
 """
@@ -69,6 +70,7 @@ def fits(
     after: Sequence[float],
     lines: Lines = (),
     *,
+    gap: float = 1.0,
     step: float = 0.0,
 ) -> list[Fit]:
     """Regress two windows on a level, ``lines`` and a shift of the second window, once for each memory of the noise.
@@ -77,6 +79,8 @@ def fits(
         before: Values at even times.
         after: The same of the second window.
         lines: Further columns of the regression.
+        gap: Steps of time from the last value before to the first one after; infinite where the windows are to be
+            taken as independent of each other.
         step: What the values are rounded to; 0 for the smallest difference that there is among them.
 
     Returns:
@@ -92,19 +96,27 @@ def fits(
         ([value - level for value in before], [value - level for value in after]),
     ]
     first, second = (_Products([column[window] for column in columns]) for window in (0, 1))
+    ends = [column[-1] for column, _ in columns]
+    starts = [column[0] for _, column in columns]
     freedom = size - len(lines) - 1
     found: list[Fit] = []
     for memory in _MEMORIES:
+        left_over = memory**gap
+        new = (1 - memory**2) / (1 - left_over**2)
+        jumps = [start - left_over * end for start, end in zip(starts, ends, strict=True)]
         matrix = [
-            [a + b for a, b in zip(*rows, strict=True)]
-            for rows in zip(first.freed_of(memory), second.freed_of(memory), strict=True)
+            [
+                a + b + new * jumps[i] * jumps[j] - (1 - memory**2) * starts[i] * starts[j]
+                for j, (a, b) in enumerate(zip(*rows, strict=True))
+            ]
+            for i, rows in enumerate(zip(first.freed_of(memory), second.freed_of(memory), strict=True))
         ]
         determinant = _eliminate(matrix, len(lines) + 1)
         precision, moment, left = matrix[-2][-2], matrix[-2][-1], matrix[-1][-1]
         shift = moment / precision
         residual = max(left - moment * shift, 0.0) + rounding
         whole = residual + precision * shift**2
-        evidence = math.log(1 - memory**2) - (determinant + freedom * math.log(whole)) / 2
+        evidence = (math.log((1 - memory**2) * new) - determinant - freedom * math.log(whole)) / 2
         found.append(Fit(memory, evidence, shift, precision, residual, freedom - 1))
     return found
 

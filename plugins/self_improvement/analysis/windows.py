@@ -11,8 +11,8 @@ from aetherra.plugins.self_improvement.analysis.trends import trend
 __all__ = ["Windows", "mean", "windows"]
 
 
-_PAIRS = 40_000
-"""Pairs of points looked at: 200 points before and 200 after."""
+_MOST = 1000
+"""Values that are looked at on either side, the nearest to the change."""
 
 
 class Windows(NamedTuple):
@@ -20,8 +20,7 @@ class Windows(NamedTuple):
 
     Attributes:
         points: How many points at different times there are in each.
-        before: In the order of their times. Of windows with more than 40,000 pairs of points, the means of runs of
-            neighbours of one length.
+        before: In the order of their times; of long windows the means of runs of neighbours, at most 1000.
         after: Likewise.
         scale: See ``Series``.
         sense: 1 where more is better, -1 where less is (so also of distances), 0 where nobody said.
@@ -48,6 +47,12 @@ class Windows(NamedTuple):
             for values, times in zip((self.before, self.after), self.times, strict=True)
         )
         return first, second
+
+    @property
+    def gap(self) -> float:
+        """The time between the windows, in steps between points."""
+        first, second = self.times
+        return max(1.0, (second[0] - first[-1]) / (first[-1] - first[0]) * (len(first) - 1))
 
     @property
     def lines(self) -> Lines:
@@ -84,6 +89,7 @@ def windows(
     target: float | None,
     alpha: float,
     least: tuple[int, int],
+    run: Callable[[int, int], int],
 ) -> Windows:
     """Put two windows on common terms.
 
@@ -93,7 +99,8 @@ def windows(
         good: Which way the metric should move.
         target: The wanted value, read only with ``near``.
         alpha: Highest probability of chance with which the values before are said to have drifted.
-        least: Points that either window must have at different times.
+        least: Values that either window must have at different times, averaged as ``run`` says.
+        run: How many neighbours are averaged to one value, given the numbers of points before and after.
 
     Raises:
         ValueError: A time or value is NaN or infinite, or ``good`` is no direction.
@@ -110,9 +117,11 @@ def windows(
             sense = 0
         else:
             x, y = ([abs(value - target / scale) for value in values] for values in (x, y))
+    length = max(1, run(*points))
+    enough = least[0] * length, least[1] * length
     problem = ""
-    if points[0] < least[0] or points[1] < least[1]:
-        problem = f"needs at least {least[0]} points before and {least[1]} after, has {points[0]} and {points[1]}"
+    if points[0] < enough[0] or points[1] < enough[1]:
+        problem = f"needs at least {enough[0]} points before and {enough[1]} after, has {points[0]} and {points[1]}"
     elif second.times[0] <= first.times[-1]:
         problem = "the points after begin before those before have ended"
     if problem:
@@ -122,20 +131,22 @@ def windows(
     if second.times[0] - end <= end - first.times[0]:
         found = trend(Series(first.times, tuple(x)), good="unknown", minimum_effect=0.0, alpha=alpha)
         drift = (found.slope_per_hour or 0.0) / 3600 * span if found.movement in ("rising", "falling") else 0.0
-    run = 1
-    while (points[0] // run) * (points[1] // run) > _PAIRS:
-        run += 1
     times = tuple([(time - end) / span for time in series.times] for series in (first, second))
     return Windows(
-        points, _runs(x, run), _runs(y, run), scale, sense, (_runs(times[0], run), _runs(times[1], run)), drift, ""
+        points,
+        _runs(x[len(x) % length :], length)[-_MOST:],
+        _runs(y, length)[:_MOST],
+        scale,
+        sense,
+        (_runs(times[0][len(x) % length :], length)[-_MOST:], _runs(times[1], length)[:_MOST]),
+        drift,
+        "",
     )
 
 
 def _runs(values: list[float], length: int) -> list[float]:
-    """Return the means of runs of neighbours, the last ones for choice: what is over at the beginning is left out."""
-    if length == 1:
-        return values
-    return [mean(values[i : i + length]) for i in range(len(values) % length, len(values), length)]
+    """Return the means of whole runs of neighbours: what is over at the end is left out."""
+    return [mean(values[i : i + length]) for i in range(0, len(values) - length + 1, length)]
 
 
 def _rescaled(series: Series, scale: float) -> list[float]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.linalg import block_diag, toeplitz
 from scipy.stats import t as student
 from statsmodels.api import GLS, OLS
 
@@ -24,6 +23,12 @@ def noise(source: random.Random, count: int, memory: float) -> list[float]:
     return values
 
 
+def correlated(memory: float, n: int, m: int, gap: float) -> np.ndarray:
+    """How values of two windows correlate, so many steps apart."""
+    times = np.r_[np.arange(n), np.arange(m) + n - 1 + min(gap, 1e6)]
+    return memory ** np.abs(np.subtract.outer(times, times))
+
+
 def lines(n: int, m: int) -> list[tuple[list[float], list[float]]]:
     """A drift from end to end, and another one in the second window."""
     return [([i - n for i in range(n)], [float(i) for i in range(m)]), ([0.0] * n, [i - m / 2 for i in range(m)])]
@@ -32,14 +37,15 @@ def lines(n: int, m: int) -> list[tuple[list[float], list[float]]]:
 class TestFits:
     @pytest.mark.parametrize(("n", "m"), [(10, 10), (17, 4), (40, 60)])
     @pytest.mark.parametrize("drifting", [False, True])
-    def test_a_fit_is_another_than_that_of_statsmodels(self, n: int, m: int, drifting: bool) -> None:
+    @pytest.mark.parametrize("gap", [1.0, 3.5, math.inf])
+    def test_a_fit_is_another_than_that_of_statsmodels(self, n: int, m: int, drifting: bool, gap: float) -> None:
         """For each memory, shift and standard error are those of generalized least squares with that covariance."""
         source = random.Random(1)
         before, after = noise(source, n, 0.6), noise(source, m, 0.6)
         more = lines(n, m) if drifting else []
         columns = [np.ones(n + m), np.r_[np.zeros(n), np.ones(m)], *(np.r_[a, b] for a, b in more)]
-        for fit in fits(before, after, more, step=1e-9):
-            covariance = block_diag(*(toeplitz(fit.memory ** np.arange(size)) for size in (n, m)))
+        for fit in fits(before, after, more, gap=gap, step=1e-9):
+            covariance = correlated(fit.memory, n, m, gap)
             oracle = GLS(np.r_[before, after], np.column_stack(columns), sigma=covariance).fit()
 
             assert fit.freedom == oracle.df_resid
@@ -53,12 +59,11 @@ class TestFits:
         before, after = noise(source, 12, 0.6), noise(source, 9, 0.6)
         values, ones = np.r_[before, after], np.ones((21, 1))
         shifted = np.column_stack([ones, np.r_[np.zeros(12), np.ones(9)]])
-        found = fits(before, after, step=1e-9)
+        found = fits(before, after, gap=2.0, step=1e-9)
 
         def expected(fit: Fit, columns: np.ndarray) -> float:
             # The variance of the noise that is new in each point is 1, whatever the memory.
-            covariance = block_diag(*(toeplitz(fit.memory ** np.arange(size)) for size in (12, 9)))
-            covariance /= 1 - fit.memory**2
+            covariance = correlated(fit.memory, 12, 9, 2.0) / (1 - fit.memory**2)
             inverse = np.linalg.inv(covariance)
             inner = columns.T @ inverse @ columns
             rest = values - columns @ np.linalg.solve(inner, columns.T @ inverse @ values)

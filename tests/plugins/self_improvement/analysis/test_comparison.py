@@ -57,6 +57,17 @@ class TestFalseVerdicts:
         assert said["better"] <= times / 10
         assert said["worse"] <= times / 10
 
+    def test_noise_that_wanders_in_a_flicker_gets_a_verdict(self) -> None:
+        """A slow wandering beside a quick flicker hides its memory from one point to the next."""
+        source = random.Random(13)
+        said: Counter[Verdict] = Counter()
+        for _ in range(60):
+            values = [a + b for a, b in zip(noise(source, 400, 0.95), noise(source, 400, 0.0), strict=True)]
+            said[held(values[:200], values[200:]).verdict] += 1
+
+        assert said["better"] <= 9
+        assert said["worse"] <= 9
+
     def test_the_noise_is_harmless(self) -> None:
         """The windows are hard ones: the plain rank test calls four in ten of them changed."""
         source = random.Random(1)
@@ -177,12 +188,12 @@ class TestCounters:
     def test_errors_that_end_are_overlooked(self) -> None:
         """A counter that stands at 0 more often than not has a median of 0 before and after: its mean is compared."""
         source = random.Random(8)
-        before = [float(source.random() < 0.4) * 3 for _ in range(40)]
-        found = held(before, [0.0] * 40)
+        before = [float(source.random() < 0.4) * 3 for _ in range(39)]
+        found = held(before, [0.0] * 39)
 
         assert found.before_median == found.after_median == 0.0
         assert found.verdict == "better"
-        assert found.shift == pytest.approx(-sum(before) / 40)
+        assert found.shift == pytest.approx(-sum(before) / 39)
         assert found.lift == pytest.approx(1.0)
         assert found.high is not None
         assert found.high < 0
@@ -199,14 +210,14 @@ class TestAgainstScipy:
         source = random.Random(9)
         ratios: list[float] = []
         for _ in range(10):
-            before = noise(source, 100, 0.0)
-            after = [value + shift for value in noise(source, 100, 0.0)]
+            before = noise(source, 39, 0.0)
+            after = [value + shift for value in noise(source, 39, 0.0)]
             found = held(before, after)
             expected = mannwhitneyu(before, after).pvalue
             assert found.p_value is not None
             ratios.append(math.log(found.p_value) / math.log(expected))
 
-        assert 0.7 < sorted(ratios)[5] < 1.1
+        assert 0.6 < sorted(ratios)[5] < 1.1
 
     def test_the_shift_is_not_hodges_and_lehmanns(self) -> None:
         """It is the median of the differences of all pairs, and its interval holds the truth as often as said."""

@@ -17,7 +17,7 @@ def window(values: list[float], since: float = 0.0) -> Points:
 
 
 def put(before: Points, after: Points, good: Direction = "up", target: float | None = None) -> Windows:
-    return windows(before, after, good=good, target=target, alpha=0.05, least=(5, 3))
+    return windows(before, after, good=good, target=target, alpha=0.05, least=(5, 3), run=lambda n, m: min(n, m) // 100)
 
 
 class TestWindows:
