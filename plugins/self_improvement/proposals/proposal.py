@@ -228,6 +228,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
         metric: The objective: the metric that is to get better.
         good: Which way that should move.
         context: The situation.
+        eases: Other metrics in trouble that should get better by it, too, as the knob's owner declares.
         rationale: Why, in a sentence.
         evidence: What that was concluded from.
         expected_effect: What like changes did; None where there was none yet.
@@ -259,6 +260,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     good: Direction
     context: Context
+    eases: tuple[str, ...] = ()
     rationale: str
     evidence: tuple[Evidence, ...]
     expected_effect: ExpectedEffect | None = None

@@ -166,11 +166,17 @@ class Proposer:
     ) -> Iterator[Proposal]:
         """Yield the best of each knob and metric, as many as may be open.
 
-        What waits for approval holds its knob, but not its metric: others may help meanwhile.
+        So holds it the other metrics that it should ease: first it is seen whether it does. What waits for approval
+        holds its knob, but no metric: others may help meanwhile.
         """
         held = [one for one in past if one.is_open]
         knobs = {one.knob: f"{one.id} is open" for one in held}
-        metrics = {one.metric: f"{one.id} is open for it" for one in held if one.state != "waiting_approval"}
+        metrics = {
+            metric: f"{one.id} is open for it"
+            for one in held
+            if one.state != "waiting_approval"
+            for metric in (one.metric, *one.eases)
+        }
         room = self.settings.max_proposals - len(held) + withdrawn
         for one in sorted(weighed, key=_rank):
             why = knobs.get(one.knob) or metrics.get(one.metric)
@@ -183,7 +189,7 @@ class Proposer:
             better = f"to turn {one.knob} from {one.before} to {one.after} for {one.metric} is proposed before it"
             knobs[one.knob] = better
             if not self._waits(one):
-                metrics[one.metric] = better
+                metrics |= dict.fromkeys((one.metric, *one.eases), better)
             yield one
 
     def _named(self, chosen: Iterable[Proposal], now: float, taken: set[str]) -> Iterator[Proposal]:
@@ -220,6 +226,7 @@ def _withdrawn(
             yield Withdrawn(one.id, "superseded", f"the problem is gone: {judgement.text}")
 
 
-def _rank(proposal: Proposal) -> tuple[float, float, str, str, str]:
+def _rank(proposal: Proposal) -> tuple[float, float]:
+    """Order by priority, then by expected lift; else as they come: the worst problem first, knobs by name."""
     lift = 0.0 if proposal.expected_effect is None else proposal.expected_effect.lift
-    return -proposal.priority, -lift, proposal.metric, proposal.knob, proposal.direction
+    return -proposal.priority, -lift

@@ -3,7 +3,9 @@
 The priority of a proposal is its impact times its feasibility, both 0 to 1:
 
 - impact = how wrong the metric is (its severity: the way from good to bad that it has gone; for a forecast at most a
-  half, the sooner the more; for a trend the share that it changed by) times the metric's weight;
+  half, the sooner the more; for a trend the share that it changed by) times the metric's weight. Where the change
+  should ease other metrics in trouble, too, it is what is left of 1 when each of these figures is taken off in turn:
+  ``1 - (1 - a) (1 - b) ...``;
 - feasibility = confidence, times 0.9 or 0.75 where a wrong setting may do medium or high harm, times 0.95 where the
   change costs something, times how much of what is needed like changes brought: 1 for all of it, a half for nothing,
   three quarters where none was measured yet.
@@ -12,7 +14,7 @@ The priority of a proposal is its impact times its feasibility, both 0 to 1:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -98,6 +100,8 @@ class Weighing:
         if why := self._why_not(knob, context, turn, confidence):
             return why
         before = prior(turn.basis, candidate.strength)
+        eased = [] if judgement.problem == "no_longer_needed" else self._eased(knob, judgement.metric, turn)
+        spared = math.prod(1 - one.severity * one.weight for one in (judgement, *eased))
         return Proposal(
             id="",
             kind=kind,
@@ -111,6 +115,7 @@ class Weighing:
             metric=judgement.metric,
             good=judgement.good,
             context=context,
+            eases=tuple(one.metric for one in eased),
             rationale=f"{judgement.text}; {candidate.why}",
             evidence=(*judgement.evidence, *candidate.evidence),
             expected_effect=None if strategy is None else strategy.effect,
@@ -118,7 +123,7 @@ class Weighing:
             confidence=confidence,
             confidence_reason=f"{before:.2f} before anything was tried ({turn.basis})"
             + ("" if strategy is None else f"; {strategy.text}"),
-            priority=judgement.severity * judgement.weight * _feasibility(candidate, confidence, strategy),
+            priority=(1 - spared) * _feasibility(candidate, confidence, strategy),
             impact=knob.impact,
             cost=knob.cost,
             way_back=f"{knob.undo} ({knob.value})",
@@ -183,13 +188,21 @@ class Weighing:
 
     def _harms(self, knob: KnobInfo, context: Context, turn: Turn) -> str:
         """Return which other metric in trouble a turn would make worse, as declared; empty if none."""
-        for other in self._problems:
-            raising = moves(knob, other.metric)
-            if other.metric == context.metric or raising not in ("up", "down") or other.good not in ("up", "down"):
-                continue
-            if (raising == other.good) != (turn.way == "raise"):
+        for other, helps in self._others(knob, context.metric, turn):
+            if not helps:
                 return f"turning it to {turn.after} would make {other.metric} worse, which is in trouble itself"
         return ""
+
+    def _eased(self, knob: KnobInfo, metric: str, turn: Turn) -> list[Judgement]:
+        """Return the other metrics in trouble that a turn should make better, as declared."""
+        return [] if turn.basis == "contrary" else [other for other, helps in self._others(knob, metric, turn) if helps]
+
+    def _others(self, knob: KnobInfo, metric: str, turn: Turn) -> Iterator[tuple[Judgement, bool]]:
+        """Yield the other metrics in trouble that a knob is declared to move, and whether this turn helps them."""
+        for other in self._problems:
+            raising = moves(knob, other.metric)
+            if other.metric != metric and raising in ("up", "down") and other.good in ("up", "down"):
+                yield other, (raising == other.good) == (turn.way == "raise")
 
 
 def _cool_downs(past: Proposal) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aetherra.plugins.self_improvement.proposals.proposal import MeasuredEffect
 from aetherra.plugins.self_improvement.proposals.setpoints import Setpoint
@@ -127,6 +129,53 @@ class TestOpen:
 
 
 class TestBounds:
+    @settings(max_examples=40, deadline=None)
+    @given(data=st.data())
+    def test_a_promise_is_broken_by_some_mixture(self, data, propose, knob, outcome, context, now):
+        """Whatever is wrong and whatever was learnt: what is proposed is in range, sure enough, explained and alone."""
+        names = [f"m.{n}" for n in range(6)]
+        levels = {name: data.draw(st.sampled_from([0.05, 0.25, 0.9, 1.8, 5.0])) for name in names}
+        way, value = st.sampled_from(["up", "down", "unknown"]), st.integers(1, 64)
+        knobs = [
+            knob(
+                name=f"plant.k{n}",
+                value=data.draw(value),
+                moves=data.draw(st.dictionaries(st.sampled_from([*names, "m.*"]), way, max_size=3)),
+                impact=data.draw(st.sampled_from(["low", "medium", "high"])),
+            )
+            for n in range(8)
+        ]
+        rows = [
+            outcome(
+                verdict,
+                knob=f"plant.k{data.draw(st.integers(0, 7))}",
+                context=context(metric=data.draw(st.sampled_from(names))),
+                direction=data.draw(st.sampled_from(["raise", "lower"])),
+                before=data.draw(value),
+                size=data.draw(st.sampled_from([1.0, 2.0, 4.0])),
+            )
+            for verdict in data.draw(st.lists(st.sampled_from(["better", "worse", "same", "unknown"]), max_size=12))
+        ]
+        most = data.draw(st.integers(0, 4))
+        held = propose(levels, knobs, outcomes=rows, settings={"max_proposals": most}, count=20).proposals
+        more = propose(levels, knobs, outcomes=rows, proposals=held, settings={"max_proposals": 4}, count=20).proposals
+        everything = [*held, *more]
+
+        assert len(held) <= most
+        assert len(everything) <= max(4, most)
+        assert len({one.id for one in everything}) == len({one.knob for one in everything}) == len(everything)
+        for one in everything:
+            turned = next(each for each in knobs if each.name == one.knob)
+            assert turned.low <= one.after <= turned.high
+            assert (one.before, one.after > one.before) == (turned.value, one.direction == "raise")
+            assert 0.6 <= one.confidence <= 1
+            assert 0 < one.priority <= 1
+            assert (one.state == "waiting_approval") == (turned.impact == "high")
+            assert one.evidence
+            assert one.rationale
+            assert one.way_back
+            assert one.expires > one.created == now
+
     def test_reasons_grow_without_end(self, propose, knob):
         """Of one round 200 reasons are kept."""
         knobs = [knob(name=f"plant.k{n}", undo="") for n in range(300)]
@@ -185,8 +234,7 @@ class TestClosedLoop:
     @pytest.mark.parametrize("setpoints", [{"plant.latency": Setpoint(0.2, 2.0)}, {}], ids=["setpoint", "trend"])
     def test_a_healthy_plant_is_meddled_with(self, setpoints, memory, seed, plant):
         """In a simulated week of noise, nothing is proposed, with a setpoint or by the trend alone."""
-        settings = {"setpoints": setpoints}
-        found = plant(lambda _: 0.1, 4, seed=seed, noise=0.2, memory=memory, settings=settings)
+        found = plant(lambda _: 0.1, 4, seed=seed, noise=0.2, memory=memory, settings={"setpoints": setpoints})
         found.run(7 * 24, look=60, window=1440)
 
         assert found.proposals == []

@@ -68,6 +68,21 @@ class TestPriority:
         dear = [knob(name="plant.a", moves={"a.x": "down"}), two[1]]
         assert order({"a.x": 1.1, "b.x": 1.1}, dear) == ["plant.b", "plant.a"]
 
+    def test_a_change_that_helps_all_is_passed_over(self, propose, knob):
+        """What eases several metrics in trouble comes before what eases one, for the worst of them, and holds all."""
+        one = knob(name="plant.a", moves={"m.x": "down"})
+        all_of_them = knob(name="plant.b", moves={"m.*": "down"}, impact="medium")
+        result = propose({"m.x": 1.1, "m.y": 0.8, "m.z": 1.5}, [one, all_of_them])
+
+        (found,) = result.proposals
+        assert (found.knob, found.metric, found.eases) == ("plant.b", "m.z", ("m.x", "m.y"))
+        severities = [(level - 0.2) / 1.8 for level in (1.1, 0.8, 1.5)]
+        impact = 1 - (1 - severities[0]) * (1 - severities[1]) * (1 - severities[2])
+        assert found.priority == pytest.approx(impact * 0.65 * 0.9 * 0.95 * 0.75, rel=0.02)
+        again = propose({"m.x": 1.1, "m.y": 0.8, "m.z": 1.5}, [one, all_of_them], proposals=[found])
+        assert again.proposals == ()
+        assert ("plant.a", f"{found.id} is open for it") in {(each.knob, each.why) for each in again.passed}
+
     def test_what_worked_is_not_preferred(self, propose, knob, outcome):
         """Of two knobs for one metric that which helped more often, and by more, is proposed; the other is told of."""
         two = [knob(name="plant.a", cost=""), knob(name="plant.b", cost="")]
