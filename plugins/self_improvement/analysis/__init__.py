@@ -5,6 +5,7 @@ from aetherra.plugins.self_improvement.analysis.comparison import Comparison, co
 from aetherra.plugins.self_improvement.analysis.correlation import Correlation, correlations
 from aetherra.plugins.self_improvement.analysis.detector import Detector, DetectorState
 from aetherra.plugins.self_improvement.analysis.directions import Direction, good_direction
+from aetherra.plugins.self_improvement.analysis.harm import Harm, harmful
 from aetherra.plugins.self_improvement.analysis.outliers import Outlier, outliers
 from aetherra.plugins.self_improvement.analysis.series import Points, Series, in_order
 from aetherra.plugins.self_improvement.analysis.summary import Summary, summary
@@ -17,6 +18,7 @@ __all__ = [
     "Detector",
     "DetectorState",
     "Direction",
+    "Harm",
     "Outlier",
     "Points",
     "Series",
@@ -26,6 +28,7 @@ __all__ = [
     "compare",
     "correlations",
     "good_direction",
+    "harmful",
     "in_order",
     "outliers",
     "summary",
