@@ -49,9 +49,10 @@ class Series(msgspec.Struct, frozen=True):
     def thinned(self, most: int) -> "Series":
         """Return at most ``most`` points: a longer series is cut into as many equal runs of neighbours.
 
-        Each run becomes its mean time and its midmean: the mean of what is left when a quarter of the run is taken off
-        at either end of its sorted values. That keeps single outliers out as the median does, and wastes less: on
-        Gaussian noise it varies by a fifth more than the mean, the median by half (Huber, Robust Statistics, 1981).
+        Each run becomes the middle of its time and its midmean: the mean of what is left when a quarter of the run is
+        taken off at either end of its sorted values. That keeps single outliers out as the median does, and wastes
+        less: on Gaussian noise it varies by a fifth more than the mean, the median by half (Huber, Robust Statistics,
+        1981).
         """
         n = len(self.times)
         if n <= most:
@@ -59,7 +60,7 @@ class Series(msgspec.Struct, frozen=True):
         times, values = self.times, self.values
         edges = [i * n // most for i in range(most + 1)]
         return Series(
-            tuple([sum(times[a:b]) / (b - a) for a, b in pairwise(edges)]),
+            tuple([(times[a] + times[b - 1]) / 2 for a, b in pairwise(edges)]),
             tuple([midmean(sorted(values[a:b])) for a, b in pairwise(edges)]),
             self.scale,
         )
@@ -78,13 +79,9 @@ def in_order(points: Points | Series) -> Series:
     if not points:
         return Series((), ())
     times, values = zip(*points, strict=True)
-    if not (
-        all(map(math.isfinite, values))
-        and all(map(math.isfinite, times))
-        and -_LATEST <= min(times) <= max(times) <= _LATEST
-    ):
-        _refuse(points)
-    largest = max([abs(value) for value in values])
+    if not (math.isfinite(sum(values)) and math.isfinite(sum(times))) or max(times) > _LATEST or min(times) < -_LATEST:
+        _refuse(points)  # unless it is only the sum that is not finite
+    largest = max(max(values), -min(values))  # noqa: PLW3301 - one call would take thousands of arguments
     scale = 1.0
     if largest > _LARGEST or 0 < largest < _SMALLEST:
         scale = math.ldexp(1.0, min(math.frexp(largest)[1], 1023))

@@ -14,8 +14,15 @@ that for a trend: 48 % false trends on noise with autocorrelation 0.8. Four step
    variance is itself an estimate from so few independent points. This step is ours; the figures below are its reason.
 
 Detrending the ranks, not the values, keeps the whole test blind to any rising transformation, so that a smooth curve
-(a leak that speeds up) is as visible as a line. Measured in 1000 series each, false trends in percent at
-autocorrelation 0, 0.5, 0.8, 0.9, 0.95: 3, 5, 7, 9, 11 for 60 points; 1, 5, 10, 14, 18 for 20 points.
+(a leak that speeds up) is as visible as a line. Measured in 500 to 2000 series each, false trends in percent at
+autocorrelation 0, 0.5, 0.8, 0.9, 0.95: 2, 6, 10, 13, 18 for 20 points; 3, 5, 7, 9, 13 for 60; 4, 2, 4, 4, 6 for 300;
+4, 4, 3, 2, 2 for 1440. The slope is Theil's (Proc. Kon. Ned. Akad. v. Wetensch. 53, 1950) and Sen's (J. American
+Statistical Association 63, 1968), of at most 64 points: its error is that of all points plus 5 to 10 %.
+
+Whether a verdict persists is for the caller to see, who knows the last one. Windows that are nearly the same give
+nearly the same verdict: of five false trends in 150 windows of 1440 points all five were there 5 points later, three
+after 60 points, none after 360. So it is worth waiting for a verdict to hold while a quarter of the window has moved
+on; two analyses in a row keep out only what is just significant.
 
 Lags count points, not seconds: the series should be sampled about evenly. A single step from one constant to another is
 one event, and no evidence of a trend; half a period of something that swings is a trend, as nothing here knows better.
@@ -33,6 +40,7 @@ import msgspec
 
 from aetherra.plugins.self_improvement.analysis.directions import Direction
 from aetherra.plugins.self_improvement.analysis.series import Points, Series, bounded, in_order
+from aetherra.plugins.self_improvement.analysis.student import two_sided_p
 
 __all__ = ["MINIMUM_POINTS", "Movement", "Trend", "Verdict", "trend"]
 
@@ -45,8 +53,8 @@ MINIMUM_POINTS = 8
 _MOST_POINTS = 240
 """Points looked at; more are thinned."""
 
-_MOST_SLOPES = 80
-"""Points whose pairs have their slopes taken; more are thinned. Work and memory are bounded by 3,160 pairs."""
+_MOST_SLOPES = 64
+"""Points whose pairs have their slopes taken; more are thinned. Work and memory are bounded by 2,016 pairs."""
 
 _LONGEST_MEMORY = 0.98
 """Highest autocorrelation assumed: at 1 the series is a random walk and the stretching of the variance has no end."""
@@ -208,7 +216,7 @@ def _test(values: Sequence[float]) -> tuple[float, float]:
     )
     effective_n = n / stretch
     z = max(abs(score) - 1, 0) / math.sqrt(variance * stretch)
-    return _two_sided_p(z, max(1, int(effective_n - 2))), effective_n
+    return two_sided_p(z, max(1, int(effective_n - 2))), effective_n
 
 
 def _score(ranks: list[float]) -> int:
@@ -247,19 +255,3 @@ def _memory(ranks: list[float]) -> float:
         return 0.0
     raw: float = sum(map(mul, rest, rest[1:])) / power
     return min(max((n * raw + 2) / (n - 4), 0.0), _LONGEST_MEMORY)
-
-
-def _two_sided_p(t: float, freedom: int) -> float:
-    """Return the chance that Student's t lies beyond +-t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    cosine = math.cos(angle)
-    odd = freedom % 2
-    term: float = cosine if odd else 1.0
-    total = 0.0
-    for k in range(2 + odd, freedom + 1, 2):
-        total += term
-        term *= cosine * cosine * (k - 1) / k
-    inside = math.sin(angle) * total
-    if odd:
-        inside = 2 / math.pi * (angle + inside)
-    return max(0.0, 1.0 - inside)
