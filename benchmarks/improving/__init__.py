@@ -1,1 +1,1 @@
-"""Self-improvement: what its anomaly detector is worth on the Numenta Anomaly Benchmark, and what a point costs."""
+"""Self-improvement: what its detector is worth on labelled series and costs a point, and what its history takes."""
