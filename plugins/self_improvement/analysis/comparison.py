@@ -3,7 +3,7 @@
 The test is Mann and Whitney's (Annals of Mathematical Statistics 18, 1947) as a regression of ranks (Conover and Iman,
 American Statistician 35, 1981), so that outliers and counters do no harm; its noise may remember, and how much is not
 guessed but averaged over (``autoregression``). The shift is Hodges and Lehmann's (Annals of Mathematical Statistics 34,
-1963), with the interval of those shifts that the same test does not reject.
+1963), with an interval of levels: wider, as it takes the windows for independent of each other.
 
 A metric that moved before would have moved on: when the points before have a trend (``trends``), all is compared with
 its continuation, so that neither merit nor blame for it goes to the change, and the test pays for not knowing the slope
