@@ -8,7 +8,7 @@ guessed but averaged over (``autoregression``). The shift is Hodges and Lehmann'
 A metric that moved before would have moved on: when the points before have a trend (``trends``), all is compared with
 its continuation, so that neither merit nor blame for it goes to the change, and the test pays for not knowing the slope
 (it then sees only shifts that are about three times as large). Metrics that fall anyway, by 5 to 20 standard deviations
-in either of two windows of 20 points, are called better in 0 to 3 % (200 points: 0 to 8 %). A drift that is too weak to
+in either of two windows of 20 points, are called better in 0 to 8 % (200 points: 0 to 2 %). A drift that is too weak to
 be seen in the points before is taken for the change's: at 2 standard deviations and 20 points, in about half.
 
 Measured on noise around 100 with a standard deviation of 20, in percent at autocorrelation 0, 0.5, 0.8, 0.95; 400 to
