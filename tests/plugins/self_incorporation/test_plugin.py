@@ -262,13 +262,14 @@ class TestMaintenance:
                 ("collect", "homeostasis", ""),
                 ("correct", "homeostasis", ""),
                 ("analyse", "self_improvement", ""),
+                ("propose", "self_improvement", ""),
                 ("discover", "self_incorporation", ""),
                 ("classify", "self_incorporation", ""),
                 ("judge", "self_incorporation", ""),
             ]
-            assert set(report.idle_phases) == {"propose", "plan"}
+            assert set(report.idle_phases) == {"plan"}
             assert report.findings["files_found"] == 5
-            assert {"health_score", "metrics", "trends"} <= report.findings.keys()
+            assert {"health_score", "metrics", "trends", "proposals"} <= report.findings.keys()
             assert {"files_indexed", "files_refused", "findings"} <= report.findings.keys()
 
     async def test_a_step_that_fails_ends_the_cycle(self, hosting, tree):

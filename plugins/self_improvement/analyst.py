@@ -1,0 +1,177 @@
+"""The analyst: reads the history, and says what all its metrics tell together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from aetherra.plugins.self_improvement.analysis import (
+    Correlation,
+    Direction,
+    MetricAnalysis,
+    Points,
+    Series,
+    analyse,
+    correlations,
+    good_direction,
+    in_order,
+)
+from aetherra.plugins.self_improvement.anomalies import Anomalies
+from aetherra.plugins.self_improvement.history import MetricHistory, MetricInfo
+from aetherra.plugins.self_improvement.messages import Anomaly, Finding, MetricTrend
+from aetherra.plugins.self_improvement.proposals import Judgement, find_setpoint
+from aetherra.plugins.self_improvement.settings import SelfImprovementSettings
+
+__all__ = ["Analyst", "Look", "UnknownMetricError", "metric_trend"]
+
+MOST_POINTS = 5_000
+"""Of one metric that are looked at, the latest."""
+MOST_FOUND = 200
+"""Findings that are told of one look."""
+MOST_CORRELATIONS = 50
+"""The surest, that are told of one look."""
+
+
+class UnknownMetricError(LookupError):
+    """A metric has no history."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(name)
+        self.name, self.known = name, tuple(known)
+
+    def __str__(self) -> str:
+        return f"no metric {self.name!r} has been recorded; there are {', '.join(self.known) or 'none'}"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What all metrics tell at one time.
+
+    Attributes:
+        at: When, Unix seconds.
+        points: How many were looked at.
+        analyses: One a metric, by name.
+        correlations: Metrics that move together.
+    """
+
+    at: float
+    points: int
+    analyses: tuple[MetricAnalysis, ...]
+    correlations: tuple[Correlation, ...]
+
+
+class Analyst:
+    """Synchronous and slow: for worker threads.
+
+    Args:
+        history: What is read.
+        anomalies: What detectors reported.
+        settings: What is wanted of metrics, and which way is good.
+    """
+
+    def __init__(self, history: MetricHistory, anomalies: Anomalies, settings: SelfImprovementSettings) -> None:
+        self._history = history
+        self._anomalies = anomalies
+        self._settings = settings
+        self._moved: frozenset[tuple[str, str]] = frozenset()
+        self._looked = 0.0
+
+    def info(self, name: str) -> MetricInfo:
+        """Return what is known of a metric.
+
+        Raises:
+            UnknownMetricError: It has no history.
+        """
+        known = {info.name: info for info in self._history.names()}
+        if name not in known:
+            raise UnknownMetricError(name, known)
+        return known[name]
+
+    def infos(self, name: str | None) -> list[MetricInfo]:
+        """Return what is known of one metric, or of all by name; raises ``UnknownMetricError``."""
+        return self._history.names() if name is None else [self.info(name)]
+
+    def analyse(
+        self, info: MetricInfo, now: float, window: float, points: Points | Series | None = None
+    ) -> MetricAnalysis:
+        """Analyse one metric, over its points of the window or those that are given."""
+        if points is None:
+            points = self._history.points(info.name, now - window, limit=MOST_POINTS)
+        setpoint = find_setpoint(info.name, self._settings.setpoints)
+        return analyse(
+            points,
+            name=info.name,
+            unit=info.unit,
+            good=self._good(info) if setpoint is None else setpoint.direction,
+            setpoint=None if setpoint is None else setpoint.limit,
+            now=now,
+            horizon=self._settings.horizon,
+            minimum_effect=self._settings.minimum_effect,
+        )
+
+    def look(self, now: float, window: float) -> Look:
+        """Analyse all metrics, and how they go together."""
+        infos = self._history.names()
+        series = {
+            info.name: in_order(self._history.points(info.name, now - window, limit=MOST_POINTS)) for info in infos
+        }
+        return self.look_at(infos, series, now, window)
+
+    def look_at(
+        self, infos: Iterable[MetricInfo], series: Mapping[str, Points | Series], now: float, window: float
+    ) -> Look:
+        """Analyse what is given in place of the history."""
+        analyses = tuple(self.analyse(info, now, window, series.get(info.name, ())) for info in infos)
+        together = correlations({name: points for name, points in series.items() if len(points)})
+        return Look(now, sum(map(len, series.values())), analyses, tuple(together[:MOST_CORRELATIONS]))
+
+    def found(self, look: Look, problems: Iterable[Judgement]) -> tuple[Finding, ...]:
+        """Return what is worth telling of a look, the worst first.
+
+        A trend is told once it holds in two looks in a row; anomalies and steps once, after they came.
+        """
+        found = [Finding(one.metric, "beyond_setpoint", one.text) for one in problems if one.problem]
+        moved = {(one.name, one.trend.direction) for one in look.analyses}
+        found += [Finding(one.metric, "anomaly", _odd(one)) for one in self._anomalies.since(self._looked)]
+        for one in look.analyses:
+            if one.trend.direction in ("degrading", "improving") and (one.name, one.trend.direction) in self._moved:
+                found.append(Finding(one.name, one.trend.direction, one.trend.reason))
+            if one.crossing is not None and one.crossing.expected is not None:
+                found.append(Finding(one.name, "crossing", one.crossing.reason))
+            found += [
+                Finding(one.name, "change_point", step.reason)
+                for step in one.change_points
+                if step.timestamp >= self._looked
+            ]
+        found += [Finding(one.second, "correlation", _together(one)) for one in look.correlations]
+        self._moved, self._looked = frozenset(moved), look.at
+        return tuple(found[:MOST_FOUND])
+
+    def _good(self, info: MetricInfo) -> Direction:
+        return good_direction(info.name, info.unit, self._settings.directions)
+
+
+def metric_trend(found: MetricAnalysis) -> MetricTrend:
+    """Return an analysis' trend as it is told."""
+    trend = found.trend
+    return MetricTrend(
+        name=found.name,
+        unit=found.unit,
+        direction=trend.direction,
+        movement=trend.movement,
+        slope_per_hour=trend.slope_per_hour,
+        p_value=trend.p_value,
+        points=trend.points,
+        mean=trend.mean,
+        last=trend.last,
+        reason=trend.reason,
+    )
+
+
+def _odd(one: Anomaly) -> str:
+    return f"{one.value:g} is out of the ordinary (score {one.score:.2f})"
+
+
+def _together(one: Correlation) -> str:
+    how = f"follows {one.first} after {one.lag:g} s" if one.lag else f"moves with {one.first}"
+    return f"{how} (r = {one.r:+.2f}, q = {one.q:.2g})"

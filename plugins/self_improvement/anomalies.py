@@ -1,0 +1,124 @@
+"""Points that are out of the ordinary: one detector a metric, fed as points come, and what they reported."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from aetherra.plugins.self_improvement.analysis import Detector, DetectorState
+from aetherra.plugins.self_improvement.history import Point
+from aetherra.plugins.self_improvement.messages import Anomaly
+
+__all__ = ["THRESHOLD", "Anomalies"]
+
+THRESHOLD = 0.5
+"""Score from which on a point is reported: that of the detector."""
+REMEMBERED = 100
+"""Reports of one metric that are remembered, the latest."""
+FILE = "detectors.state"
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    """What is kept in the file."""
+
+    detectors: dict[str, DetectorState]
+    reports: dict[str, list[Anomaly]]
+
+
+class Anomalies:
+    """Any number of threads may use it at once.
+
+    Args:
+        folder: Where the detectors are kept, so that they need not learn anew; ``None`` keeps nothing.
+        most: Metrics that are watched; those that come later are not.
+
+    Attributes:
+        problem: Why the file could not be read or written, the last time; ``""`` if it could.
+    """
+
+    def __init__(self, folder: Path | None, most: int = 1_000) -> None:
+        self._path = None if folder is None else folder / FILE
+        self._most = most
+        self._lock = threading.Lock()
+        self._detectors: dict[str, Detector] = {}
+        self._scores: dict[str, float] = {}
+        self._reports: dict[str, deque[Anomaly]] = {}
+        self.problem = ""
+
+    def observe(self, points: Iterable[Point]) -> None:
+        """Look at points as they come, the points of one metric in the order of their times."""
+        with self._lock:
+            for point in points:
+                detector = self._detectors.get(point.name)
+                if detector is None:
+                    if len(self._detectors) >= self._most:
+                        continue
+                    detector = self._detectors[point.name] = Detector()
+                score = self._scores[point.name] = detector.update(point.timestamp, point.value)
+                if score >= THRESHOLD:
+                    reports = self._reports.setdefault(point.name, deque(maxlen=REMEMBERED))
+                    reports.append(Anomaly(point.name, point.timestamp, point.value, score))
+
+    def since(self, since: float, metric: str | None = None) -> list[Anomaly]:
+        """Return what was reported of points since a time (Unix seconds), of one metric or of all, by time."""
+        with self._lock:
+            names = self._reports if metric is None else [metric]
+            found = [one for name in names for one in self._reports.get(name, ()) if one.timestamp >= since]
+        return sorted(found, key=lambda one: (one.timestamp, one.metric))
+
+    def score(self, metric: str) -> float | None:
+        """Return the score of the last point of a metric; ``None`` before the first."""
+        with self._lock:
+            return self._scores.get(metric)
+
+    def forget(self, metric: str) -> None:
+        """Begin anew with a metric, as its history does."""
+        with self._lock:
+            for table in (self._detectors, self._scores, self._reports):
+                table.pop(metric, None)
+
+    # On disk
+
+    def load(self) -> None:
+        """Take up what was saved last. A file that cannot be read is put aside, and ``problem`` says so."""
+        if self._path is None:
+            return
+        try:
+            saved = msgspec.msgpack.decode(self._path.read_bytes(), type=_Saved)
+            detectors = {name: Detector.restore(state) for name, state in saved.detectors.items()}
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as exc:
+            self._put_aside(self._path, str(exc))
+            return
+        with self._lock:
+            self._detectors = detectors
+            self._reports = {name: deque(reports, maxlen=REMEMBERED) for name, reports in saved.reports.items()}
+
+    def save(self) -> None:
+        """Put what is known in the place of what was saved before, as a whole; ``problem`` says if it cannot be."""
+        if self._path is None:
+            return
+        with self._lock:
+            detectors = {name: detector.state() for name, detector in self._detectors.items()}
+            saved = _Saved(detectors, {name: list(reports) for name, reports in self._reports.items()})
+        fresh = self._path.with_suffix(".new")
+        try:
+            fresh.write_bytes(msgspec.msgpack.encode(saved))
+            os.replace(fresh, self._path)  # noqa: PTH105  # it says what it does
+        except OSError as exc:
+            self.problem = f"{self._path} cannot be written, so that detectors will learn anew: {exc}"
+        else:
+            self.problem = ""
+
+    def _put_aside(self, path: Path, why: str) -> None:
+        self.problem = f"{path} cannot be read and is put aside, detectors learn anew: {why}"
+        try:
+            os.replace(path, path.with_suffix(".unreadable"))  # noqa: PTH105
+        except OSError as exc:
+            self.problem += f"; nor can it be put aside: {exc.strerror}"

@@ -1,0 +1,118 @@
+"""The consumer of proposals: turns knobs where that is allowed, and answers with what came of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aetherra.plugins import (
+    HandlerError,
+    KnobChangedError,
+    NoHandlerError,
+    PluginContext,
+    SetKnob,
+    UnknownKnobError,
+)
+from aetherra.plugins.homeostasis.messages import GetFreeze
+from aetherra.plugins.self_improvement.messages import ProposalReceipt, ProposalResult
+from aetherra.plugins.self_improvement.proposals import Proposal, Value
+from aetherra.plugins.self_improvement.settings import Mode
+
+__all__ = ["Consumer"]
+
+PATIENCE = 30.0
+"""Seconds that setting a knob may take."""
+Status = Literal["applied", "undone", "failed", "refused", "superseded"]
+
+
+class Consumer:
+    """Carries proposals out and takes them back, by ``kernel.set_knob`` alone.
+
+    A knob is set only if it still is what the proposal says: what somebody else has turned meanwhile is theirs.
+
+    Args:
+        ctx: Of the plugin that it works in.
+        mode: ``act``: all but those of high impact are carried out at once; ``propose``: none before it is approved;
+            ``off``: none.
+    """
+
+    def __init__(self, ctx: PluginContext, mode: Mode) -> None:
+        self._ctx = ctx
+        self._mode: Mode = mode
+
+    async def carry_out(self, proposal: Proposal) -> ProposalReceipt:
+        """Turn the knob, and send the result; or say why not now, or not at all."""
+        if proposal.state not in ("proposed", "waiting_approval", "approved"):
+            return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state} already")
+        if self._mode == "off":
+            return await self._refuse(proposal, "self-improvement is off by its settings")
+        if proposal.is_due(self._ctx.clock.time()):
+            return await self._refuse(proposal, "it has expired")
+        if not proposal.way_back:
+            return await self._refuse(proposal, f"knob {proposal.knob!r} has no way back")
+        if proposal.state != "approved" and (why := self._needs_approval(proposal)):
+            return ProposalReceipt(proposal.id, "held", why)
+        if frozen := await self._frozen():
+            return ProposalReceipt(proposal.id, "held", frozen)
+        why = f"proposal {proposal.id}: {proposal.rationale}"
+        status, value, reason = await self._turn(proposal.knob, proposal.before, proposal.after, why)
+        return await self._answer(proposal, "applied" if status == "done" else status, value, reason)
+
+    async def take_back(self, proposal: Proposal, why: str) -> ProposalReceipt:
+        """Set the knob to what it was, unless somebody else has turned it since, and send the result.
+
+        While changes are frozen it is held: a freeze stops ways back as well.
+        """
+        if proposal.state not in ("applied", "kept"):
+            return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state}: there is nothing to take back")
+        if frozen := await self._frozen():
+            return ProposalReceipt(proposal.id, "held", frozen)
+        why = f"proposal {proposal.id} is taken back: {why}"
+        status, value, reason = await self._turn(proposal.knob, proposal.after, proposal.before, why)
+        return await self._answer(proposal, "undone" if status == "done" else status, value, reason)
+
+    async def stand_by(self, proposal: Proposal, original: Value) -> bool:
+        """Set what was kept once more, where the knob is ``original`` again, as after a start; whether it was set.
+
+        Raises:
+            HandlerError: The knob is not there, is not ``original``, or could not be set.
+        """
+        if self._mode == "off" or await self._frozen():
+            return False
+        why = f"proposal {proposal.id} is kept"
+        await self._ctx.call(SetKnob(proposal.knob, proposal.after, original, why), timeout=PATIENCE)
+        return True
+
+    def _needs_approval(self, proposal: Proposal) -> str:
+        if proposal.impact == "high":
+            return "it waits for approval, as a wrong value can do much harm"
+        if self._mode == "propose" or proposal.state == "waiting_approval":
+            return "it waits for approval, as all do in mode 'propose'"
+        return ""
+
+    async def _frozen(self) -> str:
+        """Return who has frozen changes, ``""`` if nobody has, or nobody keeps such a freeze."""
+        try:
+            state = await self._ctx.call(GetFreeze(), timeout=PATIENCE)
+        except NoHandlerError:
+            return ""
+        return f"changes are frozen by {state.by}: {state.reason}" if state.frozen else ""
+
+    async def _turn(
+        self, knob: str, expected: Value, value: Value, why: str
+    ) -> tuple[Literal["done", "failed", "superseded"], Value | None, str]:
+        try:
+            done = await self._ctx.call(SetKnob(knob, value, expected, why), timeout=PATIENCE)
+        except HandlerError as exc:
+            fault = exc.__cause__
+            if isinstance(fault, KnobChangedError):
+                return "superseded", fault.actual, str(fault)
+            return ("superseded" if isinstance(fault, UnknownKnobError) else "failed"), None, str(fault or exc)
+        return "done", done.after, ""
+
+    async def _refuse(self, proposal: Proposal, why: str) -> ProposalReceipt:
+        return await self._answer(proposal, "refused", None, why)
+
+    async def _answer(self, proposal: Proposal, status: Status, value: Value | None, why: str) -> ProposalReceipt:
+        await self._ctx.call(ProposalResult(proposal.id, status, value, why), timeout=PATIENCE)
+        refused = status == "refused"
+        return ProposalReceipt(proposal.id, "refused" if refused else "taken", why)

@@ -1,0 +1,262 @@
+"""The improver: sends proposals to their consumer, watches what they do, and keeps or takes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from aetherra.plugins import AetherraError, HandlerError, KnobInfo, KnobTurned, ListKnobs, PluginContext
+from aetherra.plugins.self_improvement.book import Book
+from aetherra.plugins.self_improvement.consumer import Consumer
+from aetherra.plugins.self_improvement.history import MetricHistory
+from aetherra.plugins.self_improvement.messages import CarryOut, ProposalReceipt, ProposalResult, TakeBack
+from aetherra.plugins.self_improvement.proposals import Proposal, ProposalStateError, Round, State, Value
+from aetherra.plugins.self_improvement.settings import TrialSettings
+from aetherra.plugins.self_improvement.trial import Guard, Trial, Word
+
+__all__ = ["HeldError", "Improver"]
+
+PATIENCE = 120.0
+"""Seconds that a proposal may take to be carried out or taken back."""
+
+
+class HeldError(AetherraError, RuntimeError):
+    """A change cannot be taken back now."""
+
+    def __init__(self, proposal: str, why: str) -> None:
+        super().__init__(proposal, why)
+        self.proposal, self.why = proposal, why
+
+    def __str__(self) -> str:
+        return f"proposal {self.proposal!r} cannot be taken back now: {self.why}"
+
+
+class Improver:
+    """One change at a time, so that it can be told what did what.
+
+    Args:
+        ctx: Of the plugin that it works in.
+        book: The proposals.
+        history: Where effects are read from.
+        consumer: Sets kept values once more after a start.
+        settings: How effects are seen.
+    """
+
+    def __init__(
+        self, ctx: PluginContext, book: Book, history: MetricHistory, consumer: Consumer, settings: TrialSettings
+    ) -> None:
+        self._ctx = ctx
+        self._book = book
+        self._history = history
+        self._consumer = consumer
+        self._settings = settings
+        self._turn = anyio.Lock()
+        self._words: dict[str, Word] = {}
+        self._told: dict[str, str] = {}
+        self._stood: dict[str, int] = {}
+        self._taken_up = False
+        self.trial: Trial | None = None
+
+    # What is done
+
+    async def take(self, found: Round) -> Sequence[Proposal]:
+        """Take up what one look at everything came to, and return what was new; the next look carries it out."""
+        async with self._turn:
+            for withdrawn in found.withdrawn:
+                if self._book.get(withdrawn.proposal).is_open:
+                    await self._book.move(withdrawn.proposal, withdrawn.state, withdrawn.reason)
+            return [await self._book.add(proposal) for proposal in found.proposals]
+
+    async def look(self) -> None:
+        """See how the trial goes, begin the next one, and see that what is kept stands."""
+        async with self._turn:
+            if not self._taken_up:
+                await self._take_up_what_was_left()
+            if self.trial is not None:
+                await self._see(self.trial)
+            if self.trial is None:
+                await self._expire()
+                await self._stand_by()
+                await self._send_next()
+
+    async def undo(self, proposal: str, why: str) -> None:
+        """Take back what is on trial or kept.
+
+        Raises:
+            UnknownProposalError: There is none of that id.
+            ProposalStateError: It changed nothing that could be taken back.
+            HeldError: A later change of the knob stands on it, or its consumer must not take it back now.
+        """
+        async with self._turn:
+            one = self._book.get(proposal)
+            if one.state not in ("applied", "kept"):
+                raise ProposalStateError(one.id, one.state, "undone")
+            last = next((each for each, _ in self._book.standing() if each.knob == one.knob), one)
+            if one.state == "kept" and last.id != one.id:
+                raise HeldError(one.id, f"{last.id} stands on it: take that back first")
+            held = await self._take_back(one, Word("undone", why))
+            if held and one.state == "kept":
+                del self._words[one.id]
+                raise HeldError(one.id, held)
+
+    async def approve(self, proposal: Proposal, why: str) -> None:
+        """Let a proposal be carried out, as soon as no other is on trial."""
+        async with self._turn:
+            await self._book.move(proposal.id, "approved", why)
+            await self._send_next()
+
+    async def reject(self, proposal: str, why: str) -> Proposal:
+        """Have a proposal not carried out; one that is being carried out just now is on trial by then, and raises."""
+        async with self._turn:
+            return await self._book.move(proposal, "rejected", why)
+
+    async def _send_next(self) -> None:
+        """Send what may be carried out, the most important first, until one is on trial."""
+        for proposal in self._book.open():
+            if self.trial is not None:
+                return
+            if proposal.state in ("proposed", "approved"):
+                receipt = await self._ask(CarryOut(proposal))
+                if receipt is not None and receipt.status == "held":
+                    self._tell_once(proposal, f"held: {receipt.reason}")
+
+    async def _see(self, trial: Trial) -> None:
+        word = self._words.get(trial.proposal.id)
+        if word is None:
+            now = self._ctx.clock.time()
+            word = await self._ctx.run_sync(trial.judge, self._points, now)
+        if word is None:
+            return
+        if word.state == "kept":
+            self.trial = None
+            await self._book.move(trial.proposal.id, "kept", word.reason, outcome=word.effect)
+        else:
+            await self._take_back(trial.proposal, word)
+
+    async def _take_back(self, proposal: Proposal, word: Word) -> str:
+        """Have a change taken back; return why not yet, ``""`` if it is. The trial goes on, and asks again."""
+        self._words[proposal.id] = word
+        receipt = await self._ask(TakeBack(proposal, word.reason))
+        held = "its consumer does not answer" if receipt is None else receipt.reason if receipt.status == "held" else ""
+        if held:
+            self._tell_once(proposal, f"cannot be taken back now: {held}")
+        return held
+
+    async def _ask(self, request: CarryOut | TakeBack) -> ProposalReceipt | None:
+        try:
+            return await self._ctx.call(request, timeout=PATIENCE)
+        except AetherraError as exc:
+            self._tell_once(request.proposal, f"its consumer does not answer: {exc}")
+            return None
+
+    def _tell_once(self, proposal: Proposal, what: str) -> None:
+        if self._told.get(proposal.id) != what:
+            self._told[proposal.id] = what
+            self._ctx.log.info("proposal %s %s", proposal.id, what)
+
+    def _points(self, metric: str, since: float, until: float) -> list[tuple[float, float]]:
+        return self._history.points(metric, since, until)
+
+    # What it hears
+
+    async def take_result(self, result: ProposalResult) -> Proposal:
+        """Hear what became of a proposal at its consumer; one in a state that does not lead there raises."""
+        proposal = self._book.get(result.proposal_id)
+        if result.status == "applied":
+            moved = await self._book.move(proposal.id, "applied", result.reason or f"{proposal.knob} is {result.value}")
+            self.trial = self._trial(moved, self._ctx.clock.time())
+            return moved
+        if proposal.state in ("proposed", "waiting_approval", "approved"):
+            states: dict[str, State] = {"refused": "rejected", "failed": "failed", "superseded": "superseded"}
+            return await self._book.move(proposal.id, states.get(result.status, "failed"), result.reason)
+        return await self._taken_back(proposal, result)
+
+    async def _taken_back(self, proposal: Proposal, result: ProposalResult) -> Proposal:
+        word = self._words.pop(proposal.id, None) or Word("undone", "it was taken back")
+        if self.trial is not None and self.trial.proposal.id == proposal.id:
+            self.trial = None
+        if result.status == "undone":
+            state: State = word.state if proposal.state == "applied" else "undone"
+            return await self._book.move(proposal.id, state, word.reason, outcome=word.effect)
+        state = "superseded" if result.status == "superseded" else "failed"
+        reason = f"{word.reason}; it could not be taken back: {result.reason}"
+        return await self._book.move(proposal.id, state, reason, outcome=word.effect)
+
+    async def turned(self, event: KnobTurned) -> None:
+        """Hear that somebody turned a knob: what another one sets is theirs from then on."""
+        if event.who == str(self._ctx.identity):
+            return
+        self.disturb(f"{event.who} set {event.knob} to {event.after}")
+        for proposal, _ in list(self._book.standing()):
+            if proposal.knob == event.knob and event.after != proposal.after:
+                await self._give_up(proposal.knob, f"{event.who} has set {event.knob} to {event.after}")
+
+    def disturb(self, what: str) -> None:
+        """Hear that something else changed the host."""
+        if self.trial is not None:
+            self.trial.disturb(what)
+
+    # Across starts and swaps
+
+    def go_on(self, proposal: str, begun: float) -> None:
+        """Go on with the trial of the generation before."""
+        self.trial = self._trial(self._book.get(proposal), begun)
+
+    def _trial(self, proposal: Proposal, begun: float) -> Trial:
+        guards = [Guard(metric, good) for metric, good in self._settings.guards.items()]
+        return Trial(proposal, begun, self._settings, guards)
+
+    async def _take_up_what_was_left(self) -> None:
+        """Conclude what was on trial when an earlier run ended: nobody watched it to the end."""
+        left = [one for one in self._book.all("applied") if self.trial is None or self.trial.proposal.id != one.id]
+        held = False
+        if left:
+            values = {knob.name: knob.value for knob in await self._knobs()}
+            for one in left:
+                why = "nobody can say what it did, as the host ended while it was watched"
+                if values.get(one.knob) == one.after:
+                    held = bool(await self._take_back(one, Word("inconclusive", why))) or held
+                else:
+                    await self._book.move(one.id, "inconclusive", f"{why}; {one.knob} is {values.get(one.knob)}")
+        self._taken_up = not held
+
+    async def _expire(self) -> None:
+        now = self._ctx.clock.time()
+        for one in self._book.open():
+            if one.is_due(now):
+                await self._book.move(one.id, "expired", "nobody carried it out in time")
+
+    async def _stand_by(self) -> None:
+        """Set kept values once more, in each generation of their knob's plugin once, where it is what it was at first.
+
+        Who turns the knob after that has a reason of their own.
+        """
+        standing = list(self._book.standing())
+        if not standing:
+            return
+        knobs = {knob.name: knob for knob in await self._knobs()}
+        for proposal, original in standing:
+            knob = knobs.get(proposal.knob)
+            if knob is None or knob.value is None or self._stood.get(knob.name) == knob.generation:
+                continue
+            if knob.value == original and not await self._set_again(proposal, original):
+                continue
+            if knob.value not in (original, proposal.after):
+                await self._give_up(knob.name, f"{knob.name} is {knob.value} now, which is neither of its values")
+            self._stood[knob.name] = knob.generation
+
+    async def _set_again(self, proposal: Proposal, original: Value) -> bool:
+        try:
+            return await self._consumer.stand_by(proposal, original)
+        except HandlerError as exc:
+            self._tell_once(proposal, f"is kept and could not be set once more: {exc.__cause__ or exc}")
+            return False
+
+    async def _give_up(self, knob: str, why: str) -> None:
+        for one in self._book.all("kept"):
+            if one.knob == knob:
+                await self._book.move(one.id, "superseded", why)
+
+    async def _knobs(self) -> tuple[KnobInfo, ...]:
+        return (await self._ctx.call(ListKnobs(), timeout=PATIENCE)).knobs
