@@ -29,6 +29,7 @@ class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
         outliers: Single values that do not belong, in order of time.
         season: What hours of the day do to it.
         forecast: What it is expected to be at the horizon.
+        course: The same for even steps up to there; empty unless they were asked for.
         crossing: When it will cross its setpoint; None without one.
     """
 
@@ -41,6 +42,7 @@ class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     season: Season
     forecast: Forecast
     crossing: Crossing | None
+    course: tuple[Forecast, ...] = ()
 
 
 def analyse(
@@ -54,6 +56,7 @@ def analyse(
     now: float,
     horizon: float = 86_400.0,
     minimum_effect: float = 0.05,
+    ahead: int = 0,
 ) -> MetricAnalysis:
     """Analyse one metric.
 
@@ -70,6 +73,7 @@ def analyse(
         now: Seconds since the epoch.
         horizon: Seconds from now, or from the latest point where that is later, that a forecast looks ahead.
         minimum_effect: Smallest relative change that counts as a movement.
+        ahead: Steps up to the horizon that are forecast as well, to be drawn.
 
     Raises:
         ValueError: A time or value is NaN or infinite (the error names the time), or an argument is out of its range.
@@ -92,7 +96,8 @@ def analyse(
         if setpoint is not None:
             movement = trend(since, good="unknown", minimum_effect=minimum_effect).movement
     outlook = Outlook(recent, season=season)
-    until = max(now, series.times[-1] if len(series) else now) + horizon
+    begin = max(now, series.times[-1] if len(series) else now)
+    until = begin + horizon
     return MetricAnalysis(
         name=name,
         unit=unit,
@@ -103,4 +108,5 @@ def analyse(
         season=season,
         forecast=outlook.forecast(until),
         crossing=None if setpoint is None else outlook.crossing(setpoint, movement=movement, until=until),
+        course=tuple(outlook.forecast(begin + horizon * step / ahead) for step in range(1, ahead + 1)),
     )

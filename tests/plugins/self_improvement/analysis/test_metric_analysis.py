@@ -136,6 +136,18 @@ class TestOddSeries:
         assert (found.trend.direction, found.change_points, found.outliers) == ("stable", (), ())
         assert found.forecast.value == 7.0
 
+    def test_the_way_to_the_horizon_is_told_where_it_is_asked_for(self) -> None:
+        """In even steps, the last of which is the forecast, less and less sure; and not without being asked."""
+        points = points_of([100 + 0.05 * i + (i * 37 % 11) / 10 for i in range(600)])
+        now = points[-1][0] + 30.0
+        found = analyse(points, name="process.rss", unit="MB", good="down", now=now, horizon=1200.0, ahead=4)
+
+        assert [step.at for step in found.course] == [now + 300, now + 600, now + 900, now + 1200]
+        assert found.course[-1] == found.forecast
+        widths = [(step.high or 0) - (step.low or 0) for step in found.course]
+        assert 0 < widths[0] <= widths[-1]
+        assert analysed(points).course == ()
+
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_is_refused_by_its_time(self, bad: float) -> None:
         """The error shows the value and when it was."""
