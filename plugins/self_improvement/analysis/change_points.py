@@ -214,7 +214,9 @@ class _Search:
         beside, rest = self._beside_a_line(first, end, slope)
         if rest > self._penalty:
             return [_Cut(rest, first, end, beside, step=self._is_step(first, beside, end))]
-        # What rises in a few stairs looks like a line until the stairs are cut once more.
+        # What rises in a few stairs looks like a line until they are cut once more; a step explains 3/4 of a line.
+        if gain < 0.8 * line:
+            return []
         stairs = gain + self._between_levels(first, at)[1] + self._between_levels(at, end)[1]
         if stairs >= line + self._penalty and self._is_step(first, at, end):
             return [_Cut(gain, first, end, at, step=True)]

@@ -51,6 +51,10 @@ class TestSummary:
 
         assert figures_of(*values).variance == pytest.approx(exact, rel=1e-9)
 
+    def test_a_mean_that_no_float_holds_costs_nothing(self) -> None:
+        """Around 1e16 every second integer is missing, the mean of these too; their variance is exact all the same."""
+        assert figures_of(1e16, 1e16 + 2, 1e16, 1e16 + 2).variance == pytest.approx(4 / 3)
+
     def test_values_near_the_largest_float_do_not_overflow(self) -> None:
         """The mean is exact; the variance, which no float can hold, is the largest."""
         found = figures_of(1e308, 1.5e308, 1.7e308)
