@@ -34,7 +34,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         guards: Metrics that must not get worse whatever the change was for, each with the way that is good.
     """
 
-    before: Seconds = 900.0
+    before: Seconds = 1800.0
     settle: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
     after: Seconds = 600.0
     every: Annotated[float, msgspec.Meta(ge=0.05, le=3600)] = 15.0

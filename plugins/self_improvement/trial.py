@@ -13,6 +13,8 @@ from aetherra.plugins.self_improvement.settings import TrialSettings
 
 __all__ = ["Guard", "Trial", "Word"]
 
+FALSE_ALARM = 0.05
+"""Chance that a change without any effect is ever called harmful, all that is watched taken together."""
 Points = Sequence[tuple[float, float]]
 Read = Callable[[str, float, float], Points]
 """The points of a metric from a time until before another."""
@@ -66,10 +68,12 @@ class Trial:
             return Word("inconclusive", f"nobody can say what it did, as meanwhile {self._disturbed}")
         settings, since = self._settings, self.begun + self._settings.settle
         until = since + settings.after
-        for guard in (Guard(self.proposal.metric, self.proposal.good), *self._guards):
+        watched = (Guard(self.proposal.metric, self.proposal.good), *self._guards)
+        alpha = FALSE_ALARM / len(watched)
+        for guard in watched:
             before = read(guard.metric, self.begun - settings.before, self.begun)
             after = read(guard.metric, since, now)
-            harm = harmful(before, after, good=guard.good, minimum_effect=settings.minimum_effect)
+            harm = harmful(before, after, good=guard.good, minimum_effect=settings.minimum_effect, alpha=alpha)
             if harm.harmful:
                 return self._harm(guard.metric, harm)
         if now < until:
