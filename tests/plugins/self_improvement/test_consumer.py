@@ -1,0 +1,202 @@
+"""The consumer on a real host: what it turns, what it holds, and what it refuses."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from aetherra.plugins import SetKnob
+from aetherra.plugins.self_improvement.messages import (
+    ApproveProposal,
+    CarryOut,
+    ListProposals,
+    TakeBack,
+    UndoKept,
+)
+
+from .conftest import EVERY, Plant
+
+
+async def waiting(here):
+    """Have a proposal that waits for approval, and return it."""
+    await here.past()
+    (only,) = await here.propose()
+    assert only.state == "waiting_approval"
+    return only
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Have the plant write otherwise."""
+
+    def replace(write):
+        monkeypatch.setattr(Plant, "write", write)
+
+    return replace
+
+
+class TestCarryOut:
+    async def test_a_proposal_that_nobody_made_is_carried_out(self, site):
+        """One that is not in the register is a ``LookupError``, and turns nothing."""
+        async with site(plant={"impact": "high"}) as here:
+            only = await waiting(here)
+            fault = await here.fault(CarryOut(msgspec.structs.replace(only, id="plant.pool-1")))
+
+            assert isinstance(fault, LookupError)
+            assert await here.value() == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"after": 16}, {"state": "approved"}, {"impact": "low"}, {"knob": "kernel.workers"}],
+        ids=lambda changes: next(iter(changes)),
+    )
+    async def test_a_proposal_is_carried_out_as_it_was_not_made(self, site, changes):
+        """One that differs from the register by a field is refused with an error, and turns nothing."""
+        async with site(plant={"impact": "high"}) as here:
+            only = await waiting(here)
+            fault = await here.fault(CarryOut(msgspec.structs.replace(only, **changes)))
+
+            assert isinstance(fault, ValueError)
+            assert "not as it was sent" in str(fault)
+            assert (await here.value(), await here.proposal()) == (1, only)
+
+    async def test_an_expired_one_is_carried_out(self, site):
+        """What nobody carried out in time is refused, and rejected for it."""
+        async with site(expiry=10.0, plant={"impact": "high"}, trial={"every": 3600.0}) as here:
+            only = await waiting(here)
+            await here.clock.advance(11.0)
+            receipt = await here.call(CarryOut(only))
+            only = await here.proposal()
+
+            assert (receipt.status, only.state, await here.value()) == ("refused", "rejected", 1)
+            assert "expired" in only.reason
+
+    async def test_a_knob_that_is_gone_is_turned(self, site):
+        """The proposal is concluded with the knob's name, and an approval of it turns nothing."""
+        async with site(plant={"impact": "high"}) as here:
+            only = await waiting(here)
+            await here.kernel.remove_plugin("plant")
+            changed = (await here.call(ApproveProposal(only.id))).proposal
+
+            assert not changed.is_open
+            assert changed.state in ("superseded", "failed")
+            assert "'plant.pool'" in changed.reason
+            assert (await here.status()).on_trial == ""
+
+    async def test_a_knob_that_is_gone_leaves_its_proposal_open(self, site):
+        """The next analysis withdraws a proposal whose knob no longer exists."""
+        async with site(plant={"impact": "high"}) as here:
+            await waiting(here)
+            await here.kernel.remove_plugin("plant")
+            await here.propose()
+            only = await here.proposal()
+
+            assert only.state == "failed"
+            assert "there is no knob 'plant.pool' any more" in only.reason
+
+    async def test_a_value_that_somebody_set_is_overwritten(self, site):
+        """A knob that is no longer what the proposal says is left to who turned it."""
+        async with site(plant={"impact": "high"}) as here:
+            only = await waiting(here)
+            await here.call(SetKnob("plant.pool", 8))
+            changed = (await here.call(ApproveProposal(only.id))).proposal
+
+            assert (changed.state, await here.value()) == ("superseded", 8)
+            assert "8" in changed.reason
+
+    async def test_a_knob_that_cannot_be_set_is_on_trial(self, site, written):
+        """What its owner does not take has failed, with the owner's words; nothing is on trial."""
+
+        async def refuse(plant, value):
+            raise OSError(f"no room for {value}")
+
+        written(refuse)
+        async with site() as here:
+            await here.past()
+            await here.propose()
+            await here.go_on(EVERY)
+            only = await here.proposal()
+
+            assert (only.state, await here.value()) == ("failed", 1)
+            assert "no room for 2" in only.reason
+            assert (await here.status()).on_trial == ""
+
+    async def test_a_knob_without_a_way_back_is_turned(self, site):
+        """What cannot be undone is not even proposed."""
+        async with site(plant={"undo": ""}) as here:
+            await here.past()
+
+            assert await here.propose() == ()
+            await here.go_on(2 * EVERY)
+            assert await here.value() == 1
+
+    async def test_one_that_was_made_before_is_carried_out_when_off(self, site):
+        """In mode ``off`` what is left of other times is refused, also once approved."""
+        async with site(data=True, plant={"impact": "high"}) as here:
+            only = await waiting(here)
+        async with site(data=True, mode="off", plant={"impact": "high"}, clock=here.clock) as here:
+            changed = (await here.call(ApproveProposal(only.id))).proposal
+
+            assert (changed.state, await here.value()) == ("rejected", 1)
+            assert "off by its settings" in changed.reason
+
+    async def test_one_that_waits_is_carried_out_once_the_host_acts(self, site):
+        """What was made while all waited for approval goes on waiting when the mode is another."""
+        async with site(data=True, mode="propose") as here:
+            only = await waiting(here)
+        async with site(data=True, mode="act", clock=here.clock) as here:
+            receipt = await here.call(CarryOut(only))
+            await here.go_on(2 * EVERY, measured=False)
+
+            assert (receipt.status, await here.value()) == ("held", 1)
+            assert (await here.call(ApproveProposal(only.id))).proposal.state == "applied"
+
+
+class TestTakeBack:
+    async def test_a_way_back_that_fails_counts_as_undone(self, site, written):
+        """A change that cannot be taken back has failed, and says both why it should be and why it could not."""
+
+        async def only_up(plant, value):
+            if value < plant.pool:
+                raise OSError("it only grows")
+            plant.pool = value
+
+        written(only_up)
+        async with site() as here:
+            only = await here.tried()
+            changed = (await here.call(UndoKept(only.id, "too expensive"))).proposal
+
+            assert (changed.state, await here.value()) == ("failed", 2)
+            assert "too expensive" in changed.reason
+            assert "it only grows" in changed.reason
+            assert (await here.status()).on_trial == ""
+
+    async def test_what_was_sent_otherwise_is_taken_back(self, site):
+        """Only a proposal as it is in the register is taken back."""
+        async with site() as here:
+            only = await here.tried()
+            fault = await here.fault(TakeBack(msgspec.structs.replace(only, before=16)))
+
+            assert isinstance(fault, ValueError)
+            assert await here.value() == 2
+
+    async def test_a_take_back_by_hand_says_nothing(self, site):
+        """Who sends one by hand has it taken back, and the register knows."""
+        async with site() as here:
+            only = await here.tried()
+            receipt = await here.call(TakeBack(only, "by hand"))
+            only = await here.proposal()
+
+            assert (receipt.status, only.state, await here.value()) == ("taken", "undone", 1)
+
+    async def test_a_knob_that_went_during_the_trial_holds_the_trial(self, site):
+        """A change whose knob is gone is concluded when its trial is, and others may follow."""
+        async with site() as here:
+            only = await here.tried()
+            await here.kernel.remove_plugin("plant")
+            await here.call(UndoKept(only.id))
+            only = await here.proposal()
+
+            assert only.state in ("superseded", "failed")
+            assert "could not be taken back" in only.reason
+            assert (await here.call(ListProposals("applied"))).proposals == ()
