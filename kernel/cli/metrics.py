@@ -151,9 +151,9 @@ def _summary(report: Mapping[str, Any], write: _Writer) -> Iterator[Row]:
 def _outlook(analysis: Mapping[str, Any], write: _Writer) -> Iterator[Row]:
     """Yield how the metric goes over the day, and what is to come."""
     season, forecast, crossing = analysis["season"], analysis["forecast"], analysis["crossing"]
-    if season is not None and season["verdict"] != "unknown":
+    if season["verdict"] != "unknown":
         yield "season", season["reason"]
-    if forecast is not None and forecast["value"] is not None:
+    if forecast["value"] is not None:
         interval = f"{write(forecast['low'])} to {write(forecast['high'])} with a chance of {forecast['coverage']:.0%}"
         yield "forecast", f"{write(forecast['value'])} at {write_moment(forecast['at'])}, {interval}"
     if crossing is not None:

@@ -354,6 +354,8 @@ class _Drawing:
         if not self.forecast:
             return
         seen = self._seen_forecast()
+        if len(seen) > 1:
+            seen += self.forecast[len(seen) : len(seen) + 1]  # to the edge and beyond
         xs = [_x(step["at"]) for step in seen]
         lows, highs = ([self._y(step[key]) for step in seen] for key in ("low", "high"))
         band: dict[str, Any] = {"color": FORECAST, "alpha": 0.25, "gid": "forecast-band"}
@@ -485,8 +487,8 @@ def _with_room(low: float, high: float) -> Point:
 
 
 def _forecast(analysis: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = analysis["forecast"] or ()
-    steps: list[Mapping[str, Any]] = [found] if isinstance(found, Mapping) else list(found)
+    """Return what is expected on the way to the horizon, or at least there; nothing where nothing can be said."""
+    steps = analysis["course"] or [analysis["forecast"]]
     return [step for step in steps if step["value"] is not None]
 
 

@@ -44,7 +44,8 @@ def report(points: list[tuple[float, float]], *, unit: str = "items", **found: A
         "trend": trend(),
         "change_points": [],
         "outliers": [],
-        "forecast": None,
+        "forecast": {"at": START, "value": None, "low": None, "high": None, "coverage": 0.9},
+        "course": [],
         "crossing": None,
         **found,
     }
@@ -154,10 +155,21 @@ class TestDrawing:
             {"at": START + 7200 + 60 * k, "value": 2.0, "low": 1.0, "high": 3.0, "coverage": 0.5} for k in range(9)
         ]
         steps.append({**steps[0], "at": START + 9000, "value": None, "low": None, "high": None})
-        file = drawn(tmp_path, report(series([1.0, 2.0] * 60), forecast=steps))
+        file = drawn(tmp_path, report(series([1.0, 2.0] * 60), course=steps))
         assert "forecast, 50% interval" in texts(file)
         (band,) = (path.attrib["d"] for path in elements(file)["forecast-band"].iter(f"{SVG}path"))
         assert band.count("L") == 2 * 9 + 1
+
+    def test_a_band_ends_before_the_edge(self, tmp_path: Path) -> None:
+        """Of a forecast that goes on beyond it, the band does, too."""
+        steps = [
+            {"at": START + 3600 + 900 * k, "value": 2.0, "low": 1.0, "high": 3.0, "coverage": 0.5} for k in range(50)
+        ]
+        file = drawn(tmp_path, report(series([1.0, 2.0] * 30), course=steps))
+        (band,) = (path.attrib["d"] for path in elements(file)["forecast-band"].iter(f"{SVG}path"))
+        frame = elements(file)["patch_2"].find(f"{SVG}path")
+        assert frame is not None
+        assert max(map(float, band.split()[1::3])) >= max(map(float, frame.attrib["d"].split()[1::3]))
 
     def test_a_far_forecast_presses_the_points_to_the_side(self, tmp_path: Path) -> None:
         """It is drawn as far ahead as the points reach back; the legend says the rest."""
