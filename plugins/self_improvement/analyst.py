@@ -92,9 +92,9 @@ class Analyst:
         return self._history.names() if name is None else [self.info(name)]
 
     def analyse(
-        self, info: MetricInfo, now: float, window: float, points: Points | Series | None = None
+        self, info: MetricInfo, now: float, window: float, points: Points | Series | None = None, ahead: int = 0
     ) -> MetricAnalysis:
-        """Analyse one metric, over its points of the window or those that are given."""
+        """Analyse one metric, over its points of the window or those given; ``ahead`` steps of its forecast as well."""
         if points is None:
             points = self._history.points(info.name, now - window, limit=MOST_POINTS)
         setpoint = find_setpoint(info.name, self._settings.setpoints)
@@ -107,6 +107,7 @@ class Analyst:
             now=now,
             horizon=self._settings.horizon,
             minimum_effect=self._settings.minimum_effect,
+            ahead=ahead,
         )
 
     def look(self, now: float, window: float) -> Look:

@@ -52,6 +52,8 @@ ROLL_UP_SEC = 600.0
 """Seconds between two times that old points become minutes and hours."""
 SAVE_SEC = 300.0
 """Seconds between two times that detectors are saved."""
+STEPS_AHEAD = 24
+"""Of a forecast that are told of one metric: enough for a day's season to be seen in."""
 SLOW_SEC = 300.0
 """Seconds that an analysis or a simulation may take."""
 
@@ -262,7 +264,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             unit=info.unit,
             window=request.window,
             points=tuple(points),
-            analysis=self._analyst.analyse(info, now, request.window, points),
+            analysis=self._analyst.analyse(info, now, request.window, points, STEPS_AHEAD),
             anomalies=tuple(self._anomalies.since(since, request.name)),
             score=self._anomalies.score(request.name),
         )
