@@ -17,8 +17,8 @@ must gain more than ``3 log n`` times the variance of the noise, the penalty of 
 Measured in 500 series each, noise in which a change is called, in percent at autocorrelation 0, 0.5, 0.8, 0.9, 0.95:
 0, 3, 9, 12, 12 for 60 points; 0, 0, 3, 9, 19 for 300; 0, 0, 0, 1, 4 for 1440. Of steps by three standard deviations in
 the middle of independent noise 97 % are found in 60 points and all in more; at autocorrelation 0.8, where 60 points are
-worth 7, a quarter in 60 points, two thirds in 300 and 97 % in 1440. A random walk has no levels, and is told in some. So is a
-wave one to three times as high as the noise, with its period in the window; take a known season off first.
+worth 7, a quarter in 60 points, two thirds in 300 and 97 % in 1440. A random walk has no levels, and is told in some.
+So is a wave one to three times as high as the noise, with its period in the window; take a known season off first.
 """
 
 import math
