@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
+import resource
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import pytest
@@ -172,6 +173,17 @@ class Site:
 
     async def explained(self, proposal):
         return (await self.call(ExplainProposal(proposal))).text
+
+
+@contextmanager
+def full_disk():
+    """Have every write to a file fail, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
