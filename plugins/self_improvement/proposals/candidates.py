@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from aetherra.plugins import KnobInfo
+from aetherra.plugins.self_improvement.analysis.correlation import Correlation
 from aetherra.plugins.self_improvement.analysis.directions import Direction
-from aetherra.plugins.self_improvement.proposals.findings import Relation
 from aetherra.plugins.self_improvement.proposals.problems import Judgement
 from aetherra.plugins.self_improvement.proposals.proposal import Evidence
 from aetherra.plugins.self_improvement.proposals.strategies import Strategies
@@ -57,7 +57,7 @@ class Candidates:
         self._strategies = strategies
         self._tell = tell
 
-    def find(self, problems: Iterable[Judgement], relations: Iterable[Relation]) -> Iterator[Candidate]:
+    def find(self, problems: Iterable[Judgement], relations: Iterable[Correlation]) -> Iterator[Candidate]:
         """Yield what might help against each of the problems."""
         strongest = sorted(
             (one for one in relations if one.q <= _FALSE_FINDINGS), key=lambda one: (-abs(one.r), one.first, one.second)
@@ -124,7 +124,7 @@ class Candidates:
         proof = self._strategies.turned_out_worse(metric, knob.name, declared, knob.value)
         return "" if proof is None else f"from {proof.before} to {proof.after} it got {proof.verdict}"
 
-    def _related(self, knob: KnobInfo, judgement: Judgement, found: Relation, other: str) -> Iterator[Candidate]:
+    def _related(self, knob: KnobInfo, judgement: Judgement, found: Correlation, other: str) -> Iterator[Candidate]:
         """Yield the turn that helps by way of a metric that goes along with this one."""
         declared = moves(knob, other)
         raising = declared if found.r > 0 else "down" if declared == "up" else "up"
@@ -140,12 +140,12 @@ class Candidates:
         yield Candidate(knob, judgement, turn, why, abs(found.r), (row,))
 
 
-def _other(found: Relation, metric: str) -> str:
+def _other(found: Correlation, metric: str) -> str:
     """Return the metric that ``metric`` is related to; empty if it is none of the two."""
     return {found.first: found.second, found.second: found.first}.get(metric, "")
 
 
-def _row(found: Relation, judgement: Judgement, other: str) -> Evidence:
+def _row(found: Correlation, judgement: Judgement, other: str) -> Evidence:
     return Evidence(
         metric=judgement.metric,
         since=min(row.since for row in judgement.evidence),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis.directions import Direction
+from aetherra.plugins.self_improvement.analysis.forecast import Crossing
+from aetherra.plugins.self_improvement.analysis.metric_analysis import MetricAnalysis
 from aetherra.plugins.self_improvement.analysis.trends import Trend
-from aetherra.plugins.self_improvement.proposals.findings import Analysis, Crossing
 from aetherra.plugins.self_improvement.proposals.proposal import Evidence, Load, Problem
 from aetherra.plugins.self_improvement.proposals.setpoints import Setpoint
 
@@ -80,7 +81,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    analysis: Analysis,
+    analysis: MetricAnalysis,
     *,
     setpoint: Setpoint | None,
     good: Direction,
@@ -129,7 +130,7 @@ def judge(
     return _by_forecast(blank, analysis, now, horizon)
 
 
-def load_band(analysis: Analysis | None) -> Load:
+def load_band(analysis: MetricAnalysis | None) -> Load:
     """Say how busy the host is, by the level of a metric of load against its own window.
 
     ``low`` and ``high`` are more than a standard deviation from the mean.
@@ -146,7 +147,7 @@ def load_band(analysis: Analysis | None) -> Load:
     return "high" if level > analysis.summary.mean else "low"
 
 
-def _level(analysis: Analysis, apart: float, measured: Known | None) -> Evidence:
+def _level(analysis: MetricAnalysis, apart: float, measured: Known | None) -> Evidence:
     """Return where a metric stands, as the row of evidence that says so."""
     first, last = analysis.trend.first_timestamp or 0.0, analysis.trend.last_timestamp or 0.0
     changes = sorted(analysis.change_points, key=lambda change: change.timestamp)
@@ -182,7 +183,7 @@ def _beyond(blank: Judgement, level: Evidence, setpoint: Setpoint) -> Judgement:
     )
 
 
-def _by_trend(blank: Judgement, analysis: Analysis) -> Judgement:
+def _by_trend(blank: Judgement, analysis: MetricAnalysis) -> Judgement:
     trend = analysis.trend
     if trend.direction != "degrading" or trend.slope_per_hour is None or trend.p_value is None or blank.level is None:
         return blank
@@ -212,7 +213,7 @@ def _by_trend(blank: Judgement, analysis: Analysis) -> Judgement:
     )
 
 
-def _by_forecast(blank: Judgement, analysis: Analysis, now: float, horizon: float) -> Judgement:
+def _by_forecast(blank: Judgement, analysis: MetricAnalysis, now: float, horizon: float) -> Judgement:
     crossing, trend = analysis.crossing, analysis.trend
     if crossing is None or crossing.expected is None or not _is_sure(crossing, trend):
         return blank

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from aetherra.plugins import KnobInfo
+from aetherra.plugins.self_improvement.analysis.correlation import Correlation
 from aetherra.plugins.self_improvement.analysis.directions import good_direction
+from aetherra.plugins.self_improvement.analysis.metric_analysis import MetricAnalysis
 from aetherra.plugins.self_improvement.proposals.candidates import Candidates, Tell
-from aetherra.plugins.self_improvement.proposals.findings import Analysis, Relation
 from aetherra.plugins.self_improvement.proposals.give_back import returns
 from aetherra.plugins.self_improvement.proposals.problems import Judgement, Known, judge, load_band
 from aetherra.plugins.self_improvement.proposals.proposal import Proposal, State, Step, proposal_id
@@ -81,12 +82,12 @@ class Proposer:
     def propose(
         self,
         now: float,
-        analyses: Iterable[Analysis],
+        analyses: Iterable[MetricAnalysis],
         knobs: Iterable[KnobInfo],
         *,
         strategies: Strategies | None = None,
         proposals: Iterable[Proposal] = (),
-        relations: Iterable[Relation] = (),
+        relations: Iterable[Correlation] = (),
     ) -> Round:
         """Look at everything once.
 
@@ -140,7 +141,7 @@ class Proposer:
             unknown=unknown,
         )
 
-    def _judged(self, now: float, analyses: Iterable[Analysis], past: Sequence[Proposal]) -> dict[str, Judgement]:
+    def _judged(self, now: float, analyses: Iterable[MetricAnalysis], past: Sequence[Proposal]) -> dict[str, Judgement]:
         measured = {
             one.metric: Known(one.concluded, one.outcome.after, one.id)
             for one in past

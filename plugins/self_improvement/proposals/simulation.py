@@ -6,25 +6,24 @@ the metrics go on as they did, and the knobs stand where they stand now: their p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from aetherra.plugins import KnobInfo
-from aetherra.plugins.self_improvement.proposals.findings import Analysis, Relation
+from aetherra.plugins.self_improvement.analysis.correlation import Correlation
+from aetherra.plugins.self_improvement.analysis.metric_analysis import MetricAnalysis
+from aetherra.plugins.self_improvement.analysis.series import Points
 from aetherra.plugins.self_improvement.proposals.proposal import Problem, Proposal
 from aetherra.plugins.self_improvement.proposals.proposer import Passed, Proposer
 from aetherra.plugins.self_improvement.proposals.strategies import Outcome, Strategies
 
 __all__ = ["Analyse", "History", "Simulation", "WouldBe", "simulate"]
 
-Points = Sequence[tuple[float, float]]
-"""Pairs of time (Unix seconds) and value."""
-
 History = Callable[[float, float], Mapping[str, Points]]
 """Returns the points of every metric from the first time to the second, both Unix seconds."""
 
-Analyse = Callable[[Mapping[str, Points], float], tuple[Iterable[Analysis], Iterable[Relation]]]
+Analyse = Callable[[Mapping[str, Points], float], tuple[Iterable[MetricAnalysis], Iterable[Correlation]]]
 """Analyses the points of every metric as of a time, Unix seconds: what the live analysis does."""
 
 _MOST_PASSED = 200
