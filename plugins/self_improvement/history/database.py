@@ -64,8 +64,8 @@ class Database:
         self._schema = schema
         self._tell = tell
         self._closed = self._broken = False
-        self._write_lock = threading.Lock()
-        self._read_lock = self._write_lock if path == ":memory:" else threading.Lock()
+        self._write_lock = threading.RLock()
+        self._read_lock = self._write_lock if path == ":memory:" else threading.RLock()
         with self._explained("opened"):
             self._open()
 
@@ -78,10 +78,14 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Fold the log into the file and close it; closing twice is fine, any other call then raises."""
-        self._closed = True
-        self._reader.close()
-        self._writer.close()
+        """Wait for who reads or writes, fold the log into the file and close it.
+
+        Closing twice is fine, any other call then raises.
+        """
+        with self._write_lock, self._read_lock:
+            self._closed = True
+            self._reader.close()
+            self._writer.close()
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:

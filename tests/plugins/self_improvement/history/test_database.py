@@ -124,10 +124,14 @@ class TestAFileThatIsTakenAway:
 
     def test_deleted_without_its_log(self, catalogue: Catalogue, file: Path) -> None:
         """The log that stays behind is not taken for one of the new file."""
-        catalogue.add(1, 2)
-        file.unlink()
+        for first in range(0, 4_000, 100):
+            catalogue.add(*range(first, first + 100), body=bytes(1_000))
+        with catalogue.database.writing() as db:
+            db.execute("DELETE FROM things WHERE id < 3000")
         catalogue.add(3)
-        assert seen_by_another(file) == [1, 2, 3]
+        file.unlink()
+        catalogue.add(4)
+        assert seen_by_another(file) == [3, 4, *range(3_000, 4_000)]
         assert catalogue.database.set_aside is None
 
     def test_deleted_with_its_folder(self, catalogue: Catalogue, file: Path) -> None:

@@ -54,8 +54,9 @@ class TestRecord:
         """A metric has one value at one time, the last that was said."""
         with opened(":memory:") as history:
             history.record([lag(1, 0.1), lag(1, 0.2)])
-            history.record([lag(1, 0.3)])
-            assert history.points("loop.lag") == [(1.0, 0.3)]
+            history.record([lag(1, 0.3), lag(2, 0.4)])
+            assert history.points("loop.lag") == [(1.0, 0.3), (2.0, 0.4)]
+            assert history.statistics().points == history.names()[0].count == 2
 
     def test_context_and_unit_come_back(self) -> None:
         """A whole point is read as it was recorded."""
