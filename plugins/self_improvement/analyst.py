@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis import (
+    ChangePoint,
     Correlation,
     Direction,
     MetricAnalysis,
@@ -31,6 +32,10 @@ MOST_FOUND = 200
 """Findings that are told of one look."""
 MOST_CORRELATIONS = 50
 """The surest, that are told of one look."""
+LATE = 3600.0
+"""Seconds that a point may come late and still be told of."""
+SHIFTING = 5.0
+"""Points by which the place of a step may move as more come after it."""
 
 
 class UnknownMetricError(LookupError):
@@ -49,12 +54,14 @@ class Look(msgspec.Struct, frozen=True):
 
     Attributes:
         at: When, Unix seconds.
+        window: How far it looked back, seconds.
         points: How many were looked at.
         analyses: One a metric, by name.
         correlations: Metrics that move together.
     """
 
     at: float
+    window: float
     points: int
     analyses: tuple[MetricAnalysis, ...]
     correlations: tuple[Correlation, ...]
@@ -73,8 +80,10 @@ class Analyst:
         self._history = history
         self._anomalies = anomalies
         self._settings = settings
-        self._moved: frozenset[tuple[str, str]] = frozenset()
+        self._moving: dict[tuple[str, str], float] = {}
         self._looked = 0.0
+        self._odd: frozenset[tuple[str, float]] = frozenset()
+        self._steps: dict[str, list[float]] = {}
 
     def info(self, name: str) -> MetricInfo:
         """Return what is known of a metric.
@@ -124,29 +133,41 @@ class Analyst:
         """Analyse what is given in place of the history."""
         analyses = tuple(self.analyse(info, now, window, series.get(info.name, ())) for info in infos)
         together = correlations({name: points for name, points in series.items() if len(points)})
-        return Look(now, sum(map(len, series.values())), analyses, tuple(together[:MOST_CORRELATIONS]))
+        return Look(now, window, sum(map(len, series.values())), analyses, tuple(together[:MOST_CORRELATIONS]))
 
     def found(self, look: Look, problems: Iterable[Judgement]) -> tuple[Finding, ...]:
         """Return what is worth telling of a look, the worst first.
 
-        A trend is told once it holds in two looks in a row; anomalies and steps once, after they came.
+        A trend is told while it has held in all looks of a twenty-fourth of the window, an hour of a day: most that
+        chance makes are gone by then. Anomalies and steps are told once, after they came.
         """
         found = [Finding(one.metric, "beyond_setpoint", one.text) for one in problems if one.problem]
-        moved = {(one.name, one.trend.direction) for one in look.analyses}
-        found += [Finding(one.metric, "anomaly", _odd(one)) for one in self._anomalies.since(self._looked)]
+        self._moving = {
+            key: self._moving.get(key, look.at) for key in ((one.name, one.trend.direction) for one in look.analyses)
+        }
+        held = {key for key, since in self._moving.items() if look.at - since >= look.window / 24}
+        odd = self._anomalies.since(self._looked - LATE)
+        found += [
+            Finding(one.metric, "anomaly", _odd(one)) for one in odd if (one.metric, one.timestamp) not in self._odd
+        ]
         for one in look.analyses:
-            if one.trend.direction in ("degrading", "improving") and (one.name, one.trend.direction) in self._moved:
+            if one.trend.direction in ("degrading", "improving") and (one.name, one.trend.direction) in held:
                 found.append(Finding(one.name, one.trend.direction, one.trend.reason))
             if one.crossing is not None and one.crossing.expected is not None:
                 found.append(Finding(one.name, "crossing", one.crossing.reason))
-            found += [
-                Finding(one.name, "change_point", step.reason)
-                for step in one.change_points
-                if step.timestamp >= self._looked
-            ]
+            found += [Finding(one.name, "change_point", step.reason) for step in self._new_steps(one)]
         found += [Finding(one.second, "correlation", _together(one)) for one in look.correlations]
-        self._moved, self._looked = frozenset(moved), look.at
+        self._looked = look.at
+        self._odd = frozenset((one.metric, one.timestamp) for one in odd)
         return tuple(found[:MOST_FOUND])
+
+    def _new_steps(self, one: MetricAnalysis) -> list[ChangePoint]:
+        """Return the steps that were not there at the look before; one is seen only when some points lie behind it."""
+        first, last, points = one.trend.first_timestamp, one.trend.last_timestamp, one.trend.points
+        near = 0.0 if first is None or last is None or points < 2 else SHIFTING * (last - first) / (points - 1)
+        known = self._steps.get(one.name, ())
+        self._steps[one.name] = [step.timestamp for step in one.change_points]
+        return [step for step in one.change_points if all(abs(step.timestamp - at) > near for at in known)]
 
     def _good(self, info: MetricInfo) -> Direction:
         return good_direction(info.name, info.unit, self._settings.directions)

@@ -80,12 +80,17 @@ class Trial:
             return None
         before = read(self.proposal.metric, self.begun - settings.before, self.begun)
         compared = self._compare(before, read(self.proposal.metric, since, now), self.proposal.good)
-        if compared.verdict == "unknown" and now < until + settings.after:
+        if self._is_undecided(compared) and now < until + settings.after:
             return None
         return self._conclude(compared)
 
     def _compare(self, before: Points, after: Points, good: Direction) -> Comparison:
         return compare(before, after, good=good, minimum_effect=self._settings.minimum_effect)
+
+    def _is_undecided(self, compared: Comparison) -> bool:
+        """Whether it looks as if it helped, or nobody can say, and more points may tell."""
+        looks_better = (compared.lift or 0.0) >= self._settings.minimum_effect
+        return compared.verdict == "unknown" or (compared.verdict == "same" and looks_better)
 
     def _harm(self, metric: str, harm: Harm) -> Word:
         if metric != self.proposal.metric:
