@@ -144,6 +144,15 @@ class TestLookup:
             "typical lift +40%"
         )
 
+    def test_what_helps_often_beats_what_helps_much(self, context, outcome, now):
+        """What nearly always brings little stands behind what mostly brings much."""
+        often = [outcome("better", knob="plant.a", lift=0.06)] * 6
+        much = [*[outcome("better", knob="plant.b", lift=0.5)] * 4, *[outcome("same", knob="plant.b", lift=0.4)] * 2]
+        first, second = Strategies(often + much, now=now).lookup(context())
+
+        assert (first.knob, second.knob) == ("plant.b", "plant.a")
+        assert first.confidence < second.confidence
+
     def test_a_wider_context_hides_a_narrow_one(self, context, outcome, now):
         """The narrowest breadth with a known outcome is told; only where there is none, a wider one."""
         here = context(metric="queue.high.wait", load="high")

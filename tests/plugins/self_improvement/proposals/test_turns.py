@@ -54,6 +54,11 @@ class TestTurned:
         assert turned(one, "lower") == (4, pytest.approx(1.0))
         assert turned(one, "raise", 4) == (64, pytest.approx(3.0))
 
+    def test_a_value_that_has_no_logarithm_is_lost(self, knob):
+        """From 0 or below a logarithmic knob is raised to the least value that it may have."""
+        assert turned(knob(value=0, low=2, scale="log", step=2), "raise") == (2, 1.0)
+        assert turned(knob(value=-3, low=2, scale="log", step=2), "lower") is None
+
     def test_a_whole_knob_is_turned_by_nothing(self, knob):
         """A factor that rounds to the same whole number turns it by one."""
         assert turned(knob(value=2, scale="log", step=1.1), "raise") == (3, pytest.approx(4.25, abs=0.01))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from aetherra.plugins.self_improvement.proposals.proposal import MeasuredEffect
@@ -83,6 +84,13 @@ class TestPriority:
         assert again.proposals == ()
         assert ("plant.a", f"{found.id} is open for it") in {(each.knob, each.why) for each in again.passed}
 
+    def test_what_is_measured_to_be_wrong_is_promised_to_others(self, propose, knob, outcome):
+        """Where the owner's word was refuted for one metric, it is not taken for others, either."""
+        both = knob(moves={"plant.latency": "down", "plant.memory": "up"})
+        (one,) = propose({"plant.latency": 1.5, "plant.memory": 0.6}, [both], outcomes=[outcome("worse")]).proposals
+
+        assert (one.metric, one.basis, one.eases) == ("plant.latency", "contrary", ())
+
     def test_what_worked_is_not_preferred(self, propose, knob, outcome):
         """Of two knobs for one metric that which helped more often, and by more, is proposed; the other is told of."""
         two = [knob(name="plant.a", cost=""), knob(name="plant.b", cost="")]
@@ -152,6 +160,8 @@ class TestAgainst:
         assert proposed(hours + 0.01)
         assert not hours or not proposed(hours - 0.01)
         assert proposed(1, value=10) == (state != "rejected")
+        other = msgspec.structs.replace(past, metric="plant.backlog")
+        assert propose(SLOW, [knob()], proposals=[other], now=now + 3600).proposals
 
     def test_what_a_person_took_back_is_proposed_again(self, propose, knob, proposal, now):
         """What had helped and was undone nevertheless was undone by somebody: it rests as if rejected."""
