@@ -144,7 +144,8 @@ def _summary(report: Mapping[str, Any], write: _Writer) -> Iterator[Row]:
     yield "mean", f"{write(summary['mean'])}, standard deviation {write(math.sqrt(summary['variance']))}"
     yield "range", f"{write(summary['minimum'])} to {write(summary['maximum'])}"
     yield "p50, p95, p99", ", ".join(write(summary[key]) for key in ("p50", "p95", "p99"))
-    slope = "" if trend["slope_per_hour"] is None else f"; {write(trend['slope_per_hour'])} an hour"
+    moves = trend["movement"] in ("rising", "falling")
+    slope = f"; {write(trend['slope_per_hour'])} an hour" if moves else ""
     yield "trend", f"{trend['direction']}: {trend['reason']}{slope}"
 
 

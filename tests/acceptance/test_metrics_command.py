@@ -170,7 +170,8 @@ class TestHistory:
         lines = {line.split("  ")[0]: line for line in told.out.splitlines()}
         assert re.search(r"1,4[34]\d, from 20", lines["points"])
         assert lines.keys() >= {"last", "mean", "range", "p50, p95, p99", "trend", "forecast", "setpoint"}
-        assert "rising" in lines["trend"]
+        assert re.search(r"rising by .*; \S+ users an hour", lines["trend"])
+        assert "an hour" not in project.aetherra("metrics", "show", "shop.rooms").out
         assert "CHANGED" in told.out
         assert re.search(r"\d+\S* users +\d+\S* users +up from", told.out)
         assert "OUTLIER" in told.out
