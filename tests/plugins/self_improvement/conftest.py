@@ -225,9 +225,7 @@ def site(tmp_path, threads):
         document = {
             "profile": profile,
             "kernel": {"data_dir": ".state" if data else None, "discover": False, "control_socket": False},
-            "plugins": {
-                name: {"source": source, "settings": SETTINGS | settings} for name, source in (sources or {}).items()
-            },
+            "plugins": {name: {"source": source, **SETTINGS, **settings} for name, source in (sources or {}).items()},
         }
         clock = clock or FakeClock(NOW)
         async with Kernel(Config.parse(document, root=tmp_path), clock=clock) as kernel:

@@ -61,8 +61,8 @@ class TestObserve:
         anomalies, reported, burst = Anomalies(None), [], 0
         anomalies.observe(quiet(200))
         while len(reported) <= REMEMBERED:
-            first = 200 + 21 * burst
-            for point in [*quiet(20, first=first, seed=burst), spike(first + 20, value=100.0 * (2 + burst))]:
+            first = 200 + 501 * burst
+            for point in [*quiet(500, first=first, seed=burst), spike(first + 500)]:
                 anomalies.observe([point])
                 if anomalies.score(point.name) >= THRESHOLD:
                     reported.append(point.timestamp)
