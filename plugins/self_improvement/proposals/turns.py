@@ -83,7 +83,7 @@ def turned(knob: KnobInfo, way: str, size: float = 1.0) -> tuple[Value, float] |
         return None
     sign = 1 if way == "raise" else -1
     if knob.scale == "log":
-        wanted = float(low) if value <= 0 else value * float(step) ** (sign * size)
+        wanted = value * float(step) ** (sign * size)
     else:
         wanted = value + sign * size * step
     if knob.whole:
