@@ -82,10 +82,8 @@ def turned(knob: KnobInfo, way: str, size: float = 1.0) -> tuple[Value, float] |
     if not isinstance(value, (int, float)) or low is None or high is None or step is None:
         return None
     sign = 1 if way == "raise" else -1
-    if knob.scale == "log":
-        wanted = value * float(step) ** (sign * size)
-    else:
-        wanted = value + sign * size * step
+    steps = sign * size
+    wanted = value * float(step) ** steps if knob.scale == "log" else value + steps * step
     if knob.whole:
         nearest = round(wanted)
         wanted = value + sign if sign * (nearest - value) < 1 else nearest
