@@ -15,25 +15,23 @@ import tempfile
 import textwrap
 import time
 import warnings
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-__all__ = ["ENDINGS", "scale_for", "stretches", "thinned", "write_plot"]
+from aetherra.kernel.cli.curve import COLUMNS, Point, stretches, thinned
+from aetherra.kernel.cli.scale import PLAIN, scale_for
+
+__all__ = ["ENDINGS", "write_plot"]
 
 ENDINGS = (".png", ".svg")
 """Files that can be drawn."""
 
-Point = tuple[float, float]
-
 INCHES = (11.0, 5.6)
 RESOLUTION = 160
-COLUMNS = 1200
-"""Columns that a line is thinned to: more points than four for each cannot be seen."""
 ROW = 120
 """Letters in a row of the legend."""
 MOST_MARKS = 500
@@ -78,76 +76,6 @@ DATES: dict[str, Any] = {
     "show_offset": False,
 }
 """How times are written, from years to seconds, and at the first of each; the label below has the whole date."""
-
-_BYTES: dict[float, str] = {1: "bytes", 2**10: "KiB", 2**20: "MiB", 2**30: "GiB", 2**40: "TiB", 2**50: "PiB"}
-_SECONDS: dict[float, str] = {1e-9: "ns", 1e-6: "µs", 1e-3: "ms", 1.0: "s"}
-_PLAIN = (1e-3, 1e5)
-"""Magnitudes between which figures are written as they are."""
-
-
-class Scale(NamedTuple):
-    """How the figures of an axis are written: divided by ``divisor``, in ``unit``."""
-
-    divisor: float
-    unit: str
-
-
-def scale_for(magnitude: float, unit: str) -> Scale:
-    """Return in which unit values of at most ``magnitude`` read well: ms for few seconds, GiB for many bytes.
-
-    Other units keep theirs, with a power of ten before it where figures would be long.
-    """
-    for names, prefixes in ((("bytes", "B"), _BYTES), (("s", "seconds"), _SECONDS)):
-        if unit in names:
-            fitting: list[float] = [divisor for divisor in prefixes if divisor <= magnitude]
-            if fitting and magnitude < _PLAIN[1] * max(fitting):
-                return Scale(max(fitting), prefixes[max(fitting)])
-    if magnitude == 0 or _PLAIN[0] <= magnitude < _PLAIN[1]:
-        return Scale(1.0, unit)
-    power = 3 * math.floor(math.log10(magnitude) / 3)
-    power = max(power, -306)
-    return Scale(10.0**power, f"10{str(power).translate(_RAISED)} {unit}".rstrip())
-
-
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def thinned(points: Sequence[Point], columns: int = COLUMNS) -> list[Point]:
-    """Return points that draw the same line: the first, last, lowest and highest of each of ``columns`` columns.
-
-    So no spike is lost (M4; Jugel and others, VLDB 7, 2014).
-    """
-    if len(points) <= 4 * columns:
-        return list(points)
-    start, end = points[0][0], points[-1][0]
-    width = (end - start) / columns or 1.0
-    kept = list[Point]()
-    first = 0
-    for column in range(1, columns + 1):
-        edge = start + column * width
-        last = len(points) if column == columns else bisect_left(points, edge, first, key=_time)
-        part = range(first, last)
-        if part:
-            lowest, highest = min(part, key=lambda i: points[i][1]), max(part, key=lambda i: points[i][1])
-            kept += [points[i] for i in sorted({first, lowest, highest, last - 1})]
-        first = last
-    return kept
-
-
-def stretches(points: Sequence[Point], *, gap: float = 6.0, beside: int = 3) -> Iterator[Sequence[Point]]:
-    """Yield the points between gaps: steps of time ``gap`` times as long as all but one of those beside them.
-
-    Only those beside count, as an old part of a history is coarser than a new one without being full of gaps.
-    """
-    steps = [later[0] - earlier[0] for earlier, later in pairwise(points)]
-    first = 0
-    for i, step in enumerate(steps):
-        around = steps[max(i - beside, 0) : i] + steps[i + 1 : i + 1 + beside]
-        if len(around) >= beside and step > gap * sorted(around)[-2]:
-            yield points[first : i + 1]
-            first = i + 1
-    if points:
-        yield points[first:]
 
 
 def write_plot(report: Mapping[str, Any], file: Path, *, until: float | None = None) -> None:
@@ -312,7 +240,7 @@ class _Drawing:
         level = median(self._y(value) - self._y(steepness) * (at - middle) for at, value in few)
         label = f"trend: {trend['movement']}"
         if moving:
-            small = abs(self._y(slope)) < _PLAIN[0]
+            small = abs(self._y(slope)) < PLAIN[0]
             steep = scale_for(abs(slope), _plain(self.report["unit"])) if small else self.scale
             label += f", {slope / steep.divisor:+.3g} {steep.unit}".rstrip() + " an hour"
         half = (self.now - self.start) / 2
@@ -465,10 +393,6 @@ class _Drawing:
             legend = self.axes.legend(handles, labels, loc="upper left", bbox_to_anchor=below, ncols=columns)
             for text in legend.get_texts():
                 text.set_parse_math(False)
-
-
-def _time(point: Point) -> float:
-    return point[0]
 
 
 def _x(unix: float) -> float:

@@ -7,17 +7,15 @@ import struct
 import subprocess
 import sys
 import zlib
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aetherra.kernel.cli import plot
-from aetherra.kernel.cli.plot import scale_for, stretches, thinned, write_plot
+from aetherra.kernel.cli.plot import write_plot
 
 START = 1_800_000_000.0
 SVG = "{http://www.w3.org/2000/svg}"
@@ -293,73 +291,3 @@ assert not [name for name in sys.modules if "pyplot" in name or "tkagg" in name]
             [sys.executable, "-W", "error", "-c", program], cwd=root, check=False, capture_output=True
         )
         assert (done.returncode, done.stderr) == (0, b"")
-
-
-class TestThinning:
-    @given(POINTS, st.integers(1, 30))
-    def test_a_spike_is_lost(self, points: list[tuple[float, float]], columns: int) -> None:
-        """First, last, highest and lowest stay, in order, and there are no more than four a column."""
-        kept = thinned(points, columns)
-        assert len(kept) <= max(4 * columns, 0)
-        assert kept == sorted(kept, key=lambda point: point[0])
-        assert set(kept) <= set(points)
-        if points:
-            assert (kept[0][0], kept[-1][0]) == (points[0][0], points[-1][0])
-            values = [value for _, value in points]
-            assert {min(values), max(values)} <= {value for _, value in kept}
-
-    def test_all_at_one_time_is_too_much(self) -> None:
-        """Points of one moment are one column."""
-        assert len(thinned([(START, float(i)) for i in range(1000)], 10)) == 2
-
-
-class TestGaps:
-    @given(POINTS)
-    def test_a_point_is_lost(self, points: list[tuple[float, float]]) -> None:
-        """The stretches together are the series."""
-        assert list(chain.from_iterable(stretches(points))) == points
-
-    def test_an_even_series_has_a_gap(self) -> None:
-        """Nor has one that was taken more rarely in the past."""
-        rare = [(START + 3600 * i, 1.0) for i in range(50)]
-        often = [(rare[-1][0] + 60 * i, 1.0) for i in range(1, 50)]
-        assert [len(stretch) for stretch in stretches(rare + often)] == [99]
-
-    def test_a_gap_is_not_seen(self) -> None:
-        """One hole, two close to each other, and a point alone between them."""
-        points = series([1.0] * 100)
-        parts = stretches(points[:20] + points[40:41] + points[60:])
-        assert [len(stretch) for stretch in parts] == [20, 1, 40]
-
-
-class TestScale:
-    @pytest.mark.parametrize(
-        ("magnitude", "unit", "written"),
-        [
-            (0.0, "s", "s"),
-            (0.012, "s", "ms"),
-            (2e-7, "s", "ns"),
-            (5.0, "seconds", "s"),
-            (5000.0, "s", "s"),
-            (1.5e6, "bytes", "MiB"),
-            (3e9, "B", "GiB"),
-            (100.0, "bytes", "bytes"),
-            (0.5, "ratio", "ratio"),
-            (99_999.0, "items", "items"),
-            (2.5e6, "items", "10⁶ items"),
-            (2.5e6, "", "10⁶"),
-            (3e-5, "items", "10⁻⁶ items"),
-            (1.7e308, "items", "10³⁰⁶ items"),
-        ],
-    )
-    def test_a_figure_is_long(self, magnitude: float, unit: str, written: str) -> None:
-        """Seconds and bytes take their prefix, others a power of ten where they need one."""
-        scale = scale_for(magnitude, unit)
-        assert scale.unit == written
-        assert magnitude == 0 or 0.1 <= magnitude / scale.divisor < 1e5
-
-    @example(5e-324, "items")
-    @given(st.floats(0, allow_nan=False, allow_infinity=False), st.sampled_from(["s", "bytes", "items", ""]))
-    def test_a_magnitude_has_no_scale(self, magnitude: float, unit: str) -> None:
-        """Any can be divided."""
-        assert math.isfinite(magnitude / scale_for(magnitude, unit).divisor)
