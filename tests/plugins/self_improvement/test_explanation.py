@@ -22,6 +22,7 @@ ROW = Evidence(
     value=1.98765,
     text="plant.latency has a median of 1.99 s",
 )
+SPAN = "40 points of plant.latency, 2023-11-14 22:03:20 to 2023-11-14 22:13:20"
 EFFECT = MeasuredEffect(verdict="better", before=2.0, after=1.0, lift=0.5, text="50% lower than before")
 
 
@@ -65,7 +66,7 @@ class TestExplain:
         assert explain(story, known).splitlines() == [
             "plant.pool-20231114-221320: scale_up plant.pool 1 -> 2 workers",
             "for plant.latency, which should go down; it is slow",
-            f"evidence: {ROW.text} (p50 1.98765; 40 points of {ROW.metric}, 2023-11-14 22:03:20 to 2023-11-14 22:13:20)",
+            f"evidence: {ROW.text} (p50 1.98765; {SPAN})",
             "expected: 20 % better, by 4 outcomes",
             "confidence 0.65: it helped 4 of 5 times",
             "priority 0.30, impact low, cost: memory",

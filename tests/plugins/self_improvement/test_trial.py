@@ -163,6 +163,19 @@ class TestTrial:
         assert one.judge(read, OVER) is None
         assert one.judge(read, OVER + 300.0).state == "kept"
 
+    def test_what_looks_as_if_it_helped_is_given_up_at_once(self):
+        """What may be better, but not surely, is watched once more as long; then it must be sure."""
+
+        def read(_, since, until):
+            chance = random.Random(1)
+            points = [(BEGUN - 600.0 + 15.0 * number, chance.gauss(0, 0.8)) for number in range(200)]
+            return [(at, (2.0 if at < BEGUN else 1.8) + noise) for at, noise in points if since <= at < until]
+
+        one = trial()
+        assert one.judge(read, OVER) is None
+        word = one.judge(read, OVER + 300.0)
+        assert (word.state, word.effect.verdict) == ("undone", "same")
+
     def test_a_disturbed_one_is_judged(self):
         """What else changed the host makes it inconclusive at once, with the first that did, and teaches nothing."""
         one = trial()
