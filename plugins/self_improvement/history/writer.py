@@ -24,7 +24,7 @@ class WriterStatistics(msgspec.Struct, frozen=True):
 
     Attributes:
         stored: Points.
-        refused: Points, with all those of their call.
+        refused: Points, with all those of their call where that is stored as a whole.
         failed: Points that the disk did not take.
         transactions: That these points took.
         waiting: Calls that are under way.
@@ -79,23 +79,21 @@ class HistoryWriter:
                 ``most_points``. Calls that share the transaction are stored all the same.
             DatabaseUnusableError: The file could not be written; neither were theirs.
         """
-        if len(points) > self._most_points:
-            raise ValueError(
-                f"expected at most {self._most_points} points at once, got {len(points)}: record them in parts"
-            )
-        async with self._room:
-            call = _Call(points)
-            self._pending.append(call)
-            try:
-                while call.outcome is None:
-                    await (self._stored_some.wait() if self._storing else self._store_some())
-            finally:
-                if call.outcome is None:
-                    self._pending.remove(call)
-        if isinstance(call.outcome, Exception):
-            raise call.outcome
-        assert call.outcome is not None
-        return call.outcome
+        outcome = await self._outcome(_Call(points, parted=False))
+        assert isinstance(outcome, int)
+        return outcome
+
+    async def record_each(self, points: Sequence[Point]) -> list[ValueError | None]:
+        """Store those of ``points`` that can be stored, and return for each what is wrong with it, or None.
+
+        Otherwise as ``record()``.
+
+        Raises:
+            ValueError: They are more than ``most_points``.
+            DatabaseUnusableError: The file could not be written; none was stored.
+        """
+        outcome = await self._outcome(_Call(points, parted=True))
+        return [None] * len(points) if isinstance(outcome, int) else outcome
 
     async def roll_up(self) -> RolledUp:
         """Move what is old to its minute or hour, in portions between which others record and read.
@@ -115,6 +113,25 @@ class HistoryWriter:
         """Return what was done so far."""
         waiting = self._most_waiting - self._room.value
         return WriterStatistics(self._stored, self._refused, self._failed, self._transactions, waiting)
+
+    async def _outcome(self, call: _Call) -> int | list[ValueError | None]:
+        """Have a call stored and return what became of it, or raise that."""
+        if len(call.points) > self._most_points:
+            raise ValueError(
+                f"expected at most {self._most_points} points at once, got {len(call.points)}: record them in parts"
+            )
+        async with self._room:
+            self._pending.append(call)
+            try:
+                while call.outcome is None:
+                    await (self._stored_some.wait() if self._storing else self._store_some())
+            finally:
+                if call.outcome is None:
+                    self._pending.remove(call)
+        if isinstance(call.outcome, Exception):
+            raise call.outcome
+        assert call.outcome is not None
+        return call.outcome
 
     async def _store_some(self) -> None:
         """Store the calls that came first; one that is not reached, as the task is cancelled, stays where it was."""
@@ -140,28 +157,39 @@ class HistoryWriter:
         return list(self._pending)
 
     def _store(self, calls: Sequence[_Call]) -> None:
-        outcomes: Sequence[int | Exception]
+        """Store each call whole; of those that may be parted and cannot be stored whole, what can."""
         try:
             outcomes = self._history.record_each([call.points for call in calls])
+            for call, outcome in zip(calls, outcomes, strict=True):
+                if isinstance(outcome, int) or not call.parted:
+                    call.outcome = outcome
+            for call in calls:
+                if call.outcome is None:
+                    singles = self._history.record_each([[point] for point in call.points])
+                    call.outcome = [None if isinstance(single, int) else single for single in singles]
         except DatabaseUnusableError as error:
-            outcomes = [error.again() for _ in calls]
-        for call, outcome in zip(calls, outcomes, strict=True):
-            call.outcome = outcome
+            for call in calls:
+                if call.outcome is None:
+                    call.outcome = error.again()
 
     def _count(self, calls: Sequence[_Call]) -> None:
         self._transactions += bool(calls)
         for call in calls:
+            size = len(call.points)
             if isinstance(call.outcome, ValueError):
-                self._refused += len(call.points)
+                self._refused += size
             elif isinstance(call.outcome, Exception):
-                self._failed += len(call.points)
+                self._failed += size
             else:
-                self._stored += len(call.points)
+                refused = size - call.outcome.count(None) if isinstance(call.outcome, list) else 0
+                self._refused += refused
+                self._stored += size - refused
 
 
 class _Call:
-    """Points of one call, and what became of them."""
+    """Points of one call, whether some of them may be stored without the others, and what became of them."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
+    def __init__(self, points: Sequence[Point], parted: bool) -> None:
         self.points = points
-        self.outcome: int | Exception | None = None
+        self.parted = parted
+        self.outcome: int | list[ValueError | None] | Exception | None = None

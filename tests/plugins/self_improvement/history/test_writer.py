@@ -52,7 +52,7 @@ class Gate:
         return await anyio.to_thread.run_sync(function, *args)
 
 
-async def outcome_of(recording: Awaitable[int], into: list[Any]) -> None:
+async def outcome_of(recording: Awaitable[Any], into: list[Any]) -> None:
     try:
         into.append(await recording)
     except Exception as error:
@@ -109,6 +109,34 @@ class TestRecord:
         assert history.points("beside") == []
         statistics = writer.statistics()
         assert (statistics.refused, statistics.transactions) == (2 * len(bad), 2)
+
+    async def test_of_many_points_those_are_stored_that_can_be(self, history: MetricHistory) -> None:
+        """Each point is told what is wrong with it; the others are stored once, and so are other calls'."""
+        gate = Gate()
+        writer = HistoryWriter(history, gate)
+        told: list[Any] = []
+        points = [point("a"), point("a", 1.0, math.nan), point("b"), point("a", 2.0, unit="ms"), point("b", 3.0)]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outcome_of, writer.record([point("beside")]), told)
+            tasks.start_soon(outcome_of, writer.record_each(points), told)
+            tasks.start_soon(outcome_of, writer.record_each([point("c")]), told)
+            await anyio.wait_all_tasks_blocked()
+            gate.open.set()
+        (problems,) = [each for each in told if isinstance(each, list) and len(each) == 5]
+        assert [type(problem) for problem in problems] == [
+            type(None),
+            ValueError,
+            type(None),
+            UnitMismatchError,
+            type(None),
+        ]
+        assert 1 in told
+        assert [None] in told
+        assert [(info.name, info.count) for info in history.names()] == [("a", 1), ("b", 2), ("beside", 1), ("c", 1)]
+        statistics = writer.statistics()
+        assert (statistics.stored, statistics.refused) == (5, 2)
+        with pytest.raises(ValueError, match="at most 10000 points at once"):
+            await writer.record_each([point("a")] * 10_001)
 
     async def test_a_large_transaction_is_parted(self, history: MetricHistory) -> None:
         """Calls that come together are stored in transactions of a bounded size."""
