@@ -254,8 +254,8 @@ class MetricHistory:
         """Roll up in portions: each ``next()`` is one transaction of some ten milliseconds and tells what it did.
 
         Between two of them anybody may read and write. One that is left half-way has lost nothing; the next roll-up
-        goes on where it ended. A roll-up goes by the newest point that is not ahead of the clock, and at most a day
-        beyond the one before: neither a point nor a clock of the year 2100 has all others dropped.
+        goes on where it ended. A roll-up goes at most a day beyond the one before, the first a day beyond the newest
+        point: a clock that says 2100 does not have all dropped, and after a year without a host it takes some time.
         """
         return rolling(self._database, self.retention, self._clock)
 

@@ -105,15 +105,13 @@ def _all_metrics(
 
 
 def _reference(db: sqlite3.Connection, now: float) -> tuple[float | None, float]:
-    """Return the time that ages are counted from, and the share."""
-    (newest,) = db.execute(
-        "SELECT max((SELECT max(ts) FROM points WHERE metric = id AND ts <= ?)) FROM metrics", (now,)
-    ).fetchone()
+    """Return the time that ages are counted from, if there is any point, and the share."""
     row = db.execute("SELECT reference, share FROM progress").fetchone()
     if row is None:
-        return newest, 1.0
+        newest = "SELECT max((SELECT max(ts) FROM points WHERE metric = id AND ts <= ?)) FROM metrics"
+        row = db.execute(newest, (now,)).fetchone()[0], 1.0
     before, share = row
-    return (before if newest is None else min(newest, before + _STRIDE)), share
+    return (None if before is None else min(now, before + _STRIDE)), share
 
 
 def _keep_progress(db: sqlite3.Connection, reference: float, share: float) -> None:
