@@ -56,6 +56,7 @@ class Improver:
         self._told: dict[str, str] = {}
         self._stood: dict[str, int] = {}
         self._taken_up = False
+        self._calm = ctx.clock.time()
         self.trial: Trial | None = None
 
     # What is done
@@ -112,7 +113,12 @@ class Improver:
             return await self._book.move(proposal, "rejected", why)
 
     async def _send_next(self) -> None:
-        """Send what may be carried out, the most important first, until one is on trial."""
+        """Send what may be carried out, the most important first, until one is on trial.
+
+        None before the host was left alone for as long as a trial takes: what it is held against must be its usual way.
+        """
+        if self._ctx.clock.time() < self._calm + self._settings.settle + self._settings.after:
+            return
         for proposal in self._book.open():
             if self.trial is not None:
                 return
@@ -165,7 +171,8 @@ class Improver:
         proposal = self._book.get(result.proposal_id)
         if result.status == "applied":
             moved = await self._book.move(proposal.id, "applied", result.reason or f"{proposal.knob} is {result.value}")
-            self.trial = self._trial(moved, self._ctx.clock.time())
+            now = self._ctx.clock.time()
+            self.trial, self._calm = self._trial(moved, now, self._calm), now
             return moved
         if proposal.state in ("proposed", "waiting_approval", "approved"):
             states: dict[str, State] = {"refused": "rejected", "failed": "failed", "superseded": "superseded"}
@@ -174,6 +181,7 @@ class Improver:
 
     async def _taken_back(self, proposal: Proposal, result: ProposalResult) -> Proposal:
         word = self._words.pop(proposal.id, None) or Word("undone", "it was taken back")
+        self._calm = self._ctx.clock.time()
         if self.trial is not None and self.trial.proposal.id == proposal.id:
             self.trial = None
         if result.status == "undone":
@@ -194,18 +202,19 @@ class Improver:
 
     def disturb(self, what: str) -> None:
         """Hear that something else changed the host."""
+        self._calm = self._ctx.clock.time()
         if self.trial is not None:
             self.trial.disturb(what)
 
     # Across starts and swaps
 
-    def go_on(self, proposal: str, begun: float) -> None:
+    def go_on(self, proposal: str, begun: float, calm: float) -> None:
         """Go on with the trial of the generation before."""
-        self.trial = self._trial(self._book.get(proposal), begun)
+        self.trial = self._trial(self._book.get(proposal), begun, calm)
 
-    def _trial(self, proposal: Proposal, begun: float) -> Trial:
+    def _trial(self, proposal: Proposal, begun: float, calm: float) -> Trial:
         guards = [Guard(metric, good) for metric, good in self._settings.guards.items()]
-        return Trial(proposal, begun, self._settings, guards)
+        return Trial(proposal, begun, calm, self._settings, guards)
 
     async def _take_up_what_was_left(self) -> None:
         """Conclude what was on trial when an earlier run ended: nobody watched it to the end."""

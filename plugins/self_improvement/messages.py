@@ -62,7 +62,7 @@ class RecordedMetrics(Message, tag="selfimprovement.record_metrics_reply"):
 class RecordMetrics(Request[RecordedMetrics], tag="selfimprovement.record_metrics"):
     """Keep many points at once; one that cannot be kept does not keep the others out."""
 
-    points: tuple[MetricPoint, ...]
+    points: Annotated[tuple[MetricPoint, ...], msgspec.Meta(max_length=10_000)]
 
 
 class Forgotten(Message, tag="selfimprovement.forget_metric_reply"):

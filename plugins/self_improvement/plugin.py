@@ -59,10 +59,17 @@ SLOW_SEC = 300.0
 
 
 class TrialState(State):
-    """What the next generation must know: the change on trial, and since when; ``""`` if there is none."""
+    """What the next generation must know of the trial.
+
+    Attributes:
+        proposal: The change that is on trial; ``""`` if there is none.
+        begun: Since when, Unix seconds.
+        calm: Since when nothing else had changed the host before, Unix seconds.
+    """
 
     proposal: str = ""
     begun: float = 0.0
+    calm: float = 0.0
 
 
 class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
@@ -139,14 +146,14 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         """Let the next generation go on with the trial."""
         await self._save()
         trial = self._improver.trial
-        return TrialState() if trial is None else TrialState(trial.proposal.id, trial.begun)
+        return TrialState() if trial is None else TrialState(trial.proposal.id, trial.begun, trial.calm)
 
     async def take_over(self, state: TrialState) -> None:
         """Go on where the generation before is."""
         await self._book.load()
         await self.ctx.run_sync(self._anomalies.load)
         if state.proposal:
-            self._improver.go_on(state.proposal, state.begun)
+            self._improver.go_on(state.proposal, state.begun, state.calm)
 
     # Loops
 
@@ -197,19 +204,15 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def record_many(self, request: m.RecordMetrics) -> m.RecordedMetrics:
         """Keep the points that can be kept."""
         points = [self._point(point) for point in request.points]
-        try:
-            return m.RecordedMetrics(await self._record(points))
-        except ValueError:
-            return await self._record_one_by_one(points)
-
-    async def _record_one_by_one(self, points: list[Point]) -> m.RecordedMetrics:
-        stored, refused = 0, list[m.RefusedPoint]()
-        for index, point in enumerate(points):
-            try:
-                stored += await self._record([point])
-            except ValueError as exc:
-                refused.append(m.RefusedPoint(index, point.name, str(exc)))
-        return m.RecordedMetrics(stored, tuple(refused))
+        problems = await self._writer.record_each(points)
+        stored = [point for point, problem in zip(points, problems, strict=True) if problem is None]
+        await self.ctx.run_sync(self._anomalies.observe, stored)
+        refused = [
+            m.RefusedPoint(index, points[index].name, str(problem))
+            for index, problem in enumerate(problems)
+            if problem is not None
+        ]
+        return m.RecordedMetrics(len(stored), tuple(refused))
 
     async def _record(self, points: list[Point]) -> int:
         stored = await self._writer.record(points)

@@ -47,13 +47,18 @@ class Trial:
     Args:
         proposal: What was carried out.
         begun: When, Unix seconds.
+        calm: Since when nothing else had changed the host, Unix seconds: points before that are not held against.
         settings: How long, and what counts.
         guards: What must not get worse.
     """
 
-    def __init__(self, proposal: Proposal, begun: float, settings: TrialSettings, guards: Sequence[Guard]) -> None:
+    def __init__(
+        self, proposal: Proposal, begun: float, calm: float, settings: TrialSettings, guards: Sequence[Guard]
+    ) -> None:
         self.proposal = proposal
         self.begun = begun
+        self.calm = calm
+        self._since = max(begun - settings.before, calm + settings.settle)
         self._settings = settings
         self._guards = [guard for guard in guards if guard.metric != proposal.metric]
         self._disturbed = ""
@@ -71,14 +76,14 @@ class Trial:
         watched = (Guard(self.proposal.metric, self.proposal.good), *self._guards)
         alpha = FALSE_ALARM / len(watched)
         for guard in watched:
-            before = read(guard.metric, self.begun - settings.before, self.begun)
+            before = read(guard.metric, self._since, self.begun)
             after = read(guard.metric, since, now)
             harm = harmful(before, after, good=guard.good, minimum_effect=settings.minimum_effect, alpha=alpha)
             if harm.harmful:
                 return self._harm(guard.metric, harm)
         if now < until:
             return None
-        before = read(self.proposal.metric, self.begun - settings.before, self.begun)
+        before = read(self.proposal.metric, self._since, self.begun)
         compared = self._compare(before, read(self.proposal.metric, since, now), self.proposal.good)
         if self._is_undecided(compared) and now < until + settings.after:
             return None

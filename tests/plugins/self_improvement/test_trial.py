@@ -54,8 +54,8 @@ def reading(*, every=15.0, **levels):
     return read
 
 
-def trial(guards=(), settings=SETTINGS, **kind):
-    return Trial(proposal(**kind), BEGUN, settings, guards)
+def trial(guards=(), settings=SETTINGS, calm=BEGUN - 86_400.0, **kind):
+    return Trial(proposal(**kind), BEGUN, calm, settings, guards)
 
 
 class TestTrial:
@@ -121,6 +121,18 @@ class TestTrial:
 
         trial().judge(noting, OVER)
         assert set(asked) == {(-600.0, 0.0), (30.0, 330.0)}
+
+    def test_what_was_before_another_change_counts(self):
+        """Points of before something else changed the host, and of the time to settle after, are not held against it."""
+        asked = set()
+        read = reading(plant_latency=(2.0, 1.0))
+
+        def noting(metric, since, until):
+            asked.add(since - BEGUN)
+            return read(metric, since, until)
+
+        trial(calm=BEGUN - 400.0).judge(noting, OVER)
+        assert asked == {-370.0, 30.0}
 
     def test_a_guard_may_get_worse(self):
         """A guarded metric that gets worse ends the trial; no figure of it is taken for the objective's."""
@@ -204,3 +216,19 @@ class TestTrial:
             ]
 
         assert trial().judge(read, OVER).state != "kept"
+
+    def test_points_of_an_earlier_change_are_held_against(self):
+        """What lies before the host was left alone is not its usual way, and counts for nothing."""
+        chance = random.Random(3)
+        table = [
+            (BEGUN - 600.0 + 15.0 * step, (1.0 if step < 16 else 2.0) * (1 + chance.gauss(0, 0.03)))
+            for step in range(70)
+        ]
+
+        def read(_, since, until):
+            return [point for point in table if since <= point[0] < until]
+
+        word = trial(calm=BEGUN - 400.0).judge(read, OVER)
+        assert (word.effect.verdict, word.effect.points_before) == ("same", 24)
+        hasty = trial().judge(read, OVER + 600.0)
+        assert hasty.effect.points_before == 40
