@@ -29,6 +29,8 @@ EVERY = 15.0
 """Seconds between two points of a metric."""
 TRIAL = {"before": 600.0, "settle": 30.0, "after": 300.0, "every": EVERY}
 SETTINGS = {"analysis_interval": 86_400.0, "trial": TRIAL, "setpoints": {"plant.latency": {"good": 0.2, "bad": 2.0}}}
+CALM = TRIAL["settle"] + TRIAL["after"]
+"""Seconds that a host must be left alone before a change is tried."""
 WATCHED = TRIAL["settle"] + TRIAL["after"] + 2 * EVERY
 """Seconds after which a trial that shows something is over."""
 
@@ -116,7 +118,8 @@ class Site:
                 await self._measure([self.clock.time()])
 
     async def past(self, seconds=TRIAL["before"]):
-        """Have points of the last seconds, as if the plant had been as it is."""
+        """Have points of the last seconds, as if the plant had been as it is, and the host left alone."""
+        await self.go_on(CALM, measured=False)
         count = int(seconds / EVERY)
         await self._measure([self.clock.time() - EVERY * (count - 1 - number) for number in range(count)])
 

@@ -26,7 +26,7 @@ from aetherra.plugins.self_improvement.proposals import ProposalStateError
 from aetherra.plugins.self_improvement.proposals.proposal import Step
 from aetherra.plugins.self_improvement.proposals.register import Register
 
-from .conftest import EVERY, NOW, TRIAL, WATCHED, Plant
+from .conftest import CALM, EVERY, NOW, TRIAL, WATCHED, Plant
 
 LOOK = 2 * EVERY
 """Seconds in which the improver looks at least once."""
@@ -190,11 +190,15 @@ class TestTrial:
             states = {one.knob: one.state for one in (await here.call(ListProposals())).proposals}
             assert sorted(states.values()) == ["applied", "proposed"]
             first = next(name for name, state in states.items() if state == "applied")
-            await here.go_on(WATCHED + LOOK)
+            for _ in range(int((WATCHED + CALM) / EVERY) + 2):
+                await here.go_on(EVERY)
+                found = {one.knob: one.state for one in (await here.call(ListProposals())).proposals}
+                assert sorted(found.values()).count("applied") <= 1
+                if "proposed" not in found.values():
+                    break
 
-            found = (await here.call(ListProposals())).proposals
-            assert [one.state for one in found if one.knob == first] == ["kept" if first == "plant.pool" else "undone"]
-            assert [one.state for one in found if one.knob != first] == ["applied"]
+            assert found.pop(first) == ("kept" if first == "plant.pool" else "undone")
+            assert list(found.values()) == ["applied"]
 
 
 class TestApproval:
@@ -525,7 +529,7 @@ class TestRestart:
             only = await here.proposal()
 
             assert (only.state, await here.value()) == ("inconclusive", value)
-            assert "the host ended while it was watched" in only.reason
+            assert "not watched to the end" in only.reason
             assert (await here.status()).on_trial == ""
 
     async def test_what_was_on_trial_at_a_kill_stays_after_a_freeze(self, site):
@@ -575,7 +579,8 @@ class TestByHand:
             value = await here.value()
             receipt = await here.call(CarryOut(only))
 
-            assert (receipt.status, await here.value(), await here.proposal()) == ("refused", value, only)
+            assert receipt.status == ("refused" if undone else "held")
+            assert (await here.value(), await here.proposal()) == (value, only)
 
     async def test_what_was_not_done_is_taken_back(self, site):
         """What is not carried out cannot be taken back: refused, and as it was."""

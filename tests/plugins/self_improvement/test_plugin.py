@@ -4,15 +4,41 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import asynccontextmanager
 
+import anyio
+import msgspec
 import pytest
 
+from aetherra.hmr import HmrController, Reload
 from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError
+from aetherra.plugins.homeostasis.messages import Collect
 from aetherra.plugins.self_improvement import SelfImprovementEngine
+from aetherra.plugins.self_improvement.history import DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.metric_history import UnitMismatchError
-from aetherra.plugins.self_improvement.messages import GetSelfImprovementStatus, GetTrends, RecordMetric
+from aetherra.plugins.self_improvement.messages import (
+    Analyse,
+    AnalysisCycle,
+    ExplainProposal,
+    ForgetMetric,
+    GetAnalysisCycles,
+    GetMetric,
+    GetSelfImprovementStatus,
+    GetStrategies,
+    GetTrends,
+    ListMetrics,
+    ListProposals,
+    MakeProposals,
+    MetricPoint,
+    RecordedMetrics,
+    RecordMetric,
+    RecordMetrics,
+    Simulate,
+)
+
+from .conftest import EVERY, WATCHED, full_disk
 
 NOW = 1_700_000_000.0
 
@@ -169,20 +195,435 @@ class TestHistory:
         assert aside.read_bytes().startswith(b"not a database")
         assert str(aside) in caplog.text
 
-    async def test_old_points_are_kept_for_ever(self, hosting):
-        """Points older than the retention are gone within the hour."""
-        clock = FakeClock()
-        settings = {"retention_days": 1.0}
-        async with hosting(SelfImprovementEngine, clock=clock, self_improvement=settings) as kernel:
-            await kernel.call(RecordMetric("probe.latency", 1.0, "s", NOW - 90_000.0))
-            await kernel.call(RecordMetric("probe.latency", 2.0, "s", NOW))
-            await clock.advance(3600.0)
+    async def test_old_points_are_kept_for_ever(self, site):
+        """Points that are older than the retention when others come are gone within the hour."""
+        async with site(mode="off", retention=dict.fromkeys(("raw", "minutes", "hours"), 86_400.0)) as here:
+            await here.call(RecordMetric("probe.latency", 1.0, "s", NOW - 86_000.0))
+            await here.call(RecordMetric("probe.latency", 2.0, "s"))
+            await here.go_on(400.0 + 3600.0 + 600.0)
 
-            assert (await kernel.call(GetSelfImprovementStatus())).points == 1
+            assert (await here.call(GetMetric("probe.latency", 2 * 86_400.0))).points == ((NOW, 2.0),)
 
-    @pytest.mark.parametrize("settings", [{"retention_days": -1.0}, {"directions": {"x": "sideways"}}])
+    @pytest.mark.parametrize(
+        "settings", [{"retention": {"raw": -1.0}}, {"retention": {"raw": 9e6}}, {"directions": {"x": "sideways"}}]
+    )
     async def test_settings_that_cannot_be_are_taken(self, hosting, settings):
-        """A retention of less than nothing, or a direction that is none, is an error that names the key."""
+        """A retention of less than nothing or upside down, or a direction that is none, is an error with the key."""
         async with hosting() as kernel:
             with pytest.raises(PluginLoadError, match=next(iter(settings))):
                 await kernel.add_plugin(SelfImprovementEngine, settings=settings)
+
+
+class Caught(SelfImprovementEngine):
+    """The engine, for those who hold it in hand."""
+
+    def __init__(self, settings=None):
+        super().__init__(settings)
+        Caught.one = self
+
+
+class TestManyPoints:
+    async def test_one_bad_point_keeps_the_others_out(self, hosting, data):
+        """Of many points the good ones are kept; each other is told with its place, its metric and why."""
+        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
+            await kernel.call(RecordMetric("a", 1.0, "s", NOW - 100.0))
+            points = [
+                MetricPoint("a", 1.0, "s"),
+                MetricPoint("a", math.nan, "s"),
+                MetricPoint("b", 2.0, "ms", NOW - 60.0),
+                MetricPoint("a", 1000.0, "ms"),
+                MetricPoint("b", math.inf, "ms"),
+                MetricPoint("c", 3.0, "", NOW + 1e9),
+                MetricPoint("", 3.0),
+                MetricPoint("c", 3.0, "", NOW, {"zone": "A"}),
+            ]
+            reply = await kernel.call(RecordMetrics(tuple(points)))
+
+            assert reply.stored == 3
+            assert [(one.index, one.name) for one in reply.refused] == [(1, "a"), (3, "a"), (4, "b"), (5, "c"), (6, "")]
+            assert "finite" in reply.refused[0].reason
+            assert "stored in 's', got 'ms'" in reply.refused[1].reason
+            assert "timestamp" in reply.refused[3].reason
+            status = await kernel.call(GetSelfImprovementStatus())
+            assert (status.points, status.metrics, status.refused) == (4, 3, 5)
+
+    async def test_no_points_are_an_error(self, hosting):
+        """Nothing to record is nothing recorded."""
+        async with hosting(SelfImprovementEngine) as kernel:
+            assert await kernel.call(RecordMetrics(())) == RecordedMetrics(0)
+
+    async def test_recorders_at_once_lose_points(self, hosting, data):
+        """A hundred who record at once, one by one or many at a time, each have all of theirs stored."""
+        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
+
+            async def many(number):
+                points = (MetricPoint("m", 1.0, "s", NOW - place - number / 200) for place in range(50))
+                await kernel.call(RecordMetrics(tuple(points)))
+
+            async def single(number):
+                await kernel.call(RecordMetric(f"s{number}", 1.0, "s"))
+
+            async with anyio.create_task_group() as group:
+                for number in range(50):
+                    group.start_soon(many, number)
+                    group.start_soon(single, number)
+            status = await kernel.call(GetSelfImprovementStatus())
+
+            assert (status.points, status.recorded, status.metrics) == (2550, 2550, 51)
+
+    async def test_a_metric_cannot_take_another_unit(self, hosting, data):
+        """Once it is forgotten it begins anew, in whatever unit; what the detector knew is gone with it."""
+        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
+            await record(kernel, "probe.latency", [1.0, 2.0, 3.0])
+            assert (await kernel.call(ForgetMetric("probe.latency"))).points == 3
+            assert isinstance(await fault_of(kernel.call(GetMetric("probe.latency"))), LookupError)
+            assert isinstance(await fault_of(kernel.call(ForgetMetric("probe.latency"))), LookupError)
+            await kernel.call(RecordMetric("probe.latency", 1000.0, "ms"))
+            report = await kernel.call(GetMetric("probe.latency"))
+
+            assert (report.unit, report.points) == ("ms", ((NOW, 1000.0),))
+
+    async def test_a_full_disk_is_kept_to_itself(self, hosting, tmp_path):
+        """Who records on a full disk is told so, with the file; when there is room again it goes on."""
+        async with hosting(SelfImprovementEngine, data=True, clock=FakeClock()) as kernel:
+            await kernel.call(RecordMetric("probe.latency", 1.0, "s", NOW - 60.0))
+            with full_disk():
+                single = await fault_of(kernel.call(RecordMetric("probe.latency", 2.0, "s")))
+                many = await fault_of(kernel.call(RecordMetrics((MetricPoint("probe.latency", 2.0, "s"),))))
+            await kernel.call(RecordMetric("probe.latency", 3.0, "s"))
+            points = (await kernel.call(GetMetric("probe.latency"))).points
+
+            assert isinstance(single, DatabaseUnusableError)
+            assert isinstance(many, DatabaseUnusableError)
+            assert str(tmp_path) in str(single)
+            assert [value for _, value in points] == [1.0, 3.0]
+
+
+class TestByHand:
+    async def test_the_engine_in_hand_does_nothing(self, hosting):
+        """``record_performance_metric`` and ``get_metric_trends`` do what the messages do."""
+        async with hosting(Caught, clock=FakeClock()) as kernel:
+            await record(kernel, "probe.latency", range(20))
+            await Caught.one.record_performance_metric("probe.size", 3.0, "bytes", {"zone": "A"})
+            trends = await Caught.one.get_metric_trends(time_window=3600.0)
+            (one,) = (await Caught.one.get_metric_trends("probe.size")).trends
+
+            assert trends == await kernel.call(GetTrends(window=3600.0))
+            assert (one.last, one.unit) == (3.0, "bytes")
+            with pytest.raises(LookupError, match="probe"):
+                await Caught.one.get_metric_trends("unknown")
+            with pytest.raises(ValueError, match="finite"):
+                await Caught.one.record_performance_metric("probe.size", math.nan, "bytes")
+
+
+class TestAnalysis:
+    async def test_an_analysis_is_not_told(self, site):
+        """Each analysis is an event, a reply and a row of the log, with what it took and found; newest first."""
+        async with site(mode="off") as here:
+            await here.past(1800.0)
+            with here.kernel.subscribe(AnalysisCycle) as events:
+                first = await here.call(Analyse())
+                await here.go_on(60.0)
+                second = await here.call(Analyse())
+                assert [await anext(events), await anext(events)] == [first, second]
+            log = (await here.call(GetAnalysisCycles())).cycles
+
+            assert (first.number, first.metrics, first.points) == (1, 1, 120)
+            assert first.ts == here.clock.time() - 60.0
+            assert [one.metric for one in first.found if one.kind == "beyond_setpoint"] == ["plant.latency"]
+            assert [trend.name for trend in first.trends] == ["plant.latency"]
+            assert [one.number for one in log] == [2, 1]
+            assert log[1] == msgspec.structs.replace(first, trends=(), correlations=())
+            assert all(one.seconds >= 0 and not one.problem for one in log)
+            assert len((await here.call(GetAnalysisCycles(1))).cycles) == 1
+
+    async def test_an_analysis_on_demand_changes_something(self, site):
+        """``analyse`` proposes nothing."""
+        async with site() as here:
+            await here.past()
+            cycle = await here.call(Analyse())
+            await here.go_on(60.0)
+
+            assert (cycle.proposed, (await here.status()).proposals, await here.value()) == ((), {}, 1)
+
+    async def test_nobody_analyses(self, site):
+        """Every five minutes there is an analysis by itself, and what it proposes is carried out."""
+        async with site(analysis_interval=300.0) as here:
+            await here.past()
+            await here.go_on(615.0)
+            log = (await here.call(GetAnalysisCycles())).cycles
+
+            assert [one.ts - NOW for one in log] == [900.0, 600.0, 300.0]
+            assert log[1].proposed == ((await here.proposal()).id,)
+            assert await here.value() == 2
+            status = await here.status()
+            assert (status.analyses, status.last_analysis) == (3, NOW + 900.0)
+            assert status.last_analysis_seconds is not None
+
+    async def test_a_restart_forgets_the_log(self, site):
+        """The log of analyses outlives the host."""
+        async with site(data=True) as here:
+            await here.past()
+            await here.call(Analyse())
+        async with site(data=True) as here:
+            (cycle,) = (await here.call(GetAnalysisCycles())).cycles
+
+            assert (cycle.number, cycle.points) == (1, 40)
+            assert (await here.status()).analyses == 0
+
+    async def test_two_who_ask_at_once_propose_twice(self, site):
+        """One problem is answered by one proposal, however many ask for proposals at a time."""
+        async with site() as here:
+            await here.past()
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(here.call, MakeProposals())
+
+            assert (await here.proposal()).knob == "plant.pool"
+
+    async def test_why_nothing_is_proposed_is_kept_quiet(self, site):
+        """A knob that might have helped and was not proposed is told with why."""
+        async with site(confidence_threshold=0.99) as here:
+            await here.past()
+            reply = await here.call(MakeProposals())
+
+            assert reply.proposals == ()
+            assert [(one.knob, one.metric) for one in reply.passed] == [("plant.pool", "plant.latency")]
+            assert reply.passed[0].why
+            assert (await here.call(ListProposals())).passed == reply.passed
+
+    async def test_a_metric_is_half_told(self, site):
+        """Points, analysis, anomalies and score of one metric, by name; the latest where there are more than asked."""
+        async with site(mode="off") as here:
+            await here.past(3600.0)
+            report = await here.call(GetMetric("plant.latency", 1800.0, 50))
+
+            assert (report.name, report.unit, report.window) == ("plant.latency", "s", 1800.0)
+            assert [here.clock.time() - at for at, _ in report.points] == [
+                15.0 * number for number in range(49, -1, -1)
+            ]
+            assert report.analysis.summary.count == 50
+            assert 0 <= report.score <= 1
+            assert isinstance(await here.fault(GetMetric("plant.latencies")), LookupError)
+            (entry,) = (await here.call(ListMetrics())).metrics
+            assert (entry.name, entry.unit, entry.last) == ("plant.latency", "s", here.clock.time())
+
+    async def test_a_simulation_changes_something(self, site):
+        """It says what would have been proposed, and proposes, turns and learns nothing."""
+        async with site(mode="off") as here:
+            await here.past(7200.0)
+            before = (await here.call(ListProposals()), await here.call(GetStrategies()), await here.status())
+            report = (await here.call(Simulate(7200.0, 600.0))).simulation
+            await here.at_rest()
+
+            assert report.complete
+            assert report.proposals[0].proposal.knob == "plant.pool"
+            assert report.proposals[0].times > 1
+            after = (await here.call(ListProposals()), await here.call(GetStrategies()), await here.status())
+            assert after == before
+            assert (await here.value(), here.states, here.turns) == (1, [], [])
+
+    async def test_an_explanation_leaves_something_out(self, site):
+        """Rationale, evidence, what was done, and what came of it, in text and for programs."""
+        async with site() as here:
+            only = await here.kept()
+            explained = await here.call(ExplainProposal(only.id))
+
+            assert explained.proposal == only
+            parts = (only.rationale, only.evidence[0].text, "40 points of plant.latency", "outcome: better, lift +5")
+            for part in parts:
+                assert part in explained.text
+            (strategy,) = explained.strategies
+            assert strategy.text in explained.text
+            assert isinstance(await here.fault(ExplainProposal("plant.pool-1")), LookupError)
+
+    async def test_strategies_of_other_metrics_are_told(self, site):
+        """The library answers for one metric or for all."""
+        async with site() as here:
+            await here.kept()
+
+            assert len((await here.call(GetStrategies("plant.latency"))).strategies) == 1
+            assert (await here.call(GetStrategies("plant.errors"))).strategies == ()
+            assert len((await here.call(GetStrategies())).strategies) == 1
+
+    async def test_proposals_of_other_states_are_told(self, site):
+        """Proposals come of one state or of all."""
+        async with site() as here:
+            only = await here.kept()
+
+            assert (await here.call(ListProposals("kept"))).proposals == (only,)
+            assert (await here.call(ListProposals("undone"))).proposals == ()
+
+    async def test_a_status_is_of_another_host(self, site):
+        """It counts metrics, points and proposals by state, and says what is on trial and how far one may trust."""
+        async with site() as here:
+            only = await here.tried()
+            status = await here.status()
+            assert (status.metrics, status.mode, status.on_trial) == (1, "act", only.id)
+            assert (status.proposals, status.calibration.count, status.problem) == ({"applied": 1}, 0, "")
+            await here.go_on(WATCHED)
+            status = await here.status()
+
+            assert (status.on_trial, status.proposals, status.calibration.count) == ("", {"kept": 1}, 1)
+            assert status.calibration.brier == pytest.approx((1 - only.confidence) ** 2)
+            assert status.points == status.recorded > 40
+
+    async def test_a_stranger_cannot_ask(self, site):
+        """All that can be asked without a proposal is answered in builtins, by its tag."""
+        async with site() as here:
+            await here.past()
+            for tag in (
+                "trends",
+                "metrics",
+                "analyse",
+                "cycles",
+                "strategies",
+                "simulate",
+                "status",
+                "propose",
+                "proposals",
+            ):
+                reply = await here.kernel.call_tag(f"selfimprovement.{tag}", {})
+                assert isinstance(reply, dict), tag
+            assert reply["proposals"][0]["knob"] == "plant.pool"
+            metric = await here.kernel.call_tag("selfimprovement.metric", {"name": "plant.latency"})
+            assert len(metric["points"]) == 40
+
+    async def test_the_engine_does_not_measure_itself(self, site):
+        """What it costs and how much is open are metrics like others."""
+        async with site(healing=True) as here:
+            await here.past()
+            await here.propose()
+            metrics = (await here.call(Collect())).metrics
+
+            assert metrics["self_improvement.open_proposals"].value == 1.0
+            assert metrics["self_improvement.analysis_seconds"].value is not None
+
+
+class TestDetectors:
+    async def test_a_restart_forgets_the_detectors(self, site, tmp_path):
+        """After a restart the same points have the same scores as if there had been none."""
+
+        async def scores(here, count):
+            found = []
+            for number in range(count):
+                value = 9.0 if number % 7 == 6 else 1.0 + number % 3 / 10
+                await here.call(RecordMetric("probe.latency", value, "s"))
+                await here.clock.advance(60.0)
+                found.append((await here.call(GetMetric("probe.latency"))).score)
+            return found
+
+        async with site(mode="off") as here:
+            straight = await scores(here, 30) + await scores(here, 30)
+        async with site(data=True, mode="off") as here:
+            broken = await scores(here, 30)
+        async with site(data=True, mode="off", clock=here.clock) as here:
+            broken += await scores(here, 30)
+
+        assert broken == straight
+        assert len(set(straight)) > 10
+
+    async def test_damaged_detectors_end_the_start(self, site, tmp_path, caplog):
+        """A file of detectors that cannot be read is put aside, said in log and status, and learning begins anew."""
+        async with site(data=True) as here:
+            await here.past()
+        (file,) = tmp_path.rglob("detectors.state")
+        file.write_bytes(b"not a state")
+        with caplog.at_level(logging.WARNING):
+            async with site(data=True) as here:
+                status = await here.status()
+                await here.past()
+
+        assert str(file) in status.problem
+        assert str(file) in caplog.text
+        assert file.with_suffix(".unreadable").read_bytes() == b"not a state"
+        assert file.read_bytes() != b"not a state"
+
+    async def test_a_damaged_register_takes_the_history_with_it(self, site, tmp_path, caplog):
+        """A register that cannot be read is moved aside and said; points and their metrics stay."""
+        async with site(data=True) as here:
+            await here.tried()
+        (file,) = tmp_path.rglob("improvement.sqlite3")
+        file.write_bytes(b"not a database" * 1000)
+        with caplog.at_level(logging.ERROR):
+            async with site(data=True) as here:
+                status = await here.status()
+
+        assert status.set_aside == f"{file}.corrupt-1"
+        assert status.set_aside in caplog.text
+        assert (status.proposals, status.metrics) == ({}, 1)
+
+
+ENGINE = """
+from aetherra.plugins.self_improvement import SelfImprovementEngine as Engine
+
+
+class SelfImprovementEngine(Engine):
+    name = "self_improvement"
+    MARK = 1
+"""
+
+
+class TestSwap:
+    @pytest.fixture
+    def swapped(self, site, tmp_path):
+        """Open a site whose engine is in a file, and swap that for another when it is told to."""
+
+        @asynccontextmanager
+        async def opened(**kind):
+            file = tmp_path / "engine.py"
+            file.write_text(ENGINE)
+            sources = {"self_improvement": "engine.py"}
+            async with site(engine=None, sources=sources, more=[HmrController], **kind) as here:
+
+                async def swap():
+                    file.write_text(ENGINE.replace("1", "22"))
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(tick, here)
+                        reply = await here.kernel.call(Reload("self_improvement"), timeout=300.0)
+                        group.cancel_scope.cancel()
+                    await here.at_rest()
+                    return reply
+
+                here.swap = swap
+                yield here
+
+        async def tick(here):
+            while True:
+                await anyio.sleep(0.001)
+                await here.clock.advance(0.05)
+
+        return opened
+
+    async def test_a_swap_ends_a_trial(self, swapped):
+        """The next generation goes on with the trial, since when it began, and concludes it."""
+        async with swapped(data=True) as here:
+            only = await here.tried()
+            await here.go_on(WATCHED / 2)
+            await here.swap()
+            assert (await here.status()).on_trial == only.id
+            await here.go_on(WATCHED / 2 + EVERY)
+            only = await here.proposal()
+
+            assert (only.state, await here.value()) == ("kept", 2), only.reason
+            assert (await here.status()).on_trial == ""
+
+    async def test_a_swap_takes_what_is_kept(self, swapped):
+        """What is kept stays, and is known."""
+        async with swapped(data=True) as here:
+            only = await here.kept()
+            await here.swap()
+            await here.go_on(2 * EVERY)
+
+            assert (await here.proposal(), await here.value()) == (only, 2)
+
+    async def test_a_host_in_memory_cannot_be_swapped_during_a_trial(self, swapped):
+        """Without a data directory the swap goes through, and the change is watched on or taken back."""
+        async with swapped() as here:
+            only = await here.tried()
+            await here.swap()
+            await here.go_on(2 * WATCHED)
+
+            found = (await here.call(ListProposals())).proposals
+            assert [one.id for one in found] == [only.id]
+            assert found[0].state in ("kept", "inconclusive")

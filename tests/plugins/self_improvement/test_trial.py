@@ -123,7 +123,7 @@ class TestTrial:
         assert set(asked) == {(-600.0, 0.0), (30.0, 330.0)}
 
     def test_what_was_before_another_change_counts(self):
-        """Points of before something else changed the host, and of the time to settle after, are not held against it."""
+        """Points of before something else changed the host, or of the time to settle after, are left out."""
         asked = set()
         read = reading(plant_latency=(2.0, 1.0))
 
