@@ -128,7 +128,9 @@ def a_shop(project: Project) -> Iterator[RunningHost]:
     """Run a host whose history has a day of a shop, and that asks before it changes anything."""
     project.plugin("shop", SHOP)
     setpoints = {"shop.wait": {"good": 0.4, "bad": 2.0}, "shop.users": {"good": 150, "bad": 1000}}
-    project.configure(discover=True, plugins={"self_improvement": {"mode": "propose", "setpoints": setpoints}})
+    trial = {"settle": 0, "after": 10.0, "every": 0.1}  # nothing is tried before a host was left alone for as long
+    section = {"mode": "propose", "setpoints": setpoints, "trial": trial}
+    project.configure(discover=True, plugins={"self_improvement": section})
     with project.host() as running:
         feed(running)
         yield running
@@ -276,11 +278,8 @@ class TestImprovement:
         assert (approved.status, approved.err) == (0, "")
         assert approved.out.startswith(f"{proposal['id']}: ap")
         project.until(lambda: value() == 2, "the knob is turned")
-        project.until(
-            lambda: project.aetherra("improve", "status", "--json").json["on_trial"] == proposal["id"], "it is on trial"
-        )
+        project.until(lambda: host.call("selfimprovement.status")["on_trial"] == proposal["id"], "it is on trial")
         assert proposal["id"] in project.aetherra("improve", "status").out
-        assert "worth a try" in project.aetherra("improve", "explain", proposal["id"]).out
 
         undone = project.aetherra("improve", "undo", proposal["id"], "--reason", "changed my mind", "--json")
         assert (undone.status, undone.err) == (0, "")
@@ -289,6 +288,7 @@ class TestImprovement:
             lambda: "changed my mind" in project.aetherra("improve", "proposals", "--state", "undone").out,
             "it is undone",
         )
+        assert "worth a try" in project.aetherra("improve", "explain", proposal["id"]).out
         late = project.aetherra("improve", "reject", proposal["id"])
         assert (late.status, late.out) == (1, "")
         assert "'undone' and cannot become 'rejected'" in late.err
