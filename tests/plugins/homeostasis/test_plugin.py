@@ -15,7 +15,12 @@ from aetherra.plugins import MetricSample, Plugin, handler, hookimpl
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.homeostasis.messages import Collect, GetHomeostasisStatus, Measured
 from aetherra.plugins.self_improvement import SelfImprovementEngine
-from aetherra.plugins.self_improvement.messages import GetSelfImprovementStatus, Recorded, RecordMetric
+from aetherra.plugins.self_improvement.messages import (
+    GetMetric,
+    GetSelfImprovementStatus,
+    Recorded,
+    RecordMetric,
+)
 
 
 class Talkative(Plugin):
@@ -202,6 +207,20 @@ class TestForwarding:
             _, status = await at_rest(kernel)
 
             assert status.points > 0
+
+    async def test_the_health_score_has_no_history(self, hosting):
+        """The score is forwarded as ``health.score`` with the readings that it was made of, at their time."""
+        clock = FakeClock()
+        often = {"interval": 1000.0, "forward_interval": 1.0}
+        async with hosting(Homeostasis, SelfImprovementEngine, clock=clock, homeostasis=often) as kernel:
+            await at_rest(kernel)
+            measured = await collect(kernel, clock)
+            await clock.advance(2.0)
+            await at_rest(kernel)
+            report = await kernel.call(GetMetric("health.score"))
+
+            assert report.unit == "ratio"
+            assert report.points[-1] == (measured.ts, measured.health_score)
 
     async def test_nobody_to_forward_to_counts_as_forwarded(self, hosting):
         """Without self-improvement each reading counts as failed, and the status says why."""

@@ -415,6 +415,22 @@ class TestResult:
 
             assert (await here.proposal()).state == "kept"
 
+    async def test_a_change_beside_the_trial_is_nobodys(self, site):
+        """What a consumer elsewhere carried out beside a trial makes both inconclusive; both are concluded."""
+        async with site(more=[Second], setpoints=BOTH) as here:
+            here.extra = {"second.latency": flat}
+            await here.past()
+            await here.propose()
+            await here.go_on(EVERY)
+            (waits,) = (await here.call(ListProposals("proposed"))).proposals
+            await here.call(SetKnob(waits.knob, waits.after))
+            await here.call(ProposalResult(waits.id, "applied", waits.after))
+            await here.go_on(LOOK)
+
+            found = (await here.call(ListProposals())).proposals
+            assert [one.state for one in found] == ["inconclusive", "inconclusive"]
+            assert [await here.value(one.knob) for one in found] == [1, 1]
+
 
 class TestRestart:
     async def test_a_kept_value_is_lost_in_a_restart(self, site):
