@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -100,12 +101,16 @@ class Analyst:
         """Return what is known of one metric, or of all by name; raises ``UnknownMetricError``."""
         return self._history.names() if name is None else [self.info(name)]
 
+    def points(self, name: str, now: float, window: float, limit: int = MOST_POINTS) -> Points:
+        """Return the points of a metric up to now: others' clocks may be ahead, and so may ours have been."""
+        return self._history.points(name, now - window, math.nextafter(now, math.inf), limit)
+
     def analyse(
         self, info: MetricInfo, now: float, window: float, points: Points | Series | None = None, ahead: int = 0
     ) -> MetricAnalysis:
         """Analyse one metric, over its points of the window or those given; ``ahead`` steps of its forecast as well."""
         if points is None:
-            points = self._history.points(info.name, now - window, limit=MOST_POINTS)
+            points = self.points(info.name, now, window)
         setpoint = find_setpoint(info.name, self._settings.setpoints)
         return analyse(
             points,
@@ -122,9 +127,7 @@ class Analyst:
     def look(self, now: float, window: float) -> Look:
         """Analyse all metrics, and how they go together."""
         infos = self._history.names()
-        series = {
-            info.name: in_order(self._history.points(info.name, now - window, limit=MOST_POINTS)) for info in infos
-        }
+        series = {info.name: in_order(self.points(info.name, now, window)) for info in infos}
         return self.look_at(infos, series, now, window)
 
     def look_at(

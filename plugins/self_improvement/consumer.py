@@ -9,6 +9,7 @@ from aetherra.plugins import (
     KnobChangedError,
     NoHandlerError,
     PluginContext,
+    ServiceUnavailableError,
     SetKnob,
     UnknownKnobError,
 )
@@ -90,9 +91,11 @@ class Consumer:
         return ""
 
     async def _frozen(self) -> str:
-        """Return who has frozen changes, ``""`` if nobody has, or nobody keeps such a freeze."""
+        """Return why nothing may be changed: somebody has frozen it, or who keeps that does not serve; else ``""``."""
         try:
             state = await self._ctx.call(GetFreeze(), timeout=PATIENCE)
+        except ServiceUnavailableError as exc:
+            return f"nobody can say whether changes are frozen: {exc}"
         except NoHandlerError:
             return ""
         return f"changes are frozen by {state.by}: {state.reason}" if state.frozen else ""

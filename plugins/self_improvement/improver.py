@@ -15,10 +15,12 @@ from aetherra.plugins.self_improvement.proposals import Proposal, ProposalStateE
 from aetherra.plugins.self_improvement.settings import TrialSettings
 from aetherra.plugins.self_improvement.trial import Guard, Trial, Word
 
-__all__ = ["HeldError", "Improver"]
+__all__ = ["HeldError", "Improver", "UnaskedResultError"]
 
 PATIENCE = 120.0
 """Seconds that a proposal may take to be carried out or taken back."""
+CLOCK_SEC = 5.0
+"""Seconds between two looks by which the wall clock may stray from the other one without having been set."""
 
 
 class HeldError(AetherraError, RuntimeError):
@@ -30,6 +32,17 @@ class HeldError(AetherraError, RuntimeError):
 
     def __str__(self) -> str:
         return f"proposal {self.proposal!r} cannot be taken back now: {self.why}"
+
+
+class UnaskedResultError(AetherraError, ValueError):
+    """A consumer tells of something that nobody asked of it."""
+
+    def __init__(self, proposal: str, state: str, status: str) -> None:
+        super().__init__(proposal, state, status)
+        self.proposal, self.state, self.status = proposal, state, status
+
+    def __str__(self) -> str:
+        return f"proposal {self.proposal!r} is {self.state!r}, and nobody waits to hear that it is {self.status!r}"
 
 
 class Improver:
@@ -55,8 +68,8 @@ class Improver:
         self._words: dict[str, Word] = {}
         self._told: dict[str, str] = {}
         self._stood: dict[str, int] = {}
-        self._taken_up = False
         self._calm = ctx.clock.time()
+        self._ahead = ctx.clock.time() - ctx.clock.monotonic()
         self.trial: Trial | None = None
 
     # What is done
@@ -72,8 +85,8 @@ class Improver:
     async def look(self) -> None:
         """See how the trial goes, begin the next one, and see that what is kept stands."""
         async with self._turn:
-            if not self._taken_up:
-                await self._take_up_what_was_left()
+            self._see_whether_the_clock_was_set()
+            await self._conclude_what_nobody_watches()
             if self.trial is not None:
                 await self._see(self.trial)
             if self.trial is None:
@@ -94,7 +107,9 @@ class Improver:
             if one.state not in ("applied", "kept"):
                 raise ProposalStateError(one.id, one.state, "undone")
             last = next((each for each, _ in self._book.standing() if each.knob == one.knob), one)
-            if one.state == "kept" and last.id != one.id:
+            if self.trial is not None and self.trial.proposal.knob == one.knob:
+                last = self.trial.proposal
+            if last.id != one.id:
                 raise HeldError(one.id, f"{last.id} stands on it: take that back first")
             held = await self._take_back(one, Word("undone", why))
             if held and one.state == "kept":
@@ -127,6 +142,13 @@ class Improver:
                 if receipt is not None and receipt.status == "held":
                     self._tell_once(proposal, f"held: {receipt.reason}")
 
+    def _see_whether_the_clock_was_set(self) -> None:
+        """Times of points are the wall clock's: when it is set, those before and after a change do not go together."""
+        ahead = self._ctx.clock.time() - self._ctx.clock.monotonic()
+        if abs(ahead - self._ahead) > CLOCK_SEC:
+            self.disturb(f"the clock was set by {ahead - self._ahead:+.0f} s")
+        self._ahead = ahead
+
     async def _see(self, trial: Trial) -> None:
         word = self._words.get(trial.proposal.id)
         if word is None:
@@ -143,7 +165,7 @@ class Improver:
     async def _take_back(self, proposal: Proposal, word: Word) -> str:
         """Have a change taken back; return why not yet, ``""`` if it is. The trial goes on, and asks again."""
         self._words[proposal.id] = word
-        receipt = await self._ask(TakeBack(proposal, word.reason))
+        receipt = await self._ask(TakeBack(self._book.get(proposal.id), word.reason))
         held = "its consumer does not answer" if receipt is None else receipt.reason if receipt.status == "held" else ""
         if held:
             self._tell_once(proposal, f"cannot be taken back now: {held}")
@@ -170,17 +192,30 @@ class Improver:
         """Hear what became of a proposal at its consumer; one in a state that does not lead there raises."""
         proposal = self._book.get(result.proposal_id)
         if result.status == "applied":
-            moved = await self._book.move(proposal.id, "applied", result.reason or f"{proposal.knob} is {result.value}")
-            now = self._ctx.clock.time()
-            self.trial, self._calm = self._trial(moved, now, self._calm), now
-            return moved
+            return await self._applied(proposal, result)
         if proposal.state in ("proposed", "waiting_approval", "approved"):
             states: dict[str, State] = {"refused": "rejected", "failed": "failed", "superseded": "superseded"}
             return await self._book.move(proposal.id, states.get(result.status, "failed"), result.reason)
         return await self._taken_back(proposal, result)
 
+    async def _applied(self, proposal: Proposal, result: ProposalResult) -> Proposal:
+        now, beside = self._ctx.clock.time(), self.trial
+        if beside is None:
+            self.trial = self._trial(proposal, now, self._calm)
+        try:
+            moved = await self._book.move(proposal.id, "applied", result.reason or f"{proposal.knob} is {result.value}")
+        except AetherraError:
+            self.trial = beside
+            raise
+        if beside is not None:
+            beside.disturb(f"{moved.id} was carried out")
+        self._calm = now
+        return moved
+
     async def _taken_back(self, proposal: Proposal, result: ProposalResult) -> Proposal:
-        word = self._words.pop(proposal.id, None) or Word("undone", "it was taken back")
+        word = self._words.pop(proposal.id, None)
+        if word is None:
+            raise UnaskedResultError(proposal.id, proposal.state, result.status)
         self._calm = self._ctx.clock.time()
         if self.trial is not None and self.trial.proposal.id == proposal.id:
             self.trial = None
@@ -216,19 +251,18 @@ class Improver:
         guards = [Guard(metric, good) for metric, good in self._settings.guards.items()]
         return Trial(proposal, begun, calm, self._settings, guards)
 
-    async def _take_up_what_was_left(self) -> None:
-        """Conclude what was on trial when an earlier run ended: nobody watched it to the end."""
+    async def _conclude_what_nobody_watches(self) -> None:
+        """Take back what was on trial when an earlier run ended, or was carried out beside another trial."""
         left = [one for one in self._book.all("applied") if self.trial is None or self.trial.proposal.id != one.id]
-        held = False
-        if left:
-            values = {knob.name: knob.value for knob in await self._knobs()}
-            for one in left:
-                why = "nobody can say what it did, as the host ended while it was watched"
-                if values.get(one.knob) == one.after:
-                    held = bool(await self._take_back(one, Word("inconclusive", why))) or held
-                else:
-                    await self._book.move(one.id, "inconclusive", f"{why}; {one.knob} is {values.get(one.knob)}")
-        self._taken_up = not held
+        if not left:
+            return
+        values = {knob.name: knob.value for knob in await self._knobs()}
+        for one in left:
+            why = "nobody can say what it did, as it was not watched to the end"
+            if values.get(one.knob) == one.after:
+                await self._take_back(one, Word("inconclusive", why))
+            else:
+                await self._book.move(one.id, "inconclusive", f"{why}; {one.knob} is {values.get(one.knob)}")
 
     async def _expire(self) -> None:
         now = self._ctx.clock.time()

@@ -34,6 +34,7 @@ from aetherra.plugins.self_improvement.history import HistoryWriter, MetricHisto
 from aetherra.plugins.self_improvement.improver import Improver
 from aetherra.plugins.self_improvement.proposals import (
     Impact,
+    Outcome,
     Passed,
     Proposal,
     Proposer,
@@ -59,17 +60,21 @@ SLOW_SEC = 300.0
 
 
 class TrialState(State):
-    """What the next generation must know of the trial.
+    """What the next generation must know of the trial; in a host that keeps nothing on disk, of all proposals.
 
     Attributes:
         proposal: The change that is on trial; ``""`` if there is none.
         begun: Since when, Unix seconds.
         calm: Since when nothing else had changed the host before, Unix seconds.
+        proposals: That are on no disk.
+        outcomes: The same of what they came to.
     """
 
     proposal: str = ""
     begun: float = 0.0
     calm: float = 0.0
+    proposals: tuple[Proposal, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
 
 
 class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
@@ -87,11 +92,13 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         "call:kernel.status",
         "call:homeostasis.freeze_state",
         "call:selfimprovement.*",
+        "publish:selfimprovement.*",
     )
 
     def __init__(self, settings: SelfImprovementSettings | None = None) -> None:
         super().__init__(settings)
         self._improving = anyio.Lock()
+        self._carrying_out = anyio.Lock()
 
     async def start(self, ctx: PluginContext) -> None:
         """Open the history and the register, and put the parts together."""
@@ -145,11 +152,21 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def hand_over(self) -> TrialState:
         """Let the next generation go on with the trial."""
         await self._save()
-        trial = self._improver.trial
-        return TrialState() if trial is None else TrialState(trial.proposal.id, trial.begun, trial.calm)
+        state, trial = TrialState(), self._improver.trial
+        if self.ctx.data_dir is None:
+            proposals, outcomes = tuple(self._book.all()), tuple(self._book.strategies.outcomes)
+            state = msgspec.structs.replace(state, proposals=proposals, outcomes=outcomes)
+        if trial is not None:
+            where = {"proposal": trial.proposal.id, "begun": trial.begun, "calm": trial.calm}
+            state = msgspec.structs.replace(state, **where)
+        return state
 
     async def take_over(self, state: TrialState) -> None:
         """Go on where the generation before is."""
+        for proposal in state.proposals:
+            await self.ctx.run_sync(self._register.save, proposal)
+        for outcome in state.outcomes:
+            await self.ctx.run_sync(self._register.record_outcome, outcome)
         await self._book.load()
         await self.ctx.run_sync(self._anomalies.load)
         if state.proposal:
@@ -261,7 +278,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     def _report(self, request: m.GetMetric, now: float) -> m.MetricReport:
         info, since = self._analyst.info(request.name), now - request.window
-        points = self._history.points(request.name, since, limit=request.limit)
+        points = self._analyst.points(request.name, now, request.window, request.limit)
         return m.MetricReport(
             name=info.name,
             unit=info.unit,
@@ -296,9 +313,9 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         try:
             knobs = (await self.ctx.call(ListKnobs())).knobs
             look, found = await self.ctx.run_sync(self._look_at_all, at, window, knobs)
-        except AetherraError as exc:
-            self._cycle_problem = str(exc)
-            await self._log(m.AnalysisCycle(number, at, clock.monotonic() - begun, window, 0, 0, problem=str(exc)))
+        except Exception as exc:
+            self._cycle_problem = f"the last analysis failed: {exc!r}"
+            await self._log(m.AnalysisCycle(number, at, clock.monotonic() - begun, window, 0, 0, problem=repr(exc)))
             raise
         self._cycle_problem, self._passed = "", found.passed
         cycle = m.AnalysisCycle(
@@ -353,10 +370,11 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     @handler(timeout=SLOW_SEC)
     async def carry_out(self, request: m.CarryOut) -> m.ProposalReceipt:
         """Carry out a proposal that is in the register as it is sent; raises ``LookupError`` if it is not."""
-        known, trial = self._known(request.proposal), self._improver.trial
-        if trial is not None and trial.proposal.id != known.id:
-            return m.ProposalReceipt(known.id, "held", f"{trial.proposal.id} is on trial")
-        return await self._consumer.carry_out(known)
+        async with self._carrying_out:
+            known, trial = self._known(request.proposal), self._improver.trial
+            if trial is not None:
+                return m.ProposalReceipt(known.id, "held", f"{trial.proposal.id} is on trial")
+            return await self._consumer.carry_out(known)
 
     @handler(timeout=SLOW_SEC)
     async def take_back(self, request: m.TakeBack) -> m.ProposalReceipt:
@@ -444,13 +462,15 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     @handler
     async def hear_of_swap(self, event: CodeSwapped) -> None:
-        """Hear that code was swapped."""
-        self._improver.disturb(f"the code of {event.plugin} was swapped")
+        """Hear that other code than this was swapped."""
+        if event.plugin != self.name:
+            self._improver.disturb(f"the code of {event.plugin} was swapped")
 
     @handler
     async def hear_of_rollback(self, event: CodeRolledBack) -> None:
-        """Hear that code was rolled back."""
-        self._improver.disturb(f"the code of {event.plugin} was rolled back")
+        """Hear that other code than this was rolled back."""
+        if event.plugin != self.name:
+            self._improver.disturb(f"the code of {event.plugin} was rolled back")
 
     @handler
     async def hear_of_knob(self, event: KnobTurned) -> None:

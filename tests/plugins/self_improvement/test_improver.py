@@ -11,7 +11,7 @@ from aetherra.plugins import Knob, Plugin, SetKnob, hookimpl
 from aetherra.plugins.homeostasis.messages import Acted, Freeze, Unfreeze
 from aetherra.plugins.self_improvement.book import UnknownProposalError
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
-from aetherra.plugins.self_improvement.improver import HeldError
+from aetherra.plugins.self_improvement.improver import HeldError, UnaskedResultError
 from aetherra.plugins.self_improvement.messages import (
     ApproveProposal,
     CarryOut,
@@ -402,8 +402,31 @@ class TestResult:
             before = await here.call(ListProposals())
             fault = await here.fault(ProposalResult(only.id, status, 2))
 
-            assert isinstance(fault, ProposalStateError)
+            assert isinstance(fault, ProposalStateError | UnaskedResultError)
             assert await here.call(ListProposals()) == before
+
+    async def test_what_nobody_asked_for_is_believed(self, site):
+        """Who says that a kept change is undone, and was not asked for that, is not believed: the knob knows better."""
+        async with site() as here:
+            only = await here.tried()
+            await here.go_on(WATCHED + EVERY)
+            before = await here.call(ListProposals())
+            fault = await here.fault(ProposalResult(only.id, "undone", 1))
+
+            assert isinstance(fault, UnaskedResultError)
+            assert "nobody waits to hear" in str(fault)
+            assert await here.call(ListProposals()) == before
+
+    async def test_the_clock_is_set_during_a_trial(self, site):
+        """Points before and after do not go together any more: the change is taken back, and nothing is learnt."""
+        async with site() as here:
+            only = await here.tried()
+            here.clock.set_time(here.clock.time() - 7200.0)
+            await here.go_on(2 * EVERY)
+            (after,) = (await here.call(ListProposals())).proposals
+
+            assert (after.id, after.state, after.outcome) == (only.id, "inconclusive", None)
+            assert "the clock was set by -7200 s" in after.reason
 
     async def test_a_second_result_begins_the_trial_anew(self, site):
         """``applied`` a second time is an error; the trial goes on since when it began."""
