@@ -15,6 +15,8 @@ __all__ = ["MetricAnalysis", "analyse"]
 
 _ENOUGH = 30
 """Points after the latest step that a forecast needs to leave out what was before."""
+_RUNS, _RUN = 96, 5
+"""Runs of neighbours that tell a day by the quarter of an hour, and points that each has at least."""
 
 
 class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,8 @@ class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
         forecast: What it is expected to be at the horizon.
         course: The same for even steps up to there; empty unless they were asked for.
         crossing: When it will cross its setpoint; None without one.
+        runs: Where it stood meanwhile: the middle of the time and the midmean of up to 96 equal runs of neighbours,
+            each of 5 points or more; without outliers and season.
     """
 
     name: str
@@ -43,6 +47,7 @@ class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     forecast: Forecast
     crossing: Crossing | None
     course: tuple[Forecast, ...] = ()
+    runs: tuple[tuple[float, float], ...] = ()
 
 
 def analyse(
@@ -96,6 +101,7 @@ def analyse(
         if setpoint is not None:
             movement = trend(since, good="unknown", minimum_effect=minimum_effect).movement
     outlook = Outlook(recent, season=season)
+    runs = level.thinned(min(_RUNS, max(len(level) // _RUN, 1)))
     begin = max(now, series.times[-1] if len(series) else now)
     until = begin + horizon
     return MetricAnalysis(
@@ -109,4 +115,5 @@ def analyse(
         forecast=outlook.forecast(until),
         crossing=None if setpoint is None else outlook.crossing(setpoint, movement=movement, until=until),
         course=tuple(outlook.forecast(begin + horizon * step / ahead) for step in range(1, ahead + 1)),
+        runs=tuple(zip(runs.times, map(level.real, runs.values), strict=True)),
     )

@@ -54,6 +54,16 @@ class TestMetricAnalysis:
         assert found.change_points == change_points(points) == ()
         assert found.trend == trend(points, good="down")
 
+    def test_runs_say_where_it_stood_meanwhile(self) -> None:
+        """A day is told by the quarter of an hour, less by runs of five points, without the outliers."""
+        leak = points_of([300 + i / 6 for i in range(1440)])
+        found = analysed([*leak[:700], (leak[700][0], 1e9), *leak[701:]])
+
+        assert found.outliers
+        assert [value for _, value in found.runs] == pytest.approx([301.25 + 2.5 * run for run in range(96)], abs=0.2)
+        assert found.runs[-1] == (MIDNIGHT + 60 * 1432, pytest.approx(300 + 1432 / 6))
+        assert [len(analysed(leak[:count]).runs) for count in (0, 1, 9, 10, 60)] == [0, 1, 1, 2, 12]
+
     def test_a_leak_is_found_before_it_hurts(self) -> None:
         """A rise of 10 MB an hour in a day: degrading, and over its limit in about ten hours."""
         source = random.Random(3)
