@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from math import inf
 from weakref import WeakKeyDictionary
@@ -12,7 +12,7 @@ import msgspec
 
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.manager import Entry
-from aetherra.registry import Latency, ServiceRegistry, ServiceStatus, tag_of
+from aetherra.registry import Latency, Route, ServiceRegistry, ServiceStatus, tag_of
 
 LOOKED_AT = 64
 """Durations of a plugin that one reading looks at, the last ones: cold memory is what it costs."""
@@ -121,7 +121,7 @@ class VitalSigns:
                 patience = pulse.patience(number)
                 if now - first > patience:
                     overdue += sum(now - call.started > patience for call in held)
-        pulse.take(now, ended, given_up=timeouts + cancelled)
+        pulse.take(now, ended, generation.routes, given_up=timeouts + cancelled)
         return PluginVitals(
             entry.name,
             generation.identity.generation,
@@ -136,14 +136,14 @@ class VitalSigns:
             overdue,
             None if oldest is None else max(0.0, now - oldest),
             pulse.longest,
-            pulse.latency(since),
+            pulse.latency(since, generation.routes),
             generation.faults,
             blocked,
         )
 
 
 class _Pulse:
-    """What earlier readings have seen of the routes of one generation."""
+    """What earlier readings have seen of the routes of one generation; holds neither, so that it goes with it."""
 
     def __init__(self, generation: Generation) -> None:
         declared = {tag_of(each.message_type): each.mark.timeout for each in generation.spec.handlers}
@@ -152,13 +152,12 @@ class _Pulse:
         self._longest_of: list[float | None] = [None] * len(routes)
         self._declared = [declared.get(route.tag) or 0.0 for route in routes]
         self._given_up = 0
-        self._routes = routes
         self._none = [0] * len(routes)
         self._past: deque[tuple[float, list[int]]] = deque([(-inf, self._none)], maxlen=READINGS)
         self._sample: tuple[list[int], list[int], list[float]] = (self._none, self._none, [])
         self._latency: tuple[list[float], Latency] = (self._sample[2], Latency())
 
-    def take(self, now: float, ended: list[int], *, given_up: int) -> None:
+    def take(self, now: float, ended: list[int], routes: Sequence[Route], *, given_up: int) -> None:
         """Note how many calls of each route have ended, and how many were given up; nothing, if no more have."""
         before = self._past[-1][1]
         if ended != before:
@@ -166,9 +165,9 @@ class _Pulse:
             if given_up > self._given_up:
                 self._given_up = given_up
                 return
-            self.longest = max(self.longest or 0.0, max(self._durations(before), default=0.0))
+            self.longest = max(self.longest or 0.0, max(self._durations(before, routes), default=0.0))
             share = max(1, LOOKED_AT // max(1, sum(map(int.__gt__, ended, before))))
-            for number, (route, first, last) in enumerate(zip(self._routes, before, ended, strict=True)):
+            for number, (route, first, last) in enumerate(zip(routes, before, ended, strict=True)):
                 if last > first:
                     latest = max(islice(reversed(route.durations), min(last - first, share)), default=0.0)
                     self._longest_of[number] = max(self._longest_of[number] or 0.0, latest)
@@ -178,9 +177,9 @@ class _Pulse:
         usual = self._longest_of[number]
         return inf if usual is None else max(OVERDUE * usual, self._declared[number])
 
-    def latency(self, since: float | None) -> Latency:
+    def latency(self, since: float | None, routes: Sequence[Route]) -> Latency:
         """Return how long the calls took that ended after a reading; without one all that are remembered."""
-        durations = self._durations(self._none if since is None else self._at(since))
+        durations = self._durations(self._none if since is None else self._at(since), routes)
         if self._latency[0] is not durations:
             self._latency = (durations, Latency.of(durations))
         return self._latency[1]
@@ -191,13 +190,13 @@ class _Pulse:
                 return ended
         return self._none
 
-    def _durations(self, before: list[int]) -> list[float]:
+    def _durations(self, before: list[int], routes: Sequence[Route]) -> list[float]:
         """Return how long those calls took, or the last of them, that ended between a reading and the last one."""
         ended = self._past[-1][1]
         if self._sample[:2] != (before, ended):
             share = LOOKED_AT // max(1, sum(map(int.__gt__, ended, before)))
             found: list[float] = []
-            for route, first, last in zip(self._routes, before, ended, strict=True):
+            for route, first, last in zip(routes, before, ended, strict=True):
                 if last > first:
                     found += islice(reversed(route.durations), min(last - first, max(1, share)))
             self._sample = (before, ended, found)

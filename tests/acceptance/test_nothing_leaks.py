@@ -21,7 +21,7 @@ import anyio.to_thread
 import pytest
 
 from aetherra.hmr import HmrController, Reload
-from aetherra.kernel import Config, Kernel, RetryPolicy
+from aetherra.kernel import Config, GetVitals, Kernel, RetryPolicy
 from aetherra.kernel.holders import holder_of
 from aetherra.kernel.retired import SETTLE
 from aetherra.kernel.testing import FakeClock
@@ -317,6 +317,7 @@ class Rig:
             with suppress(AetherraError):
                 await kernel.call_tag("rich.ask", {"count": "many"})
             assert list(kernel._hooks.call("collect_metrics"))
+            assert "rich" in [vitals.plugin for vitals in (await kernel.call(GetVitals())).plugins]
             await self.clock.advance(1.0)
 
     async def swap(self, text: str) -> bool:
