@@ -317,7 +317,8 @@ class SetKnob(Request[KnobSet], tag="kernel.set_knob"):
     Attributes:
         name: Which.
         value: A number in its range, or one of its choices.
-        expected: What it must be now, else it is left as it is; ``None`` sets it in any case.
+        expected: What it must be now, but for the last digits of a float (1e-9 of it), else it is left as it is;
+            ``None`` sets it in any case.
         reason: For those who hear of it.
     """
 

@@ -199,6 +199,51 @@ class TestSet:
             assert (caught.value.expected, caught.value.actual) == (8, 12)
             assert (await turn(kernel, 16, expected=12)).after == 16
 
+    async def test_a_last_digit_is_a_change_of_somebody_else(self) -> None:
+        """What a plugin keeps in another unit is still expected where it reads back a digit off what was set."""
+
+        class Slow(Plugin):
+            seconds = 60.0
+
+            @hookimpl
+            def knobs(self) -> Iterable[Knob]:
+                yield Knob(
+                    name="slow.pause", read=lambda: self.seconds / 60, write=self.write, low=0.0, high=15.0, step=0.1,
+                    unit="minutes",
+                )  # fmt: skip
+
+            def write(self, value: float) -> None:
+                self.seconds = value * 60
+
+        async with hosted(Slow) as (kernel, _):
+            expected = 1.0
+            odd = [value for value in (hundredths / 100 for hundredths in range(1, 200)) if value * 60 / 60 != value]
+            assert odd
+            for value in odd:
+                assert (await turn(kernel, value, "slow.pause", expected=expected)).after != value
+                expected = value
+            with pytest.raises(KnobChangedError, match=r"knob 'slow\.pause' is "):
+                await turn(kernel, 1.0, "slow.pause", expected=expected + 1e-6)
+            assert (await turn(kernel, 1.0, "slow.pause", expected=expected)).after == 1.0
+
+    async def test_large_whole_numbers_are_the_same(self) -> None:
+        """A whole number that somebody turned by one is changed, however large it is."""
+
+        class Vast(Plugin):
+            size = 10**12
+
+            @hookimpl
+            def knobs(self) -> Iterable[Knob]:
+                yield Knob(name="vast.size", read=lambda: self.size, write=self.write, low=1, high=10**13, step=1)
+
+            def write(self, value: int) -> None:
+                self.size = value
+
+        async with hosted(Vast) as (kernel, _):
+            with pytest.raises(KnobChangedError, match="is 1000000000000, not 1000000000001"):
+                await turn(kernel, 5, "vast.size", expected=10**12 + 1)
+            assert (await turn(kernel, 5, "vast.size", expected=10**12)).after == 5
+
     async def test_two_setters_both_see_the_old_value(self) -> None:
         """Of many that expect the same, one wins: look, write and look again are one step."""
         async with hosted(Room) as (kernel, _):
