@@ -71,7 +71,7 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
     for number in range(METRICS):
         name = f"probe.m{number:02d}.latency"
         history.record([Point(name, "s", time, value) for time, value in values(number, source)])
-    analyst = Analyst(history, Anomalies(None), SelfImprovementSettings())
+    analyst = Analyst(history, Anomalies(None), SelfImprovementSettings(), NOW)
     names = [info.name for info in history.names()]
     series = {name: in_order(history.points(name, NOW - DAY)) for name in names}
     look = analyst.look(NOW, DAY)

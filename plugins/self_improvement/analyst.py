@@ -75,14 +75,17 @@ class Analyst:
         history: What is read.
         anomalies: What detectors reported.
         settings: What is wanted of metrics, and which way is good.
+        since: From when on anomalies and steps are news, Unix seconds.
     """
 
-    def __init__(self, history: MetricHistory, anomalies: Anomalies, settings: SelfImprovementSettings) -> None:
+    def __init__(
+        self, history: MetricHistory, anomalies: Anomalies, settings: SelfImprovementSettings, since: float = 0.0
+    ) -> None:
         self._history = history
         self._anomalies = anomalies
         self._settings = settings
         self._moving: dict[tuple[str, str], float] = {}
-        self._looked = 0.0
+        self._looked = since
         self._odd: frozenset[tuple[str, float]] = frozenset()
         self._steps: dict[str, list[float]] = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ MOST = 1000
 """Concluded proposals in memory."""
 
 
-MOST_OUTCOMES = 10_000
+MOST_OUTCOMES = 2_000
 """Outcomes that are learnt from, the latest."""
 
 
@@ -61,6 +62,8 @@ class Book:
         self._turn = anyio.Lock()
         self._proposals: dict[str, Proposal] = {}
         self._outcomes: list[Outcome] = []
+        self._owed: dict[str, tuple[Proposal, Outcome | None]] = {}
+        self._set_aside = register.set_aside
         self.problem = ""
         """Why the last change is not on disk; ``""`` if it is."""
 
@@ -69,7 +72,7 @@ class Book:
         now = self._time()
         async with self._turn:
             found = await self._run_sync(self._register.load)
-            self._outcomes = list(await self._run_sync(self._register.outcomes))
+            self._outcomes = await self._run_sync(partial(self._register.outcomes, limit=MOST_OUTCOMES))
         self._proposals = {each.id: each for each in found}
         self._forget(now)
 
@@ -144,18 +147,36 @@ class Book:
             learnt = None if outcome is None else Outcome.of(moved, self._time())
             if learnt is not None:
                 self._outcomes = [*self._outcomes[1 - MOST_OUTCOMES :], learnt]
+            self._owe(moved, learnt)
             with anyio.CancelScope(shield=True):
-                await self._keep(moved, learnt)
+                await self._pay()
         await self._tell(moved)
         return moved
 
-    async def _keep(self, proposal: Proposal, learnt: Outcome | None) -> None:
-        try:
-            await self._run_sync(self._register.save, proposal, learnt)
-        except DatabaseUnusableError as exc:
-            self.problem = f"proposal {proposal.id!r} is {proposal.state!r}, and not on disk as such: {exc}"
-        else:
-            self.problem = ""
+    async def keep(self) -> None:
+        """Try once more to keep what the disk did not take; ``problem`` says if it still does not."""
+        async with self._turn:
+            await self._pay()
+
+    def _owe(self, proposal: Proposal, learnt: Outcome | None) -> None:
+        _, before = self._owed.get(proposal.id, (None, None))
+        self._owed[proposal.id] = proposal, learnt or before
+
+    async def _pay(self) -> None:
+        """Keep what is owed. A register that was begun anew, as the one before was damaged, is owed all there is."""
+        if self._register.set_aside != self._set_aside:
+            self._set_aside = self._register.set_aside
+            learnt = {outcome.proposal: outcome for outcome in self._outcomes}
+            for each in self._proposals.values():
+                self._owe(each, learnt.get(each.id))
+        for name, (proposal, outcome) in list(self._owed.items()):
+            try:
+                await self._run_sync(self._register.save, proposal, outcome)
+            except DatabaseUnusableError as exc:
+                self.problem = f"proposal {name!r} is {proposal.state!r}, and not on disk as such: {exc}"
+                return
+            del self._owed[name]
+        self.problem = ""
 
     def _forget(self, now: float) -> None:
         concluded = [each for each in self.all() if not each.is_open and each.state != "kept"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from aetherra.plugins import (
+    AetherraError,
     HandlerError,
     KnobChangedError,
+    KnobError,
     NoHandlerError,
     PluginContext,
     ServiceUnavailableError,
@@ -15,7 +17,7 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.homeostasis.messages import GetFreeze
 from aetherra.plugins.self_improvement.messages import ProposalReceipt, ProposalResult
-from aetherra.plugins.self_improvement.proposals import Proposal, Value
+from aetherra.plugins.self_improvement.proposals import Proposal, Value, same_value
 from aetherra.plugins.self_improvement.settings import Mode
 
 __all__ = ["Consumer"]
@@ -45,7 +47,7 @@ class Consumer:
         if proposal.state not in ("proposed", "waiting_approval", "approved"):
             return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state} already")
         if self._mode == "off":
-            return await self._refuse(proposal, "self-improvement is off by its settings")
+            return ProposalReceipt(proposal.id, "held", "self-improvement is off by its settings")
         if proposal.is_due(self._ctx.clock.time()):
             return await self._refuse(proposal, "it has expired")
         if not proposal.way_back:
@@ -109,8 +111,21 @@ class Consumer:
             fault = exc.__cause__
             if isinstance(fault, KnobChangedError):
                 return "superseded", fault.actual, str(fault)
-            return ("superseded" if isinstance(fault, UnknownKnobError) else "failed"), None, str(fault or exc)
+            if isinstance(fault, UnknownKnobError):
+                return "superseded", None, str(fault)
+            return "failed", None, f"{fault or exc}{await self._put_back(knob, expected, fault)}"
         return "done", done.after, ""
+
+    async def _put_back(self, knob: str, before: Value, fault: BaseException | None) -> str:
+        """Set a knob to what it was if a write that failed has moved it; return what came of that, for the reason."""
+        if not isinstance(fault, KnobError) or fault.after is None or same_value(fault.after, before):
+            return ""
+        why = f"to {fault.after} it was set by a write that failed"
+        try:
+            done = await self._ctx.call(SetKnob(knob, before, fault.after, why), timeout=PATIENCE)
+        except AetherraError as exc:
+            return f"; it stands at {fault.after}, and could not be set back to {before}: {exc.__cause__ or exc}"
+        return f"; it stood at {fault.after}, and was set back to {done.after}"
 
     async def _refuse(self, proposal: Proposal, why: str) -> ProposalReceipt:
         return await self._answer(proposal, "refused", None, why)

@@ -11,7 +11,7 @@ from aetherra.plugins.self_improvement.book import Book
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.history import MetricHistory
 from aetherra.plugins.self_improvement.messages import CarryOut, ProposalReceipt, ProposalResult, TakeBack
-from aetherra.plugins.self_improvement.proposals import Proposal, ProposalStateError, Round, State, Value
+from aetherra.plugins.self_improvement.proposals import Proposal, ProposalStateError, Round, State, Value, same_value
 from aetherra.plugins.self_improvement.settings import TrialSettings
 from aetherra.plugins.self_improvement.trial import Guard, Trial, Word
 
@@ -85,6 +85,7 @@ class Improver:
     async def look(self) -> None:
         """See how the trial goes, begin the next one, and see that what is kept stands."""
         async with self._turn:
+            await self._book.keep()
             self._see_whether_the_clock_was_set()
             await self._conclude_what_nobody_watches()
             if self.trial is not None:
@@ -113,8 +114,10 @@ class Improver:
                 raise HeldError(one.id, f"{last.id} stands on it: take that back first")
             held = await self._take_back(one, Word("undone", why))
             if held and one.state == "kept":
-                del self._words[one.id]
+                self._words.pop(one.id, None)
                 raise HeldError(one.id, held)
+            if held:
+                raise HeldError(one.id, f"{held}; it will be, as soon as it may")
 
     async def approve(self, proposal: Proposal, why: str) -> None:
         """Let a proposal be carried out, as soon as no other is on trial."""
@@ -152,6 +155,7 @@ class Improver:
     async def _see(self, trial: Trial) -> None:
         word = self._words.get(trial.proposal.id)
         if word is None:
+            await self._see_that_it_still_is_so(trial)
             now = self._ctx.clock.time()
             word = await self._ctx.run_sync(trial.judge, self._points, now)
         if word is None:
@@ -161,6 +165,18 @@ class Improver:
             await self._book.move(trial.proposal.id, "kept", word.reason, outcome=word.effect)
         else:
             await self._take_back(trial.proposal, word)
+
+    async def _see_that_it_still_is_so(self, trial: Trial) -> None:
+        """See that the knob has the value that is on trial: a restart of its plugin takes it away without a word."""
+        knob = next((knob for knob in await self._knobs() if knob.name == trial.proposal.knob), None)
+        if knob is None:
+            self.disturb(f"{trial.proposal.knob} has gone")
+        elif knob.generation != (trial.generation or knob.generation):
+            self.disturb(f"plugin {knob.plugin!r} was started anew")
+        elif knob.value is not None and not same_value(knob.value, trial.proposal.after):
+            self.disturb(f"{knob.name} has become {knob.value}")
+        else:
+            trial.generation = knob.generation
 
     async def _take_back(self, proposal: Proposal, word: Word) -> str:
         """Have a change taken back; return why not yet, ``""`` if it is. The trial goes on, and asks again."""
@@ -188,14 +204,20 @@ class Improver:
 
     # What it hears
 
+    def waits_for(self, proposal: str) -> bool:
+        """Whether it has asked for a change to be taken back."""
+        return proposal in self._words
+
     async def take_result(self, result: ProposalResult) -> Proposal:
         """Hear what became of a proposal at its consumer; one in a state that does not lead there raises."""
         proposal = self._book.get(result.proposal_id)
         if result.status == "applied":
             return await self._applied(proposal, result)
         if proposal.state in ("proposed", "waiting_approval", "approved"):
-            states: dict[str, State] = {"refused": "rejected", "failed": "failed", "superseded": "superseded"}
-            return await self._book.move(proposal.id, states.get(result.status, "failed"), result.reason)
+            state: State = "superseded" if result.status == "superseded" else "failed"
+            if result.status == "refused" and proposal.is_due(self._ctx.clock.time()):
+                state = "expired"
+            return await self._book.move(proposal.id, state, result.reason)
         return await self._taken_back(proposal, result)
 
     async def _applied(self, proposal: Proposal, result: ProposalResult) -> Proposal:
@@ -219,7 +241,7 @@ class Improver:
         self._calm = self._ctx.clock.time()
         if self.trial is not None and self.trial.proposal.id == proposal.id:
             self.trial = None
-        if result.status == "undone":
+        if result.status == "undone" or (result.status == "superseded" and _is(result.value, proposal.before)):
             state: State = word.state if proposal.state == "applied" else "undone"
             return await self._book.move(proposal.id, state, word.reason, outcome=word.effect)
         state = "superseded" if result.status == "superseded" else "failed"
@@ -232,7 +254,7 @@ class Improver:
             return
         self.disturb(f"{event.who} set {event.knob} to {event.after}")
         for proposal, _ in list(self._book.standing()):
-            if proposal.knob == event.knob and event.after != proposal.after:
+            if proposal.knob == event.knob and not _is(event.after, proposal.after):
                 await self._give_up(proposal.knob, f"{event.who} has set {event.knob} to {event.after}")
 
     def disturb(self, what: str) -> None:
@@ -259,7 +281,7 @@ class Improver:
         values = {knob.name: knob.value for knob in await self._knobs()}
         for one in left:
             why = "nobody can say what it did, as it was not watched to the end"
-            if values.get(one.knob) == one.after:
+            if _is(values.get(one.knob), one.after):
                 await self._take_back(one, Word("inconclusive", why))
             else:
                 await self._book.move(one.id, "inconclusive", f"{why}; {one.knob} is {values.get(one.knob)}")
@@ -283,9 +305,9 @@ class Improver:
             knob = knobs.get(proposal.knob)
             if knob is None or knob.value is None or self._stood.get(knob.name) == knob.generation:
                 continue
-            if knob.value == original and not await self._set_again(proposal, original):
+            if same_value(knob.value, original) and not await self._set_again(proposal, original):
                 continue
-            if knob.value not in (original, proposal.after):
+            if not (same_value(knob.value, original) or same_value(knob.value, proposal.after)):
                 await self._give_up(knob.name, f"{knob.name} is {knob.value} now, which is neither of its values")
             self._stood[knob.name] = knob.generation
 
@@ -303,3 +325,7 @@ class Improver:
 
     async def _knobs(self) -> tuple[KnobInfo, ...]:
         return (await self._ctx.call(ListKnobs(), timeout=PATIENCE)).knobs
+
+
+def _is(value: Value | None, wanted: Value) -> bool:
+    return value is not None and same_value(value, wanted)

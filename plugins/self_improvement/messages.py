@@ -10,8 +10,8 @@ from aetherra.plugins import Message, Request
 from aetherra.plugins.self_improvement.analysis import Correlation, MetricAnalysis
 from aetherra.plugins.self_improvement.proposals import Calibration, Passed, Proposal, Simulation, State, Strategy
 
-Window = Annotated[float, msgspec.Meta(gt=0)]
-"""Seconds, counted back from now."""
+Window = Annotated[float, msgspec.Meta(gt=0, le=315_360_000)]
+"""Seconds, counted back from now; ten years at most."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
@@ -374,9 +374,10 @@ class StrategyList(Message, tag="selfimprovement.strategies_reply"):
 
 
 class GetStrategies(Request[StrategyList], tag="selfimprovement.strategies"):
-    """Ask what is known to work, for one metric or for all."""
+    """Ask what is known to work, for one metric or for all: at most ``limit``, for what was tried last."""
 
     metric: str = ""
+    limit: Limit = 100
 
 
 class SimulationReport(Message, tag="selfimprovement.simulate_reply"):
@@ -394,7 +395,7 @@ class Simulate(Request[SimulationReport], tag="selfimprovement.simulate"):
     """
 
     window: Window = 86_400.0
-    step: Window = 3600.0
+    step: Annotated[float, msgspec.Meta(ge=1, le=31_536_000)] = 3600.0
 
 
 # Status

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -33,6 +34,7 @@ from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
 from aetherra.plugins.self_improvement.history import HistoryWriter, MetricHistory, Point
 from aetherra.plugins.self_improvement.improver import Improver
 from aetherra.plugins.self_improvement.proposals import (
+    Context,
     Impact,
     Outcome,
     Passed,
@@ -41,6 +43,7 @@ from aetherra.plugins.self_improvement.proposals import (
     ProposerSettings,
     Round,
     Simulation,
+    Strategy,
     calibration,
     simulate,
 )
@@ -55,6 +58,8 @@ SAVE_SEC = 300.0
 """Seconds between two times that detectors are saved."""
 STEPS_AHEAD = 24
 """Of a forecast that are told of one metric: enough for a day's season to be seen in."""
+MOST_TOLD = 1_000
+"""Strategies that are told with a proposal."""
 SLOW_SEC = 300.0
 """Seconds that an analysis or a simulation may take."""
 
@@ -122,7 +127,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         await ctx.run_sync(self._anomalies.load)
         if self._anomalies.problem:
             ctx.log.warning("%s", self._anomalies.problem)
-        self._analyst = Analyst(self._history, self._anomalies, settings)
+        self._analyst = Analyst(self._history, self._anomalies, settings, clock.time())
 
         profile = (await ctx.call(GetStatus())).profile
         by_profile: Mode = "propose" if profile in ("dev", "prod") else "act"
@@ -378,8 +383,11 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     @handler(timeout=SLOW_SEC)
     async def take_back(self, request: m.TakeBack) -> m.ProposalReceipt:
-        """Take back a proposal that is in the register as it is sent; raises ``LookupError`` if it is not."""
-        return await self._consumer.take_back(self._known(request.proposal), request.reason)
+        """Take back a proposal that the engine wants taken back; raises ``LookupError`` for an unknown one."""
+        known = self._known(request.proposal)
+        if not self._improver.waits_for(known.id):
+            return m.ProposalReceipt(known.id, "refused", "nobody waits for that; send 'selfimprovement.undo' instead")
+        return await self._consumer.take_back(known, request.reason)
 
     @handler(timeout=SLOW_SEC)
     async def take_result(self, request: m.ProposalResult) -> m.ResultTaken:
@@ -408,15 +416,23 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def explain(self, request: m.ExplainProposal) -> m.Explanation:
         """Say why something was proposed, and what became of it."""
         proposal = self._book.get(request.proposal_id)
-        known = tuple(one for one in self._book.strategies.lookup(proposal.context) if one.knob == proposal.knob)
+        known = await self.ctx.run_sync(self._strategies, lambda: [proposal.context], MOST_TOLD)
+        known = tuple(one for one in known if one.knob == proposal.knob)
         return m.Explanation(proposal.id, explain(proposal, known), proposal, known)
 
-    @handler
+    @handler(timeout=SLOW_SEC)
     async def strategies(self, request: m.GetStrategies) -> m.StrategyList:
         """Say what is known to work."""
+
+        def contexts() -> Iterable[Context]:
+            latest = reversed(self._book.strategies.outcomes)
+            return {one.context: None for one in latest if request.metric in ("", one.context.metric)}
+
+        return m.StrategyList(await self.ctx.run_sync(self._strategies, contexts, request.limit))
+
+    def _strategies(self, contexts: Callable[[], Iterable[Context]], most: int) -> tuple[Strategy, ...]:
         library = self._book.strategies
-        contexts = {one.context: None for one in library.outcomes if request.metric in ("", one.context.metric)}
-        return m.StrategyList(tuple(one for context in contexts for one in library.lookup(context)))
+        return tuple(islice((one for context in contexts() for one in library.lookup(context)), most))
 
     @handler(timeout=SLOW_SEC)
     async def simulate(self, request: m.Simulate) -> m.SimulationReport:

@@ -61,7 +61,10 @@ class Trial:
         self._since = max(begun - settings.before, calm + settings.settle)
         self._settings = settings
         self._guards = [guard for guard in guards if guard.metric != proposal.metric]
+        self.generation: int | None = None
+        """Of the knob's plugin, as it was first seen."""
         self._disturbed = ""
+        self._extended = False
 
     def disturb(self, what: str) -> None:
         """Hear that something else changed the host, so that nobody can say any more what did what."""
@@ -81,11 +84,12 @@ class Trial:
             harm = harmful(before, after, good=guard.good, minimum_effect=settings.minimum_effect, alpha=alpha)
             if harm.harmful:
                 return self._harm(guard.metric, harm)
-        if now < until:
+        if now < (until + settings.after if self._extended else until):
             return None
         before = read(self.proposal.metric, self._since, self.begun)
         compared = self._compare(before, read(self.proposal.metric, since, now), self.proposal.good)
-        if self._is_undecided(compared) and now < until + settings.after:
+        if self._is_undecided(compared) and not self._extended:
+            self._extended = True
             return None
         return self._conclude(compared)
 

@@ -26,7 +26,7 @@ from aetherra.plugins.self_improvement.proposals.proposer import Passed, Propose
 from aetherra.plugins.self_improvement.proposals.setpoints import DEFAULT_SETPOINTS, Setpoint, find_setpoint
 from aetherra.plugins.self_improvement.proposals.settings import ProposerSettings
 from aetherra.plugins.self_improvement.proposals.simulation import Simulation, WouldBe, simulate
-from aetherra.plugins.self_improvement.proposals.strategies import Outcome, Strategies, Strategy, helped
+from aetherra.plugins.self_improvement.proposals.strategies import Outcome, Strategies, Strategy, helped, same_value
 
 __all__ = [
     "DEFAULT_SETPOINTS",
@@ -65,5 +65,6 @@ __all__ = [
     "find_setpoint",
     "helped",
     "proposal_id",
+    "same_value",
     "simulate",
 ]

@@ -61,14 +61,14 @@ class TestCarryOut:
             assert (await here.value(), await here.proposal()) == (1, only)
 
     async def test_an_expired_one_is_carried_out(self, site):
-        """What nobody carried out in time is refused, and rejected for it."""
+        """What nobody carried out in time is refused, and has expired."""
         async with site(expiry=10.0, plant={"impact": "high"}, trial={"every": 3600.0}) as here:
             only = await waiting(here)
             await here.clock.advance(11.0)
             receipt = await here.call(CarryOut(only))
             only = await here.proposal()
 
-            assert (receipt.status, only.state, await here.value()) == ("refused", "rejected", 1)
+            assert (receipt.status, only.state, await here.value()) == ("refused", "expired", 1)
             assert "expired" in only.reason
 
     async def test_a_knob_that_is_gone_is_turned(self, site):
@@ -133,16 +133,17 @@ class TestCarryOut:
             assert await here.value() == 1
 
     async def test_one_that_was_made_before_is_carried_out_when_off(self, site):
-        """In mode ``off`` what is left of other times is refused, also once approved."""
+        """In mode ``off`` what is left of other times is held, also once approved; that is nobody's word against it."""
         async with site(data=True, plant={"impact": "high"}) as here:
             only = await waiting(here)
         async with site(data=True, mode="off", plant={"impact": "high"}, clock=here.clock) as here:
             await here.call(ApproveProposal(only.id))
             await here.go_on(CALM + EVERY, measured=False)
             only = await here.proposal()
+            receipt = await here.call(CarryOut(only))
 
-            assert (only.state, await here.value()) == ("rejected", 1)
-            assert "off by its settings" in only.reason
+            assert (receipt.status, only.state, await here.value()) == ("held", "approved", 1)
+            assert "off by its settings" in receipt.reason
 
     async def test_one_that_waits_is_carried_out_once_the_host_acts(self, site):
         """What was made while all waited for approval goes on waiting when the mode is another."""
@@ -184,14 +185,15 @@ class TestTakeBack:
             assert isinstance(fault, ValueError)
             assert await here.value() == 2
 
-    async def test_a_take_back_by_hand_says_nothing(self, site):
-        """Who sends one by hand has it taken back, and the register knows."""
+    async def test_a_take_back_by_hand_is_done(self, site):
+        """Who sends one by hand is told what to send instead, and the trial goes on."""
         async with site() as here:
             only = await here.tried()
             receipt = await here.call(TakeBack(only, "by hand"))
             only = await here.proposal()
 
-            assert (receipt.status, only.state, await here.value()) == ("taken", "undone", 1)
+            assert (receipt.status, only.state, await here.value()) == ("refused", "applied", 2)
+            assert "selfimprovement.undo" in receipt.reason
 
     async def test_a_knob_that_went_during_the_trial_holds_the_trial(self, site):
         """A change whose knob is gone is concluded when its trial is, and others may follow."""
