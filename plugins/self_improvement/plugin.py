@@ -31,7 +31,7 @@ from aetherra.plugins.self_improvement.book import Book
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.explanation import explain
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
-from aetherra.plugins.self_improvement.history import HistoryWriter, MetricHistory, Point
+from aetherra.plugins.self_improvement.history import DatabaseUnusableError, HistoryWriter, MetricHistory, Point
 from aetherra.plugins.self_improvement.improver import Improver
 from aetherra.plugins.self_improvement.proposals import (
     Context,
@@ -151,6 +151,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     _last: m.AnalysisCycle | None = None
     _passed: tuple[Passed, ...] = ()
     _cycle_problem = ""
+    _record_problem = ""
 
     # A swap
 
@@ -237,7 +238,12 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         return m.RecordedMetrics(len(stored), tuple(refused))
 
     async def _record(self, points: list[Point]) -> int:
-        stored = await self._writer.record(points)
+        try:
+            stored = await self._writer.record(points)
+        except DatabaseUnusableError as exc:
+            self._record_problem = str(exc)
+            raise
+        self._record_problem = ""
         await self.ctx.run_sync(self._anomalies.observe, points)
         return stored
 
@@ -516,7 +522,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             proposals=self._book.counts(),
             on_trial="" if trial is None else trial.proposal.id,
             calibration=calibration(forecasts),
-            problem=self._cycle_problem or self._book.problem or self._anomalies.problem,
+            problem=self._record_problem or self._cycle_problem or self._book.problem or self._anomalies.problem,
         )
 
     @hookimpl
