@@ -274,14 +274,15 @@ class TestManyPoints:
     async def test_a_metric_cannot_take_another_unit(self, hosting, data):
         """Once it is forgotten it begins anew, in whatever unit; what the detector knew is gone with it."""
         async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
-            await record(kernel, "probe.latency", [1.0, 2.0, 3.0])
-            assert (await kernel.call(ForgetMetric("probe.latency"))).points == 3
+            await record(kernel, "probe.latency", [1.0 + step % 5 / 100 for step in range(200)] + [50.0])
+            assert (await kernel.call(GetMetric("probe.latency"))).anomalies
+            assert (await kernel.call(ForgetMetric("probe.latency"))).points == 201
             assert isinstance(await fault_of(kernel.call(GetMetric("probe.latency"))), LookupError)
             assert isinstance(await fault_of(kernel.call(ForgetMetric("probe.latency"))), LookupError)
             await kernel.call(RecordMetric("probe.latency", 1000.0, "ms"))
             report = await kernel.call(GetMetric("probe.latency"))
 
-            assert (report.unit, report.points) == ("ms", ((NOW, 1000.0),))
+            assert (report.unit, report.points, report.anomalies) == ("ms", ((NOW, 1000.0),), ())
 
     async def test_a_full_disk_is_kept_to_itself(self, hosting, tmp_path):
         """Who records on a full disk is told so, with the file; when there is room again it goes on."""
@@ -379,7 +380,7 @@ class TestAnalysis:
                 for _ in range(5):
                     group.start_soon(here.call, MakeProposals())
 
-            assert (await here.proposal()).knob == "plant.pool"
+            assert [each.proposal.knob for each in here.states if each.proposal.state == "proposed"] == ["plant.pool"]
 
     async def test_why_nothing_is_proposed_is_kept_quiet(self, site):
         """A knob that might have helped and was not proposed is told with why."""
