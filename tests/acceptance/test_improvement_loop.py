@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
+from aetherra.plugins import PluginContext
 from aetherra.plugins.self_improvement import SelfImprovementEngine
-from tests.acceptance.healing_world import Load, Scenario, a_world
+from tests.acceptance.healing_world import Load, Scenario, World, a_world
 
 SHOP = '''
 import random
@@ -74,6 +75,24 @@ ASK = {"limit": 1000}
 
 def shop(*, knobs, pool=4, chat=0):
     return SHOP.replace("{pool}", str(pool)).replace("{chat}", str(chat)).replace("[{knobs}]", f"[{', '.join(knobs)}]")
+
+
+@pytest.fixture(autouse=True)
+def no_time_passes_unseen(monkeypatch):
+    """Let time pass slowly while a plugin's worker thread is at work, which needs real time."""
+    at_work = set()
+    run_sync, is_acting = PluginContext.run_sync, World._is_acting
+
+    async def counted(self, function, *args):
+        errand = object()
+        at_work.add(errand)
+        try:
+            return await run_sync(self, function, *args)
+        finally:
+            at_work.remove(errand)
+
+    monkeypatch.setattr(PluginContext, "run_sync", counted)
+    monkeypatch.setattr(World, "_is_acting", lambda self: bool(at_work) or is_acting(self))
 
 
 @asynccontextmanager
