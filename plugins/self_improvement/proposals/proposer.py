@@ -12,7 +12,8 @@ from aetherra.plugins.self_improvement.analysis.directions import good_direction
 from aetherra.plugins.self_improvement.analysis.metric_analysis import MetricAnalysis
 from aetherra.plugins.self_improvement.proposals.candidates import Candidates, Tell
 from aetherra.plugins.self_improvement.proposals.give_back import returns
-from aetherra.plugins.self_improvement.proposals.problems import Judgement, Known, judge, load_band
+from aetherra.plugins.self_improvement.proposals.levels import Known
+from aetherra.plugins.self_improvement.proposals.problems import Judgement, judge, load_band
 from aetherra.plugins.self_improvement.proposals.proposal import Proposal, State, Step, proposal_id
 from aetherra.plugins.self_improvement.proposals.setpoints import find_setpoint
 from aetherra.plugins.self_improvement.proposals.settings import ProposerSettings

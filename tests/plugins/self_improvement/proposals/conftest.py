@@ -10,6 +10,7 @@ import pytest
 from aetherra.plugins import KnobInfo
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
 from aetherra.plugins.self_improvement.analysis.comparison import compare
+from aetherra.plugins.self_improvement.analysis.metric_analysis import analyse
 from aetherra.plugins.self_improvement.analysis.summary import Summary, summary
 from aetherra.plugins.self_improvement.analysis.trends import Trend, trend
 from aetherra.plugins.self_improvement.proposals import (
@@ -38,6 +39,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     change_points: tuple[ChangePoint, ...] = ()
     crossing: object = None
     season: object = None
+    runs: tuple[tuple[float, float], ...] = ()
 
 
 class Seasonal(msgspec.Struct, frozen=True):
@@ -48,6 +50,7 @@ class Crossed(msgspec.Struct, frozen=True):
     setpoint: float
     expected: float | None
     latest: float | None = None
+    reason: str = "rising, and expected to reach it"
 
 
 def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=None, season="none"):
@@ -59,6 +62,7 @@ def _analysed(name, points, *, unit="s", good="down", crossing=None, changes=Non
         change_points=change_points(points) if changes is None else tuple(changes),
         crossing=None if crossing is None else Crossed(*crossing),
         season=Seasonal(season),
+        runs=analyse(points, name=name, unit=unit, good=good, now=NOW).runs,
     )
 
 

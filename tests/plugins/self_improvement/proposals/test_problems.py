@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint
-from aetherra.plugins.self_improvement.proposals.problems import Known, judge, load_band
+from aetherra.plugins.self_improvement.proposals.levels import Known
+from aetherra.plugins.self_improvement.proposals.problems import judge, load_band
 from aetherra.plugins.self_improvement.proposals.setpoints import Setpoint
 
 HOUR = 3600.0
@@ -85,7 +86,7 @@ class TestTrend:
 
         assert (found.problem, found.weight) == ("degrading", 0.5)
         assert found.severity == pytest.approx(2 / 3, abs=0.05)
-        assert [row.statistic for row in found.evidence] == ["slope_per_hour", "p50"]
+        assert [row.statistic for row in found.evidence] == ["slope_per_hour", "latest"]
         assert judged(1.0, slope=0.1, setpoint=None, noise=0.01).problem is None
         assert judged(1.0, slope=-0.5, setpoint=None, noise=0.02).problem is None
         assert judged(1.0, slope=1.0, setpoint=None, noise=0.02, good="unknown").problem is None
@@ -122,7 +123,9 @@ class TestTrend:
         """Without a clear trend a crossing counts only if even its latest time is known: a rise since a step, say."""
         soon = now + 0.5 * HOUR
         assert judged(0.05, crossing=(0.29, soon)).problem is None
-        assert judged(0.05, crossing=(0.29, soon, now + 9 * HOUR)).problem == "crossing_soon"
+        found = judged(0.05, crossing=(0.29, soon, now + 9 * HOUR))
+        assert found.problem == "crossing_soon"
+        assert found.text.endswith("in 0.5 h; rising, and expected to reach it")
 
 
 class TestUnknown:
