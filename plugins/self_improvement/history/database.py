@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from aetherra.plugins import AetherraError
+from aetherra.plugins.self_improvement.history.clean_stop import mark_clean_stop
 from aetherra.plugins.self_improvement.history.sqlite_file import Schema, connected, open_sqlite
 
 __all__ = ["Database", "DatabaseUnusableError", "size_of"]
@@ -46,8 +47,9 @@ class Database:
     for no writer. In memory there is one connection, so that readers wait for a transaction to end.
 
     A file that is deleted while it is open is written anew with all that it held, at the next transaction that writes;
-    one that somebody replaced is opened instead. Damage that is met while it is open is moved aside as at opening: the
-    call that meets it raises, the next one has a new database. ``tell`` is told of each, from whichever thread.
+    one that somebody replaced is opened instead. Damage that is met while it is open, text that is none included, has
+    the whole file checked, and moved aside as at opening: the call that meets it raises, the next one has a new
+    database. ``tell`` is told of each, from whichever thread.
 
     Attributes:
         set_aside: Where the last damaged file went, or None.
@@ -78,14 +80,17 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Wait for who reads or writes, fold the log into the file and close it.
+        """Wait for who reads or writes, fold the log into the file, close it and mark it as left by a clean stop.
 
         Closing twice is fine, any other call then raises.
         """
         with self._write_lock, self._read_lock:
+            ours = not self._closed and not self._broken and self._identities()[0] == self._files[0]
             self._closed = True
             self._reader.close()
             self._writer.close()
+            if ours and isinstance(self._path, Path):
+                mark_clean_stop(self._path)
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection, None, None]:
@@ -123,7 +128,8 @@ class Database:
             if self._closed or isinstance(error, DatabaseUnusableError):
                 raise
             reason = str(error)
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE and doing != "opened":
+            damage = isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+            if damage and doing != "opened":
                 reason = f"{reason}; {self._begun_anew()}"
             raise DatabaseUnusableError(self._schema.kind, str(self._path), doing, reason) from error
 

@@ -12,7 +12,7 @@ from aetherra.plugins.self_improvement.history.sqlite_file import Schema
 
 __all__ = ["HISTORY"]
 
-# The checks are there for a damaged file: the integrity check at opening evaluates them.
+# The checks are there for a damaged file: the check of the whole file evaluates them.
 _POINTS = """CREATE TABLE points (
     metric INTEGER NOT NULL CHECK (typeof(metric) = 'integer'),
     ts REAL NOT NULL CHECK (typeof(ts) = 'real' AND abs(ts) <= 1.7976931348623157e308),
@@ -21,7 +21,7 @@ _POINTS = """CREATE TABLE points (
     PRIMARY KEY (metric, ts)
 ) WITHOUT ROWID"""
 
-# No text or blob is BETWEEN two numbers. These are evaluated of each row at opening, and so as short as can be.
+# No text or blob is BETWEEN two numbers. These are evaluated of each row, and so as short as can be.
 _TIER = """CREATE TABLE {name} (
     metric INTEGER NOT NULL,
     ts INTEGER NOT NULL CHECK (ts BETWEEN -1000000000000 AND 1000000000000),

@@ -103,7 +103,8 @@ class MetricHistory:
     that is read or counted is the sum of the three. A point that comes late is kept as it came and goes to where it
     belongs with the next roll-up.
 
-    Opening checks the whole file; ``Database`` says what is done with one that is damaged, deleted or replaced.
+    Opening checks the whole file, but for one that was left by a clean stop; ``Database`` says what is done with one
+    that is damaged, deleted or replaced.
 
     Args:
         path: The file, whose folder is created; or ``":memory:"``.
@@ -146,7 +147,7 @@ class MetricHistory:
         self.close()
 
     def close(self) -> None:
-        """Fold the log into the file and close it; closing twice is fine, any other call then raises."""
+        """Fold the log into the file, close and mark it; closing twice is fine, any other call then raises."""
         self._database.close()
 
     # Recording
@@ -161,8 +162,8 @@ class MetricHistory:
             How many points were stored, replacements included.
 
         Raises:
-            ValueError: A value or time is NaN or infinite, a name is empty or long, or a context is nothing JSON can
-                say in 4 KiB.
+            ValueError: A value or time is NaN or infinite, a name is empty or long, a name or unit cannot be printed,
+                or a context is nothing JSON can say in 4 KiB.
             PointTimeError: A time is older than the retention, or more than a day ahead of the clock.
             UnitMismatchError: A metric came in another unit than before.
             MetricLimitError: There are too many metrics.

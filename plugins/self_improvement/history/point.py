@@ -63,8 +63,8 @@ class Point(msgspec.Struct, frozen=True):
     """One measurement.
 
     Attributes:
-        name: The metric, ``loop.lag``; at most 200 characters.
-        unit: What the value counts, ``seconds``; the same in all points of a metric.
+        name: The metric, ``loop.lag``; at most 200 characters, all of which can be printed.
+        unit: What the value counts, ``seconds``, in such characters; the same in all points of a metric.
         timestamp: Seconds since the epoch.
         value: A finite number.
         context: Whatever else JSON can say about it, in at most 4 KiB.
@@ -98,8 +98,8 @@ def batch_of(points: Sequence[Point], oldest: float, newest: float) -> Batch:
     """Return ``points`` ready to be stored.
 
     Raises:
-        ValueError: A value or time is NaN or infinite, a name is empty or long, or a context is nothing JSON can say
-            in 4 KiB.
+        ValueError: A value or time is NaN or infinite, a name is empty or long, a name or unit cannot be printed, or a
+            context is nothing JSON can say in 4 KiB.
         PointTimeError: A time is not between ``oldest`` and ``newest``.
         UnitMismatchError: A metric comes in two units.
     """
@@ -133,13 +133,16 @@ def _gather(points: Sequence[Point], batch: Batch, oldest: float, newest: float)
 
 
 def check_text(what: Literal["name", "unit"], text: str) -> None:
-    """Raise ``ValueError`` for what cannot name a metric or a unit: nothing, too much, half a character."""
+    """Raise ``ValueError`` for what cannot name a metric or a unit: nothing, too much, what cannot be printed.
+
+    Control characters, line ends, marks that turn the direction of writing, and half characters stand in no name: it is
+    printed, logged and written into tables.
+    """
     if not 0 < len(text) <= _NAME_CHARACTERS:
         raise ValueError(f"expected a metric {what} of 1 to {_NAME_CHARACTERS} characters, got {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"expected a metric {what} of whole characters, got {text!r}") from error
+    if not text.isprintable():
+        odd = next(each for each in text if not each.isprintable())
+        raise ValueError(f"expected a metric {what} of characters that can be printed, got {text!r}, with {odd!r}")
 
 
 def _encoded(point: Point) -> bytes:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.plugins.self_improvement.history.clean_stop import mark_clean_stop
 from aetherra.plugins.self_improvement.history.database import Database, DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.sqlite_file import Schema
 
@@ -186,14 +188,11 @@ class TestDamageWhileInUse:
         self, catalogue: Catalogue, file: Path, use: Callable[[Catalogue], object]
     ) -> None:
         """The call that meets it says what was done; it is told; the next call has a database."""
-        for first in range(0, 4_000, 1_000):
-            catalogue.add(*range(first, first + 1_000), body=bytes(1_000))
         catalogue.database.close()
+        fill(file)
         catalogue.database = Database(file, SCHEMA, catalogue.said.append)
         size = file.stat().st_size
-        with file.open("r+b") as raw:
-            raw.seek(4_096)
-            raw.write(os.urandom(size - 4_096))
+        damage(file)
         with pytest.raises(DatabaseUnusableError, match=r"malformed; it was moved to .*corrupt-1 and a new one begun"):
             use(catalogue)
         aside = catalogue.database.set_aside
@@ -202,6 +201,87 @@ class TestDamageWhileInUse:
         assert "was damaged while in use" in catalogue.said[0]
         catalogue.add(5)
         assert catalogue.all() == [5]
+
+    def test_text_that_is_none_stays(self, file: Path) -> None:
+        """Bytes that are no UTF-8 are damage also where they are met later, by whoever reads that row first."""
+        schema = Schema("catalogue", 1, {"names": "CREATE TABLE names (name TEXT)"}, text=("SELECT name FROM names",))
+        database = Database(file, schema)
+        with database.writing() as db:
+            db.execute("INSERT INTO names VALUES (CAST(x'6eff' AS TEXT))")
+        with (
+            pytest.raises(DatabaseUnusableError, match=r"utf-8.*; it was moved to .*corrupt-1 and a new one begun"),
+            database.reading() as db,
+        ):
+            db.execute("SELECT name FROM names").fetchall()
+        with database.reading() as db:
+            assert db.execute("SELECT name FROM names").fetchall() == []
+        database.close()
+
+
+class TestCleanStop:
+    """What was left by a clean stop is believed, and nothing else."""
+
+    def test_each_start_checks_the_whole_file(self, file: Path) -> None:
+        """Damage that a disk did without a word is found when it is met, and then as at opening."""
+        fill(file)
+        damage(file)
+        assert mark_clean_stop(file)
+        catalogue = Catalogue(file)
+        assert catalogue.database.set_aside is None
+        with pytest.raises(DatabaseUnusableError, match=r"malformed; it was moved to .*corrupt-1 and a new one begun"):
+            catalogue.all()
+        catalogue.add(5)
+        catalogue.database.close()
+        catalogue = Catalogue(file)
+        assert (catalogue.all(), catalogue.database.set_aside) == ([5], None)
+        catalogue.database.close()
+
+    @pytest.mark.parametrize("restored", [False, True])
+    def test_damage_after_a_clean_stop_is_believed(self, file: Path, restored: bool) -> None:
+        """Whatever others do to a closed file is found at opening, also where they set its time back."""
+        fill(file)
+        times = file.stat()
+        damage(file)
+        if restored:
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        catalogue = Catalogue(file)
+        assert catalogue.database.set_aside == file.with_name(f"{file.name}.corrupt-1")
+        catalogue.database.close()
+
+    def test_what_a_crash_left_is_believed(self, file: Path) -> None:
+        """A process that dies leaves no mark, whenever it dies after opening: the whole file is checked."""
+        fill(file)
+        run = subprocess.run([sys.executable, "-c", KILLED, str(file)], capture_output=True, text=True, check=False)
+        assert run.returncode == -signal.SIGKILL, run.stderr
+        damage(file)
+        times = file.stat()
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        catalogue = Catalogue(file)
+        assert catalogue.database.set_aside is not None
+        catalogue.database.close()
+
+    def test_a_file_that_others_have_open_is_marked(self, catalogue: Catalogue, file: Path) -> None:
+        """Only the last who closes it marks it, and who opens it takes the mark away."""
+        mark = file.with_name(f"{file.name}-clean")
+        other = Catalogue(file)
+        other.add(1)
+        catalogue.database.close()
+        assert not mark.exists()
+        other.database.close()
+        assert mark.exists()
+        catalogue.database = Database(file, SCHEMA)
+        assert not mark.exists()
+
+    @pytest.mark.parametrize("put", [False, True], ids=["gone", "another"])
+    def test_a_file_that_is_not_ours_is_marked(self, catalogue: Catalogue, file: Path, put: bool) -> None:
+        """Nobody vouches at the end for what somebody has put in the place of the file meanwhile."""
+        catalogue.add(1)
+        for path in file.parent.iterdir():
+            path.unlink()
+        if put:
+            file.write_bytes(b"anything")
+        catalogue.database.close()
+        assert [path.name for path in file.parent.iterdir()] == [file.name] * put
 
 
 class TestNoRoom:
@@ -258,8 +338,23 @@ class TestRights:
         existing, new = run.stdout.splitlines()
         assert existing.startswith(f"the catalogue at {folder / 'catalogue.sqlite3'} could not be opened: ")
         assert new.startswith(f"the catalogue at {folder / 'new.sqlite3'} could not be opened: ")
-        assert [path.name for path in folder.iterdir()] == ["catalogue.sqlite3"]
+        assert sorted(path.name for path in folder.iterdir()) == ["catalogue.sqlite3", "catalogue.sqlite3-clean"]
         assert (folder / "catalogue.sqlite3").read_bytes() == before
+
+
+def fill(file: Path) -> None:
+    """Leave a closed file of some megabytes."""
+    catalogue = Catalogue(file)
+    for first in range(0, 4_000, 1_000):
+        catalogue.add(*range(first, first + 1_000), body=bytes(1_000))
+    catalogue.database.close()
+
+
+def damage(file: Path) -> None:
+    """Write over all but the first page: of the same size, and with a schema that can be read."""
+    with file.open("r+b") as raw:
+        raw.seek(4_096)
+        raw.write(os.urandom(file.stat().st_size - 4_096))
 
 
 def seen_by_another(file: Path) -> list[int]:
@@ -310,6 +405,15 @@ def clear():
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 """
     + USE
+)
+
+KILLED = (
+    BEGIN
+    + """
+import signal
+database = Database(Path(sys.argv[1]), SCHEMA)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 )
 
 MOUNTED = (

@@ -109,6 +109,29 @@ class TestRecord:
         with opened(":memory:") as history, pytest.raises(ValueError, match=says):
             history.record([point])
 
+    @pytest.mark.parametrize("odd", ["\n", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\ud800"], ids=ascii)
+    def test_a_name_that_breaks_the_line_is_refused(self, odd: str) -> None:
+        """What cannot be printed is in no name and no unit, and the error names both it and where it stands."""
+        named, counted = f"loop{odd}lag", f"se{odd}conds"
+        with opened(":memory:") as history:
+            history.record([lag(1, 0.1)])
+            for what, text, attempt in (
+                ("name", named, lambda: history.record([lag(2, 0.2), Point(named, "s", 1, 1)])),
+                ("name", named, lambda: history.rename("loop.lag", named)),
+                ("unit", counted, lambda: history.record([lag(2, 0.2), Point("loop.speed", counted, 1, 1)])),
+            ):
+                with pytest.raises(ValueError, match=f"expected a metric {what} of characters") as caught:
+                    attempt()
+                assert str(caught.value).endswith(f"that can be printed, got {text!r}, with {odd!r}")
+                assert str(caught.value).isprintable()
+            assert history.names() == [MetricInfo("loop.lag", "seconds", 1, 1.0, 1.0)]
+
+    def test_a_name_in_any_script_is_refused(self) -> None:
+        """Names and units are of whatever letters and signs people write."""
+        with opened(":memory:") as history:
+            for name, unit in (("Küche.Wärme", "°C"), ("キュー.待ち", "µs"), ("disk 1: used/all", "%"), ("🙂", "m²")):
+                assert history.record([Point(name, unit, 1, 1)]) == 1
+
     @given(st.lists(st.tuples(st.sampled_from("abc"), TIME, FINITE), max_size=50), st.integers(1, 10))
     def test_what_is_recorded_is_read_back(self, points: list[tuple[str, float, float]], batch: int) -> None:
         """Any points in any batches read back as the last value of each time, sorted."""
@@ -202,10 +225,10 @@ with MetricHistory(sys.argv[1], lambda: 1000.0) as history:
 
 class TestFile:
     def test_a_closed_history_opens_again(self, file: Path) -> None:
-        """What was stored is there the next time, and closing leaves one file."""
+        """What was stored is there the next time, and closing leaves one file with its mark."""
         with opened(file) as history:
             history.record([lag(1, 0.1)])
-        assert [path.name for path in file.parent.iterdir()] == ["history.sqlite3"]
+        assert sorted(path.name for path in file.parent.iterdir()) == ["history.sqlite3", "history.sqlite3-clean"]
         with opened(file) as history:
             assert history.points("loop.lag") == [(1.0, 0.1)]
             assert (history.set_aside, history.set_aside_reason) == (None, "")
