@@ -18,7 +18,7 @@ from itertools import pairwise
 from operator import mul
 from typing import NamedTuple
 
-__all__ = ["Fit", "Lines", "fits", "log_mean", "upper_tail", "weights"]
+__all__ = ["Fit", "Lines", "fits", "log_mean", "weights"]
 
 Lines = Sequence[tuple[Sequence[float], Sequence[float]]]
 """Columns of a regression, each in its two parts."""
@@ -135,15 +135,6 @@ def log_mean(logarithms: Sequence[float]) -> float:
     return highest + math.log(
         sum(share * math.exp(one - highest) for share, one in zip(_SHARES, logarithms, strict=True))
     )
-
-
-def upper_tail(t: float, freedom: int) -> float:
-    """Return the chance that Student's t lies above ``t`` (Wallace, Annals of Mathematical Statistics 30, 1959).
-
-    From 6 degrees of freedom on it is right to 3 % down to a chance of 1 in 300, and to 15 % down to 1 in 30,000.
-    """
-    normal = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
-    return math.erfc(math.copysign(normal, t) / math.sqrt(2)) / 2
 
 
 class _Products:

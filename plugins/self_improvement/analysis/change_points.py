@@ -24,8 +24,9 @@ So is a wave one to three times as high as the noise, with its period in the win
 import math
 from bisect import bisect, insort
 from collections.abc import Sequence
-from itertools import accumulate, islice, pairwise
-from operator import sub
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from operator import mul
 from statistics import fmean, median
 
 import msgspec
@@ -95,13 +96,13 @@ def change_points(
         return ()
     clean = without(series, outliers(series) if found is None else found)
     thin = clean.thinned(_MOST_POINTS)
-    noise = _noise(thin.values)
+    noise = _noise(thin)
     if noise.variance == 0:
         return ()
-    around = math.sqrt(noise.variance if thin is clean else _noise(clean.values).variance)
+    around = math.sqrt(noise.variance if thin is clean else _noise(clean).variance)
     return tuple(
         _told(thin, at, before, after, (after - before) / around)
-        for at, before, after in _Search(thin.values, noise).run(most)
+        for at, before, after in _Search(thin, noise).run(most)
     )
 
 
@@ -131,15 +132,15 @@ class _Noise(msgspec.Struct, frozen=True):
     lasting: float
 
 
-def _noise(values: Sequence[float]) -> _Noise:
-    n = len(values)
-    first = [(after - before) ** 2 for before, after in pairwise(values)]
+def _noise(series: Series) -> _Noise:
+    n, values = len(series), series.values
+    first = [(rise := after - before) * rise for before, after in pairwise(values)]
     half = _trimmed(first) / 2
-    if math.sqrt(half) <= 1e-13 * max([abs(value) for value in values]):  # rounding, if anything, but for some steps
-        variance = fmean(first) / 2 if max(first) > 1e-24 * max([value * value for value in values]) else 0.0
+    if math.sqrt(half) <= 1e-13 * series.largest:  # rounding, if anything, but for some steps
+        variance = fmean(first) / 2 if max(first) > 1e-24 * series.largest * series.largest else 0.0
         return _Noise(variance, variance, variance)
     every = 2 if n > 600 else 1
-    second = [(after - before) ** 2 for before, after in zip(values[::every], values[2::every], strict=False)]
+    second = [(rise := after - before) * rise for before, after in zip(values[::every], values[2::every], strict=False)]
     memory = min(max(_trimmed(second) / 2 / half - 1 + 2 / n, 0.0), _LONGEST_MEMORY)
     variance = half / (1 - memory)
     lasting = brief = variance * (1 + memory) / (1 - memory)
@@ -147,7 +148,7 @@ def _noise(values: Sequence[float]) -> _Noise:
     run = 4
     while n // run >= _FEWEST_RUNS:
         squares = [
-            (after - 2 * middle + before) ** 2
+            (bend := after - 2 * middle + before) * bend
             for before, middle, after in zip(sums[::run], sums[run::run], sums[2 * run :: run], strict=False)
         ]
         lasting = max(lasting, 2.198 * median(squares) / 2 / run)
@@ -177,14 +178,14 @@ class _Cut(msgspec.Struct, frozen=True, order=True):
 class _Search:
     """One search through the values of a series."""
 
-    def __init__(self, values: Sequence[float], noise: _Noise) -> None:
-        center = fmean(values)
-        self._values = values
-        self._sums = [0.0, *accumulate([value - center for value in values])]
+    def __init__(self, series: Series, noise: _Noise) -> None:
+        self._values, mean = series.values, series.mean
+        self._centred = [value - mean for value in series.values]
+        self._sums = [0.0, *accumulate(self._centred)]
         self._moments: list[float] = []
         self._noise = noise
-        self._penalty = 3 * math.log(len(values)) * noise.lasting
-        self._cuts = [0, len(values)]
+        self._penalty = 3 * math.log(len(series)) * noise.lasting
+        self._cuts = [0, len(series)]
 
     def run(self, most: int) -> list[tuple[int, float, float]]:
         """Return where steps are, with the levels before and after."""
@@ -227,22 +228,22 @@ class _Search:
         n = end - first
         if n < 2 * _SHORTEST:
             return first, 0.0
-        start = self._sums[first]
-        mean = (self._sums[end] - start) / n
-        gains = [
-            (rest := total - start - k * mean) * rest / (k * (n - k))
-            for k, total in enumerate(self._sums[first + _SHORTEST : end - _SHORTEST + 1], _SHORTEST)
-        ]
+        sums = self._sums[first + _SHORTEST : end - _SHORTEST + 1]
+        if n == len(self._values):  # the mean of all is 0, but for its last digit
+            gains = list(map(mul, map(mul, sums, sums), _shares(n)))
+        else:
+            start = self._sums[first]
+            mean = (self._sums[end] - start) / n
+            gains = [
+                (rest := total - start - k * mean) * rest / (k * (n - k)) for k, total in enumerate(sums, _SHORTEST)
+            ]
         best = max(gains)
         return first + _SHORTEST + gains.index(best), best * n
 
     def _line(self, first: int, end: int) -> tuple[float, float]:
         """Return the slope of the best line, and by how much it lets the sum of squares fall."""
         if not self._moments:
-            self._moments = [
-                0.0,
-                *accumulate([i * value for i, value in enumerate(map(sub, islice(self._sums, 1, None), self._sums))]),
-            ]
+            self._moments = [0.0, *accumulate(map(mul, range(len(self._centred)), self._centred))]
         n = end - first
         power = n * (n * n - 1) / 12
         middle = (first + end - 1) / 2
@@ -258,9 +259,9 @@ class _Search:
         n = end - first
         start = self._sums[first]
         mean = (self._sums[end] - start) / n
-        bend = 3 * n / (n * n - 1)
+        bend, half = 3 * n / (n * n - 1), slope * n / 2
         gains = [
-            (rest := total - start - k * mean + slope / 2 * (m := k * (n - k))) * rest / (m / n * (1 - bend * m / n))
+            (rest := total - start - k * mean + half * (m := k * (n - k) / n)) * rest / (m * (1 - bend * m))
             for k, total in enumerate(self._sums[first + _SHORTEST : end - _SHORTEST + 1], _SHORTEST)
         ]
         best = max(gains)
@@ -291,3 +292,9 @@ class _Search:
 
     def _mean(self, first: int, end: int) -> float:
         return (self._sums[end] - self._sums[first]) / (end - first)
+
+
+@lru_cache(maxsize=16)  # most metrics have the same number of points
+def _shares(n: int) -> list[float]:
+    """Return ``1 / (k (n - k))`` for each k that n points may be cut at."""
+    return [1 / (k * (n - k)) for k in range(_SHORTEST, n - _SHORTEST + 1)]

@@ -28,10 +28,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, upper_tail, weights
+from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, weights
 from aetherra.plugins.self_improvement.analysis.directions import Direction
 from aetherra.plugins.self_improvement.analysis.ranks import centred_ranks
 from aetherra.plugins.self_improvement.analysis.series import Points, Series
+from aetherra.plugins.self_improvement.analysis.student import upper_tail
 from aetherra.plugins.self_improvement.analysis.windows import Windows, mean, windows
 
 __all__ = ["ENOUGH", "MINIMUM_POINTS", "Comparison", "Verdict", "compare"]

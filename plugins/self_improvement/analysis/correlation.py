@@ -201,9 +201,9 @@ def _cell_means(series: Series, step: float) -> list[tuple[int, float]]:
     means: list[tuple[int, float]] = []
     start, end = 0, len(times)
     while start < end:
-        cell = times[start] // step
+        cell = int(times[start] // step)
         stop = bisect_left(times, (cell + 1) * step, start + 1)
-        means.append((int(cell), sum(values[start:stop]) / (stop - start)))
+        means.append((cell, sum(values[start:stop]) / (stop - start)))
         start = stop
     return means
 

@@ -9,6 +9,7 @@ line, and of the last residual what is still remembered; its variance that of th
 
 import math
 from itertools import pairwise
+from operator import mul
 from statistics import median
 
 from aetherra.plugins.self_improvement.analysis.series import Series
@@ -45,21 +46,24 @@ class Drift:
         memory = _memory(places, values)
 
         first = math.sqrt(1 - memory * memory)
-        ones, lines, freed = [first], [first * places[0]], [first * values[0]]
-        for i, gap in enumerate(gaps, 1):
-            kept = memory ** max(gap / self._step, 0.001)
-            weight = first / math.sqrt(1 - kept * kept)
-            ones.append(weight * (1 - kept))
-            lines.append(weight * (places[i] - kept * places[i - 1]))
-            freed.append(weight * (values[i] - kept * values[i - 1]))
-        self._ones = math.fsum([one * one for one in ones])
-        self._lean = math.fsum([one * line for one, line in zip(ones, lines, strict=True)]) / self._ones
+        kept = [memory ** max(gap / self._step, 0.001) for gap in gaps]
+        weights = [first / math.sqrt(1 - one * one) for one in kept]
+        ones = [first, *[weight * (1 - one) for weight, one in zip(weights, kept, strict=True)]]
+        lines, freed = (
+            [
+                first * column[0],
+                *[w * (b - k * a) for w, k, a, b in zip(weights, kept, column, column[1:], strict=False)],
+            ]
+            for column in (places, values)
+        )
+        self._ones = math.fsum(map(mul, ones, ones))
+        self._lean = math.fsum(map(mul, ones, lines)) / self._ones
         across = [line - self._lean * one for one, line in zip(ones, lines, strict=True)]
-        self._lines = math.fsum([one * one for one in across])
-        slope = math.fsum([a * b for a, b in zip(across, freed, strict=True)]) / self._lines
-        middle = math.fsum([a * b for a, b in zip(ones, freed, strict=True)]) / self._ones
+        self._lines = math.fsum(map(mul, across, across))
+        slope = math.fsum(map(mul, across, freed)) / self._lines
+        middle = math.fsum(map(mul, ones, freed)) / self._ones
         rest = [value - middle * a - slope * b for value, a, b in zip(freed, ones, across, strict=True)]
-        self._variance = math.fsum([one * one for one in rest]) / (n - 2) / (1 - memory * memory)
+        self._variance = math.fsum(map(mul, rest, rest)) / (n - 2) / (1 - memory * memory)
         self.memory, self._slope, self._start = memory, slope, middle - slope * self._lean
         self.slope = slope / self._step
         self.freedom = max(2, int(n * (1 - memory) / (1 + memory)) - 2)
@@ -80,12 +84,12 @@ def _memory(places: list[float], values: tuple[float, ...]) -> float:
     n = len(values)
     center, level = sum(places) / n, sum(values) / n
     across = [place - center for place in places]
-    slope = sum([a * (value - level) for a, value in zip(across, values, strict=True)]) / sum([a * a for a in across])
+    slope = sum([a * (value - level) for a, value in zip(across, values, strict=True)]) / sum(map(mul, across, across))
     rest = [value - level - slope * a for a, value in zip(across, values, strict=True)]
-    power = sum([one * one for one in rest])
-    if power <= 1e-24 * sum([value * value for value in values]):  # rounding, if anything
+    power: float = sum(map(mul, rest, rest))
+    if power <= 1e-24 * sum(map(mul, values, values)):  # rounding, if anything
         return 0.0
-    raw = sum([a * b for a, b in pairwise(rest)]) / power
+    raw: float = sum(map(mul, rest, rest[1:])) / power
     return min(max((n * raw + 2) / (n - 4), 0.0), _LONGEST_MEMORY)
 
 

@@ -19,9 +19,10 @@ import math
 
 import msgspec
 
-from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, log_mean, upper_tail
+from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, log_mean
 from aetherra.plugins.self_improvement.analysis.directions import Direction
 from aetherra.plugins.self_improvement.analysis.series import Points, Series
+from aetherra.plugins.self_improvement.analysis.student import upper_tail
 from aetherra.plugins.self_improvement.analysis.windows import Windows, mean, windows
 
 __all__ = ["MINIMUM_AFTER", "MINIMUM_BEFORE", "Harm", "harmful"]

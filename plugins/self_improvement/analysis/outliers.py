@@ -69,12 +69,15 @@ def outliers(points: Points | Series, *, threshold: float = 5.0, most: int = 100
         return ()
     runs = max(n // _RUN, 1)
     edges = [i * n // runs for i in range(runs + 1)]
-    levels = [median(values[a:b]) for a, b in pairwise(edges)]
+    ranked = [sorted(values[a:b]) for a, b in pairwise(edges)]
+    levels = [(run[(len(run) - 1) // 2] + run[len(run) // 2]) / 2 for run in ranked]
     distances = [
         abs(value - level) for (a, b), level in zip(pairwise(edges), levels, strict=True) for value in values[a:b]
     ]
     noise = 1.4826 * median(distances) or 1.2533 * fmean(distances)
-    far = max(threshold * noise, 1e-9 * max([abs(value) for value in values]))
+    far = max(threshold * noise, 1e-9 * series.largest)
+    if max(distances) <= far:
+        return ()
     suspects = [i for i, distance in enumerate(distances) if distance > far]
     found = list[tuple[float, int, float]]()
     for i in suspects:

@@ -10,5 +10,7 @@ def centred_ranks(values: Sequence[float]) -> list[int]:
     ordered = sorted(values)
     count = len(ordered)
     upto = dict(zip(ordered, range(1, count + 1), strict=True))
+    if len(upto) == count:  # nothing ties
+        return [2 * upto[value] - 1 - count for value in values]
     below = dict(zip(reversed(ordered), range(count - 1, -1, -1), strict=True))
     return [below[value] + upto[value] - count for value in values]

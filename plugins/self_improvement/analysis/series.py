@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby, islice, pairwise
 from operator import itemgetter, lt
 from statistics import median
@@ -20,7 +21,7 @@ _LARGEST, _SMALLEST = 1e100, 1e-100
 """Magnitudes between which sums of squares neither overflow nor vanish."""
 
 
-class Series(msgspec.Struct, frozen=True):
+class Series(msgspec.Struct, frozen=True, dict=True):
     """Finite values at times that only rise.
 
     Attributes:
@@ -36,6 +37,16 @@ class Series(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @cached_property
+    def mean(self) -> float:
+        """The mean of the values, rounded but once; of none it is 0."""
+        return math.fsum(self.values) / len(self.values) if self.values else 0.0
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest magnitude among the values; of none it is 0."""
+        return _largest(self.values)
 
     def real(self, value: float) -> float:
         """Return a scaled value in the metric's unit; beyond the largest float, that."""
@@ -58,10 +69,11 @@ class Series(msgspec.Struct, frozen=True):
         if n <= most:
             return self
         times, values = self.times, self.values
-        edges = [i * n // most for i in range(most + 1)]
+        runs = list(pairwise([i * n // most for i in range(most + 1)]))
+        middles = {length: _middle(length) for length in (n // most, n // most + 1)}
         return Series(
-            tuple([(times[a] + times[b - 1]) / 2 for a, b in pairwise(edges)]),
-            tuple([midmean(sorted(values[a:b])) for a, b in pairwise(edges)]),
+            tuple([(times[a] + times[b - 1]) / 2 for a, b in runs]),
+            tuple([sum(half := sorted(values[a:b])[middles[b - a]]) / len(half) for a, b in runs]),
             self.scale,
         )
 
@@ -78,24 +90,20 @@ def in_order(points: Points | Series) -> Series:
         return points
     if not points:
         return Series((), ())
-    times, values = zip(*points, strict=True)
-    if not (math.isfinite(sum(values)) and math.isfinite(sum(times))) or max(times) > _LATEST or min(times) < -_LATEST:
+    times: tuple[float, ...] = tuple(map(itemgetter(0), points))
+    values: tuple[float, ...] = tuple(map(itemgetter(1), points))
+    rising = all(map(lt, times, islice(times, 1, None)))
+    first, last = (times[0], times[-1]) if rising else (min(times), max(times))
+    if not (math.isfinite(sum(values)) and math.isfinite(sum(times)) and first >= -_LATEST and last <= _LATEST):
         _refuse(points)  # unless it is only the sum that is not finite
-    largest = max(max(values), -min(values))  # noqa: PLW3301 - one call would take thousands of arguments
+    largest = _largest(values)
     scale = 1.0
     if largest > _LARGEST or 0 < largest < _SMALLEST:
         scale = math.ldexp(1.0, min(math.frexp(largest)[1], 1023))
         values = tuple([value / scale for value in values])
-    if not all(map(lt, times, islice(times, 1, None))):
+    if not rising:
         times, values = _merged(sorted(zip(times, values, strict=True)))
     return Series(times, values, scale)
-
-
-def midmean(ranked: list[float]) -> float:
-    """Return the mean of the middle half of sorted values: of one or two all, of three or four the middle."""
-    cut = (len(ranked) + 1) // 4
-    middle = ranked[cut : len(ranked) - cut]
-    return sum(middle) / len(middle)
 
 
 def bounded(value: float) -> float:
@@ -112,6 +120,16 @@ def deviation(values: Sequence[float], center: float) -> float:
 
 
 _MOST = math.nextafter(math.inf, 0)
+
+
+def _largest(values: Sequence[float]) -> float:
+    return max(max(values), -min(values)) if values else 0.0  # noqa: PLW3301 - one call would take all as arguments
+
+
+def _middle(length: int) -> slice:
+    """Return which half of so many sorted values lies in the middle: of one or two all, of three or four the middle."""
+    cut = (length + 1) // 4
+    return slice(cut, length - cut)
 
 
 def _refuse(points: Points) -> None:

@@ -1,9 +1,9 @@
-"""Student's t distribution: owns its tail and its quantiles, for whole degrees of freedom."""
+"""Student's t distribution: owns its tails and its quantiles, for whole degrees of freedom."""
 
 import math
 from functools import lru_cache
 
-__all__ = ["quantile", "two_sided_p"]
+__all__ = ["quantile", "two_sided_p", "upper_tail"]
 
 
 def two_sided_p(t: float, freedom: int) -> float:
@@ -20,6 +20,16 @@ def two_sided_p(t: float, freedom: int) -> float:
     if odd:
         inside = 2 / math.pi * (angle + inside)
     return max(0.0, 1.0 - inside)
+
+
+def upper_tail(t: float, freedom: int) -> float:
+    """Return the chance that Student's t lies above ``t`` (Wallace, Annals of Mathematical Statistics 30, 1959).
+
+    The work does not grow with ``freedom``, as that of ``two_sided_p`` does. From 6 degrees of freedom on it is right
+    to 3 % down to a chance of 1 in 300, and to 15 % down to 1 in 30,000.
+    """
+    normal = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.erfc(math.copysign(normal, t) / math.sqrt(2)) / 2
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """A metric in a few figures: owns count, mean, variance, extremes and percentiles of a series."""
 
 import math
+from operator import mul
 
 import msgspec
 
@@ -49,9 +50,9 @@ def summary(points: Points | Series) -> Summary:
     if n == 0:
         return Summary(count=0)
     values = sorted(series.values)
-    mean = math.fsum(values) / n
-    rest = [value - mean for value in values]
-    squares = math.fsum([part * part for part in rest])
+    mean = series.mean
+    rest = [value - mean for value in series.values]
+    squares = math.fsum(map(mul, rest, rest))
     squares -= math.fsum(rest) ** 2 / n
     variance = max(squares, 0.0) / (n - 1) if n > 1 else 0.0
     return Summary(

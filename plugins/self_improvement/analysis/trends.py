@@ -29,9 +29,11 @@ one event, and no evidence of a trend; half a period of something that swings is
 """
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from itertools import groupby
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate, combinations, repeat
 from operator import mul
 from statistics import median
 from typing import Literal, get_args
@@ -39,6 +41,7 @@ from typing import Literal, get_args
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis.directions import Direction
+from aetherra.plugins.self_improvement.analysis.ranks import centred_ranks
 from aetherra.plugins.self_improvement.analysis.series import Points, Series, bounded, in_order
 from aetherra.plugins.self_improvement.analysis.student import two_sided_p
 
@@ -146,7 +149,7 @@ def trend(
         p_value=p_value,
         points=n,
         effective_n=effective_n,
-        mean=series.real(math.fsum(series.values) / n) if n else None,
+        mean=series.real(series.mean) if n else None,
         last=series.real(series.values[-1]) if n else None,
         first_timestamp=series.times[0] if n else None,
         last_timestamp=series.times[-1] if n else None,
@@ -191,12 +194,7 @@ def _verdict(movement: Movement, series: Series, good: Direction, target: float 
 
 def _slope(series: Series) -> float:
     """Return the median of the slopes of all pairs, per second."""
-    times, values = series.times, series.values
-    slopes = [
-        (y - b) / (x - a)
-        for i, (x, y) in enumerate(zip(times, values, strict=True))
-        for a, b in zip(times[:i], values[:i], strict=True)
-    ]
+    slopes = [(y - b) / (x - a) for (a, b), (x, y) in combinations(zip(series.times, series.values, strict=True), 2)]
     slopes.sort()
     n = len(slopes)
     return (bounded(slopes[(n - 1) // 2]) + bounded(slopes[n // 2])) / 2
@@ -205,51 +203,41 @@ def _slope(series: Series) -> float:
 def _test(values: Sequence[float]) -> tuple[float, float]:
     """Return the probability of chance and the effective sample size."""
     n = len(values)
-    ranks, ties = _ranks(values)
-    variance = (n * (n - 1) * (2 * n + 5) - sum(t * (t - 1) * (2 * t + 5) for t in ties)) / 18
+    ranks = centred_ranks(values)
+    ties = [count for count in Counter(ranks).values() if count > 1]
+    variance = (n * (n - 1) * (2 * n + 5) - sum([t * (t - 1) * (2 * t + 5) for t in ties])) / 18
     if variance == 0:  # all values are equal
         return 1.0, float(n)
-    score = _score(ranks)
-    rho = _memory(ranks)
-    stretch = 1.0 + 2 * sum((n - k) * (n - k - 1) * (n - k - 2) * rho**k for k in range(1, n - 2)) / (
-        n * (n - 1) * (n - 2)
-    )
+    score = _score(ranks, sum([t * (t - 1) // 2 for t in ties]))
+    memories: Iterator[float] = accumulate(repeat(_memory(ranks)), mul)
+    stretch: float = 1 + sum(map(mul, _fading(n), memories))
     effective_n = n / stretch
     z = max(abs(score) - 1, 0) / math.sqrt(variance * stretch)
     return two_sided_p(z, max(1, int(effective_n - 2))), effective_n
 
 
-def _score(ranks: list[float]) -> int:
+def _score(ranks: Sequence[int], tied: int) -> int:
     """Count the pairs that rise, less those that fall, by keeping what came before in order."""
-    score, before = 0, list[float]()
-    for i, rank in enumerate(ranks):
-        at = bisect_left(before, rank)
-        end = bisect_right(before, rank, at)
-        score += at - (i - end)
-        before.insert(end, rank)
-    return score
+    rising, before = 0, list[int]()
+    for rank in ranks:
+        below = bisect_left(before, rank)
+        rising += below
+        before.insert(below, rank)
+    return 2 * rising + tied - len(ranks) * (len(ranks) - 1) // 2
 
 
-def _ranks(values: Sequence[float]) -> tuple[list[float], list[int]]:
-    """Rank from 0, ties sharing their mean rank, and count how many tie each time."""
-    ranks, ties, below = [0.0] * len(values), list[int](), 0
-    order = sorted(range(len(values)), key=values.__getitem__)
-    for _, group in groupby(order, key=values.__getitem__):
-        same = list(group)
-        for i in same:
-            ranks[i] = below + (len(same) - 1) / 2
-        below += len(same)
-        ties.append(len(same))
-    return ranks, ties
+@lru_cache(maxsize=_MOST_POINTS)
+def _fading(n: int) -> list[float]:
+    """Return what the autocorrelations of the ranks of n points, from lag 1 on, add to the variance of the count."""
+    return [2 * (n - k) * (n - k - 1) * (n - k - 2) / (n * (n - 1) * (n - 2)) for k in range(1, n - 2)]
 
 
-def _memory(ranks: list[float]) -> float:
+def _memory(ranks: Sequence[int]) -> float:
     """Estimate the lag-1 autocorrelation that is left beside a straight line, between 0 and 0.98."""
     n = len(ranks)
-    middle = (n - 1) / 2
-    steps = [i - middle for i in range(n)]
-    line = sum(map(mul, steps, ranks)) / sum(map(mul, steps, steps))
-    rest = [rank - middle - line * step for rank, step in zip(ranks, steps, strict=True)]
+    steps = range(1 - n, n, 2)
+    line = sum(map(mul, steps, ranks)) / (n * (n * n - 1) / 3)
+    rest = [rank - line * step for rank, step in zip(ranks, steps, strict=True)]
     power = sum(map(mul, rest, rest))
     if power < 1e-9 * n:  # the ranks are a line: nothing is left to be correlated
         return 0.0

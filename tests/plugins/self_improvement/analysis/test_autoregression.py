@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import t as student
 from statsmodels.api import GLS, OLS
 
-from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, log_mean, upper_tail, weights
+from aetherra.plugins.self_improvement.analysis.autoregression import Fit, fits, log_mean, weights
 
 
 def noise(source: random.Random, count: int, memory: float) -> list[float]:
@@ -113,18 +112,3 @@ class TestWeights:
         assert weights([one + more for one in logarithms]) == pytest.approx(shares, abs=1e-6)
         assert min(logarithms) - 1e-9 <= log_mean(logarithms) <= max(logarithms) + 1e-9
         assert log_mean([one + more for one in logarithms]) == pytest.approx(log_mean(logarithms) + more, abs=1e-6)
-
-
-class TestUpperTail:
-    @pytest.mark.parametrize("freedom", [6, 8, 18, 38, 398])
-    @pytest.mark.parametrize("t", [-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
-    def test_the_tail_is_another_than_that_of_scipy(self, t: float, freedom: int) -> None:
-        """The approximation is as good as promised."""
-        assert upper_tail(t, freedom) == pytest.approx(student.sf(t, freedom), rel=0.03)
-
-    @pytest.mark.parametrize("freedom", [6, 38])
-    def test_far_out_the_tail_is_another(self, freedom: int) -> None:
-        """One in 30,000 is right to 15 %."""
-        t = student.isf(1 / 30_000, freedom)
-
-        assert upper_tail(t, freedom) * 30_000 == pytest.approx(1, rel=0.15)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from aetherra.plugins.self_improvement.analysis.series import Series, bounded, deviation, in_order, midmean
+from aetherra.plugins.self_improvement.analysis.series import Series, bounded, deviation, in_order
 
 START = 1_764_000_000.0
 LARGEST_FLOAT = math.nextafter(math.inf, 0)
@@ -78,6 +78,14 @@ class TestSeries:
         assert series.since(2.0) == Series((2.0, 3.0), (2.0, 3.0))
         assert len(series.since(4.0)) == 0
 
+    def test_mean_and_largest_magnitude_are_those_of_the_scaled_values(self) -> None:
+        """Exact, and asked again the same; of nothing both are 0."""
+        series = in_order([(1.0, 1e16), (2.0, 1.0), (3.0, -2e16), (4.0, 1e16)])
+
+        assert [(series.mean, series.largest) for _ in range(2)] == [(0.25, 2e16)] * 2
+        assert (in_order([]).mean, in_order([]).largest) == (0.0, 0.0)
+        assert series == Series(series.times, series.values)
+
     def test_thinning_keeps_a_short_series(self) -> None:
         """A series that is not too long stays as it is."""
         series = in_order([(1.0, 1.0), (2.0, 2.0)])
@@ -93,15 +101,15 @@ class TestSeries:
         assert thin.times == tuple(i * 10 + 4.5 for i in range(10))
         assert set(thin.values) == {7.0}
 
-
-class TestMidmean:
-    @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 8, 15])
+    @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7, 8, 15])
     def test_a_quarter_goes_at_either_end(self, count: int) -> None:
-        """As scipy trims, but rounding up from the half."""
-        values = sorted(random.Random(count).gauss(0, 1) for _ in range(count))
-        cut = (count + 1) // 4
+        """A run's value is what is left of it when scipy trims it, but rounding up from the half; runs may differ."""
+        source = random.Random(count)
+        runs = [[source.gauss(0, 1) for _ in range(length)] for length in (count, count + 1)]
+        thin = in_order([(float(i), value) for i, value in enumerate(runs[0] + runs[1])]).thinned(2)
+        cuts = [(len(run) + 1) // 4 / len(run) + 1e-9 for run in runs]
 
-        assert midmean(values) == pytest.approx(stats.trim_mean(values, cut / count + 1e-9))
+        assert thin.values == pytest.approx([stats.trim_mean(run, cut) for run, cut in zip(runs, cuts, strict=True)])
 
 
 class TestDeviation:

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from aetherra.plugins.self_improvement.analysis.student import quantile, two_sided_p
+from aetherra.plugins.self_improvement.analysis.student import quantile, two_sided_p, upper_tail
 
 
 class TestStudent:
@@ -18,3 +18,18 @@ class TestStudent:
     def test_the_quantile_agrees_with_scipy(self, coverage: float, freedom: int) -> None:
         """Two independent roads lead to the same t."""
         assert quantile(coverage, freedom) == pytest.approx(stats.t.ppf(0.5 + coverage / 2, freedom), rel=1e-9)
+
+
+class TestUpperTail:
+    @pytest.mark.parametrize("freedom", [6, 8, 18, 38, 398])
+    @pytest.mark.parametrize("t", [-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
+    def test_the_tail_is_another_than_that_of_scipy(self, t: float, freedom: int) -> None:
+        """The approximation is as good as promised."""
+        assert upper_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=0.03)
+
+    @pytest.mark.parametrize("freedom", [6, 38])
+    def test_far_out_the_tail_is_another(self, freedom: int) -> None:
+        """One in 30,000 is right to 15 %."""
+        t = stats.t.isf(1 / 30_000, freedom)
+
+        assert upper_tail(t, freedom) * 30_000 == pytest.approx(1, rel=0.15)
