@@ -31,6 +31,8 @@ MOST_POINTS = 5_000
 """Of one metric that are looked at, the latest."""
 MOST_FOUND = 200
 """Findings that are told of one look."""
+MOST_CORRELATED = 100
+"""Metrics whose pairs are looked at: those that move first, then by name. The work grows with the square of them."""
 MOST_CORRELATIONS = 50
 """The surest, that are told of one look."""
 LATE = 3600.0
@@ -120,6 +122,7 @@ class Analyst:
             name=info.name,
             unit=info.unit,
             good=self._good(info) if setpoint is None else setpoint.direction,
+            target=self._settings.target(info.name),
             setpoint=None if setpoint is None else setpoint.limit,
             now=now,
             horizon=self._settings.horizon,
@@ -138,7 +141,8 @@ class Analyst:
     ) -> Look:
         """Analyse what is given in place of the history."""
         analyses = tuple(self.analyse(info, now, window, series.get(info.name, ())) for info in infos)
-        together = correlations({name: points for name, points in series.items() if len(points)})
+        chosen = sorted(analyses, key=lambda one: (not _moves(one), one.name))[:MOST_CORRELATED]
+        together = correlations({one.name: series[one.name] for one in chosen if len(series.get(one.name, ()))})
         return Look(now, window, sum(map(len, series.values())), analyses, tuple(together[:MOST_CORRELATIONS]))
 
     def found(self, look: Look, problems: Iterable[Judgement]) -> tuple[Finding, ...]:
@@ -147,7 +151,9 @@ class Analyst:
         A trend is told while it has held in all looks of a twenty-fourth of the window, an hour of a day: most that
         chance makes are gone by then. Anomalies and steps are told once, after they came.
         """
-        found = [Finding(one.metric, "beyond_setpoint", one.text) for one in problems if one.problem]
+        found = [
+            Finding(one.metric, "beyond_setpoint", one.text) for one in problems if one.problem == "beyond_setpoint"
+        ]
         self._moving = {
             key: self._moving.get(key, look.at) for key in ((one.name, one.trend.direction) for one in look.analyses)
         }
@@ -194,6 +200,10 @@ def metric_trend(found: MetricAnalysis) -> MetricTrend:
         last=trend.last,
         reason=trend.reason,
     )
+
+
+def _moves(one: MetricAnalysis) -> bool:
+    return bool(one.change_points) or one.trend.movement in ("rising", "falling")
 
 
 def _odd(one: Anomaly) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -81,6 +81,13 @@ class Anomalies:
         with self._lock:
             for table in (self._detectors, self._scores, self._reports):
                 table.pop(metric, None)
+
+    def retain(self, metrics: Container[str]) -> None:
+        """Forget all metrics but these, as the history has: others may be watched in their place."""
+        with self._lock:
+            for table in (self._detectors, self._scores, self._reports):
+                for metric in [metric for metric in table if metric not in metrics]:
+                    del table[metric]
 
     # On disk
 

@@ -45,6 +45,7 @@ class Book:
         run_sync: Runs a function in a worker thread.
         tell: Hears of each proposal that is new or has another state.
         time: Unix seconds, now.
+        remembered: Seconds that a concluded proposal stays in memory: longer than anything is left alone for it.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Book:
         run_sync: Callable[..., Awaitable[Any]],
         tell: Callable[[Proposal], Awaitable[object]],
         time: Callable[[], float],
+        remembered: float = REMEMBERED,
     ) -> None:
         self._register = register
         self._run_sync = run_sync
         self._tell = tell
         self._time = time
+        self._remembered = remembered
         self._turn = anyio.Lock()
         self._proposals: dict[str, Proposal] = {}
         self._outcomes: list[Outcome] = []
@@ -181,5 +184,5 @@ class Book:
     def _forget(self, now: float) -> None:
         concluded = [each for each in self.all() if not each.is_open and each.state != "kept"]
         for number, each in enumerate(concluded):
-            if number >= MOST or now - (each.concluded or now) > REMEMBERED:
+            if number >= MOST or now - (each.concluded or now) > self._remembered:
                 del self._proposals[each.id]

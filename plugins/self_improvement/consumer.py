@@ -58,6 +58,8 @@ class Consumer:
             return ProposalReceipt(proposal.id, "held", frozen)
         why = f"proposal {proposal.id}: {proposal.rationale}"
         status, value, reason = await self._turn(proposal.knob, proposal.before, proposal.after, why)
+        if status == "failed" and value is not None and not same_value(value, proposal.before):
+            reason += await self._put_back(proposal.knob, proposal.before, value)
         return await self._answer(proposal, "applied" if status == "done" else status, value, reason)
 
     async def take_back(self, proposal: Proposal, why: str) -> ProposalReceipt:
@@ -113,19 +115,19 @@ class Consumer:
                 return "superseded", fault.actual, str(fault)
             if isinstance(fault, UnknownKnobError):
                 return "superseded", None, str(fault)
-            return "failed", None, f"{fault or exc}{await self._put_back(knob, expected, fault)}"
+            return "failed", fault.after if isinstance(fault, KnobError) else None, str(fault or exc)
         return "done", done.after, ""
 
-    async def _put_back(self, knob: str, before: Value, fault: BaseException | None) -> str:
-        """Set a knob to what it was if a write that failed has moved it; return what came of that, for the reason."""
-        if not isinstance(fault, KnobError) or fault.after is None or same_value(fault.after, before):
-            return ""
-        why = f"to {fault.after} it was set by a write that failed"
+    async def _put_back(self, knob: str, before: Value, stands: Value) -> str:
+        """Set a knob to what it was, as a write that failed has moved it; return what came of that, for the reason."""
+        why = f"to {stands} it was set by a write that failed"
         try:
-            done = await self._ctx.call(SetKnob(knob, before, fault.after, why), timeout=PATIENCE)
+            done = await self._ctx.call(SetKnob(knob, before, stands, why), timeout=PATIENCE)
         except AetherraError as exc:
-            return f"; it stands at {fault.after}, and could not be set back to {before}: {exc.__cause__ or exc}"
-        return f"; it stood at {fault.after}, and was set back to {done.after}"
+            fault = exc.__cause__
+            now = fault.after if isinstance(fault, KnobError) and fault.after is not None else stands
+            return f"; it stands at {now}, and could not be set back to {before}: {fault or exc}"
+        return f"; it stood at {stands}, and was set back to {done.after}"
 
     async def _refuse(self, proposal: Proposal, why: str) -> ProposalReceipt:
         return await self._answer(proposal, "refused", None, why)

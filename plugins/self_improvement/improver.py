@@ -23,6 +23,10 @@ CLOCK_SEC = 5.0
 """Seconds between two looks by which the wall clock may stray from the other one without having been set."""
 
 
+WAITING: tuple[State, ...] = ("proposed", "waiting_approval", "approved")
+"""States of a proposal that has changed nothing yet."""
+
+
 class HeldError(AetherraError, RuntimeError):
     """A change cannot be taken back now."""
 
@@ -78,7 +82,7 @@ class Improver:
         """Take up what one look at everything came to, and return what was new; the next look carries it out."""
         async with self._turn:
             for withdrawn in found.withdrawn:
-                if self._book.get(withdrawn.proposal).is_open:
+                if self._book.get(withdrawn.proposal).state in WAITING:
                     await self._book.move(withdrawn.proposal, withdrawn.state, withdrawn.reason)
             return [await self._book.add(proposal) for proposal in found.proposals]
 
@@ -213,7 +217,7 @@ class Improver:
         proposal = self._book.get(result.proposal_id)
         if result.status == "applied":
             return await self._applied(proposal, result)
-        if proposal.state in ("proposed", "waiting_approval", "approved"):
+        if proposal.state in WAITING:
             state: State = "superseded" if result.status == "superseded" else "failed"
             if result.status == "refused" and proposal.is_due(self._ctx.clock.time()):
                 state = "expired"
@@ -226,7 +230,7 @@ class Improver:
             self.trial = self._trial(proposal, now, self._calm)
         try:
             moved = await self._book.move(proposal.id, "applied", result.reason or f"{proposal.knob} is {result.value}")
-        except AetherraError:
+        except BaseException:
             self.trial = beside
             raise
         if beside is not None:
@@ -250,7 +254,7 @@ class Improver:
 
     async def turned(self, event: KnobTurned) -> None:
         """Hear that somebody turned a knob: what another one sets is theirs from then on."""
-        if event.who == str(self._ctx.identity):
+        if _but_generation(event.who) == _but_generation(str(self._ctx.identity)):
             return
         self.disturb(f"{event.who} set {event.knob} to {event.after}")
         for proposal, _ in list(self._book.standing()):
@@ -325,6 +329,11 @@ class Improver:
 
     async def _knobs(self) -> tuple[KnobInfo, ...]:
         return (await self._ctx.call(ListKnobs(), timeout=PATIENCE)).knobs
+
+
+def _but_generation(who: str) -> str:
+    """Return who that is, whichever generation: what an earlier one of ours has done is ours."""
+    return who.partition(" (generation ")[0]
 
 
 def _is(value: Value | None, wanted: Value) -> bool:

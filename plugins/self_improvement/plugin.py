@@ -27,7 +27,7 @@ from aetherra.plugins.homeostasis.messages import Acted
 from aetherra.plugins.self_improvement import messages as m
 from aetherra.plugins.self_improvement.analyst import Analyst, Look, metric_trend
 from aetherra.plugins.self_improvement.anomalies import Anomalies
-from aetherra.plugins.self_improvement.book import Book
+from aetherra.plugins.self_improvement.book import REMEMBERED, Book
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.explanation import explain
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
@@ -50,7 +50,7 @@ from aetherra.plugins.self_improvement.proposals import (
 from aetherra.plugins.self_improvement.proposals.register import Register
 from aetherra.plugins.self_improvement.settings import Mode, SelfImprovementSettings
 
-__all__ = ["SelfImprovementEngine"]
+__all__ = ["ApprovalError", "SelfImprovementEngine"]
 
 ROLL_UP_SEC = 600.0
 """Seconds between two times that old points become minutes and hours."""
@@ -62,6 +62,17 @@ MOST_TOLD = 1_000
 """Strategies that are told with a proposal."""
 SLOW_SEC = 300.0
 """Seconds that an analysis or a simulation may take."""
+
+
+class ApprovalError(AetherraError, PermissionError):
+    """A plugin would approve what waits for a person."""
+
+    def __init__(self, proposal: str, who: str) -> None:
+        super().__init__(proposal, who)
+        self.proposal, self.who = proposal, who
+
+    def __str__(self) -> str:
+        return f"proposal {self.proposal!r} waits for a person, and {self.who} is none: 'aetherra improve approve'"
 
 
 class TrialState(State):
@@ -91,6 +102,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     name = "self_improvement"
     service = "self_improvement_engine"
     version = "2"
+    exclusive = True  # the history has one writer, and the host one who turns its knobs
     capabilities = (
         "call:kernel.list_knobs",
         "call:kernel.set_knob",
@@ -133,7 +145,13 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         by_profile: Mode = "propose" if profile in ("dev", "prod") else "act"
         self._mode: Mode = settings.mode or by_profile
         self._proposer = Proposer(_proposer_settings(settings, self._mode))
-        self._book = Book(self._register, run_sync=ctx.run_sync, tell=self._tell, time=clock.time)
+        self._book = Book(
+            self._register,
+            run_sync=ctx.run_sync,
+            tell=self._tell,
+            time=clock.time,
+            remembered=max(REMEMBERED, 10 * settings.cool_down),
+        )
         await self._book.load()
         self._consumer = Consumer(ctx, self._mode)
         self._improver = Improver(ctx, self._book, self._history, self._consumer, settings.trial)
@@ -197,9 +215,13 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     async def _save(self) -> None:
         problem = self._anomalies.problem
-        await self.ctx.run_sync(self._anomalies.save)
+        await self.ctx.run_sync(self._save_detectors)
         if self._anomalies.problem and self._anomalies.problem != problem:
             self.ctx.log.warning("%s", self._anomalies.problem)
+
+    def _save_detectors(self) -> None:
+        self._anomalies.retain({info.name for info in self._history.names()})
+        self._anomalies.save()
 
     async def _tell(self, proposal: Proposal) -> None:
         self.ctx.log.info("proposal %s is %s: %s", proposal.id, proposal.state, proposal.reason or proposal.rationale)
@@ -255,7 +277,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def forget(self, request: m.ForgetMetric) -> m.Forgotten:
         """Drop a metric; raises ``LookupError`` if it has no history."""
         points = await self.ctx.run_sync(self._history.forget, request.name)
-        self._anomalies.forget(request.name)
+        await self.ctx.run_sync(self._anomalies.forget, request.name)
         return m.Forgotten(request.name, points)
 
     # Analysis
@@ -323,7 +345,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         number, at, begun, window = self._cycles, clock.time(), clock.monotonic(), self.settings.window
         try:
             knobs = (await self.ctx.call(ListKnobs())).knobs
-            look, found = await self.ctx.run_sync(self._look_at_all, at, window, knobs)
+            look, found = await self.ctx.run_sync(self._look_at_all, at, window, knobs, self._book.all())
         except Exception as exc:
             self._cycle_problem = f"the last analysis failed: {exc!r}"
             await self._log(m.AnalysisCycle(number, at, clock.monotonic() - begun, window, 0, 0, problem=repr(exc)))
@@ -344,14 +366,14 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         await self._log(cycle)
         return cycle, found if propose else None
 
-    def _look_at_all(self, now: float, window: float, knobs: Any) -> tuple[Look, Round]:
+    def _look_at_all(self, now: float, window: float, knobs: Any, past: list[Proposal]) -> tuple[Look, Round]:
         look = self._analyst.look(now, window)
         found = self._proposer.propose(
             now,
             look.analyses,
             knobs,
             strategies=self._book.strategies,
-            proposals=self._book.all(),
+            proposals=past,
             relations=look.correlations,
         )
         return look, found
@@ -403,7 +425,10 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     @handler(timeout=SLOW_SEC)
     async def approve(self, request: m.ApproveProposal) -> m.ProposalChanged:
-        """Let a proposal be carried out."""
+        """Let a proposal be carried out; raises ``ApprovalError`` if a plugin asks for it: people approve."""
+        call = current_call()
+        if call is not None and call.caller.kind == "plugin":
+            raise ApprovalError(request.proposal_id, str(call.caller))
         await self._improver.approve(self._book.get(request.proposal_id), _said("approved", request.reason))
         return m.ProposalChanged(self._book.get(request.proposal_id))
 
@@ -422,8 +447,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def explain(self, request: m.ExplainProposal) -> m.Explanation:
         """Say why something was proposed, and what became of it."""
         proposal = self._book.get(request.proposal_id)
-        known = await self.ctx.run_sync(self._strategies, lambda: [proposal.context], MOST_TOLD)
-        known = tuple(one for one in known if one.knob == proposal.knob)
+        known = await self.ctx.run_sync(self._strategies, lambda: [proposal.context], proposal.knob, MOST_TOLD)
         return m.Explanation(proposal.id, explain(proposal, known), proposal, known)
 
     @handler(timeout=SLOW_SEC)
@@ -434,11 +458,12 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             latest = reversed(self._book.strategies.outcomes)
             return {one.context: None for one in latest if request.metric in ("", one.context.metric)}
 
-        return m.StrategyList(await self.ctx.run_sync(self._strategies, contexts, request.limit))
+        return m.StrategyList(await self.ctx.run_sync(self._strategies, contexts, "", request.limit))
 
-    def _strategies(self, contexts: Callable[[], Iterable[Context]], most: int) -> tuple[Strategy, ...]:
+    def _strategies(self, contexts: Callable[[], Iterable[Context]], knob: str, most: int) -> tuple[Strategy, ...]:
         library = self._book.strategies
-        return tuple(islice((one for context in contexts() for one in library.lookup(context)), most))
+        found = (one for context in contexts() for one in library.lookup(context) if knob in ("", one.knob))
+        return tuple(islice(found, most))
 
     @handler(timeout=SLOW_SEC)
     async def simulate(self, request: m.Simulate) -> m.SimulationReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -48,6 +49,7 @@ class SelfImprovementSettings(Settings):
     Attributes:
         retention: How long points are kept, and how closely.
         directions: Which way is good for a metric, by name or shell pattern: ``up``, ``down``, ``near`` or ``unknown``.
+        targets: What a metric of direction ``near`` should be near to, in its unit, by name or shell pattern.
         minimum_effect: The least change over the window, as a share of the metric's level, that counts as a movement.
         analysis_interval: Between two analyses.
         window: How far back an analysis looks.
@@ -68,6 +70,7 @@ class SelfImprovementSettings(Settings):
 
     retention: Retention = Retention()
     directions: dict[str, Direction] = {}
+    targets: dict[str, float] = {}
     minimum_effect: Annotated[float, msgspec.Meta(ge=0)] = 0.05
     analysis_interval: Seconds = 300.0
     window: Seconds = 86_400.0
@@ -81,3 +84,9 @@ class SelfImprovementSettings(Settings):
     give_back_after: Seconds | None = 14 * 86_400.0
     explore: bool = False
     trial: TrialSettings = TrialSettings()
+
+    def target(self, metric: str) -> float | None:
+        """Return what a metric should be near to: by exactly its name, else by the first pattern; None if unknown."""
+        if metric in self.targets:
+            return self.targets[metric]
+        return next((target for pattern, target in self.targets.items() if fnmatchcase(metric, pattern)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 import anyio.to_thread
 import pytest
@@ -176,6 +178,35 @@ class TestDisk:
 
         assert shelf.book.problem == ""
         assert [one.state for one in shelf.register.load()] == ["undone"]
+
+    async def test_what_the_disk_did_not_take_is_never_kept(self, shelf):
+        """It is kept as soon as the disk takes it, with its outcome, whatever else is moved meanwhile."""
+        await shelf.book.add(proposal())
+        with full_disk():
+            await shelf.book.move("plant.pool-1", "applied")
+            await shelf.book.move("plant.pool-1", "kept", outcome=MeasuredEffect(verdict="better", lift=0.5))
+            await shelf.book.keep()
+            assert shelf.book.problem
+        await shelf.book.keep()
+
+        assert shelf.book.problem == ""
+        assert [one.state for one in shelf.register.load()] == ["kept"]
+        assert [one.lift for one in shelf.register.outcomes()] == [0.5]
+
+    async def test_a_register_that_is_begun_anew_stays_empty(self, shelf, tmp_path):
+        """What is known is written into the one that takes the place of a damaged one."""
+        await shelf.book.add(proposal())
+        await shelf.book.move("plant.pool-1", "applied")
+        file = tmp_path / "improvement.sqlite3"
+        for each in (file, file.with_name(file.name + "-wal")):
+            each.write_bytes(b"no database any more" * 2000)
+        with contextlib.suppress(DatabaseUnusableError):
+            await shelf.book.add(proposal("plant.pool-2", knob="plant.other"))
+        await shelf.book.keep()
+        await shelf.book.keep()
+
+        assert shelf.register.set_aside is not None
+        assert [one.state for one in shelf.register.load() if one.id == "plant.pool-1"] == ["applied"]
 
     async def test_a_new_proposal_is_taken_up_without_a_disk(self, shelf):
         """One that cannot be kept is not taken up: an error, and nothing is told."""

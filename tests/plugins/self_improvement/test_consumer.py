@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aetherra.plugins import SetKnob
+from aetherra.plugins import DisablePlugin, SetKnob
+from aetherra.plugins.homeostasis.messages import Freeze
 from aetherra.plugins.self_improvement.messages import (
     ApproveProposal,
     CarryOut,
@@ -206,3 +207,56 @@ class TestTakeBack:
             assert only.state in ("superseded", "failed")
             assert "could not be taken back" in only.reason
             assert (await here.call(ListProposals("applied"))).proposals == ()
+
+
+class TestFailedWrites:
+    async def test_what_a_failed_write_has_moved_stays(self, site, written):
+        """A write that moves the knob and then fails is set back, and the reason says so; nothing is on trial."""
+
+        async def write(self, value):
+            self.pool = value
+            if value == 2:
+                raise OSError("the pump is stuck")
+
+        written(write)
+        async with site() as here:
+            await here.past()
+            await here.propose()
+            await here.go_on(EVERY)
+            only = await here.proposal()
+
+            assert (only.state, await here.value()) == ("failed", 1)
+            assert "it stood at 2, and was set back to 1" in only.reason
+            assert (await here.status()).on_trial == ""
+
+    async def test_a_write_that_cannot_be_set_back_is_silent(self, site, written):
+        """Where it stands is told when it cannot be set back either."""
+
+        async def write(self, value):
+            self.pool = 2
+            raise OSError("the pump is stuck")
+
+        written(write)
+        async with site() as here:
+            await here.past()
+            await here.propose()
+            await here.go_on(EVERY)
+            only = await here.proposal()
+
+            assert (only.state, await here.value()) == ("failed", 2)
+            assert "it stands at 2, and could not be set back to 1" in only.reason
+
+
+class TestNobodyToAsk:
+    async def test_a_freeze_is_passed_while_its_keeper_is_away(self, site):
+        """While homeostasis does not serve nobody can say whether changes are frozen: all is held."""
+        async with site(healing=True, plant={"impact": "high"}) as here:
+            only = await waiting(here)
+            await here.call(Freeze("hands off"))
+            await here.call(DisablePlugin("homeostasis"))
+            only = (await here.call(ApproveProposal(only.id))).proposal
+            await here.go_on(CALM + EVERY)
+            receipt = await here.call(CarryOut(only))
+
+            assert (receipt.status, await here.value()) == ("held", 1)
+            assert "nobody can say whether changes are frozen" in receipt.reason

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import Knob, Plugin, SetKnob, hookimpl
+from aetherra.plugins import HandlerError, Knob, Plugin, RestartPlugin, SetKnob, hookimpl
 from aetherra.plugins.homeostasis.messages import Acted, Freeze, Unfreeze
+from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_improvement.book import UnknownProposalError
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
 from aetherra.plugins.self_improvement.improver import HeldError, UnaskedResultError
@@ -22,7 +23,8 @@ from aetherra.plugins.self_improvement.messages import (
     TakeBack,
     UndoKept,
 )
-from aetherra.plugins.self_improvement.proposals import ProposalStateError
+from aetherra.plugins.self_improvement.plugin import ApprovalError
+from aetherra.plugins.self_improvement.proposals import ProposalStateError, Round, Withdrawn
 from aetherra.plugins.self_improvement.proposals.proposal import Step
 from aetherra.plugins.self_improvement.proposals.register import Register
 
@@ -643,3 +645,75 @@ class TestByHand:
 
             assert (receipt.status, await here.value(waits.knob)) == ("held", 1)
             assert "on trial" in receipt.reason
+
+
+class TestBesides:
+    async def test_a_restart_of_the_knobs_plugin_is_judged(self, site):
+        """A restart takes the value away: the trial is over, and nothing is learnt from it."""
+        async with site() as here:
+            only = await here.tried()
+            await here.call(RestartPlugin("plant"))
+            await here.go_on(2 * EVERY)
+            (after,) = (await here.call(ListProposals())).proposals
+
+            assert (after.id, after.state, after.outcome) == (only.id, "inconclusive", None)
+            assert "meanwhile" in after.reason
+            assert await here.value() == 1
+            assert (await here.call(GetStrategies())).strategies == ()
+
+    async def test_a_kept_change_is_undone_beneath_one_on_trial(self, site):
+        """What a later change of the knob stands on cannot be taken back before that one is."""
+        async with site(law=lambda pool: 4.0 / pool) as here:
+            first = await here.kept()
+            await here.go_on(600.0)
+            await here.propose()
+            await here.go_on(CALM)
+            states = {each.id: each.state for each in (await here.call(ListProposals())).proposals}
+            assert sorted(states.values()) == ["applied", "kept"], states
+            fault = await here.fault(UndoKept(first.id))
+
+            assert isinstance(fault, HeldError)
+            assert "stands on it" in str(fault)
+            assert await here.value() == 4
+
+    async def test_a_plugin_approves(self, site):
+        """What waits for a person is approved by none but one."""
+
+        class Eager(Plugin):
+            name = "eager"
+
+            async def approve(self, proposal):
+                await self.ctx.call(ApproveProposal(proposal))
+
+        eager = []
+
+        class Watched(Eager):
+            async def start(self, ctx):
+                eager.append(self)
+
+        async with site(plant={"impact": "high"}, more=[Watched]) as here:
+            await here.past()
+            (only,) = await here.propose()
+            with pytest.raises(HandlerError) as caught:
+                await eager[0].approve(only.id)
+
+            assert isinstance(caught.value.__cause__, ApprovalError)
+            assert (await here.proposal()).state == "waiting_approval"
+
+    async def test_what_is_on_trial_is_withdrawn(self, site):
+        """What was carried out while others looked at everything is not concluded by what they saw before."""
+        engines = []
+
+        class Seen(SelfImprovementEngine):
+            async def start(self, ctx):
+                engines.append(self)
+                await super().start(ctx)
+
+        async with site(engine=Seen) as here:
+            only = await here.tried()
+            gone = Withdrawn(only.id, "superseded", "the problem is gone")
+            await engines[0]._improver.take(
+                Round(at=0.0, proposals=(), passed=(), withdrawn=(gone,), problems=(), unknown=())
+            )
+
+            assert (await here.proposal()).state == "applied"
