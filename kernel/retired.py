@@ -273,7 +273,7 @@ class Life:
         self.origin = ""
         self.ended: float | None = None
         self.free_since = 0.0
-        self.seen = self.told = False
+        self.seen = self.told = self._kept = False
         self._ended = ended
         self._parts: dict[str, weakref.ref[Any]] = {}
         self._collections = 0
@@ -320,8 +320,10 @@ class Life:
     def is_overdue(self, now: float) -> bool:
         """Whether it should be gone by now, is not, and was not told of."""
         alive = self.alive()
-        if self._is_kept() and "object" not in alive:
+        kept = self._is_kept()
+        if self._kept > kept or (kept and "object" not in alive):
             self.free_since, self._collections = now, full_collections()
+        self._kept = kept
         return (
             bool(alive)
             and not self.told

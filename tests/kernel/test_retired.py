@@ -342,9 +342,27 @@ class TestMemory:
             assert caplog.text == ""
             del sys.modules["meter@1"]
             collect()
+            retired.look()
+            assert caplog.text == "", "the host may be ending, and has let go of it just now"
+            collect()
             await clock.advance(2 * LONGEST)
             assert "still in memory (its class)" in caplog.text
             group.cancel_scope.cancel()
+        del kind
+
+    async def test_what_the_ending_host_lets_go_is_told_of(self, code: Code, caplog: pytest.LogCaptureFixture) -> None:
+        """Also where nobody has looked since its object went: what was kept until now may still be about to go."""
+        clock = FakeClock()
+        retired = RetiredGenerations(clock)
+        meter, end = bring_up(retired, code, 1)
+        kind = type(meter)
+        end()
+        retired.look()
+        del meter, sys.modules["meter@1"]
+        collect()
+        await clock.advance(PATIENCE)
+        retired.look()
+        assert caplog.text == ""
         del kind
 
     def test_code_that_serves_again_is_a_retired_one(self, code: Code) -> None:
