@@ -78,6 +78,61 @@ class ForgetMetric(Request[Forgotten], tag="selfimprovement.forget_metric"):
     name: str
 
 
+class Renamed(Message, tag="selfimprovement.rename_metric_reply"):
+    """A metric has another name."""
+
+    name: str
+    new: str
+
+
+class RenameMetric(Request[Renamed], tag="selfimprovement.rename_metric"):
+    """Give a metric's history another name, so that it may come in another unit and nothing is lost.
+
+    Fails with a ``LookupError`` if there is none, and with a ``ValueError`` if there is one of the new name.
+    """
+
+    name: str
+    new: str
+
+
+class StoredPoint(msgspec.Struct, frozen=True):
+    """What is kept of one point, or of the points of one minute or hour.
+
+    Attributes:
+        timestamp: Unix seconds; of a minute or hour, its middle.
+        value: Of the point, or the mean.
+        count: How many points that stands for.
+        low: The least of them.
+        high: The greatest.
+        width: Seconds: 0 of a point, 60 or 3600.
+        context: What was recorded with a point; a minute or hour has none.
+    """
+
+    timestamp: float
+    value: float
+    count: int
+    low: float
+    high: float
+    width: int
+    context: dict[str, Any] = {}
+
+
+class StoredPoints(Message, tag="selfimprovement.points_reply"):
+    """What is kept of a metric, in the order of time; where there is more than asked for, the latest."""
+
+    name: str
+    unit: str
+    points: tuple[StoredPoint, ...]
+
+
+class GetPoints(Request[StoredPoints], tag="selfimprovement.points"):
+    """Ask for what is kept of a metric; fails with a ``LookupError`` for one that has no history."""
+
+    name: str
+    window: Window = 86_400.0
+    limit: Limit = 5000
+
+
 # Analysis
 
 
@@ -408,6 +463,8 @@ class SelfImprovementStatus(Message, tag="selfimprovement.status_reply"):
         metrics: How many there are.
         points: How many of all of them, rows of all tiers.
         size: Bytes of the database.
+        share: Of the time that the retention names, how much points and minutes are kept for: less than 1 where
+            ``max_size`` asks for it.
         recorded: Points taken since the start.
         refused: Points refused since the start.
         set_aside: Where databases that could not be read were moved, ``""`` if none was.
@@ -424,6 +481,7 @@ class SelfImprovementStatus(Message, tag="selfimprovement.status_reply"):
     metrics: int
     points: int
     size: int
+    share: float
     recorded: int
     refused: int
     set_aside: str

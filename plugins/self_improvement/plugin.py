@@ -27,7 +27,7 @@ from aetherra.plugins.homeostasis.messages import Acted
 from aetherra.plugins.self_improvement import messages as m
 from aetherra.plugins.self_improvement.analyst import Analyst, Look, metric_trend
 from aetherra.plugins.self_improvement.anomalies import Anomalies
-from aetherra.plugins.self_improvement.book import REMEMBERED, Book
+from aetherra.plugins.self_improvement.book import REMEMBERED, Book, UnknownProposalError
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.explanation import explain
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
@@ -280,6 +280,40 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         await self.ctx.run_sync(self._anomalies.forget, request.name)
         return m.Forgotten(request.name, points)
 
+    @handler
+    async def rename(self, request: m.RenameMetric) -> m.Renamed:
+        """Give a metric another name; its detector learns anew."""
+        await self.ctx.run_sync(self._history.rename, request.name, request.new)
+        await self.ctx.run_sync(self._anomalies.forget, request.name)
+        return m.Renamed(request.name, request.new)
+
+    @handler
+    async def points(self, request: m.GetPoints) -> m.StoredPoints:
+        """Say what is kept of a metric; raises ``LookupError`` for a name that has no history."""
+        return await self.ctx.run_sync(self._stored, request, self.ctx.clock.time())
+
+    def _stored(self, request: m.GetPoints, now: float) -> m.StoredPoints:
+        info, since = self._analyst.info(request.name), now - request.window
+        contexts = {
+            point.timestamp: point.context
+            for point in self._history.recorded(request.name, since, limit=request.limit)
+            if point.context
+        }
+        rows = self._history.aggregates(request.name, since, limit=request.limit)
+        points = tuple(
+            m.StoredPoint(
+                row.timestamp,
+                row.mean,
+                row.count,
+                row.minimum,
+                row.maximum,
+                row.width,
+                contexts.get(row.timestamp, {}) if row.width == 0 else {},
+            )
+            for row in rows
+        )
+        return m.StoredPoints(info.name, info.unit, points)
+
     # Analysis
 
     async def get_metric_trends(self, name: str | None = None, time_window: float = 86_400.0) -> m.Trends:
@@ -446,9 +480,19 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     @handler
     async def explain(self, request: m.ExplainProposal) -> m.Explanation:
         """Say why something was proposed, and what became of it."""
-        proposal = self._book.get(request.proposal_id)
+        proposal = await self._recall(request.proposal_id)
         known = await self.ctx.run_sync(self._strategies, lambda: [proposal.context], proposal.knob, MOST_TOLD)
         return m.Explanation(proposal.id, explain(proposal, known), proposal, known)
+
+    async def _recall(self, proposal: str) -> Proposal:
+        """Return a proposal, also one that was concluded long ago; raises ``UnknownProposalError``."""
+        try:
+            return self._book.get(proposal)
+        except UnknownProposalError:
+            kept = await self.ctx.run_sync(self._register.get, proposal)
+            if kept is None:
+                raise
+            return kept
 
     @handler(timeout=SLOW_SEC)
     async def strategies(self, request: m.GetStrategies) -> m.StrategyList:
@@ -537,6 +581,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             metrics=statistics.metrics,
             points=statistics.points,
             size=statistics.size,
+            share=statistics.share,
             recorded=writer.stored,
             refused=writer.refused,
             set_aside=", ".join(aside),

@@ -25,6 +25,7 @@ from aetherra.plugins.self_improvement.messages import (
     ForgetMetric,
     GetAnalysisCycles,
     GetMetric,
+    GetPoints,
     GetSelfImprovementStatus,
     GetStrategies,
     GetTrends,
@@ -35,6 +36,7 @@ from aetherra.plugins.self_improvement.messages import (
     RecordedMetrics,
     RecordMetric,
     RecordMetrics,
+    RenameMetric,
     Simulate,
 )
 
@@ -628,3 +630,31 @@ class TestSwap:
             found = (await here.call(ListProposals())).proposals
             assert [one.id for one in found] == [only.id]
             assert found[0].state in ("kept", "inconclusive")
+
+
+class TestStored:
+    async def test_a_context_cannot_be_read_again(self, hosting, data):
+        """What is kept of a metric is told point by point, with what was recorded beside."""
+        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
+            await kernel.call(RecordMetric("probe.latency", 1.0, "s", NOW - 60.0, {"zone": "A"}))
+            await kernel.call(RecordMetric("probe.latency", 2.0, "s", NOW))
+            stored = await kernel.call(GetPoints("probe.latency"))
+
+            assert (stored.name, stored.unit) == ("probe.latency", "s")
+            assert [(point.timestamp, point.value, point.context) for point in stored.points] == [
+                (NOW - 60.0, 1.0, {"zone": "A"}),
+                (NOW, 2.0, {}),
+            ]
+            first = stored.points[0]
+            assert (first.count, first.low, first.high, first.width) == (1, 1.0, 1.0, 0)
+            assert isinstance(await fault_of(kernel.call(GetPoints("probe.nothing"))), LookupError)
+
+    async def test_a_metric_keeps_its_name_for_ever(self, hosting, data):
+        """One that was renamed may come back in another unit, and nothing is lost."""
+        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
+            await kernel.call(RecordMetric("probe.latency", 1.0, "s"))
+            await kernel.call(RenameMetric("probe.latency", "probe.latency_seconds"))
+            await kernel.call(RecordMetric("probe.latency", 1000.0, "ms"))
+
+            assert len((await kernel.call(GetPoints("probe.latency_seconds"))).points) == 1
+            assert (await kernel.call(GetPoints("probe.latency"))).unit == "ms"
