@@ -39,7 +39,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What a metric is expected to be at one time.
 
     Attributes:
-        at: That time, in seconds since the epoch.
+        at: That time, in seconds since the epoch. Where a metric is analysed, it lies no further after the latest point
+            than the points reach back, unless that is over already.
         value: The value to be expected; None where nothing can be said.
         low: The lower end of the interval that a single value lies in with a chance of ``coverage``.
         high: The upper end.
@@ -81,17 +82,21 @@ class Outlook:
         points: Pairs of time and value; of a metric with a season, without it (``Season.removed``).
         season: That season: put on what is forecast.
         coverage: How sure an interval is to be.
+        reach: The latest time of which anything is said.
 
     Raises:
         ValueError: A time or value is NaN or infinite, or ``coverage`` does not lie between 0 and 1.
     """
 
-    def __init__(self, points: Points | Series, *, season: Season | None = None, coverage: float = 0.9) -> None:
+    def __init__(
+        self, points: Points | Series, *, season: Season | None = None, coverage: float = 0.9, reach: float = math.inf
+    ) -> None:
         if not 0 < coverage < 1:
             raise ValueError(f"expected 0 < coverage < 1, got {coverage!r}")
         self._series = in_order(points)
         self._season = season if season is not None and season.hour_means else None
         self._coverage = coverage
+        self._reach = reach
         self._fits = list[Drift]()
         self._beside = list[float]()  # what single points scatter by around those that a fit was made to
         n = len(self._series)
@@ -171,6 +176,10 @@ class Outlook:
             return f"needs at least {MINIMUM_POINTS} points at different times, has {n}"
         if at <= self._series.times[-1]:
             return "lies before the last point"
+        if at > self._reach:
+            first, last = self._series.times[0], self._series.times[-1]
+            after, span = (f"{seconds / 3600:.3g} h" for seconds in (at - last, last - first))
+            return f"lies {after} after the last point, further than the points reach back, which is {span}"
         return ""
 
     def _why_not_crossed(self, setpoint: float, movement: Movement) -> str:

@@ -1,5 +1,7 @@
 """All that the points of one metric say: owns the order in which they are asked."""
 
+import math
+
 import msgspec
 
 from aetherra.plugins.self_improvement.analysis.change_points import ChangePoint, change_points
@@ -30,9 +32,9 @@ class MetricAnalysis(msgspec.Struct, frozen=True, kw_only=True):
         change_points: Its steps, in order of time; where there is a season, beside that.
         outliers: Single values that do not belong, in order of time.
         season: What hours of the day do to it.
-        forecast: What it is expected to be at the horizon.
+        forecast: What it is expected to be at the horizon, or as far ahead as its points reach back.
         course: The same for even steps up to there; empty unless they were asked for.
-        crossing: When it will cross its setpoint; None without one.
+        crossing: When it will cross its setpoint, up to there; None without one.
         runs: Where it stood meanwhile: the middle of the time and the midmean of up to 96 equal runs of neighbours,
             each of 5 points or more; without outliers and season.
     """
@@ -68,6 +70,9 @@ def analyse(
     The forecast begins at the latest step, if 30 points or more lie behind it: what came before says nothing of where
     the metric goes from there. Then the trend that carries it over a setpoint is also that since the step.
 
+    Forecast and crossing look no further ahead of the latest point than the points that they are made from reach back:
+    what was seen for two minutes says nothing of tomorrow. Where even now lies further ahead, nothing is said.
+
     Args:
         points: Pairs of time and value, in any order; the fewer there are, the more findings are unknown.
         name: The metric.
@@ -76,7 +81,7 @@ def analyse(
         target: The wanted value, where it should stay near one.
         setpoint: A value whose crossing is worth knowing beforehand, in the metric's unit.
         now: Seconds since the epoch.
-        horizon: Seconds from now, or from the latest point where that is later, that a forecast looks ahead.
+        horizon: Seconds from now, or from the latest point where that is later, that a forecast looks ahead at most.
         minimum_effect: Smallest relative change that counts as a movement.
         ahead: Steps up to the horizon that are forecast as well, to be drawn.
 
@@ -100,10 +105,11 @@ def analyse(
         recent = since
         if setpoint is not None:
             movement = trend(since, good="unknown", minimum_effect=minimum_effect).movement
-    outlook = Outlook(recent, season=season)
+    reach = 2 * recent.times[-1] - recent.times[0] if len(recent) else math.inf
+    outlook = Outlook(recent, season=season, reach=reach)
     runs = level.thinned(min(_RUNS, max(len(level) // _RUN, 1)))
     begin = max(now, series.times[-1] if len(series) else now)
-    until = begin + horizon
+    until = max(min(begin + horizon, reach), begin)
     return MetricAnalysis(
         name=name,
         unit=unit,
@@ -114,6 +120,6 @@ def analyse(
         season=season,
         forecast=outlook.forecast(until),
         crossing=None if setpoint is None else outlook.crossing(setpoint, movement=movement, until=until),
-        course=tuple(outlook.forecast(begin + horizon * step / ahead) for step in range(1, ahead + 1)),
+        course=tuple(outlook.forecast(begin + (until - begin) * step / ahead) for step in range(1, ahead + 1)),
         runs=tuple(zip(runs.times, map(level.real, runs.values), strict=True)),
     )

@@ -179,7 +179,7 @@ class TestFound:
         """What is beyond its setpoint comes first, what will be is told before it is."""
         beyond = desk(setpoints={"m": Setpoint(1.0, 2.0)}).go_on(60, m=lambda _: 5.0)
         assert beyond.found()[0].kind == "beyond_setpoint"
-        soon = desk(setpoints={"m": Setpoint(100.0, 200.0)}).go_on(60, m=lambda at: 10.0 + 0.5 * at)
+        soon = desk(setpoints={"m": Setpoint(55.0, 60.0)}).go_on(60, m=lambda at: 10.0 + 0.5 * at)
         kinds = [each.kind for each in soon.found()]
         assert "crossing" in kinds
         assert "beyond_setpoint" not in kinds

@@ -77,11 +77,50 @@ class TestMetricAnalysis:
         """A leak that was reset an hour or two ago: it is the leak since then that reaches the limit."""
         source = random.Random(4)
         leak = [300 + (i % 1200) / 2 + source.gauss(0, 5) for i in range(1440)]
-        found = analysed(points_of(leak), setpoint=800.0)
+        found = analysed(points_of(leak), setpoint=500.0)
         (step,) = found.change_points
 
         assert (step.timestamp - MIDNIGHT) / 60 == pytest.approx(1200, abs=3)
-        assert (found.crossing.expected - MIDNIGHT) / 60 == pytest.approx(1200 + 1000, rel=0.05)
+        assert (found.crossing.expected - MIDNIGHT) / 60 == pytest.approx(1200 + 400, rel=0.05)
+
+    def test_what_is_seen_for_two_minutes_says_nothing_of_tomorrow(self) -> None:
+        """A forecast looks as far ahead as its points reach back, those since the latest step, and so does its way."""
+        source = random.Random(9)
+        short = points_of([source.gauss(0.4, 0.02) for _ in range(13)], 10.0)
+        found = analyse(short, name="a", unit="s", good="down", now=short[-1][0], ahead=2)
+
+        assert found.forecast.at == short[-1][0] + 120.0
+        assert [step.at for step in found.course] == [short[-1][0] + 60.0, short[-1][0] + 120.0]
+        assert found.forecast.high - found.forecast.low < 0.4
+
+        stepped = analysed(points_of([source.gauss(100.0 + 50 * (i >= 1300), 1) for i in range(1440)]))
+        (step,) = stepped.change_points
+        assert stepped.forecast.at == 2 * (MIDNIGHT + 60.0 * 1439) - step.timestamp
+
+    def test_a_crossing_lies_no_further_ahead_than_the_points_reach_back(self) -> None:
+        """What would be reached later is not told, and the reason says how far was looked."""
+        rising = points_of([float(i) for i in range(60)])
+
+        assert analysed(rising, setpoint=110.0).crossing.expected == pytest.approx(MIDNIGHT + 60.0 * 110, abs=60)
+        later = analysed(rising, setpoint=130.0).crossing
+        assert (later.earliest, later.expected, later.latest) == (None, None, None)
+        assert later.reason == "rising, and not to reach 130 within 0.983 h"
+
+    def test_what_ended_longer_ago_than_it_lasted_is_not_forecast(self) -> None:
+        """A metric that nobody records any more is not guessed at, and the reason says so."""
+        points = points_of([float(i) for i in range(61)])
+        now = points[-1][0] + 7200.0
+        found = analyse(points, name="a", unit="s", good="down", setpoint=200.0, now=now, ahead=2)
+
+        assert (found.forecast.at, found.forecast.value, found.crossing.expected) == (now, None, None)
+        assert (
+            found.forecast.reason
+            == found.crossing.reason
+            == ("lies 2 h after the last point, further than the points reach back, which is 1 h")
+        )
+        assert [step.value for step in found.course] == [None, None]
+        late = analyse(points, name="a", unit="s", good="down", now=points[-1][0] + 3000.0)
+        assert late.forecast.at == points[-1][0] + 3600.0
 
     def test_an_outlier_bends_no_other_finding(self) -> None:
         """One absurd value is told, and neither a step nor a trend nor in the way of the forecast."""
