@@ -26,6 +26,8 @@ History = Callable[[float, float], Mapping[str, Points]]
 Analyse = Callable[[Mapping[str, Points], float], tuple[Iterable[MetricAnalysis], Iterable[Correlation]]]
 """Analyses the points of every metric as of a time, Unix seconds: what the live analysis does."""
 
+_LATEST = 1e12
+"""Times beyond this are no seconds since the epoch."""
 _MOST_PASSED = 200
 """Reasons that are counted."""
 _MOST_PROPOSALS = 1000
@@ -108,16 +110,22 @@ def simulate(
         most_looks: The bound of the work; later ones are left out, and ``complete`` says so.
 
     Raises:
-        ValueError: ``step``, ``window`` or ``most_looks`` is not above 0, or ``until`` is before ``since``.
+        ValueError: ``step``, ``window`` or ``most_looks`` is not above 0, ``until`` is before ``since``, or one of them
+            is no figure that seconds since the epoch can have.
     """
     if not (step > 0 and window > 0 and most_looks > 0 and until >= since):
         raise ValueError(
             "expected step, window and most_looks above 0 and until >= since, "
             f"got {step!r}, {window!r}, {most_looks!r}, {until!r} and {since!r}"
         )
+    for name, seconds in (("since", since), ("until", until), ("step", step), ("window", window)):
+        if not abs(seconds) <= _LATEST:
+            raise ValueError(f"expected {name} to be within {_LATEST:g} s, got {seconds!r}")
+    if until > since and since + step == since:
+        raise ValueError(f"expected a step that leads from {since!r} to a later time, got {step!r}")
     rows, there = tuple(outcomes), tuple(knobs)
-    wanted = int((until - since) / step) + 1
-    looks = min(wanted, most_looks)
+    steps = (until - since) / step  # may be infinite
+    looks = int(steps) + 1 if steps < most_looks else most_looks
     found: dict[tuple[str, str, str, str], WouldBe] = {}
     problems: dict[str, dict[Problem, int]] = {}
     passed: dict[Passed, int] = {}
@@ -148,7 +156,7 @@ def simulate(
         until=since + (looks - 1) * step,
         step=step,
         looks=looks,
-        complete=looks == wanted and not dropped,
+        complete=steps < most_looks and not dropped,
         proposals=tuple(found.values()),
         problems=problems,
         passed=tuple(sorted(passed.items(), key=lambda item: (-item[1], item[0].knob, item[0].metric, item[0].why))),

@@ -107,3 +107,28 @@ class TestSimulate:
         """What makes no sense is refused, and says what was expected."""
         with pytest.raises(ValueError, match="expected step, window and most_looks above 0"):
             replay(**bad)
+
+    @pytest.mark.parametrize(
+        ("bad", "why"),
+        [
+            ({"window": 1e300}, "expected window to be within 1e[+]12 s, got 1e[+]300"),
+            ({"window": float("inf")}, "expected window to be within"),
+            ({"step": float("inf")}, "expected step to be within"),
+            ({"since": -1e300}, "expected since to be within"),
+            ({"until": float("inf")}, "expected until to be within"),
+            ({"step": 1e-300}, "expected a step that leads from .* to a later time, got 1e-300"),
+            ({"step": float("nan")}, "expected step, window and most_looks above 0"),
+            ({"window": float("nan")}, "expected step, window and most_looks above 0"),
+            ({"since": float("nan")}, "until >= since"),
+        ],
+    )
+    def test_absurd_figures_overflow(self, bad, why, replay):
+        """What no clock can tell is refused by name, before anything is asked for."""
+        with pytest.raises(ValueError, match=why):
+            replay(history=lambda *_: pytest.fail("asked"), **bad)
+
+    def test_a_step_far_too_short_overflows(self, replay, now):
+        """However many looks were asked for, so many are done and no more."""
+        found = replay(since=0.0, step=1e-300, most_looks=3, history=lambda *_: {}, until=1e12)
+
+        assert (found.looks, found.complete, found.until) == (3, False, 2e-300)
