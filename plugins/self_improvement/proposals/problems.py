@@ -110,7 +110,8 @@ def judge(
         return _by_trend(blank, analysis)
     if setpoint.is_beyond(stands.value):
         return _beyond(blank, stands, setpoint)
-    found = _by_forecast(blank, analysis, now, horizon)
+    is_out = setpoint.is_beyond(analysis.runs[-1][1])  # and what it is forecast to do is to come back
+    found = blank if is_out else _by_forecast(blank, analysis, now, horizon)
     if found.problem is None and setpoint.is_beyond(stands.soon) and (stands.slope > 0) == (good == "down"):
         return _crossing(blank, setpoint)
     return found
