@@ -16,7 +16,7 @@ from aetherra.plugins import KnobInfo
 from aetherra.plugins.self_improvement.proposals.candidates import Candidate
 from aetherra.plugins.self_improvement.proposals.problems import Judgement
 from aetherra.plugins.self_improvement.proposals.proposal import Proposal, Value
-from aetherra.plugins.self_improvement.proposals.strategies import Strategies
+from aetherra.plugins.self_improvement.proposals.strategies import Strategies, same_value
 from aetherra.plugins.self_improvement.proposals.turns import Turn
 
 __all__ = ["returns"]
@@ -50,7 +50,7 @@ def returns(
     standing = {
         one.knob: one
         for one in kept_all
-        if one.context.problem != "no_longer_needed" and one.knob in knobs and knobs[one.knob].value == one.after
+        if one.context.problem != "no_longer_needed" and _stands(one, knobs.get(one.knob))
     }
     for kept in standing.values():
         knob, judgement, since = knobs[kept.knob], judged.get(kept.metric), latest[kept.knob]
@@ -71,6 +71,10 @@ def returns(
             _back(kept, knob),
             f"without that change it would be about {level:.4g}, still well{_costs(knob)}",
         )
+
+
+def _stands(kept: Proposal, knob: KnobInfo | None) -> bool:
+    return knob is not None and knob.value is not None and same_value(knob.value, kept.after)
 
 
 def _without(kept: Proposal, judgement: Judgement) -> float | None:

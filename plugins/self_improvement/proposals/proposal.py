@@ -59,8 +59,9 @@ State = Literal[
     "superseded",
     "inconclusive",
 ]
-"""``applied`` is on trial, ``undone`` did not help, ``inconclusive`` was undone as nobody can say whether it did,
-``superseded`` lost its knob to somebody else's change, ``failed`` could not be carried out or not be taken back."""
+"""``applied`` is on trial; ``undone`` did not help, or a person took it back; ``inconclusive`` was undone as nobody can
+say whether it helped; ``rejected`` is a person's no, and nobody else's; ``failed`` was refused, could not be carried
+out, or could not be taken back; ``superseded`` lost its knob to somebody else's change, or its reason."""
 
 Problem = Literal["beyond_setpoint", "crossing_soon", "degrading", "no_longer_needed"]
 """Why something is proposed; ``no_longer_needed`` gives back what an earlier proposal took, the problem being gone. An
@@ -138,7 +139,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         since: The first of them, Unix seconds.
         until: The last of them, Unix seconds.
         points: How many there are.
-        statistic: What was computed from them: ``mean``, ``p95``, ``slope_per_hour``, ``crossing``, ``r`` ...
+        statistic: What was computed from them: ``p50``, ``mean`` (since a step), ``latest`` (the median at the end of a
+            trend), ``end_of_line``, ``level after trial``, ``slope_per_hour``, ``crossing`` or ``r``.
         value: What it came to, in the metric's unit (``slope_per_hour``: the unit per hour; ``r``: -1 to 1;
             ``crossing``: Unix seconds).
         text: The same in a sentence.

@@ -24,7 +24,7 @@ class ProposerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         expiry: After which a proposal that was not carried out is void.
         horizon: How far ahead a forecast is looked at.
         cool_down: How long a change that did not help is left alone; twice as long after each further time, and seven
-            times as long after somebody rejected it.
+            times as long after a person rejected it or took it back.
         give_back_after: How long a change must have been kept until it is taken back as no longer needed; None for
             never.
         explore: Whether a knob may be tried of which nobody said what it moves.

@@ -428,7 +428,7 @@ def same_value(one: Value, other: Value) -> bool:
     """Whether two settings of a knob are the same, but for the last digits."""
     if isinstance(one, str) or isinstance(other, str):
         return one == other
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-12)
+    return math.isclose(one, other, rel_tol=1e-9)
 
 
 def _promise(strategy: Strategy) -> tuple[float, float]:

@@ -49,6 +49,8 @@ _EXPLORED = 0.45
 """Confidence that is enough to explore: a first try is worth 0.5, after a failure of another knob or way 0.48."""
 _BY_HAND = 7.0
 """Cool-downs that a change rests after a person would not have it."""
+_MOST_LOST = 3
+"""Proposals of one change that may lose their knob or their reason within a cool-down; then it rests."""
 
 
 class Weighing:
@@ -176,14 +178,19 @@ class Weighing:
         )
         if rest is not None:
             return f"turning it to {turn.after} rests for {(rest.until - self._now) / 3600:.1f} h: {rest.reason}"
-        for past in reversed(self._proposals):
-            if past.knob != knob.name or past.direction != turn.direction or past.metric != context.metric:
-                continue
+        change = knob.name, turn.direction, context.metric
+        alike = [past for past in reversed(self._proposals) if (past.knob, past.direction, past.metric) == change]
+        for past in alike:
             times = _cool_downs(past)
             left = (past.concluded or 0.0) + times * cool_down - self._now
             if left > 0 and (times > 1 or same_value(past.before, knob.value)):
                 why = f"{past.id} was {past.state}{f', {past.reason}' if past.reason else ''}"
                 return f"turning it to {turn.after} rests for {left / 3600:.1f} h: {why}"
+        lost = [past for past in alike if past.state == "superseded"][:_MOST_LOST]
+        left = (lost[-1].concluded or 0.0) + cool_down - self._now if len(lost) == _MOST_LOST else 0.0
+        if left > 0:
+            why = f"{len(lost)} proposals of it were superseded meanwhile, the last as {lost[0].reason}"
+            return f"turning it to {turn.after} rests for {left / 3600:.1f} h: {why}"
         return ""
 
     def _harms(self, knob: KnobInfo, context: Context, turn: Turn) -> str:
@@ -207,12 +214,13 @@ class Weighing:
 
 def _cool_downs(past: Proposal) -> float:
     """Return how many cool-downs a change rests after it ended like this, whatever was measured of it."""
-    if past.state == "undone" and past.outcome is not None:
-        # Of what did not help the outcomes speak; what did was taken back by a person.
-        return _BY_HAND if helped(past.context.problem, past.outcome.verdict) else 0.0
+    if past.state == "undone":
+        # Of what did not help the outcomes speak; what did, or was not measured to the end, was taken back by a person.
+        by_hand = past.outcome is None or helped(past.context.problem, past.outcome.verdict)
+        return _BY_HAND if by_hand else 0.0
     if past.state == "rejected":
         return _BY_HAND
-    return 1.0 if past.state in ("undone", "inconclusive", "failed", "expired") else 0.0
+    return 1.0 if past.state in ("inconclusive", "failed", "expired") else 0.0
 
 
 def _feasibility(candidate: Candidate, confidence: float, strategy: Strategy | None) -> float:

@@ -33,6 +33,12 @@ class TestGiveBack:
         assert one.rationale.endswith("still well, and it costs memory of one worker more")
         assert 0 < one.priority < 0.1
 
+    def test_a_knob_kept_in_another_unit_is_never_given_back(self, propose, knob, kept):
+        """What reads back with its last digit changed is what was kept."""
+        turned = knob(value=0.1 + 0.2, low=0.0, whole=False, step=0.1)
+
+        assert propose(WELL, [turned], proposals=[kept(before=0.1, after=0.3)]).proposals
+
     @pytest.mark.parametrize("level", [0.09, 0.15])
     def test_it_is_taken_back_while_it_is_needed(self, level, propose, knob, kept):
         """Where the metric would not be well without it, with a quarter to spare, it stays: the load is as it was."""

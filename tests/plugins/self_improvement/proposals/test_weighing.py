@@ -171,6 +171,30 @@ class TestAgainst:
         assert propose(SLOW, [knob()], proposals=[past], now=now + 6 * DAY).proposals == ()
         assert propose(SLOW, [knob()], proposals=[past], now=now + 7.1 * DAY).proposals
 
+    def test_what_a_person_took_back_during_its_trial_rests_for_less(self, propose, knob, proposal, now):
+        """Who takes a change back before anything is known of it will not have it, either."""
+        past = proposal().moved("applied", now - 20).moved("undone", now, "undone by somebody")
+
+        assert propose(SLOW, [knob(value=10)], proposals=[past], now=now + 6.9 * DAY).proposals == ()
+        assert propose(SLOW, [knob(value=10)], proposals=[past], now=now + 7.1 * DAY).proposals
+
+    def test_a_knob_that_others_turn_is_proposed_for_ever(self, propose, knob, proposal, now):
+        """What was superseded three times within a cool-down rests, whatever the knob stands at by then."""
+        lost = [
+            proposal(id=f"p-{n}").moved("superseded", now - n * 3600, f"plant.workers is {4 + n} by now")
+            for n in range(3)
+        ]
+        result = propose(SLOW, [knob()], proposals=lost)
+
+        assert result.proposals == ()
+        assert "rests for 22.0 h: 3 proposals of it were superseded meanwhile, the last as plant.workers is 4" in why(
+            result
+        )
+        assert propose(SLOW, [knob()], proposals=lost[:2]).proposals
+        assert propose(SLOW, [knob()], proposals=lost, now=now + 22.1 * 3600).proposals
+        others = [msgspec.structs.replace(one, metric="plant.backlog") for one in lost]
+        assert propose(SLOW, [knob()], proposals=others).proposals
+
     def test_what_made_it_better_is_taken_back(self, propose, knob, outcome):
         """A value reached by getting better is not left the way it came, even if the next step made it worse."""
         reached = outcome("better", before=2, after=4)
