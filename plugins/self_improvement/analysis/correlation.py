@@ -46,7 +46,7 @@ MINIMUM_MOVES = 20
 """Cells in which a metric must have moves, and a pair both: the best of many lags means nothing in fewer."""
 
 LARGEST_GRID = 2048
-"""Cells at most, a week of 5 minutes: work and memory are bounded by it."""
+"""Cells at most, a week of 5 minutes: work and memory are bounded by it, as cells become wider where there are more."""
 
 _REST = 1e-12
 """Moves by less than this part of a metric's largest magnitude are rounding, and count as rest."""
@@ -64,7 +64,8 @@ class Correlation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         first: The metric that moves first (of two that move at once, the one given first).
         second: The metric that follows.
-        lag: Seconds by which ``first`` leads: a multiple of the step of the grid, from 0 on.
+        lag: Seconds by which ``first`` leads: a multiple of the step of the grid, from 0 on; that step is wider than
+            asked for where moves span more than 2048 of those.
         r: Correlation of the ranks of their moves at that lag, from -1 to 1.
         p: Chance that two unrelated metrics look like this or more so at any of the lags scanned.
         q: Share of false findings to expect among this and all stronger ones (Benjamini and Hochberg).
@@ -97,9 +98,13 @@ def correlations(
     grid moves from point to point; where it misses points, it does not move. Constant metrics, and those with fewer
     than 20 moves, take no part, and neither do pairs with fewer than 20 moves in common at each lag.
 
+    Where the moves of all metrics span more than 2048 steps, the step is multiplied by the least whole number that
+    makes them fit: 30 days are looked at by steps of 25 minutes. A stray point far from all others has no move, and
+    does not count.
+
     Args:
         series: The points of each metric, by name.
-        step: Seconds from cell to cell of the grid, and from lag to lag.
+        step: Seconds from cell to cell of the grid, and from lag to lag, at least.
         lags: Steps that either metric may lead by.
         q: Highest share of false findings.
 
@@ -107,15 +112,19 @@ def correlations(
         The findings, the surest first. What is not in it may still be related: nothing was shown.
 
     Raises:
-        ValueError: A time or value is NaN or infinite (the error names metric and time), an argument is out of its
-            range, or the points span more than 2048 steps.
+        ValueError: A time or value is NaN or infinite (the error names metric and time), or an argument is out of its
+            range.
     """
     if not (math.isfinite(step) and step > 0) or lags < 0 or not 0 < q < 1:
         raise ValueError(f"expected step > 0, lags >= 0 and 0 < q < 1, got {step!r}, {lags!r} and {q!r}")
-    moves = _all_moves(series, step, lags)
+    step, moves = _all_moves(series, step, lags)
     pairs = [_Pair(*found, one, other) for one, other in combinations(moves, 2) if (found := _look(one, other, lags))]
     scanned = 2 * lags + 1
     return _surest([_finding(pair, scanned) for pair in _hopeful(pairs, scanned, q)], len(pairs), step, q)
+
+
+_Move = tuple[int, int, float]
+"""A cell that has points, the next one, and by how much the metric moved between them."""
 
 
 class _Moves:
@@ -169,30 +178,33 @@ class _Finding(NamedTuple):
     effective_n: float
 
 
-def _all_moves(series: Mapping[str, Points | Series], step: float, lags: int) -> list[_Moves]:
-    """Return the moves of those metrics that have enough, on one grid."""
-    means: dict[str, list[tuple[int, float]]] = {}
+def _all_moves(series: Mapping[str, Points | Series], step: float, lags: int) -> tuple[float, list[_Moves]]:
+    """Return the moves of those metrics that have enough, on one grid, and its step."""
+    ordered: dict[str, Series] = {}
     for name, points in series.items():
         try:
-            ordered = in_order(points)
+            ordered[name] = in_order(points)
         except ValueError as exc:
             raise ValueError(f"metric {name!r}: {exc}") from exc
-        if len(ordered) > MINIMUM_MOVES:
-            means[name] = _cell_means(ordered, step)
-    if not means:
-        return []
-    first = min(cells[0][0] for cells in means.values())
-    count = max(cells[-1][0] for cells in means.values()) - first + 1
-    if count > LARGEST_GRID:
-        raise ValueError(
-            f"expected at most {LARGEST_GRID} steps from first to last point, got {count}: pass a longer step"
-        )
-    found: list[_Moves] = []
-    for name, cells in means.items():
-        moves = _differences(cells, first, count)
-        if any(moves) and count - moves.count(None) >= MINIMUM_MOVES:
-            found.append(_Moves(name, moves, lags))
-    return found
+    while True:
+        found: dict[str, list[_Move]] = {}
+        for name, points in ordered.items():
+            moves = _differences(_cell_means(points, step)) if len(points) > MINIMUM_MOVES else []
+            if len(moves) >= MINIMUM_MOVES and any(size for _, _, size in moves):
+                found[name] = moves
+        first = min((moves[0][0] for moves in found.values()), default=0)
+        count = max((moves[-1][1] for moves in found.values()), default=0) - first + 1
+        if count <= LARGEST_GRID:
+            return step, [_Moves(name, _placed(moves, first, count), lags) for name, moves in found.items()]
+        step *= math.ceil(count / LARGEST_GRID)
+
+
+def _placed(moves: list[_Move], first: int, count: int) -> list[float | None]:
+    """Return the size of the move into each cell of the grid; None where there is none."""
+    placed: list[float | None] = [None] * count
+    for _, cell, size in moves:
+        placed[cell - first] = size
+    return placed
 
 
 def _cell_means(series: Series, step: float) -> list[tuple[int, float]]:
@@ -214,14 +226,14 @@ def _reach(cells: list[tuple[int, float]]) -> int:
     return gaps[3 * len(gaps) // 4] if gaps else 0
 
 
-def _differences(cells: list[tuple[int, float]], first: int, count: int) -> list[float | None]:
+def _differences(cells: list[tuple[int, float]]) -> list[_Move]:
     reach = _reach(cells)
     rest = _REST * max([abs(value) for _, value in cells])
-    moves: list[float | None] = [None] * count
-    for (before, a), (after, b) in pairwise(cells):
-        if after - before <= reach:
-            moves[after - first] = b - a if abs(b - a) > rest else 0.0
-    return moves
+    return [
+        (before, after, b - a if abs(b - a) > rest else 0.0)
+        for (before, a), (after, b) in pairwise(cells)
+        if after - before <= reach
+    ]
 
 
 def _rough(ranks: list[int]) -> list[int]:

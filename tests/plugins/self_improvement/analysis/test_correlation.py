@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from itertools import accumulate, combinations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -299,6 +300,14 @@ class TestOddMetrics:
 
         assert correlations(metrics) == []
 
+    def test_rounding_moves_a_constant(self) -> None:
+        """Means of one value over few and many points differ in their last digit, in both metrics alike: at rest."""
+        source = random.Random(25)
+        times = [START + STEP * i + k for i in range(288) for k in range(source.randrange(1, 60))]
+        metrics = {name: [(at, 0.1) for at in times] for name in "ab"}
+
+        assert correlations(metrics) == []
+
     @pytest.mark.parametrize("count", [0, 1, 2, 3, MINIMUM_MOVES])
     def test_few_points_are_compared(self, count: int) -> None:
         """A metric without enough moves takes no part, and does not widen the grid."""
@@ -327,11 +336,48 @@ class TestOddMetrics:
         with pytest.raises(ValueError, match=rf"metric 'disk': .*got value {bad!r} at time 1764000000.5"):
             correlations({"good": points, "disk": [*points, (START + 0.5, bad)]})
 
-    def test_a_span_without_end_is_worked_through(self) -> None:
-        """A clock that went wrong is said, not computed with for hours."""
-        points = series(autoregression(random.Random(19), 300, 0.5))
-        with pytest.raises(ValueError, match=rf"at most {LARGEST_GRID} steps .* pass a longer step"):
-            correlations({"a": points, "b": [(5.0, 1.0), *points]})
+    @pytest.mark.parametrize("stray", [5.0, START - 1e7, START + 1e7, 1e11])
+    def test_a_stray_point_hides_a_relation(self, stray: float) -> None:
+        """One point of a clock that went wrong costs nothing: neither the finding, nor its lag, nor hours of work."""
+        source = random.Random(19)
+        leader = autoregression(source, 300, 0.5)
+        after = series(follower(source, leader, 2, 0.2))
+        plain = correlations({"a": series(leader), "b": after})
+
+        assert [one.lag for one in plain] == [2 * STEP]
+        assert correlations({"a": series(leader), "b": [*after, (stray, 1e9)]}) == [
+            msgspec.structs.replace(
+                plain[0],
+                r=pytest.approx(plain[0].r),
+                p=pytest.approx(plain[0].p, rel=1e-3),
+                q=pytest.approx(plain[0].q, rel=1e-3),
+                effective_n=pytest.approx(plain[0].effective_n),
+            )
+        ]
+
+    @pytest.mark.parametrize(("days", "width"), [(7, 1), (8, 2), (30, 5), (365, 52)])
+    def test_a_long_window_is_refused(self, days: int, width: int) -> None:
+        """What does not fit into the grid is looked at by wider steps, and a lag is told in those."""
+        source = random.Random(23)
+        count = days * 288 // width
+        leader = walk(source, count)
+        metrics = {
+            "leader": series(leader, step=STEP * width),
+            "follower": series(follower(source, leader, 3, 0.1), step=STEP * width),
+        }
+        (found,) = correlations(crowd(source, 3) | metrics)
+
+        assert (found.first, found.lag) == ("leader", 3 * STEP * width)
+        assert found.r > 0.9
+
+    def test_the_clock_runs_ahead_for_a_while(self) -> None:
+        """Thirty points that lie two months ahead widen the steps for all, and nothing else."""
+        source = random.Random(24)
+        leader = autoregression(source, 288 * 7, 0.99)
+        ahead = [(at + 60 * 86_400, value) for at, value in series(leader[:30])]
+
+        (found,) = correlations({"a": [*series(leader), *ahead], "b": series(follower(source, leader, 0, 0.01))})
+        assert (found.first, found.second, found.lag) == ("a", "b", 0.0)
 
     def test_a_whole_grid_overflows(self) -> None:
         """As many cells as are allowed are no other matter, at the ends of the widest scan."""
