@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,7 @@ def _summary(report: Mapping[str, Any], write: _Writer) -> Iterator[Row]:
     since, until = write_moment(trend["first_timestamp"]), write_moment(trend["last_timestamp"])
     yield "points", f"{summary['count']:,}, from {since} to {until}"
     yield "last", write(trend["last"]) + ("" if score is None else f", anomaly score {score:.2f} (0.5 counts)")
-    yield "mean", f"{write(summary['mean'])}, standard deviation {write(math.sqrt(summary['variance']))}"
+    yield "mean", f"{write(summary['mean'])}, standard deviation {write(summary['deviation'])}"
     yield "range", f"{write(summary['minimum'])} to {write(summary['maximum'])}"
     yield "p50, p95, p99", ", ".join(write(summary[key]) for key in ("p50", "p95", "p99"))
     moves = trend["movement"] in ("rising", "falling")

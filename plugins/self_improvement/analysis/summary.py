@@ -5,7 +5,7 @@ from operator import mul
 
 import msgspec
 
-from aetherra.plugins.self_improvement.analysis.series import Points, Series, bounded, in_order
+from aetherra.plugins.self_improvement.analysis.series import Points, Series, in_order
 
 __all__ = ["Summary", "percentile", "summary"]
 
@@ -16,8 +16,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         count: Points at different times.
         mean: Arithmetic mean.
-        variance: Sample variance (divided by ``count - 1``), 0 for a single point; the largest float where the real
-            one is beyond it.
+        variance: Sample variance (divided by ``count - 1``), 0 for a single point; None where no float holds it, as
+            from values of 1e154 on.
+        deviation: Its root, the standard deviation, which is known there as well; None where no float holds that.
         minimum: Least value.
         maximum: Greatest value.
         p50: Median.
@@ -28,6 +29,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     mean: float | None = None
     variance: float | None = None
+    deviation: float | None = None
     minimum: float | None = None
     maximum: float | None = None
     p50: float | None = None
@@ -54,17 +56,22 @@ def summary(points: Points | Series) -> Summary:
     rest = [value - mean for value in series.values]
     squares = math.fsum(map(mul, rest, rest))
     squares -= math.fsum(rest) ** 2 / n
-    variance = max(squares, 0.0) / (n - 1) if n > 1 else 0.0
+    deviation = math.sqrt(max(squares, 0.0) / (n - 1)) * series.scale if n > 1 else 0.0
     return Summary(
         count=n,
         mean=series.real(min(max(mean, values[0]), values[-1])),
-        variance=bounded(series.real(variance) * series.scale),
+        variance=_held(deviation * deviation),
+        deviation=_held(deviation),
         minimum=series.real(values[0]),
         maximum=series.real(values[-1]),
         p50=series.real(percentile(values, 0.50)),
         p95=series.real(percentile(values, 0.95)),
         p99=series.real(percentile(values, 0.99)),
     )
+
+
+def _held(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def percentile(ranked: list[float], share: float) -> float:

@@ -122,14 +122,13 @@ def load_band(analysis: MetricAnalysis | None) -> Load:
 
     ``low`` and ``high`` are more than a standard deviation from the mean.
     """
-    if analysis is None or analysis.summary.mean is None or analysis.summary.variance is None:
+    if analysis is None or analysis.summary.mean is None or analysis.summary.deviation is None:
         return "unknown"
     first, last, points = analysis.trend.first_timestamp, analysis.trend.last_timestamp, analysis.trend.points
     if first is None or last is None or points < 2 * FEWEST:
         return "unknown"
     above: float = level(analysis, "unknown").value - analysis.summary.mean
-    spread: float = analysis.summary.variance**0.5
-    if abs(above) <= spread:
+    if abs(above) <= analysis.summary.deviation:
         return "normal"
     return "high" if above > 0 else "low"
 

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from aetherra.plugins.self_improvement.analysis.summary import Summary, summary
 
-LARGEST_FLOAT = math.nextafter(math.inf, 0)
-
 
 def figures_of(*values: float) -> Summary:
     return summary([(float(i), value) for i, value in enumerate(values)])
@@ -29,6 +27,7 @@ class TestSummary:
         assert found.count == count
         assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
         assert found.variance == pytest.approx(np.var(values, ddof=1), rel=1e-12)
+        assert found.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-12)
         assert (found.minimum, found.maximum) == (min(values), max(values))
         assert [found.p50, found.p95, found.p99] == pytest.approx(np.percentile(values, [50, 95, 99]), rel=1e-12)
 
@@ -39,7 +38,7 @@ class TestSummary:
     def test_one_point_is_all_its_figures(self) -> None:
         """A single value does not vary."""
         assert figures_of(7.0) == Summary(
-            count=1, mean=7.0, variance=0.0, minimum=7.0, maximum=7.0, p50=7.0, p95=7.0, p99=7.0
+            count=1, mean=7.0, variance=0.0, deviation=0.0, minimum=7.0, maximum=7.0, p50=7.0, p95=7.0, p99=7.0
         )
 
     def test_a_small_variance_around_a_large_mean_is_kept(self) -> None:
@@ -56,16 +55,25 @@ class TestSummary:
         assert figures_of(1e16, 1e16 + 2, 1e16, 1e16 + 2).variance == pytest.approx(4 / 3)
 
     def test_values_near_the_largest_float_do_not_overflow(self) -> None:
-        """The mean is exact; the variance, which no float can hold, is the largest."""
+        """Mean and deviation are right; the variance, which no float can hold, is unknown."""
         found = figures_of(1e308, 1.5e308, 1.7e308)
 
         assert found.mean == pytest.approx(1.4e308)
-        assert found.variance == LARGEST_FLOAT
+        assert (found.variance, found.deviation) == (None, pytest.approx(3.606e307, rel=1e-3))
         assert found.p50 == 1.5e308
 
+    def test_a_deviation_that_no_float_holds_is_unknown(self) -> None:
+        """The largest floats of either sign deviate by themselves, and two of them by more than any float."""
+        many = figures_of(*[1.7e308, -1.7e308] * 500)
+
+        assert (many.variance, many.deviation) == (None, pytest.approx(1.7e308, rel=1e-3))
+        assert figures_of(1.7e308, -1.7e308).deviation is None
+
     def test_values_near_the_smallest_float_do_not_vanish(self) -> None:
-        """The mean of what is tiny is tiny."""
-        assert figures_of(1e-300, 3e-300).mean == pytest.approx(2e-300)
+        """Mean and deviation of what is tiny are tiny."""
+        found = figures_of(1e-300, 3e-300)
+
+        assert (found.mean, found.deviation) == (pytest.approx(2e-300), pytest.approx(2**0.5 * 1e-300))
 
     @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
     def test_any_finite_series_has_finite_figures_in_order(self, values: list[float]) -> None:
@@ -75,4 +83,4 @@ class TestSummary:
         order = [found.minimum, found.p50, found.p95, found.p99, found.maximum]
         assert order == sorted(order)
         assert found.minimum <= found.mean <= found.maximum
-        assert 0 <= found.variance < math.inf
+        assert all(figure is None or 0 <= figure < math.inf for figure in (found.variance, found.deviation))
