@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -72,6 +72,16 @@ class KnobBoard:
             return await self._turn(self._find(request.name), request, call)
         async with self._alone(request.name, plugin):
             return await self._turn(self._find(request.name), request, call)
+
+    @contextmanager
+    def turned_by_hand(self, call: Call, how: str) -> Generator[None]:
+        """Tell of those of the host's own knobs that the body turns by another way than ``set``."""
+        before = {knob.name: _read(knob)[0] for knob in self._own}
+        yield
+        for knob in self._own:
+            after, _ = _read(knob)
+            if after != before[knob.name]:
+                self._bus.publish_nowait(KnobTurned(knob.name, before[knob.name], after, str(call.caller), how))
 
     # What there is
 

@@ -30,7 +30,7 @@ from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.own_knobs import own_knobs
 from aetherra.kernel.vitals import VitalSigns
 from aetherra.kernel.watchdog import Watchdog
-from aetherra.registry import HOST, Request, Route, ServiceRegistry, ServiceStatus, current_call, fold_health
+from aetherra.registry import HOST, Call, Request, Route, ServiceRegistry, ServiceStatus, current_call, fold_health
 
 log = logging.getLogger("aetherra.kernel.service")
 SERVICE_NAME = "kernel"
@@ -215,22 +215,22 @@ class KernelService:
         return self._actions.statistics()
 
     async def _on_tune_actions(self, request: m.TuneActions) -> ActionStatistics:
-        self._actions.tune(workers=request.workers, lanes=request.lanes)
+        with self._knobs.turned_by_hand(_call(), "kernel.tune_actions"):
+            self._actions.tune(workers=request.workers, lanes=request.lanes)
         return self._actions.statistics()
 
     async def _on_tune_calls(self, request: m.TuneCalls) -> m.CallLimits:
         bus = self._registry.bus
         if request.default_timeout is not None:
-            bus.set_default_timeout(request.default_timeout)
+            with self._knobs.turned_by_hand(_call(), "kernel.tune_calls"):
+                bus.set_default_timeout(request.default_timeout)
         return m.CallLimits(bus.default_timeout)
 
     async def _on_list_knobs(self, _: m.ListKnobs) -> m.Knobs:
         return m.Knobs(self._knobs.snapshot())
 
     async def _on_set_knob(self, request: m.SetKnob) -> m.KnobSet:
-        call = current_call()
-        assert call is not None
-        return await self._knobs.set(request, call)
+        return await self._knobs.set(request, _call())
 
     async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
         return await anyio.to_thread.run_sync(self._read_letters, request)
@@ -284,3 +284,10 @@ class KernelService:
 
     async def _on_maintain(self, request: m.Maintain) -> m.CycleReport:
         return await run_cycle(self._registry.bus, self._hooks, step_timeout=request.step_timeout)
+
+
+def _call() -> Call:
+    """Return the call that is handled now."""
+    call = current_call()
+    assert call is not None
+    return call

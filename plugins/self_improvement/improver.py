@@ -23,6 +23,8 @@ CLOCK_SEC = 5.0
 """Seconds between two looks by which the wall clock may stray from the other one without having been set."""
 
 
+HOMEOSTASIS = "plugin 'homeostasis'"
+"""How events name it."""
 WAITING: tuple[State, ...] = ("proposed", "waiting_approval", "approved")
 """States of a proposal that has changed nothing yet."""
 
@@ -257,6 +259,8 @@ class Improver:
         if _but_generation(event.who) == _but_generation(str(self._ctx.identity)):
             return
         self.disturb(f"{event.who} set {event.knob} to {event.after}")
+        if _but_generation(event.who) == HOMEOSTASIS:
+            return  # it corrects for a while, and takes that back
         for proposal, _ in list(self._book.standing()):
             if proposal.knob == event.knob and not _is(event.after, proposal.after):
                 await self._give_up(proposal.knob, f"{event.who} has set {event.knob} to {event.after}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+import anyio
 import pytest
 
 from aetherra.kernel import (
@@ -12,10 +13,14 @@ from aetherra.kernel import (
     Kernel,
     KernelConfig,
     KnobInfo,
+    KnobTurned,
+    LaneBounds,
     LaneConfig,
     LanesConfig,
     ListKnobs,
     SetKnob,
+    TuneActions,
+    TuneCalls,
 )
 from aetherra.kernel.testing import FakeClock
 
@@ -101,3 +106,22 @@ class TestMoves:
         weight = knobs["kernel.lane.normal.weight"].moves
         first = next(way for pattern, way in weight.items() if fnmatchcase("queue.normal.wait_p95", pattern))
         assert first == "down"
+
+
+class TestOtherWays:
+    async def test_a_knob_is_turned_by_another_way_unheard(self) -> None:
+        """Who tunes the queue or the calls turns the host's knobs as well: that is told as any other turn is."""
+        async with Kernel(Config(kernel=CONFIGS[0])) as kernel:
+            with kernel.subscribe(KnobTurned) as turns:
+                await kernel.call(TuneActions(workers=5, lanes={"high": LaneBounds(weight=7)}))
+                await kernel.call(TuneActions(workers=5))
+                await kernel.call(TuneCalls(default_timeout=12.0))
+                with anyio.fail_after(5):
+                    heard = [await anext(turns) for _ in range(3)]
+
+            assert [(turn.knob, turn.before, turn.after, turn.reason) for turn in heard] == [
+                ("kernel.workers", 8, 5, "kernel.tune_actions"),
+                ("kernel.lane.high.weight", 5, 7, "kernel.tune_actions"),
+                ("kernel.default_timeout", 30.0, 12.0, "kernel.tune_calls"),
+            ]
+            assert {turn.who for turn in heard} == {"the host"}

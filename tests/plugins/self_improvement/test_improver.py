@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import HandlerError, Knob, Plugin, RestartPlugin, SetKnob, hookimpl
+from aetherra.plugins import HandlerError, Knob, KnobTurned, Plugin, RestartPlugin, SetKnob, hookimpl
 from aetherra.plugins.homeostasis.messages import Acted, Freeze, Unfreeze
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_improvement.book import UnknownProposalError
@@ -717,3 +717,16 @@ class TestBesides:
             )
 
             assert (await here.proposal()).state == "applied"
+
+    async def test_what_homeostasis_turns_for_a_while_is_given_up(self, site):
+        """Homeostasis corrects and takes that back: what is kept stays kept, though a person's turn ends it."""
+        async with site() as here:
+            only = await here.kept()
+            turned = KnobTurned("plant.pool", 2, 4, "plugin 'homeostasis' (generation 3)")
+            await here.kernel.publish(turned)
+            await here.at_rest()
+            assert (await here.proposal()).state == "kept"
+
+            await here.kernel.publish(msgspec.structs.replace(turned, who="remote client 'ada'"))
+            await here.at_rest()
+            assert ((await here.proposal()).id, (await here.proposal()).state) == (only.id, "superseded")
