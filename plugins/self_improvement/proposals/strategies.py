@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from aetherra.plugins.self_improvement.proposals.proposal import (
 
 __all__ = ["Breadth", "Outcome", "Rest", "Strategies", "Strategy", "family", "helped", "opposite", "same_value"]
 
+J = TypeVar("J")
 K = TypeVar("K", bound=Hashable)
 Breadth = Literal["context", "metric", "family", "anything"]
 """How far one had to look: the same context, the same metric with another problem or load, a metric of the same family,
@@ -31,6 +32,7 @@ _BREADTHS: tuple[Breadth, ...] = ("context", "metric", "family", "anything")
 _FEWEST = 3
 """Outcomes below which there is no interval to speak of."""
 _LONGEST_REST = 30 * 86_400.0
+_NOTHING = (0.0, 0.0)
 
 
 def helped(problem: Problem, verdict: Verdict) -> bool | None:
@@ -165,6 +167,26 @@ class Rest(msgspec.Struct, frozen=True):
     reason: str
 
 
+class _Worths(NamedTuple):
+    """Successes and failures, decayed, of one turn: in each context, for each metric, family, and altogether."""
+
+    contexts: dict[Context, tuple[float, float]]
+    metrics: dict[str, tuple[float, float]]
+    families: dict[str, tuple[float, float]]
+    whole: tuple[float, float]
+
+
+class _Figures(NamedTuple):
+    """What outcomes of one turn come to, whatever one asks for."""
+
+    tried: int
+    worked: int
+    worse: int
+    effect: ExpectedEffect | None
+    size: float | None
+    latest: Outcome
+
+
 class Strategies:
     """The library as it is known at one time.
 
@@ -186,12 +208,21 @@ class Strategies:
         self._rows = sorted((row for row in outcomes if row.at <= now), key=lambda row: (row.at, row.proposal))
         self._by_turn: dict[tuple[str, str], list[Outcome]] = {}
         self._by_kind: dict[tuple[Kind, Basis, bool], dict[tuple[str, str], list[Outcome]]] = {}
-        self._worth: dict[tuple[Kind, Basis, bool], dict[tuple[str, str], tuple[float, float]]] = {}
+        self._known: dict[tuple[str, str], dict[Hashable, list[Outcome]]] = {}
+        # What was counted is kept: a library does not change.
+        self._worths: dict[tuple[tuple[str, str], bool, float], _Worths] = {}
+        self._wholes: dict[tuple[Kind, Basis, bool], dict[tuple[str, str], tuple[float, float]]] = {}
+        self._others: dict[tuple[tuple[Kind, Basis, bool], tuple[str, str]], tuple[float, float]] = {}
+        self._figures: dict[tuple[tuple[str, str], Hashable], _Figures] = {}
         for row in self._rows:
             turn = row.knob, row.direction
             self._by_turn.setdefault(turn, []).append(row)
             alike = self._by_kind.setdefault((row.kind, row.basis, _gives_back(row.context)), {})
             alike.setdefault(turn, []).append(row)
+            if row.helped is not None:
+                known = self._known.setdefault(turn, {})
+                for place in _places(row.context):
+                    known.setdefault(place, []).append(row)
 
     @property
     def outcomes(self) -> Sequence[Outcome]:
@@ -216,22 +247,14 @@ class Strategies:
         made no difference does not speak against a change at least twice as large: it was too small to be seen.
         """
         gives_back, turn = _gives_back(context), (knob, direction)
-        rows = [
-            row
-            for row in self._by_turn.get(turn, ())
-            if _gives_back(row.context) == gives_back and not _too_small(row, size)
-        ]
-        same_metric = [row for row in rows if row.context.metric == context.metric]
-        here = self._count(row for row in same_metric if row.context == context)
-        by_family = _grouped(rows, lambda row: family(row.context.metric))
-        of_knob = {name: self._of_family(part) for name, part in by_family.items()}
-        others = {other: worth for other, worth in self._worths((kind, basis, gives_back)).items() if other != turn}
+        here = self._worth_of(turn, gives_back, size)
+        wide, own = self._worth_of_others(kind, basis, gives_back, turn), pooled([here.whole])
         levels = (
-            pooled([*others.values(), pooled(of_knob.values())]),
-            pooled(of_knob.values()),
-            of_knob.get(family(context.metric), (0.0, 0.0)),
-            self._of_metric(same_metric),
-            here,
+            (wide[0] + own[0], wide[1] + own[1]),
+            here.whole,
+            here.families.get(family(context.metric), _NOTHING),
+            here.metrics.get(context.metric, _NOTHING),
+            here.contexts.get(context, _NOTHING),
         )
         return posterior(prior(basis, strength), levels)
 
@@ -243,14 +266,40 @@ class Strategies:
         """
         found = [
             strategy
-            for (knob, direction), rows in sorted(self._by_turn.items())
-            if (strategy := self._strategy(context, knob, direction, rows)) is not None
+            for knob, direction in sorted(self._by_turn)
+            if (strategy := self.find(context, knob, direction)) is not None
         ]
         return tuple(sorted(found, key=_promise, reverse=True))
 
     def find(self, context: Context, knob: str, direction: str) -> Strategy | None:
         """Return what is known of one way to turn one knob; None where its success was never known."""
-        return self._strategy(context, knob, direction, self._by_turn.get((knob, direction), []))
+        turn = knob, direction
+        known = self._known.get(turn, {})
+        at = _places(context)
+        number = next((number for number, place in enumerate(at) if place in known), None)
+        if number is None:
+            return None
+        breadth, place = _BREADTHS[number], at[number]
+        if (turn, place) not in self._figures:
+            self._figures[turn, place] = _figures(known[place])
+        figures = self._figures[turn, place]
+        return Strategy(
+            kind=figures.latest.kind,
+            knob=knob,
+            direction=direction,
+            basis=figures.latest.basis,
+            breadth=breadth,
+            tried=figures.tried,
+            worked=figures.worked,
+            worse=figures.worse,
+            confidence=self.confidence(
+                context, kind=figures.latest.kind, knob=knob, direction=direction, basis=figures.latest.basis
+            ),
+            effect=figures.effect,
+            size=figures.size,
+            last=figures.latest.at,
+            text=_sentence(context, knob, direction, breadth, figures),
+        )
 
     def rest(
         self, context: Context, *, knob: str, direction: str, before: Value, size: float, cool_down: float
@@ -315,52 +364,31 @@ class Strategies:
                 return row if row.verdict == "better" else None
         return None
 
-    def _strategy(self, context: Context, knob: str, direction: str, rows: list[Outcome]) -> Strategy | None:
-        parts = _by_breadth(rows, context)
-        for breadth in _BREADTHS:
-            known = [row for row in parts[breadth] if row.helped is not None]
-            if known:
-                break
-        else:
-            return None
-        latest = known[-1]
-        worked = [row for row in known if row.helped]
-        effect = _effect(known)
-        confidence = self.confidence(
-            context, kind=latest.kind, knob=knob, direction=direction, basis=latest.basis, strength=1.0
-        )
-        return Strategy(
-            kind=latest.kind,
-            knob=knob,
-            direction=direction,
-            basis=latest.basis,
-            breadth=breadth,
-            tried=len(known),
-            worked=len(worked),
-            worse=sum(row.verdict == "worse" for row in known),
-            confidence=confidence,
-            effect=effect,
-            size=_quantile(sorted(row.size for row in worked), 0.5) if worked else None,
-            last=latest.at,
-            text=_sentence(context, knob, direction, breadth, known, worked, effect),
-        )
+    def _worth_of(self, turn: tuple[str, str], gives_back: bool, size: float) -> _Worths:
+        """Return what the outcomes of a turn are worth for one of ``size`` steps."""
+        key = turn, gives_back, size
+        if key not in self._worths:
+            rows = (row for row in self._by_turn.get(turn, ()) if _gives_back(row.context) == gives_back)
+            self._worths[key] = self._counted(row for row in rows if not _too_small(row, size))
+        return self._worths[key]
 
-    def _worths(self, alike: tuple[Kind, Basis, bool]) -> dict[tuple[str, str], tuple[float, float]]:
-        """Return what the outcomes of each turn of a kind are worth for the kind."""
-        if alike not in self._worth:
-            self._worth[alike] = {
-                turn: pooled(
-                    self._of_family(part) for part in _grouped(rows, lambda row: family(row.context.metric)).values()
-                )
-                for turn, rows in self._by_kind.get(alike, {}).items()
-            }
-        return self._worth[alike]
+    def _worth_of_others(
+        self, kind: Kind, basis: Basis, gives_back: bool, turn: tuple[str, str]
+    ) -> tuple[float, float]:
+        """Return what the outcomes of all other turns of a kind are worth for the kind."""
+        alike = kind, basis, gives_back
+        if alike not in self._wholes:
+            by_turn = self._by_kind.get(alike, {})
+            self._wholes[alike] = {other: self._counted(rows).whole for other, rows in by_turn.items()}
+        if (alike, turn) not in self._others:
+            self._others[alike, turn] = pooled(own for other, own in self._wholes[alike].items() if other != turn)
+        return self._others[alike, turn]
 
-    def _of_family(self, rows: Iterable[Outcome]) -> tuple[float, float]:
-        return pooled(self._of_metric(part) for part in _grouped(rows, lambda row: row.context.metric).values())
-
-    def _of_metric(self, rows: Iterable[Outcome]) -> tuple[float, float]:
-        return pooled(self._count(part) for part in _grouped(rows, lambda row: row.context).values())
+    def _counted(self, rows: Iterable[Outcome]) -> _Worths:
+        contexts = {context: self._count(part) for context, part in _grouped(rows, lambda row: row.context).items()}
+        metrics = _pooled(contexts, lambda context: context.metric)
+        families = _pooled(metrics, family)
+        return _Worths(contexts, metrics, families, pooled(families.values()))
 
     def _count(self, rows: Iterable[Outcome]) -> tuple[float, float]:
         yes = no = 0.0
@@ -371,23 +399,24 @@ class Strategies:
         return yes, no
 
 
-def _grouped(rows: Iterable[Outcome], key: Callable[[Outcome], K]) -> dict[K, list[Outcome]]:
-    groups: dict[K, list[Outcome]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
+def _grouped(things: Iterable[J], key: Callable[[J], K]) -> dict[K, list[J]]:
+    groups: dict[K, list[J]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
     return groups
 
 
-def _by_breadth(rows: Iterable[Outcome], context: Context) -> dict[Breadth, list[Outcome]]:
-    """Part rows by the narrowest breadth that each belongs to.
+def _pooled(worths: Mapping[J, tuple[float, float]], key: Callable[[J], K]) -> dict[K, tuple[float, float]]:
+    return {wider: pooled(worths[one] for one in places) for wider, places in _grouped(worths, key).items()}
+
+
+def _places(context: Context) -> tuple[Hashable, ...]:
+    """Return where an outcome is looked for, one for each breadth, the narrowest first.
 
     What is no longer needed is another question than what is wrong, and does not answer it: the two never mix.
     """
-    parts: dict[Breadth, list[Outcome]] = {breadth: [] for breadth in _BREADTHS}
-    for row in rows:
-        if _gives_back(row.context) == _gives_back(context):
-            parts[_breadth(row.context, context)].append(row)
-    return parts
+    gives_back = _gives_back(context)
+    return context, (gives_back, "metric", context.metric), (gives_back, "family", family(context.metric)), gives_back
 
 
 def _too_small(row: Outcome, size: float) -> bool:
@@ -399,12 +428,16 @@ def _gives_back(context: Context) -> bool:
     return context.problem == "no_longer_needed"
 
 
-def _breadth(one: Context, other: Context) -> Breadth:
-    if one == other:
-        return "context"
-    if one.metric == other.metric:
-        return "metric"
-    return "family" if family(one.metric) == family(other.metric) else "anything"
+def _figures(known: Sequence[Outcome]) -> _Figures:
+    worked = [row for row in known if row.helped]
+    return _Figures(
+        tried=len(known),
+        worked=len(worked),
+        worse=sum(row.verdict == "worse" for row in known),
+        effect=_effect(known),
+        size=_quantile(sorted(row.size for row in worked), 0.5) if worked else None,
+        latest=known[-1],
+    )
 
 
 def _effect(rows: Sequence[Outcome]) -> ExpectedEffect | None:
@@ -441,9 +474,7 @@ def _sentence(
     knob: str,
     direction: str,
     breadth: Breadth,
-    known: Sequence[Outcome],
-    worked: Sequence[Outcome],
-    effect: ExpectedEffect | None,
+    figures: _Figures,
 ) -> str:
     where = {
         "context": f"for {context.metric} ({context.problem}, load {context.load})",
@@ -452,5 +483,5 @@ def _sentence(
         "anything": "for other metrics",
     }[breadth]
     turn = f"{direction} {knob}" if opposite(direction) else f"{knob} {direction}"
-    lift = f", typical lift {effect.lift:+.0%}" if effect is not None else ""
-    return f"{turn} helped {len(worked)} of {len(known)} times {where}{lift}"
+    lift = f", typical lift {figures.effect.lift:+.0%}" if figures.effect is not None else ""
+    return f"{turn} helped {figures.worked} of {figures.tried} times {where}{lift}"
