@@ -10,7 +10,8 @@ An outcome counts at its own level and at all above, for it tells of them, too. 
 level above than as many of different places: n of one place count there as much as
 ``n (LEVEL_WEIGHT + 1) / (n + LEVEL_WEIGHT)`` independent ones, which is exact for the mean of a place's rate. So one
 failure takes 0.65 to 0.52 in its own context, 0.54 with another problem or load, 0.57 in the metric's family, 0.59 for
-any other metric and 0.62 for other knobs of the kind.
+any other metric and 0.62 for other knobs of the kind. A change that made no difference is no failure of one at least
+twice as large, and does not count for it.
 
 Whether the figures hold is measured by the score of Brier (Monthly Weather Review 78, 1950), the mean squared
 distance of what was said to what came, and by its part that is due to wrong probabilities alone, the reliability of

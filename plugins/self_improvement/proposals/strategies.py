@@ -258,6 +258,11 @@ class Strategies:
         )
         return posterior(prior(basis, strength), levels)
 
+    def too_small(self, context: Context, knob: str, direction: str, size: float) -> int:
+        """Return how many outcomes of this metric do not speak against a change, as they were too small to be seen."""
+        rows = self._by_turn.get((knob, direction), ())
+        return sum(row.context.metric == context.metric and _too_small(row, size) for row in rows)
+
     def lookup(self, context: Context) -> tuple[Strategy, ...]:
         """Return what was tried, the most promising first: by probability times typical lift, then by probability.
 

@@ -101,7 +101,6 @@ class Weighing:
         )
         if why := self._why_not(knob, context, turn, confidence):
             return why
-        before = prior(turn.basis, candidate.strength)
         eased = [] if judgement.problem == "no_longer_needed" else self._eased(knob, judgement.metric, turn)
         spared = math.prod(1 - one.severity * one.weight for one in (judgement, *eased))
         return Proposal(
@@ -123,8 +122,7 @@ class Weighing:
             expected_effect=None if strategy is None else strategy.effect,
             expectation=_expectation(strategy),
             confidence=confidence,
-            confidence_reason=f"{before:.2f} before anything was tried ({turn.basis})"
-            + ("" if strategy is None else f"; {strategy.text}"),
+            confidence_reason="; ".join(self._reasons(context, knob, turn, candidate.strength, strategy)),
             priority=(1 - spared) * _feasibility(candidate, confidence, strategy),
             impact=knob.impact,
             cost=knob.cost,
@@ -133,6 +131,16 @@ class Weighing:
             expires=self._now + self._settings.expiry,
             sender=self._settings.sender,
         )
+
+    def _reasons(
+        self, context: Context, knob: KnobInfo, turn: Turn, strength: float, strategy: Strategy | None
+    ) -> Iterator[str]:
+        """Yield where the confidence comes from."""
+        yield f"{prior(turn.basis, strength):.2f} before anything was tried ({turn.basis})"
+        if strategy is not None:
+            yield strategy.text
+        if small := self._strategies.too_small(context, knob.name, turn.direction, turn.size):
+            yield f"{small} of these made no difference at half of this change or less, which does not count against it"
 
     def _sized(
         self, knob: KnobInfo, context: Context, turn: Turn, need: float | None, strategy: Strategy | None

@@ -195,6 +195,16 @@ class TestAgainst:
         others = [msgspec.structs.replace(one, metric="plant.backlog") for one in lost]
         assert propose(SLOW, [knob()], proposals=others).proposals
 
+    def test_a_confidence_that_no_failure_lowered_is_not_explained(self, propose, knob, outcome):
+        """What was too small to be seen does not count against more of it, and the reason says so."""
+        (one,) = propose(SLOW, [knob()], outcomes=[outcome("same", size=1.0)]).proposals
+
+        assert (one.size, one.confidence) == (2.0, 0.65)
+        assert one.confidence_reason.endswith(
+            "helped 0 of 1 times for plant.latency (beyond_setpoint, load unknown); "
+            "1 of these made no difference at half of this change or less, which does not count against it"
+        )
+
     def test_what_made_it_better_is_taken_back(self, propose, knob, outcome):
         """A value reached by getting better is not left the way it came, even if the next step made it worse."""
         reached = outcome("better", before=2, after=4)
