@@ -70,6 +70,13 @@ class TestFalseAlarms:
 
         assert sum(called_at(one[:30], one[30:]) is not None for one in values) <= 2
 
+    def test_nothing_is_evidence_of_harm(self) -> None:
+        """On the average over changes that do nothing the evidence is 1 at most, which is what makes it a fair bet."""
+        source = random.Random(15)
+        values = [noise(source, 40, 0.0) for _ in range(150)]
+
+        assert sum(ask(one[:20], one[20:]).evidence or 0.0 for one in values) / 150 < 1.5
+
     def test_something_better_is_harm(self) -> None:
         """A halving is never harm where less is better."""
         source = random.Random(4)
@@ -101,6 +108,16 @@ class TestHarm:
         assert found.lift is not None
         assert found.lift < -0.4
         assert found.reason.startswith(f"{-found.lift:.0%} worse than before, which is")
+
+    def test_the_end_of_an_improvement_is_no_harm(self) -> None:
+        """What fell, and stands higher than it would by now, is worse, though lower than it mostly was before."""
+        source = random.Random(14)
+        before = [[200 - 3 * i + source.gauss(0, 4) for i in range(30)] for _ in range(20)]
+        after = [[150 - 3 * i + source.gauss(0, 4) for i in range(12)] for _ in range(20)]
+        found = [ask(*pair) for pair in zip(before, after, strict=True)]
+
+        assert sum(one.harmful for one in found) >= 18
+        assert found[0].reason.split(", ")[0].endswith("worse than its drift")
 
     def test_errors_where_there_were_none_are_no_harm(self) -> None:
         """A counter that stood at 0 and now does not, is called as soon as anything is."""

@@ -82,6 +82,31 @@ class TestWindows:
         assert list(both.after[:2]) == [1.5, 5.5]
         assert both.times[1][0] * (61_000 + 399 * 60) + 60_000 == pytest.approx(61_000 + 90)
 
+    def test_what_is_next_to_the_change_is_left_out(self) -> None:
+        """Where runs do not come out even, the odd values go at the ends that are far from the change."""
+        both = put(window([float(i) for i in range(401)]), window([float(i) for i in range(401)], 60.0 * 401))
+
+        assert (both.before[0], both.before[-1]) == (2.5, 398.5)
+        assert (both.after[0], both.after[-1]) == (1.5, 397.5)
+        assert [times[0] * 801 for times in both.times] == pytest.approx([-397.5, 2.5])
+
+    def test_of_very_long_windows_the_far_parts_are_kept(self) -> None:
+        """Of more than a thousand values those count that are nearest to the change, with their times."""
+        values = [float(i) for i in range(1100)]
+        both = windows(
+            window(values),
+            window(values, 60.0 * 1100),
+            good="up",
+            target=None,
+            alpha=0.05,
+            least=(5, 3),
+            run=lambda _, __: 1,
+        )
+
+        assert (list(both.before), list(both.after)) == (values[100:], values[:1000])
+        assert both.times[0][-1] == 0.0
+        assert [times[-1] - times[0] for times in both.times] == pytest.approx([999 / 2199] * 2)
+
     @pytest.mark.parametrize("size", [1e-300, 1e-150, 1.0, 1e150, 1e307])
     def test_sizes_beyond_squares_overflow(self, size: float) -> None:
         """Windows share one scale, also where only one of them needs it."""
