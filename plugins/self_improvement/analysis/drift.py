@@ -27,7 +27,7 @@ class Drift:
     """A line fitted to 8 points or more.
 
     Args:
-        series: These points; the work is some 5 us for each, so they should be thinned.
+        series: These points; the work is some 2 us for each, so they should be thinned.
 
     Attributes:
         slope: In values per second.

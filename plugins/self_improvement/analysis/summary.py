@@ -40,9 +40,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summary(points: Points | Series) -> Summary:
     """Sum up the values; without points there is a count of 0 and nothing else.
 
-    Sums are exact (Shewchuk, Discrete & Computational Geometry 18, 1997, as ``math.fsum`` does), and the variance goes
-    over the values twice with a correction for the rounded mean (Chan, Golub and LeVeque, The American Statistician 37,
-    1983): a small variance around a large mean is not lost, and values near the largest float do not overflow.
+    Sums of values and of squares are exact (Shewchuk, Discrete & Computational Geometry 18, 1997, as ``math.fsum``
+    does), and the variance goes over the values twice with a correction for the rounded mean (Chan, Golub and LeVeque,
+    The American Statistician 37, 1983): a small variance around a large mean is not lost, and values near the largest
+    float do not overflow.
 
     Raises:
         ValueError: A time or value is NaN or infinite.
@@ -55,7 +56,7 @@ def summary(points: Points | Series) -> Summary:
     mean = series.mean
     rest = [value - mean for value in series.values]
     squares = math.fsum(map(mul, rest, rest))
-    squares -= math.fsum(rest) ** 2 / n
+    squares -= sum(rest) ** 2 / n
     deviation = math.sqrt(max(squares, 0.0) / (n - 1)) * series.scale if n > 1 else 0.0
     return Summary(
         count=n,
