@@ -23,6 +23,7 @@ from aetherra.plugins.self_improvement.anomalies import Anomalies
 from aetherra.plugins.self_improvement.history import MetricHistory, MetricInfo
 from aetherra.plugins.self_improvement.messages import Anomaly, Finding, MetricTrend
 from aetherra.plugins.self_improvement.proposals import Judgement, find_setpoint
+from aetherra.plugins.self_improvement.seasons import Seasons
 from aetherra.plugins.self_improvement.settings import SelfImprovementSettings
 
 __all__ = ["Analyst", "Look", "UnknownMetricError", "metric_trend"]
@@ -84,6 +85,7 @@ class Analyst:
         self, history: MetricHistory, anomalies: Anomalies, settings: SelfImprovementSettings, since: float = 0.0
     ) -> None:
         self._history = history
+        self._seasons = Seasons(history)
         self._anomalies = anomalies
         self._settings = settings
         self._moving: dict[tuple[str, str], float] = {}
@@ -127,12 +129,14 @@ class Analyst:
             now=now,
             horizon=self._settings.horizon,
             minimum_effect=self._settings.minimum_effect,
+            season=self._seasons.get(info.name),
             ahead=ahead,
         )
 
     def look(self, now: float, window: float) -> Look:
         """Analyse all metrics, and how they go together."""
         infos = self._history.names()
+        self._seasons.refresh(infos, now)
         series = {info.name: in_order(self.points(info.name, now, window)) for info in infos}
         return self.look_at(infos, series, now, window)
 

@@ -63,6 +63,7 @@ def analyse(
     now: float,
     horizon: float = 86_400.0,
     minimum_effect: float = 0.05,
+    season: Season | None = None,
     ahead: int = 0,
 ) -> MetricAnalysis:
     """Analyse one metric.
@@ -83,6 +84,8 @@ def analyse(
         now: Seconds since the epoch.
         horizon: Seconds from now, or from the latest point where that is later, that a forecast looks ahead at most.
         minimum_effect: Smallest relative change that counts as a movement.
+        season: What hours of the day are known to do to it from more points than these, if that is known; taken from
+            these where it is not.
         ahead: Steps up to the horizon that are forecast as well, to be drawn.
 
     Raises:
@@ -91,7 +94,8 @@ def analyse(
     series = in_order(points)
     odd = outliers(series)
     calm = without(series, odd) if odd else series
-    season = seasonality(calm)
+    if season is None or season.verdict == "unknown":
+        season = seasonality(calm)
     level = season.removed(calm)
     figures = summary(series)
     steps = change_points(level, found=())
