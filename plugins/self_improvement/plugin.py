@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -220,7 +221,8 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             self.ctx.log.warning("%s", self._anomalies.problem)
 
     def _save_detectors(self) -> None:
-        self._anomalies.retain({info.name for info in self._history.names()})
+        with suppress(DatabaseUnusableError):  # a history that cannot be read has forgotten nothing
+            self._anomalies.retain({info.name for info in self._history.names()})
         self._anomalies.save()
 
     async def _tell(self, proposal: Proposal) -> None:
