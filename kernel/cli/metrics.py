@@ -156,6 +156,8 @@ def _outlook(analysis: Mapping[str, Any], write: _Writer) -> Iterator[Row]:
     if forecast["value"] is not None:
         interval = f"{write(forecast['low'])} to {write(forecast['high'])} with a chance of {forecast['coverage']:.0%}"
         yield "forecast", f"{write(forecast['value'])} at {write_moment(forecast['at'])}, {interval}"
+    else:
+        yield "forecast", f"unknown: {forecast['reason']}"
     if crossing is not None:
         yield "setpoint", f"{write(crossing['setpoint'])}: {crossing['reason']}"
 
