@@ -34,6 +34,7 @@ from aetherra.kernel import (
     hookimpl,
 )
 from aetherra.kernel.config import KernelConfig, PluginConfig
+from aetherra.kernel.sources import Loaded
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import CallTimeoutError, HandlerError, Message, Request, Subscription
 
@@ -645,11 +646,15 @@ async def swapping(folder: Path) -> AsyncGenerator[tuple[Kernel, FakeClock, Call
         root=folder,
     )
     clock = FakeClock()
+    replaced: list[Loaded] = []
 
     async def swap() -> None:
         file.write_text(FILE.replace("HIGH", "32"))
         swapper = Taker.swapper
         async with swapper.turn("room"):
+            before = swapper.current("room")
+            assert before is not None
+            replaced.append(before)
             candidate = await swapper.prepare("room", swapper.read("room", await swapper.load("room")))
             async with swapper.quiesced("room", timeout=5.0) as old:
                 assert old is not None
@@ -659,9 +664,13 @@ async def swapping(folder: Path) -> AsyncGenerator[tuple[Kernel, FakeClock, Call
                 swapper.promote("room", candidate)
             await swapper.retire(old)
 
-    async with Kernel(config, clock=clock) as kernel:
-        await kernel.add_plugin(Taker)
-        yield kernel, clock, swap
+    try:
+        async with Kernel(config, clock=clock) as kernel:
+            await kernel.add_plugin(Taker)
+            yield kernel, clock, swap
+    finally:
+        for loaded in replaced:
+            loaded.unload()
 
 
 class TestSwap:

@@ -11,6 +11,7 @@ import pytest
 
 from aetherra.kernel import Candidate, Config, Kernel, KernelConfig, Plugin, PluginContext, PluginLoadError, Swapper
 from aetherra.kernel.config import PluginConfig
+from aetherra.kernel.sources import Loaded
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import Message, Request, RouteConflictError, ServiceConflictError
 
@@ -114,6 +115,7 @@ class Rig:
 
     async def prepare(self) -> Candidate:
         loaded = await self.swapper.load("room")
+        brought_up.update(code for code in (self.swapper.current("room"), loaded) if code is not None)
         return await self.swapper.prepare("room", self.swapper.read("room", loaded))
 
     async def take_over(self, candidate: Candidate) -> None:
@@ -124,6 +126,17 @@ class Rig:
 
     async def ask(self, what: str = "") -> str:
         return (await self.kernel.call(Ask(what), timeout=100.0)).text
+
+
+brought_up: set[Loaded] = set()
+
+
+@pytest.fixture(autouse=True)
+def no_code_is_left() -> Generator[None]:
+    """Unload what was swapped, as hot swap would once it needs no way back."""
+    yield
+    while brought_up:
+        brought_up.pop().unload()
 
 
 @asynccontextmanager

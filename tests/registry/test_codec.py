@@ -287,7 +287,11 @@ class TestJson:
             with pytest.raises(MessageValidationError, match=rf"got `-?(nan|inf)` - at `{path}`"):
                 to_json(message)
 
-    @pytest.mark.parametrize("value", [object(), "\ud800", {(1, 2): 3}, {"k": {1: object()}}], ids=repr)
+    @pytest.mark.parametrize(
+        "value",
+        [object(), "\ud800", {(1, 2): 3}, {"k": {1: object()}}],
+        ids=["an object", "half a character", "a pair as a key", "an object within"],
+    )
     def test_what_cannot_be_written_is_another_error(self, value: Any) -> None:
         """Whatever stands in a field, it is said as a fault of the message."""
         with pytest.raises(MessageValidationError, match=r"codec\.deep"):
