@@ -14,24 +14,10 @@ from aetherra.kernel.stacks import stack_text, thread_stack
 
 PATIENCE = 20.0  # seconds that a thread has to end after its test
 EXIT_LIMIT = 60.0  # seconds that the interpreter has to end after the last test
-MOST_WORKERS = 4  # each collects every test for itself
 
 # A busy machine is no fault: no example is timed. What CI sets for itself stays.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite on several cores, and what is named, watched or debugged in this process.
-
-    The workers come here as well, and must start none.
-    """
-    option = config.option
-    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    alone = hasattr(config, "workerinput") or option.usepdb or option.trace or option.capture == "no"
-    if whole and not alone and getattr(option, "numprocesses", 0) is None:
-        option.numprocesses, option.maxprocesses, option.dist = "auto", MOST_WORKERS, "worksteal"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
