@@ -136,7 +136,8 @@ async def test_a_badly_set_knob_stays_as_it_is(tmp_path):
         assert (kept[0]["before"], kept[0]["after"]) == (1, 2)
         assert kept[0]["outcome"]["verdict"] == "better"
         assert kept[0]["outcome"]["lift"] > 0.2
-        assert await value_of(world, "shop.pool") == kept[-1]["after"]
+        stands = [one for one in found if one["state"] in ("kept", "applied")]  # the next step may be on trial by now
+        assert await value_of(world, "shop.pool") == stands[-1]["after"] > 1
         assert kept[0]["evidence"][0]["metric"] == "shop.latency"
 
 
