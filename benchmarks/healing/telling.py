@@ -15,7 +15,7 @@ from healing.compare import CONTROLLERS, PEERS, Row, compare, mean_gap
 from healing.cost import BOUND, CYCLE_BOUND, INTERVAL, SERVICES, Cost, costs
 from healing.cost import Effort as CostEffort
 from healing.scenarios import DAY
-from measuring.report import README
+from measuring.report import put_into_readme
 
 MARK = "homeostasis"
 QUICK_DAY = 3200.0
@@ -170,16 +170,6 @@ def markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def put_into_readme(report: Report) -> None:
-    """Replace what stands between this benchmark's two marks of ``README.md``."""
-    begin, end = f"<!-- {MARK}: begin -->", f"<!-- {MARK}: end -->"
-    before, found_begin, rest = README.read_text().partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
-        raise SystemExit(f"{README} has no lines {begin!r} and {end!r}")
-    README.write_text(f"{before}{begin}\n{markdown(report)}\n{end}{after}")
-
-
 def main(description: str | None) -> None:
     """Read the command line, measure and print."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,6 +204,6 @@ def main(description: str | None) -> None:
     elif options.markdown:
         print(markdown(report))
     elif options.readme:
-        put_into_readme(report)
+        put_into_readme(markdown(report), MARK)
     else:
         print(text(report))

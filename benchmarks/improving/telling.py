@@ -16,7 +16,7 @@ from improving.cost import BOUND, cost
 from improving.folds import Folds, folds
 from improving.nab import LABELS, PROFILES, Series, Tally, load, score, tally
 from measuring.figures import Effort, Figure
-from measuring.report import README
+from measuring.report import put_into_readme
 
 MARK = "nab_detector"
 DATA = Path(__file__).parents[3] / "shared" / "data" / "nab-dev"
@@ -126,16 +126,6 @@ def measured(corpus: Sequence[Series], effort: Effort, *, left_out: bool) -> Rep
     )
 
 
-def put_into_readme(report: Report) -> None:
-    """Replace what stands between this benchmark's two marks of ``README.md``."""
-    begin, end = f"<!-- {MARK}: begin -->", f"<!-- {MARK}: end -->"
-    before, found_begin, rest = README.read_text().partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
-        raise SystemExit(f"{README} has no lines {begin!r} and {end!r}")
-    README.write_text(f"{before}{begin}\n{markdown(report)}\n{end}{after}")
-
-
 def main(description: str | None) -> None:
     """Read the command line, measure and print."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,6 +149,6 @@ def main(description: str | None) -> None:
     elif options.markdown:
         print(markdown(report))
     elif options.readme:
-        put_into_readme(report)
+        put_into_readme(markdown(report), MARK)
     else:
         print(text(report))

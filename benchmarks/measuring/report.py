@@ -175,14 +175,14 @@ def table_of_amounts(title: str, amounts: Sequence[Amount]) -> list[str]:
     return lines + [f"| {it.name} | {it.told} | {bound_and_verdict(it)} |" for it in amounts]
 
 
-def put_into_readme(told: Report, mark: str) -> None:
+def put_into_readme(lines: str, mark: str) -> None:
     """Replace what stands between a benchmark's two marks of ``README.md``."""
     begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     before, found_begin, rest = README.read_text().partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end):
         raise SystemExit(f"{README} has no lines {begin!r} and {end!r}")
-    README.write_text(f"{before}{begin}\n{markdown(told)}\n{end}{after}")
+    README.write_text(f"{before}{begin}\n{lines}\n{end}{after}")
 
 
 def main(mark: str, description: str | None, parts: Mapping[str, Part], peers: Iterable[str]) -> None:
@@ -212,6 +212,6 @@ def main(mark: str, description: str | None, parts: Mapping[str, Part], peers: I
     elif options.markdown:
         print(markdown(told))
     elif options.readme:
-        put_into_readme(told, mark)
+        put_into_readme(markdown(told), mark)
     else:
         print_text(told)
