@@ -106,6 +106,12 @@ class Book:
         return dict(Counter(each.state for each in self._proposals.values()))
 
     @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What changes came to, as far as that is known by now: all that ``strategies`` is made of."""
+        now = self._time()
+        return tuple(outcome for outcome in self._outcomes if outcome.at <= now)
+
+    @property
     def strategies(self) -> Strategies:
         """What is known to work."""
         return Strategies(self._outcomes, now=self._time())

@@ -44,6 +44,7 @@ from aetherra.plugins.self_improvement.proposals import (
     ProposerSettings,
     Round,
     Simulation,
+    Strategies,
     Strategy,
     calibration,
     simulate,
@@ -158,7 +159,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         self._improver = Improver(ctx, self._book, self._history, self._consumer, settings.trial)
 
         ctx.every(settings.analysis_interval, self._run_cycle)
-        ctx.every(settings.trial.every, self._look)
+        ctx.every(settings.trial.every, self._improver.look)
         ctx.every(ROLL_UP_SEC, self._writer.roll_up)
         ctx.every(SAVE_SEC, self._save)
 
@@ -179,7 +180,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         await self._save()
         state, trial = TrialState(), self._improver.trial
         if self.ctx.data_dir is None:
-            proposals, outcomes = tuple(self._book.all()), tuple(self._book.strategies.outcomes)
+            proposals, outcomes = tuple(self._book.all()), self._book.outcomes
             state = msgspec.structs.replace(state, proposals=proposals, outcomes=outcomes)
         if trial is not None:
             where = {"proposal": trial.proposal.id, "begun": trial.begun, "calm": trial.calm}
@@ -199,20 +200,9 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     # Loops
 
-    @property
-    def _serves(self) -> bool:
-        """Whether this generation is the one that serves: two must not change one host."""
-        info = self.ctx.registry.get_service_info(self.service)
-        return info is not None and info.generation == self.ctx.identity.generation
-
-    async def _look(self) -> None:
-        if self._serves:
-            await self._improver.look()
-
     async def _run_cycle(self) -> None:
-        if self._serves:
-            await self._improve()
-            await self._improver.look()
+        await self._improve()
+        await self._improver.look()
 
     async def _save(self) -> None:
         problem = self._anomalies.problem
@@ -483,7 +473,11 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def explain(self, request: m.ExplainProposal) -> m.Explanation:
         """Say why something was proposed, and what became of it."""
         proposal = await self._recall(request.proposal_id)
-        known = await self.ctx.run_sync(self._strategies, lambda: [proposal.context], proposal.knob, MOST_TOLD)
+
+        def its_own(_: Strategies) -> Iterable[Context]:
+            return [proposal.context]
+
+        known = await self.ctx.run_sync(self._strategies, its_own, proposal.knob, MOST_TOLD)
         return m.Explanation(proposal.id, explain(proposal, known), proposal, known)
 
     async def _recall(self, proposal: str) -> Proposal:
@@ -500,15 +494,17 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def strategies(self, request: m.GetStrategies) -> m.StrategyList:
         """Say what is known to work."""
 
-        def contexts() -> Iterable[Context]:
-            latest = reversed(self._book.strategies.outcomes)
+        def contexts(library: Strategies) -> Iterable[Context]:
+            latest = reversed(library.outcomes)
             return {one.context: None for one in latest if request.metric in ("", one.context.metric)}
 
         return m.StrategyList(await self.ctx.run_sync(self._strategies, contexts, "", request.limit))
 
-    def _strategies(self, contexts: Callable[[], Iterable[Context]], knob: str, most: int) -> tuple[Strategy, ...]:
+    def _strategies(
+        self, contexts: Callable[[Strategies], Iterable[Context]], knob: str, most: int
+    ) -> tuple[Strategy, ...]:
         library = self._book.strategies
-        found = (one for context in contexts() for one in library.lookup(context) if knob in ("", one.knob))
+        found = (one for context in contexts(library) for one in library.lookup(context) if knob in ("", one.knob))
         return tuple(islice(found, most))
 
     @handler(timeout=SLOW_SEC)
@@ -532,7 +528,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             history,
             analyse,
             knobs=knobs,
-            outcomes=self._book.strategies.outcomes,
+            outcomes=self._book.outcomes,
             since=now - request.window,
             until=now,
             step=request.step,
@@ -578,7 +574,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         statistics = await self.ctx.run_sync(self._history.statistics)
         writer, trial, last = self._writer.statistics(), self._improver.trial, self._last
         aside = [str(one.set_aside) for one in (self._history, self._register) if one.set_aside is not None]
-        forecasts = [(one.confidence, one.helped) for one in self._book.strategies.outcomes if one.helped is not None]
+        forecasts = [(one.confidence, one.helped) for one in self._book.outcomes if one.helped is not None]
         return m.SelfImprovementStatus(
             metrics=statistics.metrics,
             points=statistics.points,
