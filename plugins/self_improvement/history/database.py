@@ -13,7 +13,7 @@ from aetherra.plugins import AetherraError
 from aetherra.plugins.self_improvement.history.clean_stop import mark_clean_stop
 from aetherra.plugins.self_improvement.history.sqlite_file import Schema, connected, open_sqlite
 
-__all__ = ["Database", "DatabaseUnusableError", "size_of"]
+__all__ = ["Database", "DatabaseUnusableError", "silent", "size_of"]
 
 _READ_CACHE_KIB = 16_384  # a day of 200 metrics a minute; as much is taken as was read
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -36,8 +36,8 @@ class DatabaseUnusableError(AetherraError, sqlite3.OperationalError):
         return f"the {self.kind} at {self.path} could not be {self.doing}: {self.reason}"
 
 
-def _silent(_: str) -> None:
-    pass
+def silent(_: str) -> None:
+    """Tell nobody."""
 
 
 class Database:
@@ -59,7 +59,7 @@ class Database:
         DatabaseUnusableError: It cannot be opened for a reason other than damage: rights, space, a lock.
     """
 
-    def __init__(self, path: Path | str, schema: Schema, tell: Callable[[str], None] = _silent) -> None:
+    def __init__(self, path: Path | str, schema: Schema, tell: Callable[[str], None] = silent) -> None:
         self.set_aside: Path | None = None
         self.reason = ""
         self._path = path if path == ":memory:" else Path(path)

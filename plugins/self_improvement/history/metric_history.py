@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history.database import Database, size_of
+from aetherra.plugins.self_improvement.history.database import Database, silent, size_of
 from aetherra.plugins.self_improvement.history.history_file import HISTORY
 from aetherra.plugins.self_improvement.history.point import (
     Batch,
@@ -30,6 +29,7 @@ from aetherra.plugins.self_improvement.history.roll_up import (
     rolling,
     share_of,
 )
+from aetherra.plugins.self_improvement.history.store import Store
 from aetherra.plugins.self_improvement.history.tiers import DAY, TIERS, Retention, Tier, drop
 
 __all__ = ["Aggregate", "HistoryStatistics", "MetricHistory", "MetricInfo"]
@@ -88,11 +88,7 @@ class HistoryStatistics(msgspec.Struct, frozen=True):
     unreadable_contexts: int
 
 
-def _silent(_: str) -> None:
-    pass
-
-
-class MetricHistory:
+class MetricHistory(Store):
     """Store of metric points in one SQLite file.
 
     Synchronous; any number of threads may use it at once. Readers of a file wait for no writer. Other processes may
@@ -121,34 +117,12 @@ class MetricHistory:
         path: Path | str,
         clock: Callable[[], float] = time.time,
         retention: Retention = Retention(),  # noqa: B008  # frozen
-        tell: Callable[[str], None] = _silent,
+        tell: Callable[[str], None] = silent,
     ) -> None:
         self.retention = retention
         self._clock = clock
         self._unreadable_contexts = 0
-        self._database = Database(path, HISTORY, tell)
-
-    @property
-    def set_aside(self) -> Path | None:
-        """Where the last damaged file went, or None."""
-        return self._database.set_aside
-
-    @property
-    def set_aside_reason(self) -> str:
-        """What was wrong with it, or an empty string."""
-        return self._database.reason
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Fold the log into the file, close and mark it; closing twice is fine, any other call then raises."""
-        self._database.close()
+        super().__init__(Database(path, HISTORY, tell))
 
     # Recording
 

@@ -9,13 +9,13 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history.database import Database, size_of
+from aetherra.plugins.self_improvement.history.database import Database, silent, size_of
 from aetherra.plugins.self_improvement.history.sqlite_file import Schema
+from aetherra.plugins.self_improvement.history.store import Store
 from aetherra.plugins.self_improvement.proposals.proposal import Proposal, State
 from aetherra.plugins.self_improvement.proposals.strategies import Outcome
 
@@ -71,11 +71,7 @@ class RegisterStatistics(msgspec.Struct, frozen=True):
     unreadable_reason: str
 
 
-def _silent(_: str) -> None:
-    pass
-
-
-class Register:
+class Register(Store):
     """Store of proposals, outcomes and analysis cycles.
 
     Synchronous; any number of threads may use it at once. ``Database`` says what is done with a file that is damaged,
@@ -97,7 +93,7 @@ class Register:
     def __init__(
         self,
         path: Path | str,
-        tell: Callable[[str], None] = _silent,
+        tell: Callable[[str], None] = silent,
         *,
         proposals: int = 10_000,
         outcomes: int = 10_000,
@@ -108,29 +104,7 @@ class Register:
         self._cycle_age = cycle_age
         self._unreadable = 0
         self._unreadable_reason = ""
-        self._database = Database(path, REGISTER, tell)
-
-    @property
-    def set_aside(self) -> Path | None:
-        """Where the last damaged file went, or None."""
-        return self._database.set_aside
-
-    @property
-    def set_aside_reason(self) -> str:
-        """What was wrong with it, or an empty string."""
-        return self._database.reason
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Fold the log into the file and close it; closing twice is fine, any other call then raises."""
-        self._database.close()
+        super().__init__(Database(path, REGISTER, tell))
 
     # Proposals
 
