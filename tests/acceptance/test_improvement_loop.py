@@ -9,6 +9,7 @@ import pytest
 
 from aetherra.plugins import PluginContext
 from aetherra.plugins.self_improvement import SelfImprovementEngine
+from tests.acceptance import healing_world
 from tests.acceptance.healing_world import Load, Scenario, World, a_world
 
 SHOP = '''
@@ -79,7 +80,8 @@ def shop(*, knobs, pool=4, chat=0):
 
 @pytest.fixture(autouse=True)
 def no_time_passes_unseen(monkeypatch):
-    """Let time pass slowly while a plugin's worker thread is at work, which needs real time."""
+    """Let time pass at half its real pace while a plugin's worker thread is at work, however busy the machine."""
+    monkeypatch.setattr(healing_world, "SLOW_STEP", 0.0005)
     at_work = set()
     run_sync, is_acting = PluginContext.run_sync, World._is_acting
 
