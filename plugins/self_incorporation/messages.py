@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aetherra.plugins import Message, Request
-from aetherra.plugins.self_incorporation.findings import Finding, Refusal
-from aetherra.plugins.self_incorporation.report import Risk
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal
+from aetherra.plugins.self_incorporation.index.report import Risk
 
 
 class Scanned(Message, tag="selfinc.scanned"):

@@ -14,7 +14,9 @@ import anyio.lowlevel
 import msgspec
 
 from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, ServiceStatus, Settings, handler, hookimpl
-from aetherra.plugins.self_incorporation.index import CodeIndex, IndexStatistics
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics
+from aetherra.plugins.self_incorporation.index.report import Progress, Risk, ScanReport
+from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
 from aetherra.plugins.self_incorporation.messages import (
     Classify,
     GetFile,
@@ -28,8 +30,6 @@ from aetherra.plugins.self_incorporation.messages import (
     SecurityEval,
     SelfIncorporationStatus,
 )
-from aetherra.plugins.self_incorporation.report import Progress, Risk, ScanReport
-from aetherra.plugins.self_incorporation.scanner import Limits, Scanner, ScanStopped, name_of_root
 
 T = TypeVar("T")
 PROGRESS_INTERVAL = 0.1

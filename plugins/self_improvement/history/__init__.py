@@ -1,6 +1,5 @@
 """What was measured, and when: kept on disk, in one file with one writer."""
 
-from aetherra.plugins.self_improvement.history.database import DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.metric_history import (
     Aggregate,
     HistoryStatistics,
@@ -11,6 +10,7 @@ from aetherra.plugins.self_improvement.history.point import MetricLimitError, Po
 from aetherra.plugins.self_improvement.history.roll_up import RolledUp
 from aetherra.plugins.self_improvement.history.tiers import Retention
 from aetherra.plugins.self_improvement.history.writer import HistoryWriter, WriterStatistics
+from aetherra.plugins.storage import DatabaseUnusableError
 
 __all__ = [
     "Aggregate",

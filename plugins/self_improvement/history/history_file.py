@@ -8,7 +8,7 @@ points in two tables alike, one row a minute and one an hour. A point stands in 
 
 import sqlite3
 
-from aetherra.plugins.self_improvement.history.sqlite_file import Schema
+from aetherra.plugins.storage import Schema
 
 __all__ = ["HISTORY"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history.database import Database, silent, size_of
 from aetherra.plugins.self_improvement.history.history_file import HISTORY
 from aetherra.plugins.self_improvement.history.point import (
     Batch,
@@ -29,8 +28,8 @@ from aetherra.plugins.self_improvement.history.roll_up import (
     rolling,
     share_of,
 )
-from aetherra.plugins.self_improvement.history.store import Store
 from aetherra.plugins.self_improvement.history.tiers import DAY, TIERS, Retention, Tier, drop
+from aetherra.plugins.storage import Database, Store, silent, size_of
 
 __all__ = ["Aggregate", "HistoryStatistics", "MetricHistory", "MetricInfo"]
 

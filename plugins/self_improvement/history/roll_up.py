@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
-from aetherra.plugins.self_improvement.history.database import Database, size_of
 from aetherra.plugins.self_improvement.history.tiers import DAY, HOURS, MINUTES, RAW, TIERS, Retention, drop, roll
+from aetherra.plugins.storage import Database, size_of
 
 __all__ = ["RolledUp", "add_points", "forget_empty", "rolling", "share_of"]
 

@@ -9,10 +9,10 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from aetherra.plugins.self_improvement.history.database import DatabaseUnusableError
 from aetherra.plugins.self_improvement.history.metric_history import MetricHistory
 from aetherra.plugins.self_improvement.history.point import Point
 from aetherra.plugins.self_improvement.history.roll_up import RolledUp
+from aetherra.plugins.storage import DatabaseUnusableError
 
 __all__ = ["HistoryWriter", "WriterStatistics"]
 

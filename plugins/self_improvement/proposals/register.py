@@ -13,11 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from aetherra.plugins.self_improvement.history.database import Database, silent, size_of
-from aetherra.plugins.self_improvement.history.sqlite_file import Schema
-from aetherra.plugins.self_improvement.history.store import Store
 from aetherra.plugins.self_improvement.proposals.proposal import Proposal, State
 from aetherra.plugins.self_improvement.proposals.strategies import Outcome
+from aetherra.plugins.storage import Database, Schema, Store, silent, size_of
 
 __all__ = ["Register", "RegisterStatistics"]
 

@@ -13,7 +13,7 @@ from aetherra.plugins import HandlerError, ServiceStatus
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_incorporation import SelfIncorporationService
-from aetherra.plugins.self_incorporation import scanner as scanner_module
+from aetherra.plugins.self_incorporation.index import scanner as scanner_module
 from aetherra.plugins.self_incorporation.messages import (
     Classify,
     GetFile,

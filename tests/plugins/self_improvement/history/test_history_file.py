@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.kernel.storage.sqlite_file import open_sqlite
 from aetherra.plugins.self_improvement.history import MetricHistory, MetricInfo, Point, Retention
 from aetherra.plugins.self_improvement.history.history_file import HISTORY
-from aetherra.plugins.self_improvement.history.sqlite_file import open_sqlite
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0

@@ -325,7 +325,7 @@ class TestFile:
 
     def test_a_locked_file_is_an_error_and_stays(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process in the middle of writing is no damage."""
-        monkeypatch.setattr("aetherra.plugins.self_improvement.history.sqlite_file._BUSY_SECONDS", 0.01)
+        monkeypatch.setattr("aetherra.kernel.storage.sqlite_file._BUSY_SECONDS", 0.01)
         with opened(file) as history:
             history.record([lag(1, 0.1)])
             other = sqlite3.connect(file, isolation_level=None)

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from aetherra.kernel.storage.sqlite_file import open_sqlite
 from aetherra.plugins.self_improvement.history.history_file import HISTORY
-from aetherra.plugins.self_improvement.history.sqlite_file import open_sqlite
 from aetherra.plugins.self_improvement.history.tiers import HOURS, MINUTES, RAW, Retention, Tier, drop, roll
 
 

@@ -1,0 +1,20 @@
+"""State in SQLite files that survive what happens to files: damage, deletion, a full disk, a kill."""
+
+from aetherra.kernel.storage.clean_stop import mark_clean_stop, take_clean_stop
+from aetherra.kernel.storage.database import Database, DatabaseUnusableError, silent, size_of
+from aetherra.kernel.storage.sqlite_file import Opened, Schema, connected, open_sqlite
+from aetherra.kernel.storage.store import Store
+
+__all__ = [
+    "Database",
+    "DatabaseUnusableError",
+    "Opened",
+    "Schema",
+    "Store",
+    "connected",
+    "mark_clean_stop",
+    "open_sqlite",
+    "silent",
+    "size_of",
+    "take_clean_stop",
+]

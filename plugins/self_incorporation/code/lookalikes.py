@@ -1,0 +1,54 @@
+"""Source that reads differently from how it runs: reordered text and letters that only look alike.
+
+See Boucher and Anderson, "Trojan Source" (2021), and PEP 672.
+"""
+
+import io
+import re
+import tokenize
+import unicodedata
+from collections.abc import Iterator
+
+from aetherra.plugins.self_incorporation.code.findings import Finding
+
+__all__ = ["lookalikes"]
+
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_WORD = re.compile(r"\w+")
+# Letters of other scripts that a reader takes for Latin ones.
+_CONFUSABLE = frozenset("асеорхуіјѕһԁԛԝгпАВЕЅІЈКМНОРСТХУοναρτυικΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
+
+
+def lookalikes(path: str, text: str) -> Iterator[Finding]:
+    """Yield a warning for every line that may fool its reader."""
+    if text.isascii():
+        return
+    suspects: set[str] = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.isascii():
+            continue
+        if match := _BIDI.search(line):
+            name = unicodedata.name(match[0])
+            yield Finding(path, number, "bidi-control", "warning", f"holds {name}: it shows in another order")
+        suspects.update(word for word in _WORD.findall(line) if not word.isascii() and _imitates(word))
+    if suspects:
+        yield from _identifiers(path, text, suspects)
+
+
+def _identifiers(path: str, text: str, suspects: set[str]) -> Iterator[Finding]:
+    """Yield the suspects that stand in the code, rather than in a comment or in text."""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME and token.string in suspects:
+                plain = ascii(token.string)
+                message = f"the name {plain} looks like another one, in Latin letters"
+                yield Finding(path, token.start[0], "lookalike-name", "warning", message)
+    except (tokenize.TokenError, SyntaxError):
+        return  # only the tokenizer in Python 3.11 refuses what the parser took; the names before it are reported
+
+
+def _imitates(word: str) -> bool:
+    if unicodedata.normalize("NFKC", word).isascii():
+        return True
+    foreign = [letter for letter in word if not letter.isascii()]
+    return all(letter in _CONFUSABLE for letter in foreign) and (len(word) > 1)

@@ -1,0 +1,182 @@
+"""The tables the judge reads: which name gives which capability, and which indicator means what.
+
+`RULES_VERSION` counts up with every change here or in the code that reads this, so that an index knows which of its
+judgements are of today.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from msgspec import Struct
+
+from aetherra.plugins.self_incorporation.code.findings import Capability
+
+__all__ = [
+    "CAPABILITY_WEIGHTS",
+    "CREDENTIAL_PATH",
+    "DECODERS",
+    "DOWNLOADERS",
+    "EXECUTORS",
+    "INDICATORS",
+    "PICKLERS",
+    "RECEIVERS",
+    "RULES_VERSION",
+    "SANITIZERS",
+    "SENDERS",
+    "SHELL_DROPPER",
+    "SHELL_PROGRAM",
+    "STARTUP_PATH",
+    "UNPICKLERS",
+    "Indicator",
+    "capability_of",
+]
+
+RULES_VERSION: Final = 2
+
+CAPABILITY_WEIGHTS: dict[Capability, float] = {
+    "network": 0.05,
+    "fs_read": 0.01,
+    "fs_write": 0.03,
+    "process": 0.08,
+    "dynamic_code": 0.08,
+    "native_code": 0.08,
+    "environment": 0.02,
+    "serialization": 0.04,
+}
+
+_CAPABILITIES: dict[Capability, str] = {
+    "network": "socket ssl urllib.request http.client http.server socketserver ftplib smtplib poplib imaplib nntplib"
+    " telnetlib xmlrpc.client xmlrpc.server requests httpx aiohttp urllib3 websocket websockets paramiko pycurl"
+    " asyncio.open_connection asyncio.start_server anyio.connect_tcp anyio.create_tcp_listener trio.open_tcp_stream"
+    " dns.resolver socks tornado.httpclient",
+    "fs_read": "os.listdir os.scandir os.walk os.read os.readlink glob linecache fileinput",
+    "fs_write": "os.remove os.unlink os.rename os.replace os.mkdir os.makedirs os.rmdir os.removedirs os.chmod os.chown"
+    " os.link os.symlink os.truncate os.write shutil.copy shutil.copy2 shutil.copyfile shutil.copytree shutil.move"
+    " shutil.rmtree shutil.unpack_archive tempfile",
+    "process": "subprocess os.system os.popen os.fork os.forkpty os.posix_spawn os.posix_spawnp os.startfile os.execl"
+    " os.execle os.execlp os.execlpe os.execv os.execve os.execvp os.execvpe os.spawnl os.spawnle os.spawnlp"
+    " os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe os.kill os.killpg pty.spawn pty.fork commands popen2"
+    " multiprocessing asyncio.create_subprocess_exec asyncio.create_subprocess_shell anyio.run_process"
+    " anyio.open_process trio.run_process pexpect psutil.Popen",
+    "dynamic_code": "exec eval compile __import__ importlib.import_module runpy code.InteractiveInterpreter"
+    " code.InteractiveConsole codeop types.CodeType types.FunctionType importlib.util.spec_from_file_location imp",
+    "native_code": "ctypes cffi mmap llvmlite",
+    "environment": "os.environ os.environb os.getenv os.putenv os.unsetenv dotenv",
+    "serialization": "pickle cPickle _pickle marshal shelve dill cloudpickle joblib.load yaml.load yaml.unsafe_load"
+    " jsonpickle pandas.read_pickle torch.load",
+}
+_CAPABILITY_OF: dict[str, Capability] = {
+    name: capability for capability, names in _CAPABILITIES.items() for name in names.split()
+}
+
+
+@lru_cache(maxsize=8192)
+def capability_of(name: str) -> Capability | None:
+    """Return the capability a dotted name reaches into, by its longest known beginning."""
+    name = name.replace("()", "")
+    while name:
+        if (capability := _CAPABILITY_OF.get(name)) is not None:
+            return capability
+        name = name.rpartition(".")[0]
+    return None
+
+
+EXECUTORS = frozenset(["exec", "eval", "compile", "code.InteractiveInterpreter().runsource", "types.FunctionType"])
+DECODERS = frozenset(
+    [f"base64.{name}" for name in ("b64decode", "b32decode", "b16decode", "b85decode", "a85decode")]
+    + ["base64.urlsafe_b64decode", "base64.standard_b64decode", "base64.decodebytes", "base64.decodestring"]
+    + ["zlib.decompress", "zlib.decompressobj().decompress", "gzip.decompress", "bz2.decompress", "lzma.decompress"]
+    + ["codecs.decode", "binascii.unhexlify", "binascii.a2b_base64", "binascii.a2b_hex", "bytes.fromhex"]
+    + ["bytearray.fromhex", "cryptography.fernet.Fernet().decrypt"]
+)
+DOWNLOADERS = frozenset(
+    [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "request")]
+    + [f"{module}().{verb}" for module in ("requests.Session", "httpx.Client") for verb in ("get", "post", "request")]
+    + ["urllib.request.urlopen", "urllib2.urlopen", "urllib.urlopen", "urllib.request.build_opener().open"]
+    + ["urllib3.PoolManager().request", "urllib.request.URLopener().open"]
+)
+RECEIVERS = frozenset(["recv", "recvfrom", "recv_into", "getresponse"])
+SENDERS = frozenset(
+    [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "patch", "request")]
+    + ["requests.Session().post", "httpx.Client().post", "urllib.request.urlopen", "urllib.request.Request"]
+    + ["urllib2.urlopen", "urllib2.Request", "http.client.HTTPSConnection().request"]
+    + ["http.client.HTTPConnection().request"]
+)
+UNPICKLERS = frozenset(
+    [f"{module}.loads" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle", "jsonpickle")]
+    + ["pickle.load", "pickle.Unpickler", "dill.load", "yaml.unsafe_load", "jsonpickle.decode"]
+)
+PICKLERS = frozenset(f"{module}.dumps" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle"))
+# What these return says nothing any more of where their arguments came from.
+SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
+
+STARTUP_PATH = re.compile(
+    r"\.(?:bash_?(?:rc|_profile|_login)|profile|zshrc|zprofile|zshenv|config/autostart|config/fish/config)\b"
+    r"|\.ssh[/\\]authorized_keys|\.config/systemd/user|(?:site|user)customize\.py|LaunchAgents|LaunchDaemons"
+    r"|/etc/(?:cron|rc\.local|profile|init\.d|systemd/system|ld\.so\.preload)|CurrentVersion\\+Run\b"
+    r"|Start Menu\\+Programs\\+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
+)
+CREDENTIAL_PATH = re.compile(
+    r"\.ssh[/\\]id_(?:rsa|dsa|ecdsa|ed25519)|\.aws[/\\]credentials|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json"
+    r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
+    r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
+)
+SHELL_DROPPER = re.compile(
+    r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
+    r"|bash\s+-i\s*>&|powershell.{0,200}\s-e(?:nc(?:odedcommand)?)?\s|base64\s+(?:-d|--decode)\b.{0,200}\|\s*(?:ba)?sh\b"
+    r"|IEX\s*\(|DownloadString\(|mshta\s+http|certutil.{0,100}-urlcache|>>\s{0,9}\S{0,100}(?:\.bashrc|\.profile|\.zshrc|authorized_keys)",
+    re.IGNORECASE,
+)
+SHELL_PROGRAM = re.compile(
+    r"^(?:/bin/|/usr/bin/)?(?:ba|z|da)?sh$|^(?:cmd|powershell)(?:\.exe)?$|^(?:/bin/)?(?:ba)?sh\s"
+)
+
+
+class Indicator(Struct, frozen=True):
+    """A sign of ill intent.
+
+    Attributes:
+        weight: Its share in the risk when it is a threat; a third of it otherwise.
+        needs: The capabilities that must be in the same file to make it a threat, in any one of these combinations.
+        message: A sentence for people.
+    """
+
+    weight: float
+    needs: tuple[frozenset[Capability], ...]
+    message: str
+
+
+def _needs(*alternatives: str) -> tuple[frozenset[Capability], ...]:
+    known: dict[str, Capability] = {name: name for name in CAPABILITY_WEIGHTS}
+    return tuple(frozenset(known[name] for name in alternative.split()) for alternative in alternatives)
+
+
+INDICATORS: dict[str, Indicator] = {
+    "exec-of-decoded": Indicator(0.85, _needs("dynamic_code"), "runs code that it decodes from a constant or file"),
+    "exec-of-downloaded": Indicator(0.9, _needs("dynamic_code network"), "runs code that it takes from the network"),
+    "hidden-call": Indicator(
+        0.7, _needs("dynamic_code", "process", "network", "native_code"), "calls a function whose name it hides"
+    ),
+    "run-of-decoded": Indicator(0.8, _needs("process"), "starts a command that it decodes"),
+    "run-of-downloaded": Indicator(0.85, _needs("process network"), "starts a command that it takes from the network"),
+    "shell-dropper": Indicator(0.85, _needs("process"), "starts a shell command that fetches and runs, or stays"),
+    "dynamic-shell": Indicator(0.3, (), "hands a shell a command that is no constant"),
+    "unpickle-of-downloaded": Indicator(
+        0.7, _needs("serialization network"), "unpickles what it takes from the network"
+    ),
+    "startup-write": Indicator(0.75, _needs("fs_write"), "writes to a file that is run at login or start"),
+    "credential-read": Indicator(0.75, _needs("network", "process"), "reads where credentials are kept, and can send"),
+    "credential-sent": Indicator(0.9, _needs("network"), "sends what it reads where credentials are kept"),
+    "environment-sent": Indicator(0.8, _needs("network environment"), "sends the whole environment over the network"),
+    "socket-to-shell": Indicator(0.9, _needs("network process"), "connects a shell to a socket"),
+    "shellcode": Indicator(0.8, _needs("native_code"), "makes memory executable, or writes into another process"),
+    "network-at-install": Indicator(0.7, _needs("network"), "uses the network while it is being installed"),
+    "code-at-start": Indicator(
+        0.8,
+        _needs("network", "process", "dynamic_code serialization"),
+        "runs at every start of the interpreter, and does more than a path file should",
+    ),
+    "encoded-constant": Indicator(0.3, (), "holds a long constant that looks encoded"),
+    "code-out-of-sight": Indicator(0.6, _needs("dynamic_code", "process", "network"), "pushes code out of sight"),
+}

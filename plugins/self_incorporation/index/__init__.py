@@ -1,0 +1,3 @@
+"""Which files there are, and what was told of each: found, read once, and kept."""
+
+__all__: list[str] = []

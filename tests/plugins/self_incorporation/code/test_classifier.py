@@ -1,0 +1,90 @@
+"""What kind of thing a file is."""
+
+import ast
+import math
+
+import pytest
+
+from aetherra.plugins.self_incorporation.code.classifier import Classification, FileKind, classify
+from aetherra.plugins.self_incorporation.code.facts import facts_of
+from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.syntax import Syntax
+
+
+def of(path: str, content: str | bytes = b"") -> Classification:
+    if isinstance(content, bytes):
+        return classify(path, head=content, facts=None)
+    syntax = Syntax(ast.parse(content))
+    return classify(path, head=content.encode(), facts=facts_of(content, syntax, Names(syntax)))
+
+
+PYTHON = {
+    "our plugin": (
+        FileKind.PLUGIN,
+        "from aetherra.plugins import Plugin, handler\nclass A(Plugin[S]):\n    @handler\n    async def a(self): ...",
+    ),
+    "our plugin, by module": (FileKind.PLUGIN, "import aetherra.plugins as p\nclass A(p.Plugin): ..."),
+    "pluggy": (FileKind.PLUGIN, "import pluggy\nhookimpl = pluggy.HookimplMarker('x')\n@hookimpl\ndef setup(): ..."),
+    "pytest": (FileKind.PLUGIN, "import pytest\n@pytest.hookimpl\ndef pytest_configure(config): ..."),
+    "agent": (FileKind.AGENT, "from openai import OpenAI\nclass SearchAgent:\n    def run(self): ..."),
+    "airflow": (FileKind.WORKFLOW, "from airflow.decorators import dag, task\n@dag\ndef pipeline(): ..."),
+    "prefect": (FileKind.WORKFLOW, "from prefect import flow\n@flow(name='x')\ndef pipeline(): ..."),
+    "library": (FileKind.UTILITY, "import os\ndef helper(): ...\nclass Thing: ..."),
+}
+OTHERS = {
+    "greet.aether": FileKind.AETHER,
+    ".github/workflows/ci.yml": FileKind.WORKFLOW,
+    "Makefile": FileKind.WORKFLOW,
+    "tox.ini": FileKind.WORKFLOW,
+    "data/rows.csv": FileKind.DATASET,
+    "x.parquet": FileKind.DATASET,
+    "a/b.json": FileKind.DATASET,
+    "README": FileKind.DOCS,
+    "LICENSE": FileKind.DOCS,
+    "docs/index.html": FileKind.DOCS,
+    "guide.md": FileKind.DOCS,
+    "man/tool.1": FileKind.DOCS,
+    "lib.so": FileKind.UNKNOWN,
+    "strange.zzz": FileKind.UNKNOWN,
+    "": FileKind.UNKNOWN,
+}
+
+
+class TestClassify:
+    @pytest.mark.parametrize("name", PYTHON)
+    def test_python_is_classified_by_what_it_defines(self, name: str) -> None:
+        """The name of the file has no part in it."""
+        kind, text = PYTHON[name]
+
+        assert of("some/module.py", text).kind is kind
+
+    @pytest.mark.parametrize(("path", "kind"), OTHERS.items())
+    def test_other_files_are_classified_by_their_path(self, path: str, kind: FileKind) -> None:
+        """Suffix, name and folder say enough."""
+        assert of(path).kind is kind
+
+    def test_the_first_bytes_tell_what_a_name_does_not(self) -> None:
+        """A database is one under any name."""
+        assert of("thing", b"SQLite format 3\0").kind is FileKind.DATASET
+        assert of("tests/thing.zzz", b"a\0b").kind is FileKind.DATASET
+
+    def test_the_confidence_is_the_share_under_softmax(self) -> None:
+        """The figure follows from the weights by the formula in the documentation."""
+        others = len(FileKind) - 2
+
+        assert of("x.aether").confidence == round(math.exp(6) / (math.exp(6) + math.e + others), 4)
+        assert of("strange.zzz").confidence == round(math.e / (math.e + others + 1), 4)
+
+    def test_agreeing_features_raise_the_confidence_and_others_lower_it(self) -> None:
+        """Evidence adds up."""
+        plain, agreed, opposed = of("x.md"), of("docs/x.md"), of("data/x.md")
+
+        assert opposed.confidence < plain.confidence < agreed.confidence < 1
+
+    def test_the_features_that_led_there_are_named(self) -> None:
+        """Heaviest first, and only those that speak for the answer."""
+        assert of("a.py", PYTHON["our plugin"][1]).features == (
+            "subclasses Plugin of aetherra",
+            "has a method under @handler",
+        )
+        assert of("rows.csv").features == ("suffix .csv",)

@@ -1,0 +1,327 @@
+"""Scans of real trees."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexUnusableError
+from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
+from aetherra.plugins.self_incorporation.index.scanner import (
+    Limits,
+    RootNotFoundError,
+    Scanner,
+    ScanStopped,
+    name_of_root,
+)
+
+
+class Opens:
+    """Counts the files that are really opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._open = os.open
+        monkeypatch.setattr(os, "open", self)
+
+    def __call__(self, path: str, flags: int, *rest: int, **more: int) -> int:
+        self.count += 1
+        return self._open(path, flags, *rest, **more)
+
+
+@pytest.fixture
+def index() -> Iterator[CodeIndex]:
+    with CodeIndex(":memory:") as index:
+        yield index
+
+
+def scan(index: CodeIndex, root: Path, limits: Limits | None = None, now: float | None = None) -> ScanReport:
+    """Scan as of a moment when all files are old enough to be trusted."""
+    scanner = Scanner(index, clock=time.perf_counter, limits=limits)
+    return scanner.scan(root, now=time.time() + 60 if now is None else now)
+
+
+def fill(root: Path) -> None:
+    """Make a tree of good, bad and odd files: 9 found, 4 of them refused."""
+    (root / "pkg").mkdir()
+    (root / "pkg" / "a.py").write_text("import os\n")
+    (root / "pkg" / "b.py").write_text("import base64\nexec(base64.b64decode('eA=='))\n")
+    (root / "pkg" / "broken.py").write_text("def f(:\n")
+    (root / "pkg" / "latin.py").write_bytes(b"x = '\xe9'\n")
+    (root / "README.md").write_text("# Hello\n")
+    (root / "rows.csv").write_text("a,b\n")
+    (root / "new\nline.py").write_text("x = 1\n")
+    (root / "link").symlink_to("pkg")
+    os.mkfifo(root / "pipe")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").touch()
+
+
+class TestScan:
+    def test_every_file_is_indexed_or_refused(self, index: CodeIndex, tmp_path: Path) -> None:
+        """No file is skipped in silence."""
+        fill(tmp_path)
+
+        report = scan(index, tmp_path)
+
+        assert (report.files_found, report.files_indexed) == (9, 5)
+        assert [(refusal.path, refusal.reason) for refusal in report.files_refused] == [
+            ("link", "symlink"),
+            ("pipe", "not_a_regular_file"),
+            ("pkg/broken.py", "syntax_error"),
+            ("pkg/latin.py", "not_utf8"),
+        ]
+        assert report.folders_excluded == (".git",)
+        assert report.kinds == {"dataset": 1, "docs": 1, "utility": 3}
+        assert [(item.path, item.code) for item in report.findings] == [("pkg/b.py", "exec-of-decoded")]
+        assert [risk.path for risk in report.risks] == ["pkg/b.py"]
+        assert report.severities == {"info": 1, "threat": 1}
+        assert report.root == name_of_root(tmp_path)
+
+    def test_a_second_scan_opens_nothing(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What did not change is known, its refusal too, and the report says the same."""
+        fill(tmp_path)
+        first = scan(index, tmp_path)
+        opens = Opens(monkeypatch)
+
+        second = scan(index, tmp_path)
+
+        assert opens.count == second.files_read == 0
+        assert (second.files_new, second.files_changed, second.files_unchanged) == (0, 0, 5)
+        assert second.files_refused == first.files_refused
+        assert (second.findings, second.risks, second.kinds) == (first.findings, first.risks, first.kinds)
+
+    def test_only_what_changed_is_read(self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """New, changed, mended and removed files are told apart."""
+        fill(tmp_path)
+        scan(index, tmp_path)
+        (tmp_path / "new.py").touch()
+        (tmp_path / "pkg" / "a.py").write_text("import sys\n")
+        (tmp_path / "pkg" / "broken.py").write_text("x = 1\n")
+        (tmp_path / "pkg" / "b.py").unlink()
+        (tmp_path / "rows.csv").touch()
+        opens = Opens(monkeypatch)
+
+        report = scan(index, tmp_path)
+
+        assert opens.count == 4
+        assert (report.files_new, report.files_changed, report.files_removed, report.files_unchanged) == (2, 1, 1, 3)
+        assert report.findings == ()
+        assert index.file(report.root, "pkg/b.py") is None
+
+    def test_an_edit_that_keeps_size_and_time_is_seen(self, index: CodeIndex, tmp_path: Path) -> None:
+        """A program may set the modification time back; the change time it may not."""
+        path = tmp_path / "a.py"
+        path.write_text("x = 1\n")
+        status = path.stat()
+        scan(index, tmp_path)
+
+        path.write_text("x = 2\n")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        assert scan(index, tmp_path).files_changed == 1
+
+    def test_a_file_changed_just_before_is_read_once_more(self, index: CodeIndex, tmp_path: Path) -> None:
+        """Two writes within one tick of the file system's clock look like one; they are not taken for it."""
+        path = tmp_path / "a.py"
+        path.touch()
+        at = path.stat().st_ctime_ns / 1e9
+
+        reads = [scan(index, tmp_path, now=now).files_read for now in (at + 0.001, at + 1, at + 2)]
+
+        assert reads == [1, 1, 0]
+
+    def test_other_limits_judge_anew(self, index: CodeIndex, tmp_path: Path) -> None:
+        """A refusal for size does not outlive the limit it was made under."""
+        (tmp_path / "a.py").write_text("x = 1\n")
+
+        small = scan(index, tmp_path, Limits(source_bytes=3))
+        large = scan(index, tmp_path)
+
+        assert [refusal.reason for refusal in small.files_refused] == ["too_large"]
+        assert (large.files_refused, large.files_new) == ((), 1)
+
+    def test_a_file_that_changes_while_it_is_read_is_tried_again(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """That refusal is of the moment, and is not carried over."""
+        path = tmp_path / "busy.py"
+        path.touch()
+        os_fstat = os.fstat
+
+        def moving(descriptor: int) -> os.stat_result:
+            with path.open("a") as file:
+                file.write("#")
+            return os_fstat(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fstat", moving)
+            busy = scan(index, tmp_path)
+        calm = scan(index, tmp_path)
+
+        assert [refusal.reason for refusal in busy.files_refused] == ["changed_while_read"]
+        assert (calm.files_refused, calm.files_new) == ((), 1)
+
+    def test_a_folder_that_cannot_be_listed_breaks_no_count(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is no file, so it stands in a list of its own."""
+        fill(tmp_path)
+        scandir = os.scandir
+
+        def guarded(path: str) -> object:
+            if path.endswith("pkg"):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", guarded)
+
+        report = scan(index, tmp_path)
+
+        assert [refusal.path for refusal in report.folders_refused] == ["pkg"]
+        assert report.files_found == report.files_indexed + len(report.files_refused) == 5
+
+    def test_a_root_that_is_not_there_is_a_clear_error(self, index: CodeIndex, tmp_path: Path) -> None:
+        """It is said which, and it is a `FileNotFoundError`."""
+        (tmp_path / "file").touch()
+
+        with pytest.raises(RootNotFoundError, match=r"there is no file or folder '.*missing'"):
+            scan(index, tmp_path / "missing")
+        with pytest.raises(FileNotFoundError):
+            scan(index, tmp_path / "file" / "inner")
+
+    def test_a_root_may_be_a_file_and_may_have_any_name(self, index: CodeIndex, tmp_path: Path) -> None:
+        """A name that is no text is written so that the index can hold it."""
+        root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.py"))
+        root.write_text("x = 1\n")
+
+        report = scan(index, root)
+
+        assert (report.files_found, report.files_indexed) == (1, 1)
+        assert report.root.endswith(r"\xff.py")
+
+    def test_a_scan_runs_in_another_thread(self, index: CodeIndex, tmp_path: Path) -> None:
+        """The thread that made the index need not be the one that uses it."""
+        fill(tmp_path)
+        reports: list[ScanReport] = []
+        thread = threading.Thread(target=lambda: reports.append(scan(index, tmp_path)))
+        thread.start()
+        thread.join()
+
+        assert reports[0].files_found == 9
+
+
+class TestStopping:
+    def test_what_was_done_before_a_stop_is_kept(self, index: CodeIndex, tmp_path: Path) -> None:
+        """The next scan goes on where the last one stopped, and drops nothing it did not reach."""
+        for number in range(10):
+            (tmp_path / f"{number}.py").touch()
+        seen: list[Progress] = []
+        scanner = Scanner(index, clock=time.perf_counter)
+
+        with pytest.raises(ScanStopped, match="after 4 files"):
+            scanner.scan(
+                tmp_path, now=time.time() + 60, progress=seen.append, should_stop=lambda: bool(seen) and len(seen) >= 4
+            )
+
+        assert [progress.files_done for progress in seen] == [0, 1, 2, 3]
+        assert seen[-1] == Progress(files_found=10, files_done=3, files_read=3, path="3.py")
+        report = scan(index, tmp_path)
+        assert (report.files_read, report.files_unchanged, report.files_removed) == (6, 4, 0)
+
+    def test_a_scan_can_be_stopped_while_it_looks_around(self, index: CodeIndex, tmp_path: Path) -> None:
+        """Finding the files is part of it."""
+        (tmp_path / "a.py").touch()
+
+        with pytest.raises(ScanStopped, match="after 0 files"):
+            Scanner(index, clock=time.perf_counter).scan(tmp_path, now=0.0, should_stop=lambda: True)
+
+    def test_an_index_that_cannot_be_written_is_a_clear_error(self, index: CodeIndex, tmp_path: Path) -> None:
+        """Never a report of what is not kept."""
+        (tmp_path / "a.py").touch()
+        index._connection.execute("PRAGMA query_only = ON")
+
+        with pytest.raises(IndexUnusableError, match="failed while writing"):
+            scan(index, tmp_path)
+
+    def test_batches_are_of_the_size_that_was_asked_for(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One transaction never grows with the tree."""
+        for number in range(7):
+            (tmp_path / f"{number}.py").touch()
+        write, sizes = index.write, list[int]()
+
+        def counting(root: str, entries: list[object], gone: list[str] | None = None) -> None:
+            sizes.append(len(entries))
+            write(root, entries, gone or [])  # type: ignore[arg-type]
+
+        monkeypatch.setattr(index, "write", counting)
+
+        scan(index, tmp_path, Limits(batch=3))
+
+        assert sizes == [3, 3, 1]
+
+
+NAMES = st.text(st.sampled_from("ab._\n\\é\udcff"), min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
+FILES = st.one_of(
+    st.binary(max_size=20),
+    st.sampled_from([b"x = 1\n", b"def f(:\n", b"\xef\xbb\xbfx = 1", b"# coding: x\n", b"a\0b", b"exec(x)\n"]),
+    st.sampled_from(["link", "pipe"]),
+)
+TREES = st.recursive(FILES, lambda inner: st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
+
+
+def plant(path: Path, tree: object) -> None:
+    if isinstance(tree, dict):
+        path.mkdir()
+        for name, inner in tree.items():
+            plant(path / (name if isinstance(inner, dict) else name + ".py"), inner)
+    elif isinstance(tree, bytes):
+        path.write_bytes(tree)
+    elif tree == "link":
+        path.symlink_to("..")
+    else:
+        os.mkfifo(path)
+
+
+class TestAnyTree:
+    @settings(max_examples=60, deadline=None)
+    @given(st.dictionaries(NAMES, TREES, max_size=4))
+    def test_found_is_indexed_and_refused_and_a_second_scan_reads_nothing(self, tree: dict[str, object]) -> None:
+        """For every tree the counts add up, and what did not change is not opened."""
+        with TemporaryDirectory() as folder, CodeIndex(":memory:") as index, pytest.MonkeyPatch.context() as patch:
+            root = Path(folder) / "root"
+            plant(root, tree)
+
+            first = scan(index, root)
+            opens = Opens(patch)
+            second = scan(index, root)
+
+            on_disk = sum(
+                1
+                for base, folders, names in os.walk(root)
+                for name in folders + names
+                if Path(base, name).is_symlink() or not Path(base, name).is_dir()
+            )
+            assert first.files_found == on_disk
+            for report in (first, second):
+                assert report.files_found == report.files_indexed + len(report.files_refused)
+                assert report.files_indexed == index.statistics().files
+                assert len(report.files_refused) == index.statistics().refusals
+            assert first.files_refused == second.files_refused
+            assert opens.count == 0
+
+            shutil.rmtree(root)
+            root.mkdir()
+            assert scan(index, root).files_removed == first.files_indexed
+            assert index.statistics().refusals == 0
