@@ -1,0 +1,94 @@
+"""An item: what comes in or stays out as one, a file or a whole package, and all that is known of it unrun."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor
+
+__all__ = ["Item", "ItemFile", "digest_of"]
+
+
+class ItemFile(Struct, frozen=True):
+    """One file of an item, as it was when it was read.
+
+    Attributes:
+        path: Relative to the root, in the written form of `paths.written`.
+        sha256: Of its bytes, in hex.
+        size: In bytes.
+    """
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Item(Struct, frozen=True, kw_only=True):
+    """What is judged, planned and brought in as one.
+
+    All paths are relative to ``root``, in the written form of `paths.written`.
+
+    Attributes:
+        root: The folder that was scanned, absolute.
+        path: Of the file, or of the package's folder.
+        name: Of the plugin when the code says it, else of the file or folder.
+        kind: Of the file, or of the package's main file.
+        confidence: How sure that is.
+        files: All that belong to it, sorted by path; a file that was refused is none of them.
+        digest: Of all of them: `digest_of`. What an approval, a signature check and a plan are bound to.
+        risk: 0 to 1, of the whole: what its files can do counts once, wherever it stands.
+        factors: What makes up the risk, heaviest first.
+        capabilities: Of all its files, sorted.
+        threats: Reasons to block, each with its file and line.
+        warnings: How many signs there are that are no threat.
+        refused: What belongs to it and could not be read or parsed, so that nobody knows what it does.
+        version: As the code or its metadata declares it, else empty; likewise all below.
+        service: The name of the service it provides.
+        tags: Of the messages it defines, sorted.
+        handles: The tags it answers, sorted.
+        requires: Plugins or services it needs.
+        dependencies: Distributions it needs (PEP 508).
+        requires_python: A PEP 440 specifier.
+        declared: The capabilities it says it needs, as grants are written: ``network:outbound``.
+        imports: Modules its files import that are not its own, sorted.
+        modules: The modules it is made of, dotted from its own folder, sorted.
+        hosts: Network hosts that its code names, sorted.
+        main: Path of the file to load; of a package, its ``__init__.py``.
+        exclusive: Whether it says that two generations of it must not serve at once.
+    """
+
+    root: str
+    path: str
+    name: str
+    kind: FileKind
+    confidence: float
+    files: tuple[ItemFile, ...]
+    digest: str
+    risk: float
+    factors: tuple[RiskFactor, ...]
+    capabilities: tuple[Capability, ...]
+    threats: tuple[Finding, ...]
+    warnings: int
+    refused: tuple[str, ...] = ()
+    version: str = ""
+    service: str = ""
+    tags: tuple[str, ...] = ()
+    handles: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    requires_python: str = ""
+    declared: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    main: str = ""
+    exclusive: bool = False
+
+
+def digest_of(files: Iterable[ItemFile]) -> str:
+    """Return the SHA-256, in hex, over the sorted pairs of path and SHA-256: another name is another item."""
+    pairs = sorted((file.path, file.sha256) for file in files)
+    return hashlib.sha256(json.dumps(pairs, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
