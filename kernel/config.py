@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Never, TypeVar, cast, get_args, get_
 import msgspec
 
 from aetherra.kernel.errors import ConfigError
+from aetherra.kernel.permission import ANYBODY
 from aetherra.registry import Capabilities, Identity
 from aetherra.registry.capabilities import UNDECLARED, check_grant
 
@@ -268,7 +269,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def capabilities(self) -> Capabilities:
         """Return who may do what, by the profile and the grants for clients; plugins come with their own grants."""
-        capabilities = Capabilities(UNDECLARED[self.profile])
+        capabilities = Capabilities(UNDECLARED[self.profile], anybody=ANYBODY)
         for client, grants in self.kernel.clients.items():
             capabilities.grant(Identity("remote", client), grants)
         return capabilities

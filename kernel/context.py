@@ -15,6 +15,8 @@ from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.host import HookCaller, Host
+from aetherra.kernel.permission import Intent, Permission
+from aetherra.kernel.permits import Permit, peek, permitted
 from aetherra.kernel.resources import ResourceOwner
 from aetherra.registry import (
     Caller,
@@ -142,6 +144,22 @@ class PluginContext(Caller):
     ) -> None:
         """Hear events of a class, a tag or a pattern, one at a time, from when the plugin serves until it ends."""
         self._generation.listen(what, function, capacity=capacity, overflow=overflow)
+
+    # Permission
+
+    def permitted(self, intent: Intent) -> AbstractAsyncContextManager[Permit]:
+        """Ask before, and tell after, something that the plugin does by itself; see ``kernel.permits.permitted``.
+
+        For what changes the host, its plugins or its files without a person or a caller wanting it.
+
+        Raises:
+            NotPermittedError: On entering: it may not be done now, and says why.
+        """
+        return permitted(self, intent, self._host.config.profile)
+
+    async def peek_permission(self, intent: Intent) -> Permission:
+        """Return whether something would be permitted now; nothing is counted, recorded or asked of a person."""
+        return await peek(self, intent, self._host.config.profile)
 
     # Work and resources
 

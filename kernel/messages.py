@@ -123,6 +123,26 @@ class ListPlugins(Request[PluginList], tag="kernel.plugins"):
     """Ask which plugins there are, failed ones too."""
 
 
+class Grants(Message, tag="kernel.grants_reply"):
+    """What the configuration grants.
+
+    Attributes:
+        plugin: To whom.
+        grants: What; nothing to a plugin that it does not name.
+        clients: The programs on the control socket that it names.
+    """
+
+    plugin: str
+    grants: tuple[str, ...]
+    clients: tuple[str, ...]
+
+
+class GetGrants(Request[Grants], tag="kernel.grants"):
+    """Ask what the configuration grants to a plugin, whether there is one of that name or not."""
+
+    plugin: str
+
+
 class RetiredList(Message, tag="kernel.retired_reply"):
     """Generations that have ended and are still in memory."""
 

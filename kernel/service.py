@@ -77,6 +77,7 @@ class KernelService:
             (m.ListServices, self._on_services),
             (m.DoubtService, self._on_doubt_service),
             (m.ListPlugins, self._on_plugins),
+            (m.GetGrants, self._on_grants),
             (m.ListRetired, self._on_retired),
             (m.RemovePlugin, self._on_remove_plugin),
             (m.RestartPlugin, self._on_restart_plugin),
@@ -186,6 +187,11 @@ class KernelService:
 
     async def _on_plugins(self, _: m.ListPlugins) -> m.PluginList:
         return m.PluginList(tuple(self._plugins.plugins()))
+
+    async def _on_grants(self, request: m.GetGrants) -> m.Grants:
+        named = self._config.plugins.get(request.plugin)
+        clients = tuple(name for name in self._config.kernel.clients if name != "*")
+        return m.Grants(request.plugin, () if named is None else named.grants, clients)
 
     async def _on_retired(self, request: m.ListRetired) -> m.RetiredList:
         alive = partial(self._plugins.retired.alive, request.plugin, why=request.why)

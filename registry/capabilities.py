@@ -50,10 +50,12 @@ class Capabilities:
 
     Args:
         undeclared: What becomes of an act that no grant covers.
+        anybody: Tags that every plugin may call without a grant.
     """
 
-    def __init__(self, undeclared: Undeclared = "allow") -> None:
+    def __init__(self, undeclared: Undeclared = "allow", *, anybody: Iterable[str] = ()) -> None:
         self.undeclared = undeclared
+        self._anybody = frozenset(anybody)
         self.refused = 0
         self.ungranted = 0
         self._grants: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -70,6 +72,8 @@ class Capabilities:
     def covers(self, identity: Identity, verb: Verb, tag: str) -> bool:
         """Whether a grant covers an act; ``tag`` may be a pattern."""
         if identity is HOST or identity.kind == "host" or tag.startswith(f"{identity.name}."):
+            return True
+        if identity.kind == "plugin" and verb == "call" and tag in self._anybody:
             return True
         grants = self._grants.get((identity.kind, identity.name))
         if grants is None and identity.kind == "remote":
