@@ -102,9 +102,7 @@ class TestPermitted:
         async with host() as kernel:
             ctx, judge = await gardener_of(kernel), await judge_of(kernel)
             with pytest.raises(ZeroDivisionError):
-                async with ctx.permitted(INTENT) as permit:
-                    permit.outcome("unchanged")
-                    raise ZeroDivisionError("no room")
+                await self.fail(ctx)
             with anyio.CancelScope() as scope:
                 async with ctx.permitted(INTENT):
                     scope.cancel()
@@ -133,16 +131,28 @@ class TestPermitted:
         async with host() as kernel:
             ctx, judge = await gardener_of(kernel), await judge_of(kernel)
             with pytest.raises(NotPermittedError, match="a person said stop"):
-                async with ctx.permitted(INTENT) as permit:
-                    await permit.check()
-                    judge.still = Permission(allowed=False, code="stopped", reason="a person said stop")
-                    await permit.check()
+                await self.be_stopped(ctx, judge)
             assert [told.outcome for told in judge.told] == ["failed"]
 
-            with pytest.raises(NotPermittedError, match="does not serve|is gone"):
-                async with ctx.permitted(INTENT) as permit:
-                    await kernel.remove_plugin("governance")
-                    await permit.check()
+            judge.still = judge.answer
+            with pytest.raises(NotPermittedError, match=r"does not serve|is gone"):
+                await self.be_left_alone(ctx, kernel)
+
+    async def fail(self, ctx: PluginContext) -> None:
+        async with ctx.permitted(INTENT) as permit:
+            permit.outcome("unchanged")
+            raise ZeroDivisionError("no room")
+
+    async def be_stopped(self, ctx: PluginContext, judge: Judge) -> None:
+        async with ctx.permitted(INTENT) as permit:
+            await permit.check()
+            judge.still = Permission(allowed=False, code="stopped", reason="a person said stop")
+            await permit.check()
+
+    async def be_left_alone(self, ctx: PluginContext, kernel: Kernel) -> None:
+        async with ctx.permitted(INTENT) as permit:
+            await kernel.remove_plugin("governance")
+            await permit.check()
 
     @pytest.mark.parametrize(
         ("profile", "allowed"), [("standard", True), ("dev", True), ("test", True), ("prod", False)]
