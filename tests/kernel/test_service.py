@@ -125,6 +125,7 @@ class TestRequests:
             await ask(kernel, "set_knob", {"name": "kernel.workers", "value": 3})
             kept = kernel.statistics().actions
             assert (kept.workers, kept.lanes["high"].weight) == (3, 9)
+            assert (await ask(kernel, "grants", {"plugin": "room"}))["grants"] == ()
             assert await ask(kernel, "retired", {"plugin": "room", "why": True}) == {"generations": ()}
             assert await ask(kernel, "doubt_service", {"service": "room", "reason": "slow"}) == {"status": "degraded"}
             assert await ask(kernel, "doubt_service", {"service": "room"}) == {"status": "healthy"}
