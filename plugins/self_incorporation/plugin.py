@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import anyio
-import anyio.from_thread
-import anyio.lowlevel
 import msgspec
 
 from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, ServiceStatus, Settings, handler, hookimpl
-from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics
-from aetherra.plugins.self_incorporation.index.report import Progress, Risk, ScanReport
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
+from aetherra.plugins.self_incorporation.index.report import Risk
 from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
 from aetherra.plugins.self_incorporation.messages import (
     Classify,
@@ -26,14 +22,10 @@ from aetherra.plugins.self_incorporation.messages import (
     Kinds,
     Scan,
     Scanned,
-    ScanProgress,
     SecurityEval,
     SelfIncorporationStatus,
 )
-
-T = TypeVar("T")
-PROGRESS_INTERVAL = 0.1
-"""Seconds between two progress events at least."""
+from aetherra.plugins.self_incorporation.surveyor import Surveyor
 
 
 class SelfIncorporationSettings(Settings):
@@ -64,14 +56,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
         super().__init__(settings)
-        self._turn = anyio.Lock()
-        self._stop_scan = threading.Event()
-        self._scanning = ""
         self._scanning_roots = False
         self._degraded = False
-        self._scans = 0
-        self._failed = 0
-        self._problem = ""
 
     async def start(self, ctx: PluginContext) -> None:
         """Open the index, and scan the roots now and then."""
@@ -83,31 +69,31 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
                 "the index could not be read; it was moved to %s and is built anew", self._index.set_aside.path
             )
         limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
-        self._held: IndexStatistics = await ctx.run_sync(self._index.statistics)
-        self._scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
+        scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
+        self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
         ctx.every(self.settings.scan_interval, self._begin_scan, at_start=self.settings.scan_at_start)
 
     async def stop(self) -> None:
         """Have a scan end at its next file."""
-        self._stop_scan.set()
+        self._surveyor.stop()
 
     @handler
     async def scan(self, request: Scan) -> Scanned:
         """Scan one tree; a cancelled call ends the scan at its next file, and what was read stays in the index."""
-        return await self._scan(self._root(request.path))
+        return await self._surveyor.scan(self._root(request.path))
 
     @handler
     async def classify(self, _: Classify) -> Kinds:
         """Count the kinds of the first root."""
-        counted = await self._in_turn(lambda: self._index.kinds(self._key(None)))
+        counted = await self._surveyor.ask(lambda: self._index.kinds(self._key(None)))
         return Kinds({str(kind): count for kind, count in counted.items()})
 
     @handler
     async def judge(self, _: SecurityEval) -> Judged:
         """Tell the risks of the first root."""
         root = self._key(None)
-        severities = await self._in_turn(lambda: self._index.severities(root))
-        riskiest = await self._in_turn(lambda: self._index.riskiest(root))
+        severities = await self._surveyor.ask(lambda: self._index.severities(root))
+        riskiest = await self._surveyor.ask(lambda: self._index.riskiest(root))
         return Judged(
             {str(severity): count for severity, count in severities.items()},
             tuple(Risk(record.path, record.risk, record.factors) for record in riskiest),
@@ -116,7 +102,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     @handler
     async def tell_file(self, request: GetFile) -> IndexedFile:
         """Tell what is known of one file of the first root."""
-        record = await self._in_turn(lambda: self._index.file(self._key(None), request.path))
+        record = await self._surveyor.ask(lambda: self._index.file(self._key(None), request.path))
         if record is None:
             raise LookupError(f"the index holds no file {request.path!r}; paths are relative to {self._key(None)}")
         return IndexedFile(
@@ -137,15 +123,13 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     @handler
     async def report(self, _: GetSelfIncorporationStatus) -> SelfIncorporationStatus:
         """Say what was done, also in the middle of a scan: then the index is as it was before."""
-        if not self._turn.locked():
-            self._held = await self._in_turn(self._index.statistics)
-        held = self._held
+        held = await self._surveyor.statistics()
         aside = self._index.set_aside
         return SelfIncorporationStatus(
-            scanning=self._scanning,
-            scans=self._scans,
-            failed_scans=self._failed,
-            last_problem=self._problem,
+            scanning=self._surveyor.scanning,
+            scans=self._surveyor.scans,
+            failed_scans=self._surveyor.failed,
+            last_problem=self._surveyor.problem,
             files=held.files,
             refusals=held.refusals,
             findings=held.findings,
@@ -165,8 +149,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     def collect_metrics(self) -> Iterable[MetricSample]:
         """Count scans."""
         return [
-            MetricSample("scans", float(self._scans), "scans"),
-            MetricSample("failed_scans", float(self._failed), "scans"),
+            MetricSample("scans", float(self._surveyor.scans), "scans"),
+            MetricSample("failed_scans", float(self._surveyor.failed), "scans"),
         ]
 
     async def _begin_scan(self) -> None:
@@ -178,7 +162,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     async def _scan_roots(self) -> None:
         try:
             for root in self.settings.roots:
-                await self._scan(self._root(root))
+                await self._surveyor.scan(self._root(root))
         except ScanStopped as exc:
             self.ctx.log.info("%s", exc)
         except OSError as exc:
@@ -197,55 +181,3 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     def _key(self, path: str | None) -> str:
         return name_of_root(self._root(path))
-
-    async def _in_turn(self, function: Callable[[], T]) -> T:
-        """The index takes one caller at a time."""
-        async with self._turn:
-            return await self.ctx.run_sync(function)
-
-    async def _scan(self, root: Path) -> Scanned:
-        async with self._turn:
-            self._scanning = str(root)
-            try:
-                report = await self.ctx.run_sync(self._scan_in_thread, root)
-            except ScanStopped:
-                await anyio.lowlevel.checkpoint_if_cancelled()  # who has cancelled it gets no other error
-                raise
-            except Exception as exc:
-                self._failed += 1
-                self._problem = str(exc)
-                raise
-            finally:
-                self._scanning = ""
-        self._scans += 1
-        scanned = _told(report)
-        await self.ctx.publish(scanned)
-        return scanned
-
-    def _scan_in_thread(self, root: Path) -> ScanReport:
-        told = 0.0
-
-        def progress(now: Progress) -> None:
-            nonlocal told
-            if time.monotonic() - told >= PROGRESS_INTERVAL:
-                told = time.monotonic()
-                event = ScanProgress(f"scanning {root.name or root}", now.files_done, now.files_found)
-                _is_cancelled(lambda: anyio.from_thread.run(self.ctx.publish, event))
-
-        def should_stop() -> bool:
-            return self._stop_scan.is_set() or _is_cancelled(anyio.from_thread.check_cancelled)
-
-        return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop)
-
-
-def _is_cancelled(ask: Callable[[], object]) -> bool:
-    """Ask the event loop something from a worker thread, and say whether the answer was a cancellation."""
-    try:
-        ask()
-    except BaseException:  # noqa: BLE001  # the backend's own, to be turned into an orderly end of the scan
-        return True
-    return False
-
-
-def _told(report: ScanReport) -> Scanned:
-    return Scanned(**{name: getattr(report, name) for name in Scanned.__struct_fields__})

@@ -1,0 +1,117 @@
+"""The surveyor: scans trees into the index in a worker thread, one at a time, and says what it did."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from aetherra.plugins import PluginContext
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics
+from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
+from aetherra.plugins.self_incorporation.index.scanner import Scanner, ScanStopped
+from aetherra.plugins.self_incorporation.messages import Scanned, ScanProgress
+
+__all__ = ["Surveyor"]
+
+T = TypeVar("T")
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two progress events at least."""
+
+
+class Surveyor:
+    """Owns who uses the index: one scan, or one question, at a time.
+
+    Attributes:
+        scanning: The tree that is being scanned now, ``""`` if none.
+        scans: Scans finished.
+        failed: Scans that ended with an error.
+        problem: Why, for the latest of these.
+    """
+
+    def __init__(self, ctx: PluginContext, index: CodeIndex, scanner: Scanner, held: IndexStatistics) -> None:
+        self._ctx = ctx
+        self._index = index
+        self._scanner = scanner
+        self._held = held
+        self._turn = anyio.Lock()
+        self._stop = threading.Event()
+        self.scanning = ""
+        self.scans = 0
+        self.failed = 0
+        self.problem = ""
+
+    def stop(self) -> None:
+        """Have a scan end at its next file, and begin none."""
+        self._stop.set()
+
+    async def ask(self, function: Callable[[], T]) -> T:
+        """Run something that reads or writes the index in a worker thread, once it is its turn."""
+        async with self._turn:
+            return await self._ctx.run_sync(function)
+
+    async def statistics(self) -> IndexStatistics:
+        """Return what the index holds, in the middle of a scan what it held before."""
+        if not self._turn.locked():
+            self._held = await self.ask(self._index.statistics)
+        return self._held
+
+    async def scan(self, root: Path) -> Scanned:
+        """Scan one tree; cancelled, it ends at its next file, and what was read stays in the index.
+
+        Raises:
+            RootNotFoundError: There is no such tree.
+            ScanStopped: ``stop`` was called.
+            OSError: The index cannot be read or written.
+        """
+        async with self._turn:
+            self.scanning = str(root)
+            try:
+                report = await self._ctx.run_sync(self._scan_in_thread, root)
+            except ScanStopped:
+                await anyio.lowlevel.checkpoint_if_cancelled()  # who has cancelled it gets no other error
+                raise
+            except Exception as exc:
+                self.failed += 1
+                self.problem = str(exc)
+                raise
+            finally:
+                self.scanning = ""
+        self.scans += 1
+        scanned = _told(report)
+        await self._ctx.publish(scanned)
+        return scanned
+
+    def _scan_in_thread(self, root: Path) -> ScanReport:
+        told = 0.0
+
+        def progress(now: Progress) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_INTERVAL:
+                told = time.monotonic()
+                event = ScanProgress(f"scanning {root.name or root}", now.files_done, now.files_found)
+                _is_cancelled(lambda: anyio.from_thread.run(self._ctx.publish, event))
+
+        def should_stop() -> bool:
+            return self._stop.is_set() or _is_cancelled(anyio.from_thread.check_cancelled)
+
+        return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop)
+
+
+def _is_cancelled(ask: Callable[[], object]) -> bool:
+    """Ask the event loop something from a worker thread, and say whether the answer was a cancellation."""
+    try:
+        ask()
+    except BaseException:  # noqa: BLE001  # the backend's own, to be turned into an orderly end of the scan
+        return True
+    return False
+
+
+def _told(report: ScanReport) -> Scanned:
+    return Scanned(**{name: getattr(report, name) for name in Scanned.__struct_fields__})
