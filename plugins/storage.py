@@ -1,5 +1,5 @@
-"""The second front door, for plugins that keep state in SQLite: apart, so that only they pay for it."""
+"""The second front door, for plugins that keep state in files: apart, so that only they pay for it."""
 
-from aetherra.kernel.storage import Database, DatabaseUnusableError, Schema, Store, silent, size_of
+from aetherra.kernel.storage import Database, DatabaseUnusableError, Schema, StateFile, Store, silent, size_of
 
-__all__ = ["Database", "DatabaseUnusableError", "Schema", "Store", "silent", "size_of"]
+__all__ = ["Database", "DatabaseUnusableError", "Schema", "StateFile", "Store", "silent", "size_of"]

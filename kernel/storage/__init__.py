@@ -1,8 +1,9 @@
-"""State in SQLite files that survive what happens to files: damage, deletion, a full disk, a kill."""
+"""State in files, of SQLite or of one value, that survive what happens to them: damage, a full disk, a kill."""
 
 from aetherra.kernel.storage.clean_stop import mark_clean_stop, take_clean_stop
 from aetherra.kernel.storage.database import Database, DatabaseUnusableError, silent, size_of
 from aetherra.kernel.storage.sqlite_file import Opened, Schema, connected, open_sqlite
+from aetherra.kernel.storage.state_file import StateFile
 from aetherra.kernel.storage.store import Store
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DatabaseUnusableError",
     "Opened",
     "Schema",
+    "StateFile",
     "Store",
     "connected",
     "mark_clean_stop",
