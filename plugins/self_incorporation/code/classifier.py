@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.facts import Definition, Facts
 
-__all__ = ["Classification", "FileKind", "classify"]
+__all__ = ["Classification", "Feature", "FileKind", "classify"]
 
 
 class FileKind(StrEnum):
@@ -29,18 +29,28 @@ class FileKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Feature(Struct, frozen=True, array_like=True):
+    """Something about a file that speaks for a kind: a label that does not change, and its weight in log-odds."""
+
+    label: str
+    kind: FileKind
+    weight: float
+
+
 class Classification(Struct, frozen=True):
-    """A kind, how sure it is (0 to 1), and the features that led there, heaviest first."""
+    """What a file was taken for.
+
+    Attributes:
+        kind: The likeliest.
+        confidence: How sure that is, 0 to 1.
+        features: Labels of those that led there, heaviest first.
+        evidence: All features, those that point elsewhere too, with their weights before any was learned.
+    """
 
     kind: FileKind
     confidence: float
     features: tuple[str, ...]
-
-
-class _Feature(Struct, frozen=True):
-    label: str
-    kind: FileKind
-    weight: float
+    evidence: tuple[Feature, ...] = ()
 
 
 _SUFFIXES: Mapping[str, tuple[FileKind, float]] = {
@@ -112,81 +122,83 @@ def classify(path: str, *, head: bytes, facts: Facts | None) -> Classification:
     kind = max(scores, key=scores.__getitem__)
     confidence = math.exp(scores[kind]) / sum(map(math.exp, scores.values()))
     telling = sorted((feature for feature in features if feature.kind is kind), key=lambda feature: -feature.weight)
-    return Classification(kind, round(confidence, 4), tuple(dict.fromkeys(feature.label for feature in telling)))
+    return Classification(
+        kind, round(confidence, 4), tuple(dict.fromkeys(feature.label for feature in telling)), tuple(features)
+    )
 
 
-def _of_path(path: str) -> Iterator[_Feature]:
+def _of_path(path: str) -> Iterator[Feature]:
     folder, _, name = path.lower().rpartition("/")
     stem, dot, suffix = name.rpartition(".")
     suffix = dot + suffix if stem else ""
     if (known := _SUFFIXES.get(suffix)) is not None:
-        yield _Feature(f"suffix {suffix}", *known)
+        yield Feature(f"suffix {suffix}", *known)
     if (known := _NAMES.get(stem or name) or _NAMES.get(name)) is not None:
-        yield _Feature(f"named {stem or name}", *known)
+        yield Feature(f"named {stem or name}", *known)
     for part, known in _FOLDERS.items():
         if f"/{folder}/".endswith(f"/{part}") or f"/{part}" in f"/{folder}/":
-            yield _Feature(f"lies in {part}", *known)
+            yield Feature(f"lies in {part}", *known)
 
 
-def _of_content(path: str, head: bytes) -> Iterator[_Feature]:
+def _of_content(path: str, head: bytes) -> Iterator[Feature]:
     for magic, known in _MAGIC.items():
         if head.startswith(magic):
-            yield _Feature(*known)
+            yield Feature(*known)
     if b"\0" in head and any(part in ("test", "tests", "data", "testdata") for part in path.lower().split("/")):
-        yield _Feature("binary among tests or data", FileKind.DATASET, 2.0)
+        yield Feature("binary among tests or data", FileKind.DATASET, 2.0)
     if head.startswith(b"#!") and b"sh" in head.split(b"\n", 1)[0]:
-        yield _Feature("begins as a shell script", FileKind.WORKFLOW, 1.5)
+        yield Feature("begins as a shell script", FileKind.WORKFLOW, 1.5)
 
 
-def _of_facts(facts: Facts) -> Iterator[_Feature]:
+def _of_facts(facts: Facts) -> Iterator[Feature]:
     if facts.definitions:
         functions = sum(definition.kind == "function" for definition in facts.definitions)
         classes = len(facts.definitions) - functions
-        yield _Feature(f"defines {functions} functions and {classes} classes", FileKind.UTILITY, 3.0)
+        yield Feature(f"defines {functions} functions and {classes} classes", FileKind.UTILITY, 3.0)
     elif facts.imports:
-        yield _Feature("imports and defines nothing", FileKind.UTILITY, 1.5)
+        yield Feature("imports and defines nothing", FileKind.UTILITY, 1.5)
     else:
-        yield _Feature("Python source", FileKind.UTILITY, 1.0)
+        yield Feature("Python source", FileKind.UTILITY, 1.0)
     if "__main__ guard" in facts.entry_points:
-        yield _Feature("has __main__ guard", FileKind.UTILITY, 0.3)
+        yield Feature("has __main__ guard", FileKind.UTILITY, 0.3)
     for module in dict.fromkeys(name.partition(".")[0] for name in facts.imports if not name.startswith(".")):
         if (known := _IMPORTS.get(module)) is not None:
-            yield _Feature(f"imports {module}", *known)
+            yield Feature(f"imports {module}", *known)
     for definition in facts.definitions:
         yield from (_of_class if definition.kind == "class" else _of_function)(definition)
     yield from _of_decorators(facts.method_decorators)
 
 
-def _of_class(definition: Definition) -> Iterator[_Feature]:
+def _of_class(definition: Definition) -> Iterator[Feature]:
     ours = any(base.startswith(_FRONT_DOORS) and base.endswith(".Plugin") for base in definition.bases)
     if ours:
-        yield _Feature("subclasses Plugin of aetherra", FileKind.PLUGIN, 6.0)
+        yield Feature("subclasses Plugin of aetherra", FileKind.PLUGIN, 6.0)
     elif any(_last(base).endswith("Plugin") for base in definition.bases):
-        yield _Feature("subclasses a Plugin", FileKind.PLUGIN, 3.5)
+        yield Feature("subclasses a Plugin", FileKind.PLUGIN, 3.5)
     elif definition.name.endswith("Plugin"):
-        yield _Feature("defines a class named Plugin", FileKind.PLUGIN, 2.0)
+        yield Feature("defines a class named Plugin", FileKind.PLUGIN, 2.0)
     if definition.name.endswith("Agent") or any(_last(base).endswith("Agent") for base in definition.bases):
         acting = sorted(_AGENT_METHODS.intersection(definition.methods))
-        yield _Feature("defines a class named Agent", FileKind.AGENT, 1.5)
+        yield Feature("defines a class named Agent", FileKind.AGENT, 1.5)
         if acting:
-            yield _Feature(f"an Agent that can {acting[0]}", FileKind.AGENT, 2.5)
+            yield Feature(f"an Agent that can {acting[0]}", FileKind.AGENT, 2.5)
 
 
-def _of_function(definition: Definition) -> Iterator[_Feature]:
+def _of_function(definition: Definition) -> Iterator[Feature]:
     yield from _of_decorators(definition.decorators)
     if definition.name.startswith("pytest_"):
-        yield _Feature("defines pytest hooks", FileKind.PLUGIN, 2.5)
+        yield Feature("defines pytest hooks", FileKind.PLUGIN, 2.5)
 
 
-def _of_decorators(decorators: tuple[str, ...]) -> Iterator[_Feature]:
+def _of_decorators(decorators: tuple[str, ...]) -> Iterator[Feature]:
     for decorator in dict.fromkeys(decorators):
         last = _last(decorator)
         if last == "hookimpl" or decorator.endswith("HookimplMarker()"):
-            yield _Feature("defines hookimpl", FileKind.PLUGIN, 4.0)
+            yield Feature("defines hookimpl", FileKind.PLUGIN, 4.0)
         elif last in ("handler", "every") and decorator.startswith(_FRONT_DOORS):
-            yield _Feature(f"has a method under @{last}", FileKind.PLUGIN, 3.0)
+            yield Feature(f"has a method under @{last}", FileKind.PLUGIN, 3.0)
         elif last in _FLOWS and decorator.partition(".")[0] in _IMPORTS:
-            yield _Feature(f"defines a {last}", FileKind.WORKFLOW, 2.0)
+            yield Feature(f"defines a {last}", FileKind.WORKFLOW, 2.0)
 
 
 def _last(name: str) -> str:

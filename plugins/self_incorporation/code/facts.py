@@ -1,4 +1,4 @@
-"""What is read off one Python file: its imports, its top-level definitions, its entry points, its length."""
+"""What is read off one Python file: its imports, its top-level definitions, what it says of itself, its length."""
 
 import ast
 from collections.abc import Iterator
@@ -6,10 +6,15 @@ from typing import Literal
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.code.declared import Constant, Constants, Handler, handlers_of
 from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.script import Script, script_of
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
-__all__ = ["Definition", "Facts", "facts_of"]
+__all__ = ["FACTS_VERSION", "Definition", "Facts", "facts_of"]
+
+FACTS_VERSION = 2
+"""Counts up when other facts are gathered, so that files are read again."""
 
 
 class Definition(Struct, frozen=True):
@@ -22,6 +27,10 @@ class Definition(Struct, frozen=True):
         bases: Of a class, dotted, with aliases resolved where they could be.
         decorators: Likewise.
         methods: Of a class.
+        constants: Of a class, those of `declared.ATTRIBUTES` that it sets to a constant: ``version = "1"``.
+        computed: Of a class, those of `declared.ATTRIBUTES` that only running it would tell.
+        keywords: Of a class, those that are constants: ``tag="greeter.hello"``.
+        handlers: Of a class, its methods under ``@handler`` of aetherra.
     """
 
     name: str
@@ -30,6 +39,10 @@ class Definition(Struct, frozen=True):
     bases: tuple[str, ...] = ()
     decorators: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    constants: dict[str, Constant] = {}
+    computed: tuple[str, ...] = ()
+    keywords: dict[str, Constant] = {}
+    handlers: tuple[Handler, ...] = ()
 
 
 class Facts(Struct, frozen=True):
@@ -41,6 +54,9 @@ class Facts(Struct, frozen=True):
         entry_points: How it is run: ``__main__ guard``, ``main()``.
         lines: How many it has.
         method_decorators: Those on methods of its classes, sorted.
+        imported: What it imports from modules, sorted: ``from .a import b`` is ``.a.b``, and perhaps a module itself.
+        version: Its ``__version__`` if that is constant text, else empty.
+        script: Its inline script metadata, or None if it has none.
     """
 
     imports: tuple[str, ...]
@@ -48,6 +64,9 @@ class Facts(Struct, frozen=True):
     entry_points: tuple[str, ...]
     lines: int
     method_decorators: tuple[str, ...] = ()
+    imported: tuple[str, ...] = ()
+    version: str = ""
+    script: Script | None = None
 
 
 def facts_of(text: str, syntax: Syntax, names: Names) -> Facts:
@@ -55,20 +74,10 @@ def facts_of(text: str, syntax: Syntax, names: Names) -> Facts:
     definitions: list[Definition] = []
     entry_points: list[str] = []
     on_methods: set[str] = set()
+    constants = Constants(syntax.tree)
     for node in _top_level(syntax.tree):
         if isinstance(node, ast.ClassDef):
-            methods = [inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)]
-            on_methods.update(decorator for method in methods for decorator in _called(method.decorator_list, names))
-            definitions.append(
-                Definition(
-                    node.name,
-                    "class",
-                    node.lineno,
-                    _called(node.bases, names),
-                    _called(node.decorator_list, names),
-                    tuple(method.name for method in methods),
-                )
-            )
+            definitions.append(_class(node, names, constants, on_methods))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             decorators = _called(node.decorator_list, names)
             definitions.append(Definition(node.name, "function", node.lineno, (), decorators))
@@ -76,9 +85,45 @@ def facts_of(text: str, syntax: Syntax, names: Names) -> Facts:
             entry_points.append("__main__ guard")
     if any(definition.name == "main" and definition.kind == "function" for definition in definitions):
         entry_points.append("main()")
-    lines = text.count("\n") + (not text.endswith("\n") and bool(text))
-    imports = tuple(sorted(names.modules))
-    return Facts(imports, tuple(definitions), tuple(dict.fromkeys(entry_points)), lines, tuple(sorted(on_methods)))
+    return Facts(
+        imports=tuple(sorted(names.modules)),
+        definitions=tuple(definitions),
+        entry_points=tuple(dict.fromkeys(entry_points)),
+        lines=text.count("\n") + (not text.endswith("\n") and bool(text)),
+        method_decorators=tuple(sorted(on_methods)),
+        imported=_imported(syntax),
+        version=constants.text("__version__") if "__version__" in text else "",
+        script=script_of(text),
+    )
+
+
+def _class(node: ast.ClassDef, names: Names, constants: Constants, on_methods: set[str]) -> Definition:
+    methods = [inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)]
+    marked = [(method, _called(method.decorator_list, names)) for method in methods]
+    on_methods.update(mark for _, marks in marked for mark in marks)
+    declared, computed = constants.of_class(node)
+    return Definition(
+        name=node.name,
+        kind="class",
+        line=node.lineno,
+        bases=_called(node.bases, names),
+        decorators=_called(node.decorator_list, names),
+        methods=tuple(method.name for method in methods),
+        constants=declared,
+        computed=computed,
+        keywords=constants.of_keywords(node.keywords),
+        handlers=handlers_of(marked, names),
+    )
+
+
+def _imported(syntax: Syntax) -> tuple[str, ...]:
+    found: set[str] = set()
+    for statement in syntax.imports:
+        if isinstance(statement, ast.ImportFrom):
+            module = "." * statement.level + (statement.module or "")
+            joint = "" if module.endswith(".") else "."
+            found.update(f"{module}{joint}{alias.name}" for alias in statement.names)
+    return tuple(sorted(found))
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:

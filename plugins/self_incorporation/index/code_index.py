@@ -37,7 +37,7 @@ _KNOWN_FILES = "SELECT path, size, mtime_ns, ctime_ns, inode, rules, indexed_at 
 _KNOWN_REFUSALS = (
     "SELECT path, size, mtime_ns, ctime_ns, inode, rules, indexed_at, reason, detail FROM refusals WHERE root = ?"
 )
-_NEW_FILE = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NEW_FILE = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _NEW_REFUSAL = "INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FINDINGS = (
     "SELECT path, line, code, severity, message FROM findings WHERE root = ? AND (? IS NULL OR severity = ?)"

@@ -5,9 +5,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.classifier import Feature, FileKind
 from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.script import Script
 from aetherra.plugins.self_incorporation.index.walk import Stamp
 
 __all__ = [
@@ -23,13 +24,14 @@ __all__ = [
     "stamp_of",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE files (
   root TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, rules TEXT, indexed_at REAL,
   sha256 TEXT, kind TEXT, confidence REAL, features TEXT, risk REAL, factors TEXT, capabilities TEXT, imports TEXT,
-  definitions TEXT, entry_points TEXT, lines INTEGER, PRIMARY KEY (root, path)
+  definitions TEXT, entry_points TEXT, lines INTEGER, evidence TEXT, imported TEXT, version TEXT, script TEXT,
+  PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
 CREATE INDEX files_by_risk ON files (root, risk DESC, path);
 CREATE TABLE refusals (
@@ -42,7 +44,9 @@ CREATE INDEX findings_by_severity ON findings (root, severity, path, line);
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
-_LISTED = frozenset(["features", "factors", "capabilities", "imports", "definitions", "entry_points"])
+_LISTED = frozenset(
+    ["features", "factors", "capabilities", "imports", "definitions", "entry_points", "evidence", "imported", "script"]
+)
 _UNSIGNED = 2**64
 _SIGNED_MAX = 2**63 - 1
 
@@ -58,7 +62,11 @@ class FileRecord(Struct, frozen=True):
         sha256: Of its bytes, in hex.
         kind: And how sure that is, and why: `confidence`, `features`.
         risk: And what makes it up: `factors`, `capabilities`.
-        lines: Of a Python file, else 0; likewise its imports, definitions and entry points.
+        lines: Of a Python file, else 0; likewise its imports, definitions, entry points and what follows.
+        evidence: All features that `kind` was told by, those that point elsewhere too.
+        imported: What it imports from modules: ``from .a import b`` is ``.a.b``, and perhaps a module itself.
+        version: Its ``__version__``.
+        script: Its inline script metadata.
     """
 
     path: str
@@ -76,6 +84,10 @@ class FileRecord(Struct, frozen=True):
     definitions: tuple[Definition, ...]
     entry_points: tuple[str, ...]
     lines: int
+    evidence: tuple[Feature, ...] = ()
+    imported: tuple[str, ...] = ()
+    version: str = ""
+    script: Script | None = None
 
 
 class RefusalRecord(Struct, frozen=True):

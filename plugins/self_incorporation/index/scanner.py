@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
+from aetherra.plugins.self_incorporation.code.facts import FACTS_VERSION
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.code.rules import RULES_VERSION
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
@@ -138,7 +139,7 @@ class _Run:
     def __init__(self, index: CodeIndex, root: str, now: float, limits: Limits) -> None:
         self._index, self._root, self._now, self._limits = index, root, now, limits
         self._rules = (
-            f"rules {RULES_VERSION}, python {sys.version_info.major}.{sys.version_info.minor}, "
+            f"rules {RULES_VERSION}, facts {FACTS_VERSION}, python {sys.version_info.major}.{sys.version_info.minor}, "
             f"source {limits.source_bytes}, file {limits.file_bytes}"
         )
         self._known = index.known(root)
@@ -277,4 +278,8 @@ def _record(path: str, content: Content, examined: Examined, rules: str, now: fl
         definitions=() if facts is None else facts.definitions,
         entry_points=() if facts is None else facts.entry_points,
         lines=0 if facts is None else facts.lines,
+        evidence=classified.evidence,
+        imported=() if facts is None else facts.imported,
+        version="" if facts is None else facts.version,
+        script=None if facts is None else facts.script,
     )

@@ -1,0 +1,62 @@
+"""The metadata that a single-file script may carry in its comments (packaging.python.org, "Inline script metadata")."""
+
+import re
+import tomllib
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+__all__ = ["Script", "script_of"]
+
+_BEGIN = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
+_END = "# ///"
+
+
+class Script(Struct, frozen=True):
+    """What a script says it needs.
+
+    Attributes:
+        dependencies: Requirements as they are written (PEP 508), unchecked.
+        requires_python: A version specifier as it is written, or empty.
+        problem: Why the block cannot be read, or only a part of it; empty if all of it could.
+    """
+
+    dependencies: tuple[str, ...] = ()
+    requires_python: str = ""
+    problem: str = ""
+
+
+class _Metadata(Struct):
+    dependencies: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
+    requires_python: str = field(name="requires-python", default="")
+
+
+def script_of(text: str) -> Script | None:
+    """Return the metadata of a source, or None where it has no such block; never raises."""
+    begins = list(_BEGIN.finditer(text))
+    if not begins:
+        return None
+    if len(begins) > 1:
+        return Script(problem=f"expected one block of script metadata, got {len(begins)}")
+    content: list[str] = []
+    closed = 0
+    for line in text[begins[0].end() + 1 :].splitlines():
+        if line != "#" and not line.startswith("# "):
+            break
+        content.append(line[2:])
+        if line.rstrip() == _END:  # the last of these ends the block: there may be one in the content
+            closed = len(content)
+    if not closed:
+        return Script(problem=f"the block of script metadata is not closed by a line {_END!r}")
+    try:
+        return _read("\n".join(content[: closed - 1]))
+    except msgspec.ValidationError as exc:
+        return Script(problem=f"the script metadata is not as expected: {exc}")
+    except (ValueError, RecursionError) as exc:  # tomllib's own error is a ValueError
+        return Script(problem=f"the script metadata is no TOML: {exc}")
+
+
+def _read(toml: str) -> Script:
+    metadata = msgspec.convert(tomllib.loads(toml), _Metadata)
+    return Script(metadata.dependencies, metadata.requires_python)
