@@ -87,16 +87,9 @@ class Constants:
 
     def of_class(self, node: ast.ClassDef) -> tuple[dict[str, Constant], tuple[str, ...]]:
         """Return those of `ATTRIBUTES` that a class sets to a constant, and the names of those it computes."""
-        constants: dict[str, Constant] = {}
-        computed = _conditional(node.body) & ATTRIBUTES
-        for name, value in _assigned(node.body):
-            if name not in ATTRIBUTES:
-                continue
-            constants.pop(name, None)
-            if (read := self.of(value)) is None:
-                computed |= {name}
-            elif name not in computed:
-                constants[name] = read[0]
+        read = {name: self.of(value) for name, value in _assigned(node.body) if name in ATTRIBUTES}
+        computed = {name for name, value in read.items() if value is None} | (_conditional(node.body) & ATTRIBUTES)
+        constants = {name: value[0] for name, value in read.items() if value is not None and name not in computed}
         return constants, tuple(sorted(computed))
 
     def of_keywords(self, keywords: list[ast.keyword]) -> dict[str, Constant]:

@@ -43,3 +43,13 @@ class TestFacts:
     def test_lines_are_counted_as_an_editor_counts_them(self) -> None:
         """A last line without an end is a line."""
         assert [facts(text).lines for text in ("", "x", "x\n", "x\ny")] == [0, 1, 1, 2]
+
+    def test_what_is_imported_from_a_module_may_be_one(self) -> None:
+        """Only who knows all files can tell, so each such name is kept."""
+        text = "from a import b, c as d\nfrom . import e\nfrom .f import *\nimport g.h\n"
+
+        assert facts(text).imported == (".e", ".f.*", "a.b", "a.c")
+
+    def test_the_version_of_a_module_is_read(self) -> None:
+        """If it is constant text."""
+        assert [facts(f"__version__ = {value}\n").version for value in ("'1.2'", "1.2", "read()")] == ["1.2", "", ""]
