@@ -123,7 +123,7 @@ class Controller:
         decisions += self._reversal.due(now)
         for (name, _), regulator in watch.regulators.items():
             before, action = regulator.memory.told, self._policy.knobs[name].action
-            if self._trust.why_not(action, now):
+            if self._trust.why_not(action, now) or self._limits.held(action, regulator.target, now):
                 continue
             if (value := regulator.step(observation, now, holding)) is not None:
                 decisions.append(self._desk.turn(name, regulator, value, before))
@@ -154,14 +154,27 @@ class Controller:
         now = self._memory.time
         if outcome.status != "skipped":
             self._trust.note(decision.action, outcome.status != "failed", now)
+        if outcome.again is not None:
+            self._limits.hold(decision.action, decision.target, now + outcome.again, now)
         if decision.kind == "undo":
             self._reversal.report(decision_id, outcome)
-        elif decision.kind == "act":
-            if outcome.status != "done":
-                self._changes.drop(decision_id)
-            case = self._watch.scene.case(decision.symptom, decision.target)
-            if case is not None and case.memory.trial is not None and case.memory.trial.id == decision_id:
-                self._trials.report(case, outcome, now)
+        elif decision.kind == "set":
+            knob = self._watch.regulators.get((decision.symptom, decision.target))
+            if outcome.again is not None and knob is not None:
+                knob.take_back()
+        else:
+            self._take_in(decision, outcome, now)
+
+    def _take_in(self, act: Decision, outcome: Outcome, now: float) -> None:
+        if outcome.status != "done":
+            self._changes.drop(act.id)
+        if outcome.again is not None:
+            self._limits.give_back(act.action, act.target)
+            self._damping.turn_back(f"{act.action} on {act.target}", now)
+            self._watch.scene.end(act.target, act.symptom)
+        case = self._watch.scene.case(act.symptom, act.target)
+        if case is not None and case.memory.trial is not None and case.memory.trial.id == act.id:
+            self._trials.report(case, outcome, now)
 
     def take_effects(self) -> list[Effect]:
         """Return the effects found since this was last called, at most the last 200."""

@@ -33,6 +33,11 @@ class Damping:
         """Count a turn."""
         self.memory.turns[what] = (self._count(what, now) + 1, now)
 
+    def turn_back(self, what: str, now: float) -> None:
+        """Take a turn back that was counted, and did not come about."""
+        if what in self.memory.turns:
+            self.memory.turns[what] = (max(self._count(what, now) - 1, 0.0), now)
+
     def factor(self, what: str, now: float) -> float:
         """Return by how much cooldowns are longer."""
         return math.exp2(min(max(self._count(what, now) - _FREE, 0.0), _DOUBLINGS))

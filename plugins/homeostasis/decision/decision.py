@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
@@ -92,19 +93,23 @@ class Outcome(msgspec.Struct, frozen=True):
         status: "done": it ran. "unchanged": it ran, and there was nothing to change. "failed": it did not run to its
             end. "skipped": it was not tried, as in a dry run: nothing is learnt of it.
         detail: In words; half characters, as of a file's name that is no text, become escapes.
+        again: Of "skipped": seconds after which it may be decided anew, as if it had not been; None: it had its turn.
 
     Raises:
-        ValueError: There is no such status, or the detail is no text.
+        ValueError: There is no such status, the detail is no text, or ``again`` is no time or of something else.
     """
 
     status: OutcomeStatus = "done"
     detail: str = ""
+    again: float | None = None
 
     def __post_init__(self) -> None:
         if self.status not in get_args(OutcomeStatus):
             raise ValueError(f"expected a status of {', '.join(get_args(OutcomeStatus))}, got {self.status!r}")
         if not isinstance(self.detail, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers err
             raise ValueError(f"expected a detail in words, got {self.detail!r}")  # noqa: TRY004  # as of all that is written
+        if self.again is not None and (self.status != "skipped" or not 0 <= self.again < math.inf):
+            raise ValueError(f"expected again from 0 on, of what was skipped, got {self.again!r} of {self.status!r}")
         if not is_text(self.detail):
             msgspec.structs.force_setattr(self, "detail", self.detail.encode(errors="backslashreplace").decode())
 

@@ -22,6 +22,8 @@ __all__ = ["Ladder"]
 
 _PATIENCE = 60.0
 """Seconds that what is left may be passed over before that is said."""
+_HELD = 60.0
+"""Seconds that an act waits for its permission; for what takes longer the next rung does not wait."""
 _WORTH_IT = 2.0
 """Settle times that an act must keep the symptom away for to be worth doing again before the next rung."""
 _MOST_GIVE_UPS = 3
@@ -164,6 +166,8 @@ class Ladder:
         for clause in case.unless[number]:
             if clause.met(observation, holding):
                 return clause.text
+        if (held := self._limits.held(rung.action, case.target, now)) > _HELD:
+            return f"it is not permitted, and asked about again in {held:.0f} s"
         if rung.disruptive:
             if not case.signal.agreement.reached:
                 return f"it is disruptive and not confirmed: {case.signal.agreement.why_not}"
@@ -172,6 +176,8 @@ class Ladder:
         return self._trust.why_not(rung.action, now)
 
     def _limited(self, case: Case, rung: Rung, now: float) -> str:
+        if (held := self._limits.held(rung.action, case.target, now)) > 0:
+            return f"{rung.action} is permitted in {held:.0f} s"
         stretch = self._damping.factor(f"{rung.action} on {case.target}", now) if rung.lasting else 1.0
         wait = self._limits.wait(rung.action, case.target, now, stretch=stretch)
         if wait > 0:

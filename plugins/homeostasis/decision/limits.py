@@ -27,6 +27,7 @@ class Limits:
     def __init__(self, policy: Policy, memory: LimitsMemory) -> None:
         self._policy = policy
         self.memory = memory
+        self._held: dict[tuple[str, str], float] = {}
 
     def wait(self, action: str, target: str, now: float, *, stretch: float = 1.0) -> float:
         """Return the seconds until an action may be done to a target; 0 for now, infinity for never.
@@ -40,6 +41,20 @@ class Limits:
         done = self.memory.done.get(action, {}).get(target, [])
         recent = [at for at in done if now - at < span * stretch]
         return max(recent[-times] + span * stretch - now, 0.0) if len(recent) >= times else 0.0
+
+    def hold(self, action: str, target: str, until: float, now: float) -> None:
+        """Have an action wait until then, as somebody else said so."""
+        self._held = {key: ends for key, ends in self._held.items() if ends > now}
+        self._held[action, target] = until
+
+    def give_back(self, action: str, target: str) -> None:
+        """Take back that an action was noted as done last, as it was not."""
+        for times in (self.memory.done.get(action, {}).get(target, []), self.memory.acts):
+            del times[-1:]
+
+    def held(self, action: str, target: str, now: float) -> float:
+        """Return the seconds for which somebody else has an action wait; 0 if nobody has."""
+        return max(self._held.get((action, target), now) - now, 0.0)
 
     def budget_left(self, now: float) -> int:
         """Return how many acts the flap budget still allows."""

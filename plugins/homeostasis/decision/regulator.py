@@ -55,6 +55,7 @@ class Regulator:
         self.holds = "not seen yet"
         self.value: float | None = None
         self._looked_at: float | None = None
+        self._stood: float | None = None
         self._away = 0  # votes: whether the samples were beyond the deadband
         self._before: float | None = None
         self.seen_at = 0.0
@@ -156,8 +157,19 @@ class Regulator:
             memory.turns += 1
             if memory.turns >= _MANY_TURNS:
                 memory.gain = max(memory.gain * 0.8, LOWEST_GAIN)
+        self._stood = memory.told
         memory.told, memory.told_at, memory.moved = goal, now, moved
         return goal
+
+    def take_back(self) -> None:
+        """Go on from where the knob was told to stand before, as it was not turned."""
+        if self._stood is not None:
+            self._stand(self._stood)
+
+    def _stand(self, place: float) -> None:
+        memory = self.memory
+        memory.told = memory.place = place
+        memory.integral = (self._inner(place) - self._inner(self._bounds()[2])) / memory.gain
 
     def _follow(self, observation: Observation, now: float) -> None:
         """Go on from where the knob really stands, if somebody else has turned it, without a jolt."""
@@ -170,8 +182,7 @@ class Regulator:
         place = float(min(max(actual, knob.low), knob.high))
         if knob.rest is None and memory.told == self._bounds()[2]:
             memory.rest = place
-        memory.told = memory.place = place
-        memory.integral = (self._inner(place) - self._inner(self._bounds()[2])) / memory.gain
+        self._stand(place)
 
     def _clamped(self, place: float) -> float:
         low, high, _ = self._bounds()

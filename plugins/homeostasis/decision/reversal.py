@@ -36,7 +36,8 @@ class Reversal:
             case, why = self._released(change, now)
             if not why or not self._changes.is_latest(change):
                 continue
-            if self._limits.wait(change.action, change.target, now) > 0:
+            limits, action, target = self._limits, change.action, change.target
+            if limits.wait(action, target, now) > 0 or limits.held(action, target, now) > 0:
                 continue
             decision = self._desk.undo(change, case, why, now)
             change.undoing, change.undone_at = decision.id, now
@@ -49,11 +50,11 @@ class Reversal:
         return decisions
 
     def report(self, decision_id: str, outcome: Outcome) -> None:
-        """Take in what became of an undoing: one that failed is due again."""
+        """Take in what became of an undoing: one that failed, or was put off, is due again."""
         change = self._changes.undone_by(decision_id)
         if change is None:
             return
-        if outcome.status == "failed":
+        if outcome.status == "failed" or outcome.again is not None:
             change.undoing = ""
         else:
             self._changes.drop(change.id)

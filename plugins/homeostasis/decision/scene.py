@@ -64,6 +64,11 @@ class Scene:
         if case.target:
             self._acting[case.target] = (case.symptom, until)
 
+    def end(self, target: str, symptom: str) -> None:
+        """Note that what was begun for a symptom was not done."""
+        if self._acting.get(target, ("", 0.0))[0] == symptom:
+            del self._acting[target]
+
     def masked(self, case: Case, now: float) -> str:
         """Return why a symptom waits for one that causes it; empty if it need not."""
         for symptom in self._masked_by[case.symptom]:

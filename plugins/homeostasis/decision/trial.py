@@ -59,7 +59,7 @@ class Trials:
             self._end(case, False, "the symptom holds", now)
 
     def report(self, case: Case, outcome: Outcome, now: float) -> None:
-        """Take in what became of the act: one that changed nothing has no effect to wait for."""
+        """Take in what became of the act: one that changed nothing has no effect to wait for, one put off was none."""
         if case.memory.trial is None or outcome.status == "done":
             return
         detail = outcome.detail or "no reason given"
@@ -67,8 +67,18 @@ class Trials:
             self._end(case, False, f"it found nothing to change: {detail}", now)
         elif outcome.status == "failed":
             self._end(case, None, f"it failed: {detail}", now)
+        elif outcome.again is not None:
+            self._forget(case, now)
         else:  # it was not tried: nothing is learnt of it, and the next rung's turn comes no sooner than if it had been
             case.memory.trial.skipped = True
+
+    def _forget(self, case: Case, now: float) -> None:
+        """Have an act not have been begun."""
+        memory = case.memory
+        assert memory.trial is not None
+        key = f"{memory.trial.rung}:{memory.trial.action}"
+        memory.tries[key] = memory.tries.get(key, 1) - 1
+        memory.trial, memory.idle_from = None, now if case.signal.active else None
 
     def idle(self, case: Case, now: float, *, cut: bool = False) -> None:
         """Count the time in which nothing was done about a symptom that holds: a free sample without the action."""

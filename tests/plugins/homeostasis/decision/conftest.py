@@ -38,7 +38,7 @@ class Drive:
             for decision in self.core.decide(observation):
                 new.append(decision)
                 if outcome is not None:
-                    self.core.report(decision.id, Outcome(outcome))
+                    self.core.report(decision.id, outcome if isinstance(outcome, Outcome) else Outcome(outcome))
         self.decisions += new
         self.effects += self.core.take_effects()
         return new

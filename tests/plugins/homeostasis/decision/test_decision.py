@@ -24,3 +24,11 @@ class TestOutcome:
         """A file's name that is no text, in what an actuator says, does not keep the outcome out of the history."""
         assert Outcome("failed", "no file 'a\udcff'").detail == "no file 'a\\udcff'"
         assert msgspec.json.encode(Outcome("failed", "ä\ud800"))
+
+    @pytest.mark.parametrize(
+        ("status", "again"), [("done", 5.0), ("failed", 0.0), ("skipped", -1.0), ("skipped", 1e999)]
+    )
+    def test_something_that_was_done_is_put_off(self, status, again):
+        """Only what was not tried may be decided anew, and after a time that comes."""
+        with pytest.raises(ValueError, match="expected again from 0 on, of what was skipped"):
+            Outcome(status, again=again)

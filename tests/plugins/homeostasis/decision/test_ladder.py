@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aetherra.plugins.homeostasis.decision import Condition, Rule, Rung
+from aetherra.plugins.homeostasis.decision import Condition, Outcome, Rule, Rung
 
 ILL = {"svc.a.stalled": 9.0, "svc.a.oldest": 9.0}
 WELL = {"svc.a.stalled": 0.0, "svc.a.oldest": 0.0}
@@ -153,3 +153,36 @@ class TestLadder:
         assert drive.did() == []
         drive.look({"wait": 3.0}, 20)
         assert drive.did() == ["shed"]
+
+
+class TestPuttingOff:
+    """What is not permitted now is decided anew, as if it had not been."""
+
+    def test_an_act_that_was_put_off_had_its_turn(self, drive, wedged):
+        """The ladder waits at that rung for as long as was said; nothing is learnt, and no limit spent."""
+        drive = drive({"wedged": wedged}, flap_budget=1)
+        drive.look(ILL, 2)
+        assert [one.action for one in drive.look(ILL, outcome=Outcome("skipped", "a guard", again=40.0))] == ["restart"]
+        assert drive.symptom("wedged", "a").tried == ()
+        assert drive.look(ILL, 39) == []
+        assert "restart is permitted in 1 s" in drive.symptom("wedged", "a").waits_for
+        assert [one.action for one in drive.look(ILL, 2)] == ["restart"]
+        assert drive.effects == []
+
+    def test_all_stands_still_while_one_act_is_not_permitted(self, drive, wedged):
+        """What is put off for longer than a minute is passed over by the next rung, which says why."""
+        drive = drive({"wedged": wedged})
+        drive.look(ILL, 2)
+        drive.look(ILL, outcome=Outcome("skipped", "disabled by a guard", again=600.0))
+        (decision,) = drive.look(ILL, 3)
+        assert decision.action == "disable"
+        assert [one.action for one in decision.considered] == ["restart"]
+        assert "it is not permitted" in decision.considered[0].why_not
+
+    def test_what_was_put_off_by_a_stop_waits_for_more(self, drive, load):
+        """With no time to wait it is due as soon as there is evidence again; no change is in force, and nothing has gone to and fro."""
+        drive = drive({"load": load})
+        drive.look({"wait": 3.0}, 2)
+        drive.look({"wait": 3.0}, outcome=Outcome("skipped", "stopped", again=0.0))
+        assert drive.core.status().changes == ()
+        assert [one.action for one in drive.look({"wait": 3.0}, 3)] == ["shed"]

@@ -47,3 +47,21 @@ class TestLimits:
         some.forget(10_000.0)
 
         assert some.memory.done == {}
+
+    def test_what_was_not_done_counts(self):
+        """What is given back leaves rate and budget as they were; giving back what is not there does no harm."""
+        some = limits(flap_budget=1)
+        some.take("restart", "a", 100.0, budget=True)
+        some.give_back("restart", "a")
+        some.give_back("restart", "b")
+
+        assert some.wait("restart", "a", 101.0) == 0
+        assert some.budget_left(101.0) == 1
+
+    def test_what_is_held_is_held_for_ever(self):
+        """It is held until then, on that target only, and is let go afterwards."""
+        some = limits()
+        some.hold("restart", "a", 130.0, 100.0)
+
+        assert some.held("restart", "a", 110.0) == 20.0
+        assert some.held("restart", "a", 130.0) == some.held("restart", "b", 110.0) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from aetherra.plugins.homeostasis.decision import Condition, Knob, Rule
+from aetherra.plugins.homeostasis.decision import Condition, Knob, Outcome, Rule
 
 KNOB = Knob("set_workers", "wait", setpoint=0.5, low=4.0, high=64.0, whole=True, every=2.0)
 
@@ -121,3 +121,15 @@ class TestRegulator:
 
         assert low < 300.0
         assert one.decisions[-1].value == 1000.0
+
+    def test_a_knob_that_was_not_turned_counts_as_turned(self, drive):
+        """It waits for as long as was said, and then goes on from where it was left, not from where it was to be."""
+        drive = drive(knobs={"workers": KNOB})
+        while not drive.did("set"):
+            drive.look({"wait": 5.0}, outcome=Outcome("skipped", "not yet", again=30.0))
+        (knob,) = drive.core.status().knobs
+        assert knob.value == 4.0
+        drive.look({"wait": 5.0}, 29)
+        assert drive.did("set") == ["set_workers"]
+        (decision,) = drive.look({"wait": 5.0}, 3)[:1]
+        assert "goes from 4 to" in decision.reason

@@ -119,3 +119,15 @@ class TestReversal:
         drive.look({"svc.a.stalled": 9.0, "svc.a.oldest": 9.0}, 600)
 
         assert drive.did("undo") == []
+
+    def test_an_undoing_that_was_put_off_is_forgotten(self, drive, load):
+        """It is due again after the time that was said, and no sooner."""
+        drive = drive({"load": load})
+        drive.look(BAD, 3)
+        while not drive.did("undo"):
+            drive.look(GOOD, outcome=Outcome("skipped", "everything is stopped", again=90.0))
+        drive.look(GOOD, 89)
+        assert drive.did("undo") == ["shed"]
+        drive.look(GOOD, 2, outcome="done")
+        assert drive.did("undo") == ["shed", "shed"]
+        assert drive.core.status().changes == ()
