@@ -1,0 +1,240 @@
+"""Approvals: a person's word on exactly one thing, good for once, for a while, and for nothing else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+
+from aetherra.plugins import AetherraError, Intent
+
+__all__ = ["Approval", "ApprovalError", "ApprovalState", "Approvals", "UnknownApprovalError", "digest_of"]
+
+ApprovalState = Literal["pending", "approved", "denied", "used", "expired", "void"]
+"""It waits for a person; a person agreed; or did not; it was used; nobody used it in time; what was asked changed."""
+REMEMBERED = 200
+"""Approvals that are over and still told of."""
+_OPEN = ("pending", "approved", "denied")
+
+
+class ApprovalError(AetherraError, PermissionError):
+    """A decision on an approval was not taken; the text says why."""
+
+
+class UnknownApprovalError(AetherraError, LookupError):
+    """There is no approval of that id."""
+
+    def __init__(self, approval: str) -> None:
+        super().__init__(approval)
+        self.approval = approval
+
+    def __str__(self) -> str:
+        return f"there is no approval {self.approval!r}; see 'aetherra approvals list'"
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a person is asked to agree to.
+
+    Attributes:
+        id: Its name.
+        state: How far it is.
+        kind: Of the intent.
+        component: Of the intent.
+        digest: The SHA-256 of exactly what is to be done.
+        summary: The same in words.
+        asker: The plugin that would do it.
+        sender: On whose behalf; ``""`` if on its own.
+        why: Why a person must agree.
+        asked_at: Unix time of the question.
+        expires_at: Unix time after which it is void, decided or not.
+        decided_at: Unix time of the decision; 0 if there is none.
+        decided_by: Who decided.
+        reason: Why so; why it is void.
+        used_at: Unix time of its use; 0 if it was not used.
+    """
+
+    id: str
+    state: ApprovalState = "pending"
+    kind: str
+    component: str
+    digest: str
+    summary: str
+    asker: str
+    sender: str = ""
+    why: str
+    asked_at: float
+    expires_at: float
+    decided_at: float = 0.0
+    decided_by: str = ""
+    reason: str = ""
+    used_at: float = 0.0
+
+
+def digest_of(intent: Intent) -> str:
+    """Return what an approval of an intent is bound to: its digest, or one of its words if it has none."""
+    if intent.digest:
+        return intent.digest
+    words = (intent.kind, intent.component, intent.summary, intent.sender, intent.actuator)
+    return sha256(msgspec.json.encode(words)).hexdigest()
+
+
+class Approvals:
+    """All that are open, and the last that are over.
+
+    It owns no file and no lock: whoever does takes ``snapshot`` and, where it could not be written, ``restore``.
+
+    Args:
+        time: Unix time.
+        lifetime: Seconds until a question lapses, and a decision after it.
+        most_waiting: Questions that may wait at a time, of one asker.
+        known: Those of an earlier run.
+    """
+
+    def __init__(
+        self, time: Callable[[], float], lifetime: float, most_waiting: int, known: Iterable[Approval] = ()
+    ) -> None:
+        self._time = time
+        self._lifetime = lifetime
+        self._most_waiting = most_waiting
+        self._approvals = {each.id: each for each in known}
+
+    def snapshot(self) -> tuple[Approval, ...]:
+        """Return them as they are, the oldest first."""
+        return tuple(self._approvals.values())
+
+    def restore(self, snapshot: Iterable[Approval]) -> None:
+        """Take back all that was done since a snapshot."""
+        self._approvals = {each.id: each for each in snapshot}
+
+    def get(self, approval: str) -> Approval:
+        """Return one.
+
+        Raises:
+            UnknownApprovalError: There is none of that id.
+        """
+        self.expire()
+        try:
+            return self._approvals[approval]
+        except KeyError:
+            raise UnknownApprovalError(approval) from None
+
+    def all(self) -> tuple[Approval, ...]:
+        """Return them as they are now, the oldest first."""
+        self.expire()
+        return self.snapshot()
+
+    def find(self, asker: str, intent: Intent) -> Approval | None:
+        """Return the one that is open about exactly this, asked by the same."""
+        self.expire()
+        digest = digest_of(intent)
+        return next((each for each in self._like(asker, intent) if each.digest == digest), None)
+
+    def changed(self, asker: str, intent: Intent) -> tuple[Approval, ...]:
+        """Return those that are open and void by this: the same was asked for, and it is another one now."""
+        digest = digest_of(intent)
+        return tuple(each for each in self._like(asker, intent) if each.digest != digest)
+
+    def has_room(self, asker: str) -> bool:
+        """Whether one more question of an asker may wait."""
+        waiting = sum(each.asker == asker and each.state == "pending" for each in self.all())
+        return waiting < self._most_waiting
+
+    def request(self, asker: str, intent: Intent, why: str) -> Approval:
+        """Ask a person about an intent; the question that is there, if it is the same."""
+        found = self.find(asker, intent)
+        if found is not None:
+            return found
+        name, now = secrets.token_hex(4), self._time()
+        while name in self._approvals:
+            name = secrets.token_hex(4)
+        return self._put(
+            Approval(
+                id=name,
+                kind=intent.kind,
+                component=intent.component,
+                digest=digest_of(intent),
+                summary=intent.summary,
+                asker=asker,
+                sender=intent.sender,
+                why=why,
+                asked_at=now,
+                expires_at=now + self._lifetime,
+            )
+        )
+
+    def void(self, asker: str, intent: Intent) -> tuple[Approval, ...]:
+        """Void what ``changed`` returns, and return it."""
+        why = f"{intent.kind} of {intent.component!r} was asked for with another content"
+        return tuple(
+            self._put(msgspec.structs.replace(each, state="void", reason=why)) for each in self.changed(asker, intent)
+        )
+
+    def use(self, approval: str) -> Approval:
+        """Use an approval up.
+
+        Raises:
+            ApprovalError: It is not approved, or is no more: it was used, has lapsed, or is void.
+            UnknownApprovalError: There is none of that id.
+        """
+        found = self.get(approval)
+        if found.state != "approved":
+            raise ApprovalError(f"approval {approval!r} is {found.state} and cannot be used")
+        return self._put(msgspec.structs.replace(found, state="used", used_at=self._time()))
+
+    def decide(self, approval: str, *, approve: bool, who: str, names: Iterable[str], reason: str) -> Approval:
+        """Take a person's decision; until it is used, also another one than before.
+
+        Args:
+            approval: Which.
+            approve: Whether they agree.
+            who: Who decides, in words.
+            names: By which names they may have asked for it.
+            reason: Why.
+
+        Raises:
+            ApprovalError: It is over, or was asked for on behalf of the one who would approve it.
+            UnknownApprovalError: There is none of that id.
+        """
+        found = self.get(approval)
+        if found.state not in _OPEN:
+            raise ApprovalError(f"approval {approval!r} is {found.state}: there is nothing to decide")
+        if approve and {found.asker, found.sender} & set(names):
+            raise ApprovalError(
+                f"approval {approval!r} was asked for on behalf of {found.sender or found.asker!r}, and whoever asks "
+                "does not approve; another person may, by their own name"
+            )
+        now = self._time()
+        return self._put(
+            msgspec.structs.replace(
+                found,
+                state="approved" if approve else "denied",
+                decided_by=who,
+                decided_at=now,
+                expires_at=now + self._lifetime,
+                reason=reason,
+            )
+        )
+
+    def expire(self) -> tuple[Approval, ...]:
+        """Let lapse what is open for too long, and return it."""
+        now = self._time()
+        late = [each for each in self._approvals.values() if each.state in _OPEN and now >= each.expires_at]
+        return tuple(self._put(msgspec.structs.replace(each, state="expired")) for each in late)
+
+    def _like(self, asker: str, intent: Intent) -> list[Approval]:
+        wanted = (asker, intent.sender, intent.kind, intent.component)
+        return [
+            each
+            for each in self._approvals.values()
+            if each.state in _OPEN and (each.asker, each.sender, each.kind, each.component) == wanted
+        ]
+
+    def _put(self, approval: Approval) -> Approval:
+        self._approvals[approval.id] = approval
+        over = [each.id for each in self._approvals.values() if each.state not in _OPEN]
+        for name in over[: max(0, len(over) - REMEMBERED)]:
+            del self._approvals[name]
+        return approval

@@ -1,0 +1,117 @@
+"""Measures: what is in force because a guard was breached, until its time is over or a person ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import msgspec
+
+from aetherra.plugins import Intent
+from aetherra.plugins.governance.guards import Count
+from aetherra.plugins.governance.settings import Breach, GuardName
+
+__all__ = ["LOST", "Measure", "Measures"]
+
+LOST: Literal["state"] = "state"
+"""What stands for a guard where it cannot be told which measures were in force: their file was damaged."""
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds what would be done without a person.
+
+    Attributes:
+        guard: Which was breached; ``state`` where the state was lost.
+        key: The component or sender that it counted; ``""`` for a guard that counts all together.
+        breach: What is in force.
+        asker: Who breached it.
+        actuator: By what means; ``""`` if by none that has a name.
+        since: Unix time from which.
+        until: Unix time at which it ends by itself; ``None``: a person ends it.
+        reason: Why, in words.
+    """
+
+    guard: GuardName | Literal["state"]
+    key: str
+    breach: Breach
+    asker: str = ""
+    actuator: str = ""
+    since: float
+    until: float | None = None
+    reason: str
+
+    def holds(self, asker: str, intent: Intent, count: Count | None) -> bool:
+        """Whether it is about this intent. A way back is held by nothing but what has a person agree to ways back.
+
+        Args:
+            asker: Who would act.
+            intent: What.
+            count: What counts it.
+        """
+        is_counted = count is not None and (count.guard, count.key) == (self.guard, self.key)
+        if self.breach == "require_human_approval":
+            return not intent.undo if self.guard == LOST else is_counted
+        if intent.undo or intent.kind == "rollback":
+            return False
+        if self.breach == "pause_self_incorporation":
+            return asker == "self_incorporation" or intent.kind in ("integration", "quarantine")
+        by_means = intent.actuator == self.actuator if self.actuator else is_counted
+        return by_means and asker == self.asker
+
+    @property
+    def sentence(self) -> str:
+        """What is in force and why, in words."""
+        what = {
+            "pause_self_incorporation": "self-incorporation is paused",
+            "disable_actuator": f"actuator {self.actuator!r} is disabled"
+            if self.actuator
+            else "such acts are disabled",
+            "require_human_approval": "a person must agree",
+        }[self.breach]
+        ends = "" if self.until is not None else f"; a person ends it: 'aetherra guards reset {self.guard}'"
+        return f"{what}, as {self.reason}{ends}"
+
+
+class Measures:
+    """Those in force.
+
+    Args:
+        time: Unix time.
+        known: Those of an earlier run.
+    """
+
+    def __init__(self, time: Callable[[], float], known: Iterable[Measure] = ()) -> None:
+        self._time = time
+        self._measures = list(known)
+
+    def in_force(self) -> tuple[Measure, ...]:
+        """Return them, the oldest first."""
+        now = self._time()
+        self._measures = [each for each in self._measures if each.until is None or now < each.until]
+        return tuple(self._measures)
+
+    def holding(self, asker: str, intent: Intent, count: Count | None) -> Measure | None:
+        """Return what holds an intent, what refuses it before what has a person agree; ``None`` if nothing does."""
+        holding = [each for each in self.in_force() if each.holds(asker, intent, count)]
+        return min(holding, key=lambda each: each.breach == "require_human_approval", default=None)
+
+    def impose(self, measure: Measure) -> None:
+        """Put a measure in force; one like it lasts on, now until the later end."""
+        likeness = _likeness(measure)
+        like = next((each for each in self.in_force() if _likeness(each) == likeness), None)
+        if like is None:
+            self._measures.append(measure)
+        else:
+            ends = (like.until, measure.until)
+            until = None if None in ends else max(end for end in ends if end is not None)
+            self._measures[self._measures.index(like)] = msgspec.structs.replace(like, until=until)
+
+    def lift(self, guard: str, key: str | None = None) -> tuple[Measure, ...]:
+        """End the measures of a guard, for one key or all, and return them."""
+        lifted = tuple(each for each in self.in_force() if each.guard == guard and key in (None, each.key))
+        self._measures = [each for each in self._measures if each not in lifted]
+        return lifted
+
+
+def _likeness(measure: Measure) -> tuple[str, str, str, str, str]:
+    return measure.guard, measure.key, measure.breach, measure.asker, measure.actuator
