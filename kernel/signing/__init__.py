@@ -15,8 +15,9 @@ from aetherra.kernel.signing.errors import (
 )
 from aetherra.kernel.signing.keyring import RING_NAME, KeyRing, RingKey
 from aetherra.kernel.signing.keys import PublicKey, SigningKey, signing_available
-from aetherra.kernel.signing.manifest import Manifest, ManifestFile, manifest_of
+from aetherra.kernel.signing.manifest import Manifest, manifest_of
 from aetherra.kernel.signing.signature import Signature, Status, Verified, sign, signature_file, verify
+from aetherra.kernel.signing.tree import ManifestFile
 
 __all__ = [
     "RING_NAME",

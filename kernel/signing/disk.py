@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -65,7 +66,7 @@ def write_whole(path: Path, data: bytes, *, mode: int) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.new")
+    beside = path.with_name(f".{secrets.token_hex(8)}.new")
     try:
         write_new(beside, data, mode=mode)
         beside.replace(path)
@@ -93,8 +94,15 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
         raise
 
 
+def placed(path: Path) -> Path:
+    """Return an absolute path with the name that something has in its folder; the thing itself may be a link."""
+    if path.name in ("", ".."):
+        return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path.parent), path.name)
+
+
 def why(fault: OSError) -> str:
     """Say what was wrong, without the path."""
-    if fault.errno == 40:  # ELOOP: what O_NOFOLLOW answers
+    if fault.errno == errno.ELOOP:  # what O_NOFOLLOW answers
         return "it is a symbolic link"
     return fault.strerror or str(fault)

@@ -59,6 +59,16 @@ class RingKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """What the key is called."""
         return self.public_key().id
 
+    def state(self, now: float) -> Literal["revoked", "expired", "not yet valid", "pinned", "known"]:
+        """How far it is relied on at a time; the first of these that is so."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.not_after is not None and now > self.not_after:
+            return "expired"
+        if self.not_before is not None and now < self.not_before:
+            return "not yet valid"
+        return "pinned" if self.pinned else "known"
+
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Literal["aetherra-keyring/1"]
@@ -115,10 +125,13 @@ class KeyRing:
             KeyRingError: As ``load``; then nobody is known.
         """
         if self.path is not None:
-            self._keys = {}
-            file = _read(self.path)
-            self.changed_at = file.changed_at
-            self._keys = _by_id(file.keys, self.path)
+            try:
+                file = _read(self.path)
+                keys = _by_id(file.keys, self.path)
+            except KeyRingError:
+                self._keys = {}
+                raise
+            self.changed_at, self._keys = file.changed_at, keys
 
     def add(
         self,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KEY_SIZE = 32
 SIGNATURE_SIZE = 64
 LARGEST_KEY_FILE = 1 << 16
+LONGEST_PASSPHRASE = 1000
 PREFIX = "ed25519:"
 DER = bytes.fromhex("302a300506032b6570032100")
 """What stands before the key in a SubjectPublicKeyInfo (RFC 8410, section 4)."""
@@ -110,6 +111,14 @@ class PublicKey(msgspec.Struct, frozen=True):
         body = base64.b64encode(DER + self.raw).decode("ascii")
         return f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
 
+    def save(self, path: Path) -> None:
+        """Write it as PEM to a new file, for all to read.
+
+        Raises:
+            KeyFileError: There is such a file already, which is left alone, or it cannot be written.
+        """
+        _write_new(path, self.pem().encode("ascii"), mode=0o644)
+
     def verify(self, signature: bytes, data: bytes) -> bool:
         """Whether the owner of this key signed these bytes.
 
@@ -171,7 +180,7 @@ class SigningKey:
 
         data = _private_bytes(path)
         try:
-            private = load_pem_private_key(data, None if passphrase is None else passphrase.encode())
+            private = load_pem_private_key(data, None if passphrase is None else _secret(passphrase))
         except TypeError as exc:  # so it says that a passphrase is missing, or one too many
             if passphrase is None:
                 raise PassphraseNeededError(str(path), "this key is encrypted, and needs its passphrase") from exc
@@ -199,22 +208,28 @@ class SigningKey:
                 PrivateFormat,
             )
 
-        if passphrase == "":
-            raise KeyFileError(str(path), "a passphrase cannot be empty")
-        encryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase.encode())
+        if passphrase is not None and not 0 < len(_secret(passphrase)) <= LONGEST_PASSPHRASE:
+            raise KeyFileError(str(path), f"expected a passphrase of 1 to {LONGEST_PASSPHRASE} bytes")
+        encryption = NoEncryption() if passphrase is None else BestAvailableEncryption(_secret(passphrase))
         data = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-        try:
-            write_new(path, data, mode=0o600)
-        except FileExistsError as exc:
-            raise KeyFileError(
-                str(path), "there is a file already, and a key is not written over; name another"
-            ) from exc
-        except OSError as exc:
-            raise KeyFileError(str(path), f"cannot write a key: {why(exc)}") from exc
+        _write_new(path, data, mode=0o600)
 
     def sign(self, data: bytes) -> bytes:
         """Sign these bytes; the same bytes make the same signature."""
         return self._private.sign(data)
+
+
+def _write_new(path: Path, data: bytes, *, mode: int) -> None:
+    try:
+        write_new(path, data, mode=mode)
+    except FileExistsError as exc:
+        raise KeyFileError(str(path), "there is a file already, and a key is not written over; name another") from exc
+    except OSError as exc:
+        raise KeyFileError(str(path), f"cannot write a key: {why(exc)}") from exc
+
+
+def _secret(passphrase: str) -> bytes:
+    return passphrase.encode(errors="surrogateescape")
 
 
 def _private_bytes(path: Path) -> bytes:

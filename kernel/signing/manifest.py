@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
+from aetherra.kernel.signing.disk import placed
 from aetherra.kernel.signing.errors import UnsignableError
-from aetherra.kernel.signing.tree import Fault, read, walk
+from aetherra.kernel.signing.tree import Fault, ManifestFile, read, walk
 
 FOLDER_SIGNATURE = "SIGNATURE.json"
 """The name of a folder's signature, in it."""
 FILE_SIGNATURE = ".sig"
 """What a file's signature is called after the file's name, beside it."""
-
-Size = Annotated[int, Meta(ge=0, lt=2**53)]
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file: where it is in the item, with ``/`` between folders, and what is in it."""
-
-    path: str
-    sha256: Digest
-    size: Size
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,11 +52,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.kind == "file" and [file.path for file in self.files] != [self.name]:
             raise ValueError(f"expected {self.name!r} as the only file")
 
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hex, of all that it says."""
-        return hashlib.sha256(canonical(self)).hexdigest()
-
 
 def manifest_of(path: Path, *, version: str = "", capabilities: tuple[str, ...] = ()) -> Manifest:
     """Read a file, or all files below a folder, and say what is in them.
@@ -77,14 +60,14 @@ def manifest_of(path: Path, *, version: str = "", capabilities: tuple[str, ...] 
         UnsignableError: Something is a symbolic link, a pipe or a device, cannot be read, changes meanwhile, is nested
             too deep, or has a name that is not UTF-8; or there is nothing to sign.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link; absolute() keeps ".."
-    is_folder = path.is_dir() and not path.is_symlink()
+    path = placed(path)
+    is_folder = os.path.isdir(path) and not os.path.islink(path)  # noqa: PTH112, PTH114  # these raise nothing
     files: list[ManifestFile] = []
     for found in walk(path) if is_folder else [read(path)]:
         if isinstance(found, Fault):
             raise UnsignableError(str(path / found.path if is_folder else path), found.problem)
         if not is_folder or found.path != FOLDER_SIGNATURE:
-            files.append(ManifestFile(found.path, found.sha256, found.size))
+            files.append(found)
     if not files:
         raise UnsignableError(str(path), "there is no file in it to sign")
     try:

@@ -13,19 +13,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from aetherra.kernel.signing.disk import opened, read_bounded, why, write_whole
+from aetherra.kernel.signing.disk import opened, placed, read_bounded, why, write_whole
 from aetherra.kernel.signing.errors import UnsignableError
 from aetherra.kernel.signing.keyring import KeyRing, RingKey
 from aetherra.kernel.signing.keys import SIGNATURE_SIZE, SigningKey
-from aetherra.kernel.signing.manifest import (
-    FILE_SIGNATURE,
-    FOLDER_SIGNATURE,
-    Manifest,
-    ManifestFile,
-    canonical,
-    manifest_of,
-)
-from aetherra.kernel.signing.tree import Fault, Found, read, walk
+from aetherra.kernel.signing.manifest import FILE_SIGNATURE, FOLDER_SIGNATURE, Manifest, canonical, manifest_of
+from aetherra.kernel.signing.tree import Fault, ManifestFile, folders_of, read, walk
 
 SKEW = 300.0
 """Seconds that two clocks may differ by."""
@@ -68,7 +61,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         signature: The signature itself, in base64.
     """
 
-    format: Literal["aetherra-signature/1"] = "aetherra-signature/1"
+    format: Literal["aetherra-signature/1"]
     key: Annotated[str, Meta(pattern="^ed25519:[0-9a-f]{16}$")]
     signed_at: Annotated[int, Meta(ge=0, lt=2**53)]
     manifest: Manifest
@@ -123,8 +116,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def signature_file(path: Path) -> Path:
     """Where the signature of a file or folder is: ``x.py.sig`` beside ``x.py``, ``SIGNATURE.json`` in a folder."""
-    path = _absolute(path)
-    return path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(path.name + FILE_SIGNATURE)
+    path = placed(path)
+    return path / FOLDER_SIGNATURE if _is_folder(path) else path.with_name(path.name + FILE_SIGNATURE)
 
 
 def sign(
@@ -149,6 +142,7 @@ def sign(
     """
     manifest = manifest_of(path, version=version, capabilities=capabilities)
     bare = Signature(
+        format="aetherra-signature/1",
         key=key.public.id,
         signed_at=int(time.time() if now is None else now),
         manifest=manifest,
@@ -184,9 +178,9 @@ def verify(path: Path, ring: KeyRing, now: float | None = None, *, only: Collect
     Raises:
         SigningUnavailableError: The extra ``sign`` is not installed, and it is signed by a key that the ring has.
     """
-    path = _absolute(path)
+    path = placed(path)
     now = time.time() if now is None else now
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114  # this one raises nothing
         return Verified(status="changed", reason=f"{str(path)!r} is a symbolic link; check what it leads to")
     signature = _read(path)
     if isinstance(signature, Verified):
@@ -195,7 +189,7 @@ def verify(path: Path, ring: KeyRing, now: float | None = None, *, only: Collect
     refused = _authentic(signature, key, ring, now)
     if refused is None:
         refused = _same(path, signature.manifest, only)
-    status, reason = refused or ("valid", f"signed by {key.owner if key else ''}")
+    status, reason = refused or ("valid", f"signed by {key.owner!r}" if key else "")
     return Verified(
         status=status,
         reason=reason,
@@ -210,8 +204,8 @@ def verify(path: Path, ring: KeyRing, now: float | None = None, *, only: Collect
 _Refusal = tuple[Status, str]
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow a link; absolute() keeps ".."
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  # this one raises nothing
 
 
 def _read(path: Path) -> Signature | Verified:
@@ -238,23 +232,23 @@ def _authentic(signature: Signature, key: RingKey | None, ring: KeyRing, now: fl
     if key is None:
         return "unknown_key", f"signed by {signature.key}, which is not in the key ring"
     if key.revoked_at is not None:
-        return "revoked", f"the key of {key.owner} is revoked: {key.revoked_because}"
+        return "revoked", f"the key of {key.owner!r} is revoked: {key.revoked_because}"
     if not key.public_key().verify(signature.raw(), signature.signed_bytes()):
         return "changed", "the signature is not of this manifest by this key: one of them was changed"
     if signature.signed_at > now + SKEW:
         return "not_yet_valid", "signed later than now: is the clock right?"
     latest = max(now, ring.changed_at)
     if key.not_before is not None and min(now, signature.signed_at) < key.not_before:
-        return "not_yet_valid", f"the key of {key.owner} is not valid yet, or was not when this was signed"
+        return "not_yet_valid", f"the key of {key.owner!r} is not valid yet, or was not when this was signed"
     if key.not_after is not None and max(latest, signature.signed_at) > key.not_after:
         clock = "; the ring was changed later than now: is the clock right?" if now <= key.not_after else ""
-        return "expired", f"the key of {key.owner} has expired{clock}"
+        return "expired", f"the key of {key.owner!r} has expired{clock}"
     return None
 
 
 def _same(path: Path, manifest: Manifest, only: Collection[str] | None) -> _Refusal | None:
     """Say in what a file or folder differs from what was signed."""
-    is_folder = path.is_dir()
+    is_folder = _is_folder(path)
     if manifest.name != path.name or (manifest.kind == "folder") != is_folder:
         here = "folder" if is_folder else "file"
         return "changed", f"the signature is of the {manifest.kind} {manifest.name!r}, not of the {here} {path.name!r}"
@@ -264,10 +258,11 @@ def _same(path: Path, manifest: Manifest, only: Collection[str] | None) -> _Refu
     there = {found.path: found for found in (walk(path, wanted) if is_folder else [read(path)])}
     if is_folder:
         there.pop(FOLDER_SIGNATURE, None)
+    folders = folders_of(signed)
     changed = [
-        found.path if isinstance(found, Found) else f"{found.path} ({found.problem})"
+        found.path if isinstance(found, ManifestFile) else f"{found.path} ({found.problem})"
         for found in there.values()
-        if _differs(found, signed)
+        if _differs(found, signed, folders)
     ]
     if changed:
         return "changed", f"not as it was signed: {_names(changed)}"
@@ -280,12 +275,11 @@ def _same(path: Path, manifest: Manifest, only: Collection[str] | None) -> _Refu
     return None
 
 
-def _differs(found: Found | Fault, signed: Mapping[str, ManifestFile]) -> bool:
+def _differs(found: ManifestFile | Fault, signed: Mapping[str, ManifestFile], folders: set[str]) -> bool:
     """Whether something is not what was signed; what was not signed at all is another matter."""
-    file = signed.get(found.path)
     if isinstance(found, Fault):
-        return file is not None or not found.path or any(name.startswith(found.path + "/") for name in signed)
-    return file is not None and (found.sha256, found.size) != (file.sha256, file.size)
+        return not found.path or found.path in signed or found.path in folders
+    return found.path in signed and found != signed[found.path]
 
 
 def _names(paths: list[str]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from aetherra.kernel.signing.disk import CHUNK, opened, why
 
@@ -17,12 +19,16 @@ DEEPEST = 64
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A file that was read whole."""
+Size = Annotated[int, Meta(ge=0, lt=2**53)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that was read whole: where it is, with ``/`` between folders, and what is in it."""
 
     path: str
-    sha256: str
-    size: int
+    sha256: Digest
+    size: Size
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -32,12 +38,12 @@ class Fault(msgspec.Struct, frozen=True):
     problem: str
 
 
-def walk(top: Path, only: AbstractSet[str] | None = None) -> Iterator[Found | Fault]:
+def walk(top: Path, only: AbstractSet[str] | None = None) -> Iterator[ManifestFile | Fault]:
     """Read all files below a folder, or only those, and say of everything else but folders what is wrong with it.
 
     Symbolic links are not followed, at any place of a path. Empty folders count for nothing.
     """
-    wanted = None if only is None else only | {str(parent) for path in only for parent in PurePosixPath(path).parents}
+    wanted = None if only is None else only | folders_of(only)
     try:
         descriptor = os.open(top, FOLDER)
     except OSError as exc:
@@ -46,9 +52,20 @@ def walk(top: Path, only: AbstractSet[str] | None = None) -> Iterator[Found | Fa
     yield from _below(descriptor, "", DEEPEST, wanted)
 
 
-def read(path: Path) -> Found | Fault:
+def read(path: Path) -> ManifestFile | Fault:
     """Read one file, as ``walk`` does, under its own name; it is no symbolic link."""
     return _read(str(path), path.name)
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """Return all folders that these files are in, near and far."""
+    folders: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    return folders
 
 
 def _digest(path: str, within: int | None) -> tuple[str, int]:
@@ -68,7 +85,9 @@ def _stamp(told: os.stat_result) -> tuple[int, int, int]:
     return told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
-def _below(descriptor: int, prefix: str, deeper: int, wanted: AbstractSet[str] | None) -> Iterator[Found | Fault]:
+def _below(
+    descriptor: int, prefix: str, deeper: int, wanted: AbstractSet[str] | None
+) -> Iterator[ManifestFile | Fault]:
     try:
         try:
             with os.scandir(descriptor) as listing:
@@ -89,7 +108,7 @@ def _below(descriptor: int, prefix: str, deeper: int, wanted: AbstractSet[str] |
 
 def _inside(
     descriptor: int, name: str, path: str, deeper: int, wanted: AbstractSet[str] | None
-) -> Iterator[Found | Fault]:
+) -> Iterator[ManifestFile | Fault]:
     if not deeper:
         yield Fault(path, f"is nested deeper than {DEEPEST} folders")
         return
@@ -101,8 +120,8 @@ def _inside(
     yield from _below(folder, path + "/", deeper - 1, wanted)
 
 
-def _read(location: str, path: str, within: int | None = None) -> Found | Fault:
+def _read(location: str, path: str, within: int | None = None) -> ManifestFile | Fault:
     try:
-        return Found(path, *_digest(location, within))
+        return ManifestFile(path, *_digest(location, within))
     except OSError as exc:
         return Fault(path, why(exc))
