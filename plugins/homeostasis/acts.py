@@ -1,4 +1,4 @@
-"""Acts: the one place where an actuator is called, behind the gate, and what can be taken back is remembered."""
+"""Acts: the one place where an actuator is called, behind the gate and by leave, and what was before is remembered."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aetherra.plugins import Intent
 from aetherra.plugins.homeostasis.actuators import Actuator, ActuatorError, Applied
 from aetherra.plugins.homeostasis.changes import Changes
 from aetherra.plugins.homeostasis.gate import Gate
+from aetherra.plugins.homeostasis.leave import Leave, digest_of, on_behalf
 from aetherra.plugins.homeostasis.messages import Act, Acted, ActuatorInfo, Undo
 
 __all__ = ["Acts"]
@@ -21,12 +23,14 @@ class Acts:
         actuators: All there are.
         gate: What they must pass.
         changes: What stands.
+        leave: Asks whether it may be.
     """
 
-    def __init__(self, actuators: Iterable[Actuator[Any]], gate: Gate, changes: Changes) -> None:
+    def __init__(self, actuators: Iterable[Actuator[Any]], gate: Gate, changes: Changes, leave: Leave) -> None:
         self._actuators = {actuator.name: actuator for actuator in actuators}
         self._gate = gate
         self._changes = changes
+        self._leave = leave
         self.acted: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
 
@@ -46,6 +50,7 @@ class Acts:
 
         Raises:
             FrozenError, NotAllowedError: The gate is shut for it.
+            NotPermittedError: Who governs the host does not let it be done, or no more.
             ActuatorError: Arguments, target or conditions are not as they must be.
             AetherraError: It could not be done.
         """
@@ -55,16 +60,18 @@ class Acts:
             planned = await actuator.plan(request.target, arguments)
             return _told(request, planned, dry_run=True)
         self._gate.check(actuator.name)
-        try:
-            applied = await actuator.apply(request.target, arguments)
-        except BaseException:
-            self.failed[actuator.name] += 1
-            raise
-        self.acted[actuator.name] += applied.changed
-        if applied.before:
-            stood = self._changes.find(actuator.name, request.target)
-            before = applied.before if stood is None else actuator.join(stood, applied.before)
-            self._changes.note(actuator.name, request.target, before)
+        async with self._leave.use(self.intent(request), request.decision) as permit:
+            try:
+                applied = await actuator.apply(request.target, arguments)
+            except BaseException:
+                self.failed[actuator.name] += 1
+                raise
+            self.acted[actuator.name] += applied.changed
+            if applied.before:
+                stood = self._changes.find(actuator.name, request.target)
+                before = applied.before if stood is None else actuator.join(stood, applied.before)
+                self._changes.note(actuator.name, request.target, before)
+            permit.outcome("done" if applied.changed else "unchanged", applied.summary)
         return _told(request, applied)
 
     async def undo(self, request: Undo) -> Acted:
@@ -72,6 +79,7 @@ class Acts:
 
         Raises:
             FrozenError: A person has frozen all.
+            NotPermittedError: Who governs the host does not let it be done, or no more; it stands.
             AetherraError: It could not be done; it stands.
         """
         actuator = self.find(request.actuator)
@@ -79,9 +87,39 @@ class Acts:
         if before is None:
             return _told(request, Applied(False, "nothing of it stands that could be taken back"), undone=True)
         self._gate.check_freeze(actuator.name)
-        applied = await actuator.undo(request.target, before)
-        self._changes.forget(actuator.name, request.target)
+        async with self._leave.use(self.intent(request), request.decision) as permit:
+            applied = await actuator.undo(request.target, before)
+            self._changes.forget(actuator.name, request.target)
+            permit.outcome("done" if applied.changed else "unchanged", applied.summary)
         return _told(request, applied, undone=True)
+
+    def intent(self, request: Act | Undo, why: str = "") -> Intent:
+        """Return what is to be asked leave for. What is done is in the digest, and not what it is done for.
+
+        Args:
+            request: What is to be done.
+            why: And why.
+
+        Raises:
+            ActuatorError: There is no such actuator.
+        """
+        actuator, undo = self.find(request.actuator), isinstance(request, Undo)
+        what: dict[str, Any] = {"actuator": request.actuator, "target": request.target, "undo": undo}
+        if isinstance(request, Act):
+            what["arguments"] = request.arguments
+        named = "".join(f" {name} {value}" for name, value in what.get("arguments", {}).items())
+        on = f" on {request.target!r}" if request.target else ""
+        facts = {name: text for name, text in (("decision", request.decision), ("why", why)) if text}
+        return Intent(
+            kind="actuator",
+            component=actuator.component(request.target),
+            summary=f"{'take back ' if undo else ''}{request.actuator}{on}{named}",
+            digest=digest_of(what),
+            sender=on_behalf(),
+            actuator=request.actuator,
+            undo=undo,
+            facts={**facts},
+        )
 
     def list(self, quarantined: Mapping[str, str]) -> tuple[ActuatorInfo, ...]:
         """Return all actuators, given why some are quarantined."""

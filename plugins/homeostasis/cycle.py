@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aetherra.plugins import PluginContext, ServiceInfo
 from aetherra.plugins.homeostasis.collector import Collector
@@ -33,7 +33,8 @@ class Cycle:
         runlevels: In what state the host is, by that.
         ledger: What remembers decisions.
         history: What remembers metrics.
-        frozen: Why nothing is to be decided, if a person has frozen all actuators; ``""`` if nobody has.
+        frozen: Sees why nothing is to be decided, if a person has frozen all actuators or stopped everything; ``""`` if
+            nobody has.
 
     Attributes:
         controller: What decides.
@@ -56,7 +57,7 @@ class Cycle:
         runlevels: RunlevelMachine,
         ledger: Ledger,
         history: MetricHistory,
-        frozen: Callable[[], str],
+        frozen: Callable[[], Awaitable[str]],
     ) -> None:
         self._ctx = ctx
         self._collector = collector
@@ -85,7 +86,7 @@ class Cycle:
         begun = clock.monotonic()
         services = self._ctx.registry.list()
         metrics = await self._collector.collect(services)
-        frozen = self._frozen()
+        frozen = await self._frozen()
         await self.tell(self._runlevels.maintain(frozen or None))
         if decides:
             self._decide(metrics, hold=bool(frozen))

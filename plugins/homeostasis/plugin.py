@@ -13,6 +13,7 @@ from aetherra.plugins import (
     DataFileError,
     DoubtService,
     GetStatus,
+    NotPermittedError,
     Plugin,
     PluginContext,
     Reject,
@@ -43,6 +44,7 @@ from aetherra.plugins.homeostasis.gate import CandidateError, FrozenError, Gate
 from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS
 from aetherra.plugins.homeostasis.host_policy import CORRECTOR
 from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetrics
+from aetherra.plugins.homeostasis.leave import Leave
 from aetherra.plugins.homeostasis.ledger import Ledger
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
 from aetherra.plugins.homeostasis.prometheus import Counts, exposition
@@ -50,6 +52,7 @@ from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
 from aetherra.plugins.homeostasis.saved_state import Saved, SavedState
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.homeostasis.settings import INTERVALS, HomeostasisSettings
+from aetherra.plugins.homeostasis.standstill import Standstill
 from aetherra.plugins.homeostasis.state import HomeostasisState
 from aetherra.plugins.homeostasis.status_keeper import StatusKeeper
 from aetherra.plugins.homeostasis.supervisor import Supervisor
@@ -91,6 +94,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
         self._freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
         self._gate = Gate(self._freeze, profile=profile, mode=settings.mode, actuators=settings.actuators)
+        self._leave, self._standstill = Leave(ctx), Standstill(ctx)
         self._ledger = Ledger(folder, clock.time)
         ctx.defer(self._ledger.close)
         self._history = MetricHistory(clock.monotonic, clock.time, interval=settings.history_interval)
@@ -114,7 +118,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             runlevels=self._runlevels,
             ledger=self._ledger,
             history=self._history,
-            frozen=self._frozen,
+            frozen=self._see_whether_frozen,
         )
         self._saved = SavedState(folder)
         self._remember(f"{host.pid}, begun at {clock.monotonic() - host.uptime:.1f}")
@@ -128,8 +132,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         ctx.every(settings.history_interval, self._save)
 
     def _wire_executor(self) -> None:
-        self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes)
-        self._cycle.executor = Executor(self.ctx, self._acts, self._gate, concluded=self._cycle.conclude)
+        self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes, self._leave)
+        self._cycle.executor = Executor(self.ctx, self._acts, self._gate, self._leave, concluded=self._cycle.conclude)
 
     def _remember(self, run: str) -> None:
         """Take up what was learnt before; and what was changed, if it was in this run of the host."""
@@ -244,7 +248,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         )
 
     def _held(self) -> str:
-        return self._gate.why_not(CORRECTOR)
+        return self._gate.why_not(CORRECTOR) or self._standstill.why
 
     def _treated(self, plugin: str) -> str:
         """Say which rule brings a failed plugin up, so that the corrector does not as well; ``""`` if none does."""
@@ -338,7 +342,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._refuse_stale(request.decision)
         try:
             acted = await self._acts.act(request)
-        except (ActuatorError, FrozenError) as exc:
+        except (ActuatorError, FrozenError, NotPermittedError) as exc:
             if current_action() is not None:
                 raise Reject(str(exc)) from exc  # a second attempt would end as the first
             raise
@@ -352,7 +356,12 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         """Take back what stands."""
         self._check_serves()
         self._refuse_stale(request.decision)
-        acted = await self._acts.undo(request)
+        try:
+            acted = await self._acts.undo(request)
+        except NotPermittedError as exc:
+            if current_action() is not None:
+                raise Reject(str(exc)) from exc
+            raise
         await self.ctx.publish(acted)
         self._note_person(acted)
         return acted
@@ -403,7 +412,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         if self._freeze.unfreeze(_asker(), request.reason) is not None:
             self._ledger.note("unfrozen", f"by {_asker()}: {request.reason or 'no reason was given'}")
             self.ctx.log.warning("actuators are unfrozen by %s", _asker())
-        await self._cycle.tell(self._runlevels.maintain(None))
+        await self._cycle.tell(self._runlevels.maintain(self._frozen() or None))
         return self._freeze_state()
 
     @handler
@@ -419,7 +428,14 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     def _frozen(self) -> str:
         said = self._freeze.now()
-        return "" if said is None else said.sentence
+        return self._standstill.why if said is None else said.sentence
+
+    async def _see_whether_frozen(self) -> str:
+        if await self._standstill.look():
+            text = self._standstill.why or "it is lifted"
+            self._ledger.note("emergency stop", text)
+            self.ctx.log.warning("emergency stop: %s", text)
+        return self._frozen()
 
     @handler
     async def health(self, _: m.GetHostHealth) -> m.HostHealth:

@@ -64,6 +64,10 @@ class Actuator(ABC, Generic[ArgumentsT]):
     def __init__(self, ctx: PluginContext) -> None:
         self.ctx = ctx
 
+    def component(self, target: str) -> str:
+        """Return what is acted on, as guards count it: what is turned here is the same thing to whoever turns it."""
+        return target or self.name
+
     def read(self, arguments: Mapping[str, Any]) -> ArgumentsT:
         """Return the arguments, checked.
 

@@ -28,13 +28,22 @@ class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int = 100
 
 
-class RedriveLetters(Actuator[Which]):
+class LettersActuator(Actuator[Which]):
+    """One on the dead letters of a type of action, or of all."""
+
+    arguments_type = Which
+    seconds = 30.0
+
+    def component(self, target: str) -> str:
+        """Return which letters."""
+        return f"kernel.dlq.{target}" if target else "kernel.dlq"
+
+
+class RedriveLetters(LettersActuator):
     """Submits the actions of dead letters again."""
 
     name = "redrive_dead_letters"
     description = "submit the actions of dead letters again, the oldest first; what fails again is a letter again"
-    arguments_type = Which
-    seconds = 30.0
 
     async def plan(self, target: str, arguments: Which) -> Applied:
         """Say which ones."""
@@ -53,13 +62,11 @@ class RedriveLetters(Actuator[Which]):
         return Applied(done > 0, f"{done} dead letters redriven, {refused} refused")
 
 
-class ParkLetters(Actuator[Which]):
+class ParkLetters(LettersActuator):
     """Puts dead letters aside, where nobody redrives them and no alarm counts them."""
 
     name = "park_dead_letters"
     description = "put dead letters aside, out of counts and redriving; taken back by putting them where they were"
-    arguments_type = Which
-    seconds = 30.0
 
     async def plan(self, target: str, arguments: Which) -> Applied:
         """Say how many there are."""

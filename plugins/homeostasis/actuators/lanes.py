@@ -19,6 +19,11 @@ class SetWorkers(Tuner):
     target = "none"
     what = "workers"
 
+    def component(self, target: str) -> str:
+        """Return the knob that it is."""
+        del target
+        return "kernel.workers"
+
     async def current(self, target: str) -> float:
         """Return how many there are."""
         if target:
@@ -36,6 +41,10 @@ class _LaneTuner(Tuner):
 
     target = "needed"
     bound: ClassVar[Literal["weight", "capacity"]]
+
+    def component(self, target: str) -> str:
+        """Return the knob that it is."""
+        return f"kernel.lane.{target}.{self.bound}"
 
     async def current(self, target: str) -> float:
         """Return the lane's bound."""
@@ -88,6 +97,11 @@ class ShedBackground(Actuator[NoArguments]):
     arguments_type = NoArguments
     target = "none"
     lane: ClassVar[str] = "background"
+
+    def component(self, target: str) -> str:
+        """Return the lane."""
+        del target
+        return f"kernel.lane.{self.lane}"
 
     async def plan(self, target: str, arguments: NoArguments) -> Applied:
         """Say whether it is shed already."""

@@ -22,6 +22,11 @@ class ReleaseMemory(Actuator[NoArguments]):
     arguments_type = NoArguments
     seconds = 30.0
 
+    def component(self, target: str) -> str:
+        """Return what it is done to: the whole process, whatever it is done for."""
+        del target
+        return "process.memory"
+
     async def plan(self, target: str, arguments: NoArguments) -> Applied:
         """Say what it is; what it brings, nobody knows before."""
         del target, arguments

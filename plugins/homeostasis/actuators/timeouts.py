@@ -14,6 +14,11 @@ class WidenTimeout(Tuner):
     target = "none"
     what = "the default timeout"
 
+    def component(self, target: str) -> str:
+        """Return the knob that it is."""
+        del target
+        return "kernel.default_timeout"
+
     async def current(self, target: str) -> float:
         """Return the seconds that it is."""
         if target:

@@ -73,6 +73,17 @@ class Hanging(Plugin):
         return Hung()
 
 
+class Meddler(Plugin):
+    """Uses another's actuators."""
+
+    name = "meddler"
+    capabilities = ("call:homeostasis.act",)
+    here: ClassVar[Meddler]
+
+    async def start(self, ctx):
+        Meddler.here = self
+
+
 class World:
     def __init__(self, kernel, clock):
         self.kernel, self.clock = kernel, clock
@@ -267,12 +278,22 @@ class TestHolding:
                 "set_workers",
             ]
 
-    async def test_a_named_actuator_does_not_act_in_prod(self, hosting):
-        """Who is named in the settings acts."""
+    async def test_a_named_actuator_does_not_act_in_prod(self, hosting, governor):
+        """Who is named in the settings acts, if who governs the host lets it."""
         async with hosting(profile="prod", actuators={"set_workers": "act"}) as world:
+            await world.kernel.add_plugin(governor)
             Gauge.level = 2.0
             await world.pass_on(3)
             assert world.workers == 16
+
+    async def test_an_act_that_nobody_governs_is_done_in_prod(self, hosting):
+        """There nothing is done that nobody governs; it is told so, and asked about again."""
+        async with hosting(profile="prod", actuators={"set_workers": "act"}) as world:
+            Gauge.level = 2.0
+            await world.pass_on(10)
+            assert world.workers == 8
+            (only,) = await world.explained()
+            assert "enable the plugin 'governance'" in only.text
 
     async def test_an_act_of_an_earlier_run_is_done(self, hosting):
         """What was decided by what was true then, and lay in the journal since, is refused, and a dead letter."""
@@ -309,3 +330,147 @@ class TestFailing:
             await world.pass_on(20)
             actuators = {one.name: one for one in (await world.kernel.call(ListActuators())).actuators}
             assert actuators["set_workers"].failed == failed
+
+
+class TestLeave:
+    """Who governs the host is asked before, and told after."""
+
+    async def test_an_act_is_not_asked_about_or_its_outcome_not_told(self, hosting, governor):
+        """Act and undoing are asked about once each, by what they turn, and what came of them is told."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            Gauge.level = 2.0
+            await world.pass_on(3)
+            Gauge.level = 0.0
+            await world.pass_on(15)
+            done, undone = governor.here.asked
+            assert (done.kind, done.component, done.actuator, done.undo) == (
+                "actuator",
+                "kernel.workers",
+                "set_workers",
+                False,
+            )
+            assert done.summary == "set_workers factor 2"
+            assert "gauge.level is 2" in done.facts["why"]
+            assert (undone.component, undone.undo) == ("kernel.workers", True)
+            assert len(done.digest) == 64
+            assert done.digest != undone.digest
+            assert [(outcome, detail) for _, outcome, detail in governor.here.told] == [
+                ("done", "workers 8 -> 16"),
+                ("done", "workers 16 -> 8"),
+            ]
+
+    async def test_each_attempt_is_asked_about(self, hosting, governor):
+        """An act that fails and is tried once more is one act; that it failed is told once."""
+        broken = {"ladder": [{**MORE_WORKERS, "arguments": {"value": 5000}}]}
+        async with hosting(rule=broken) as world:
+            await world.kernel.add_plugin(governor)
+            Gauge.level = 2.0
+            await world.pass_on(6)
+            assert world.kernel.statistics().actions.types["homeostasis.act"].retried == 1
+            assert len(governor.here.asked) == 1
+            ((_, outcome, detail),) = governor.here.told
+            assert outcome == "failed"
+            assert "expected 1 to 1000 workers" in detail
+
+    async def test_a_guard_is_breached(self, hosting, governor):
+        """It is only looked at; the act waits for as long as the guard says, and counts as no failure."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            governor.here.says("actuator", "guard", reason="one a minute", retry_after=20.0)
+            Gauge.level = 2.0
+            await world.pass_on(10)
+            assert (governor.here.asked, world.workers) == ([], 8)
+            assert len(await world.explained()) == 1, "it is decided over and over"
+            assert "one a minute" in (await world.explained())[0].text
+            governor.here.says("actuator")
+            await world.pass_on(15)
+            assert world.workers == 16
+            actuators = {one.name: one for one in (await world.kernel.call(ListActuators())).actuators}
+            assert (actuators["set_workers"].failed, actuators["set_workers"].quarantined) == (0, "")
+
+    async def test_a_person_is_asked_over_and_over(self, hosting, governor):
+        """Their agreement is asked for once; from then on it is only looked whether they gave it."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            governor.here.says("actuator", "needs_approval", reason="it waits for a person")
+            Gauge.level = 2.0
+            await world.pass_on(4)
+            assert len(governor.here.asked) == 1
+            governor.here.says("actuator", "needs_approval", reason="it waits for a person", approval="a1")
+            await world.pass_on(300)
+            assert len(governor.here.asked) == 1
+            governor.here.says("actuator", approval="a1")
+            await world.pass_on(130)
+            assert world.workers == 16
+            first, second = governor.here.asked
+            assert first.digest == second.digest, "the approval is of something else"
+
+    async def test_an_act_under_way_is_not_stopped(self, hosting, governor):
+        """What was permitted, and waits in the queue, is not done once everything is stopped, and is no failure."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            await world.kernel.add_plugin(Hanging)
+            try:
+                world.kernel.set_workers(1)
+                for _ in range(2):
+                    await world.kernel.submit(Hang(), priority=ActionPriority.MAINTENANCE, timeout=1000.0)
+                await world.clock.advance(0)
+                Gauge.level = 2.0
+                for _ in range(5):
+                    await world.clock.advance(1.0)
+                    await anyio.lowlevel.checkpoint()
+                assert len(governor.here.asked) == 1
+                governor.here.says("*", "stopped", reason="a person said stop")
+            finally:
+                Hanging.go_on.set()
+            await world.pass_on(5)
+            assert world.kernel.statistics().actions.workers == 1
+            assert governor.here.told[0][1] == "failed"
+            (told,) = await world.explained()
+            assert "skipped" in told.text
+            actuators = {one.name: one for one in (await world.kernel.call(ListActuators())).actuators}
+            assert actuators["set_workers"].failed == 0
+
+    async def test_an_emergency_stop_is_no_freeze(self, hosting, governor):
+        """It shows as one, nothing is decided while it holds, and lifted it goes on; unfreezing does not lift it."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            governor.here.says("*", "stopped", reason="everything is stopped by the desk: fire")
+            Gauge.level = 2.0
+            await world.pass_on(10)
+            status = await world.kernel.call(GetHomeostasisStatus())
+            assert (status.frozen, status.runlevel) == ("everything is stopped by the desk: fire", "MAINTENANCE")
+            await world.kernel.call(Freeze())
+            await world.kernel.call(Unfreeze())
+            assert (await world.kernel.call(GetHomeostasisStatus())).runlevel == "MAINTENANCE"
+            assert (await world.explained(), governor.here.asked, world.workers) == ((), [], 8)
+            governor.here.says("*")
+            await world.pass_on(4)
+            assert world.workers == 16
+            told = "\n".join(one.text for one in (await world.kernel.call(Explain())).decisions)
+            assert "emergency stop: everything is stopped by the desk: fire" in told
+            assert "emergency stop: it is lifted" in told
+
+    async def test_a_plugin_acts_by_hand_without_leave(self, hosting, governor):
+        """It is asked for on its behalf, and meets every guard; a person only waits for one."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            await world.kernel.add_plugin(Meddler)
+            governor.here.says("actuator", "guard", reason="one a minute", retry_after=20.0)
+            with pytest.raises(Exception, match="one a minute"):
+                await world.kernel.call(Act("set_workers", arguments={"value": 9}))
+            assert governor.here.asked == []
+            with pytest.raises(Exception, match="one a minute"):
+                await Meddler.here.ctx.call(Act("set_workers", arguments={"value": 9}))
+            (only,) = governor.here.asked
+            assert only.sender == "plugin 'meddler' (generation 1)"
+            assert world.workers == 8
+
+    async def test_a_decision_is_carried_out_by_somebody_elses_leave(self, hosting, governor):
+        """Only what the queue does for a decision goes by the leave that was given for it."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            await world.kernel.call(Act("set_workers", arguments={"value": 9}, decision="d1"))
+            await world.kernel.call(Act("set_workers", arguments={"value": 7}, decision="d1"))
+            assert [one.summary for one in governor.here.asked] == ["set_workers value 9", "set_workers value 7"]

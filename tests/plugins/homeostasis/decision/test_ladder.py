@@ -180,7 +180,7 @@ class TestPuttingOff:
         assert "it is not permitted" in decision.considered[0].why_not
 
     def test_what_was_put_off_by_a_stop_waits_for_more(self, drive, load):
-        """With no time to wait it is due as soon as there is evidence again; no change is in force, and nothing has gone to and fro."""
+        """With no time to wait it is due as soon as there is evidence again; no change is in force."""
         drive = drive({"load": load})
         drive.look({"wait": 3.0}, 2)
         drive.look({"wait": 3.0}, outcome=Outcome("skipped", "stopped", again=0.0))
