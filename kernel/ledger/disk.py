@@ -1,0 +1,289 @@
+"""A ledger on disk: lines in files, and the head apart, which is written after them."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from aetherra.kernel.datadir import sync_folder
+from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.filelock import FileLock
+from aetherra.kernel.ledger.chain import Draft, Tip, anchor
+from aetherra.kernel.ledger.entry import Entry, read_line
+from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower
+from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
+from aetherra.kernel.ledger.keys import LedgerKeys
+from aetherra.kernel.ledger.problem import LedgerBrokenError, Verification
+from aetherra.kernel.ledger.retention import Kept, leaving
+from aetherra.kernel.ledger.segments import Segment, SegmentWriter, lines_of, segments_of
+from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
+from aetherra.kernel.ledger.verify import verify
+
+LOCK_NAME = "audit.lock"
+LOCK_TIMEOUT = 10.0
+"""Seconds that another process may take to add an entry."""
+
+
+class DiskTrail:
+    """Entries on disk.
+
+    The files are written first, and the head once the disk has them: a kill between the two leaves entries that the
+    head does not sign yet, which their seals show to be genuine.
+
+    Args:
+        folder: Where the files are.
+        heads: Where the head is.
+        settings: How large the ledger may grow.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, folder: Path, heads: HeadStore, settings: LedgerSettings, clock: Callable[[], float]) -> None:
+        self.folder = folder
+        self.heads = heads
+        self._settings = settings
+        self._clock = clock
+        self._lock = FileLock(folder / LOCK_NAME)
+        self._writer = SegmentWriter(folder)
+        self._files: list[Kept] = []
+        self._tip: Tip | None = None
+        self._keys: LedgerKeys | None = None
+        self._slots = b""
+        self._half_done = False
+
+    @classmethod
+    def of(cls, data_dir: Path, settings: LedgerSettings, clock: Callable[[], float]) -> Self:
+        """Return the ledger of a data directory."""
+        folder = ledger_folder(data_dir)
+        return cls(folder, HeadStore(head_folder(data_dir, settings), about=str(folder)), settings, clock)
+
+    @property
+    def tip(self) -> Tip | None:
+        """Where the chain ends, as far as is known without reading."""
+        return self._tip
+
+    def prepare(self) -> Tip:
+        """Return where the chain ends, once entries can be added to it.
+
+        Raises:
+            LedgerBrokenError: It is not what was written.
+            DataFileError: It cannot be written.
+        """
+        with self._held():
+            return self._current()
+
+    def commit(self, drafts: Sequence[Draft]) -> list[Entry]:
+        """Add entries, all or none, and return them once disk and head have them.
+
+        Raises:
+            LedgerBrokenError: The ledger is not what was written.
+            DataFileError: They cannot be written.
+        """
+        with self._held():
+            return self._write(self._current(), drafts)
+
+    @contextmanager
+    def _held(self) -> Generator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise DataFileError(str(self.folder), f"cannot keep a ledger here: {exc.strerror or exc}") from exc
+        with self._lock.held(LOCK_TIMEOUT):
+            yield
+
+    def _current(self) -> Tip:
+        """Return where the chain ends; read anew if anybody but this object has touched it."""
+        if self._half_done and not self._undo():
+            raise DataFileError(str(self.folder), "what was half written cannot be taken back; is the disk full?")
+        try:
+            if self._tip is not None and self._writer.is_as_left() and self.heads.raw() == self._slots:
+                return self._tip
+            return self._load()
+        except HeadError as exc:
+            self._tip = None
+            raise LedgerBrokenError(str(self.folder), exc.detail) from exc
+        except BrokenChainError as exc:
+            self._tip = None
+            raise LedgerBrokenError(str(self.folder), str(exc)) from exc
+        except OSError as exc:
+            self._tip = None
+            if isinstance(exc, DataFileError):
+                raise
+            raise DataFileError(str(self.folder), f"cannot be read or written: {exc.strerror or exc}") from exc
+
+    def _load(self) -> Tip:
+        self._tip = None
+        segments = segments_of(self.folder)
+        if self.heads.is_new():
+            if segments:
+                raise HeadError("head_missing", f"its signed head is missing from {self.heads.folder}")
+            self.heads.begin(secrets.token_hex(16), self._clock())
+        self._keys, head, self._slots = self.heads.read()
+        LedgerKeys.keep(self.heads.folder)
+        segments = self._without_leftovers(segments, head)
+        self._files = [_kept(segment) for segment in segments]
+        followed = self._follow(segments, head)
+        tip = followed.tip
+        if followed.segment is None:
+            self._writer.begin(tip.sequence + 1)
+            self._files = [Kept(Segment(self._writer.path, tip.sequence + 1), 0, self._clock(), tip.entry_hash)]
+        else:
+            self._writer.open(followed.segment, followed.size)
+        if tip.sequence > head.sequence:
+            self._slots = self.heads.write(SignedHead.of(tip, self._clock(), self._keys), self._slots)
+        self._tip = tip
+        if tip.sequence == 0:
+            self._write(tip, [anchor("audit.begun", tip, self._keys.id, actor="audit", summary="the ledger begins")])
+        elif followed.remains:
+            self._write(tip, [_recovered(head, followed)])
+        return self._tip
+
+    def _without_leftovers(self, segments: list[Segment], head: SignedHead) -> list[Segment]:
+        """Remove files that were to leave when a kill came, and return the others."""
+        first = head.sequence - head.count + 1
+        gone = [segment for segment, following in itertools.pairwise(segments) if following.first <= first]
+        for segment in gone:
+            segment.path.unlink(missing_ok=True)
+        kept = segments[len(gone) :]
+        if head.sequence and (not kept or kept[0].first != first):
+            raise BrokenChainError(f"the file that begins with entry {first} is missing")
+        return kept
+
+    def _follow(self, segments: list[Segment], head: SignedHead) -> Followed:
+        assert self._keys is not None
+        begin = max((i for i, segment in enumerate(segments) if segment.first <= head.sequence), default=0)
+        start = None
+        if head.sequence:
+            kept = self._files[begin]
+            start = Tip(
+                ledger=head.ledger,
+                sequence=kept.segment.first - 1,
+                entry_hash=kept.before,
+                first=segments[0].first,
+                before=self._files[0].before,
+                key=head.key,
+            )
+        return Follower(head, self._keys.secret).follow(segments[begin:], start)
+
+    def _write(self, tip: Tip, drafts: Sequence[Draft]) -> list[Entry]:
+        assert self._keys is not None
+        now = self._clock()
+        going: list[Kept] = []
+        entries: list[Entry] = []
+        try:
+            if self._is_full(now):
+                self._writer.begin(tip.sequence + 1)
+                going = self._files[: leaving(self._files, self._settings, now)]
+                self._files.append(Kept(Segment(self._writer.path, tip.sequence + 1), 0, now, tip.entry_hash))
+            after = tip
+            if going:
+                after = msgspec.structs.replace(
+                    after, first=self._files[len(going)].segment.first, before=self._files[len(going)].before
+                )
+                drafts = [_retained(after, tip, self._keys.id), *drafts]
+            for draft in drafts:
+                entries.append(after.next_entry(draft, now, self._keys.secret))
+                after = after.after(entries[-1])
+            data = b"".join(entry.line + b"\n" for entry in entries)
+            self._half_done = True
+            self._writer.append(data)
+            slots = self.heads.write(SignedHead.of(after, now, self._keys), self._slots)
+        except OSError as exc:
+            self._undo()
+            if isinstance(exc, DataFileError):
+                raise
+            raise DataFileError(str(self.folder), f"cannot write: {exc.strerror or exc}") from exc
+        self._half_done = False
+        self._writer.kept(len(data))
+        self._tip, self._slots = after, slots
+        self._files[-1] = self._files[-1]._replace(size=self._writer.size)
+        self._drop(going)
+        return entries[1:] if going else entries
+
+    def _is_full(self, now: float) -> bool:
+        size, begun_at = self._writer.size, self._files[-1].begun_at
+        return size > 0 and (size >= self._settings.segment_bytes or now - begun_at >= self._settings.segment_age)
+
+    def _undo(self) -> bool:
+        """Take back what was half written, and say whether that went."""
+        self._half_done = not (self._writer.take_back() and self.heads.restore(self._slots))
+        return not self._half_done
+
+    def _drop(self, going: list[Kept]) -> None:
+        """Delete files that an entry says were dropped; what cannot be is, when the ledger is read the next time."""
+        with suppress(OSError):
+            for kept in going:
+                kept.segment.path.unlink(missing_ok=True)
+            if going:
+                sync_folder(self.folder)
+        del self._files[: len(going)]
+
+    def newest_first(self) -> Iterator[Entry]:
+        """Yield what is kept, the last one first."""
+        for segment in reversed(segments_of(self.folder)):
+            yield from reversed(list(_entries_of(segment)))
+
+    def oldest_first(self, since: int) -> Iterator[Entry]:
+        """Yield what is kept from a number on."""
+        segments = segments_of(self.folder)
+        for i, segment in enumerate(segments):
+            if i + 1 == len(segments) or segments[i + 1].first > since:
+                yield from (entry for entry in _entries_of(segment) if entry.sequence >= since)
+
+    def size(self) -> tuple[int, int]:
+        """Return how many bytes and files there are."""
+        return sum(kept.size for kept in self._files), len(self._files)
+
+    def verify(self) -> Verification:
+        """Check all of it."""
+        return verify(self.folder, self.heads.folder)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._writer.close()
+        self.heads.close()
+        self._lock.close()
+        self._tip = None
+
+
+def _kept(segment: Segment) -> Kept:
+    """Return what is known of a file by its first line; the rest of it is not read."""
+    size = segment.path.stat().st_size
+    for line in lines_of(segment.path):
+        entry = read_line(line.data)
+        return (
+            Kept(segment, size, entry.at, entry.prev_hash) if isinstance(entry, Entry) else Kept(segment, size, 0, "")
+        )
+    return Kept(segment, 0, 0.0, "")
+
+
+def _entries_of(segment: Segment) -> Iterator[Entry]:
+    with suppress(FileNotFoundError):  # it may leave meanwhile
+        for line in lines_of(segment.path):
+            entry = read_line(line.data) if line.whole else "unreadable"
+            if isinstance(entry, Entry):
+                yield entry
+
+
+def _retained(after: Tip, before: Tip, key: str) -> Draft:
+    dropped = after.first - before.first
+    summary = f"entries {before.first} to {after.first - 1} were dropped, as the ledger's bounds have it"
+    return anchor("audit.retained", after, key, actor="audit", summary=summary, dropped=dropped)
+
+
+def _recovered(head: SignedHead, followed: Followed) -> Draft:
+    return Draft(
+        kind="audit.recovered",
+        actor="audit",
+        component="audit",
+        summary="what a kill or a power cut had left was put in order",
+        facts={
+            "entries_behind_the_head": followed.tip.sequence - head.sequence,
+            "torn_line_cut_off": any("not written to its end" in each.detail for each in followed.remains),
+        },
+    )

@@ -1,0 +1,216 @@
+"""The audit ledger: what the host did by itself, in a chain that nobody changes unnoticed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.ledger.chain import Draft
+from aetherra.kernel.ledger.disk import DiskTrail
+from aetherra.kernel.ledger.entry import Entry, Fact
+from aetherra.kernel.ledger.problem import Verification
+from aetherra.kernel.ledger.redaction import Redactor
+from aetherra.kernel.ledger.settings import LedgerSettings
+from aetherra.kernel.ledger.trail import MemoryTrail, Trail
+
+
+class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How a ledger stands.
+
+    Attributes:
+        entries: How many are kept.
+        first: The number of the oldest; 0 if that is not known yet.
+        last: The number of the last.
+        bytes: How much disk they take.
+        files: In how many files.
+        appended: How many were added through this object.
+        refused: How many could not be.
+        problem: Why the last one could not be; empty if it could.
+    """
+
+    entries: int
+    first: int
+    last: int
+    bytes: int
+    files: int
+    appended: int
+    refused: int
+    problem: str
+
+
+class AuditLedger:
+    """Entries, each bound to the one before, with a signed head kept apart; use ``open``.
+
+    All of it may be called from any thread, waits for the disk, and belongs in a worker thread. Threads that append at
+    the same time share the waiting.
+
+    Args:
+        trail: Where entries are kept.
+        redactor: Takes secrets out of what is to be written.
+    """
+
+    def __init__(self, trail: Trail, redactor: Redactor) -> None:
+        self._trail = trail
+        self._redactor = redactor
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.Lock()
+        self._appended = self._refused = 0
+        self._problem = ""
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path | None,
+        settings: LedgerSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Return the ledger of a host, whatever there is on disk; what is wrong with it, ``prepare`` tells.
+
+        Args:
+            data_dir: The host's data directory; ``None`` keeps the last entries in memory.
+            settings: Bounds, and where the head is.
+            clock: Unix seconds.
+        """
+        settings = settings or LedgerSettings()
+        trail = MemoryTrail(clock) if data_dir is None else DiskTrail.of(data_dir, settings, clock)
+        return cls(trail, Redactor.of_environment())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        """Get ready to append: begin a ledger where there is none, and put in order what a kill left.
+
+        Raises:
+            LedgerBrokenError: What is there is not what was written; every ``append`` raises it as well.
+            DataFileError: The disk is full, a folder cannot be written, ...
+        """
+        with self._turn:
+            try:
+                self._trail.prepare()
+            except DataFileError as exc:
+                self._problem = str(exc)
+                raise
+            self._problem = ""
+
+    def append(
+        self,
+        *,
+        kind: str,
+        actor: str,
+        component: str = "",
+        summary: str = "",
+        code: str = "",
+        refers_to: int = 0,
+        digest: str = "",
+        facts: Mapping[str, Fact] | None = None,
+    ) -> Entry:
+        """Add an entry and return it once the disk has it, and the head that signs it.
+
+        Secrets are taken out, and what is too long is cut, which the text says. What fails once is tried anew the next
+        time, so that it goes on by itself once there is room.
+
+        Raises:
+            LedgerBrokenError: What is there is not what was written; a person has to look.
+            DataFileError: It could not be written. Nothing of it is in the ledger.
+        """
+        draft = Draft(
+            kind=kind,
+            actor=actor,
+            component=component,
+            summary=summary,
+            code=code,
+            refers_to=refers_to,
+            digest=digest,
+            facts=dict(facts or {}),
+        )
+        waiting = _Waiting(self._redactor.clean(draft))
+        self._waiting.append(waiting)
+        with self._turn:
+            if not waiting.settled:
+                self._commit()
+        if waiting.fault is not None:
+            raise type(waiting.fault)(waiting.fault.path, waiting.fault.problem) from waiting.fault
+        assert waiting.entry is not None
+        return waiting.entry
+
+    def _commit(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            entries = self._trail.commit([waiting.draft for waiting in batch])
+        except DataFileError as exc:
+            self._refused += len(batch)
+            self._problem = str(exc)
+            for waiting in batch:
+                waiting.fault = exc
+            return
+        finally:
+            for waiting in batch:
+                waiting.settled = True
+        self._appended += len(batch)
+        self._problem = ""
+        for waiting, entry in zip(batch, entries, strict=True):
+            waiting.entry = entry
+
+    def tail(self, limit: int = 20) -> tuple[Entry, ...]:
+        """Return the last entries, oldest first."""
+        newest = [entry for entry, _ in zip(self._trail.newest_first(), range(limit), strict=False)]
+        return tuple(reversed(newest))
+
+    def get(self, sequence: int) -> Entry | None:
+        """Return one entry; ``None`` if it is not there, or not any more."""
+        return next((entry for entry in self.entries(since=sequence) if entry.sequence == sequence), None)
+
+    def entries(self, *, since: int = 0) -> Iterator[Entry]:
+        """Yield entries from a number on, oldest first; lines that are none are left out, and found by ``verify``."""
+        return self._trail.oldest_first(since)
+
+    def statistics(self) -> LedgerStatistics:
+        """Return how it stands, without reading it."""
+        size, files = self._trail.size()
+        tip = self._trail.tip
+        return LedgerStatistics(
+            entries=tip.count if tip is not None else 0,
+            first=tip.first if tip is not None else 0,
+            last=tip.sequence if tip is not None else 0,
+            bytes=size,
+            files=files,
+            appended=self._appended,
+            refused=self._refused,
+            problem=self._problem,
+        )
+
+    def verify(self) -> Verification:
+        """Check that every entry is there as it was written, and that the head which signs the last one is genuine."""
+        return self._trail.verify()
+
+    def close(self) -> None:
+        """Let go of all files; the next ``append`` opens them again."""
+        with self._turn:
+            self._trail.close()
+
+
+class _Waiting:
+    """An entry that somebody waits for."""
+
+    __slots__ = ("draft", "entry", "fault", "settled")
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.entry: Entry | None = None
+        self.fault: DataFileError | None = None
+        self.settled = False

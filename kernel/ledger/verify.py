@@ -1,0 +1,101 @@
+"""Checking a ledger against its signed head: read-only, and while a host adds to it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.ledger.diagnosis import diagnose
+from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower
+from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
+from aetherra.kernel.ledger.keys import LedgerKeys
+from aetherra.kernel.ledger.problem import Problem, Verification
+from aetherra.kernel.ledger.segments import Segment, segments_of
+
+LOOKS = 5
+"""How often a ledger is read that changes while it is."""
+
+
+def verify(folder: Path, heads: Path) -> Verification:
+    """Check that a ledger is what was written, all of it, and say what was done to it if it is not.
+
+    Nothing is written. A ledger that a host adds to meanwhile is read again if it does not fit the head at first.
+
+    Args:
+        folder: Where its files are.
+        heads: Where its head is.
+    """
+    store = HeadStore(heads)
+    try:
+        for _ in range(LOOKS - 1):
+            before = _now(store, folder)
+            found = _look(store, folder)
+            if found.ok or before == _now(store, folder):
+                return found
+        return _look(store, folder)
+    finally:
+        store.close()
+
+
+def _now(store: HeadStore, folder: Path) -> object:
+    try:
+        return store.raw(), segments_of(folder)
+    except (HeadError, DataFileError) as exc:
+        return str(exc)
+
+
+def _look(store: HeadStore, folder: Path) -> Verification:
+    try:
+        keys, head, _ = store.read()
+    except HeadError as exc:
+        if exc.kind == "head_missing" and store.is_new() and not segments_of(folder):
+            return Verification(ok=True)
+        problem = Problem(kind=exc.kind, detail=exc.detail)
+        return _told(None, None, (problem, *diagnose(folder, None, None).problems))
+    except DataFileError as exc:
+        return _told(None, None, (Problem(kind="unreadable", detail=str(exc)),))
+    try:
+        segments = segments_of(folder)
+        followed, left = _followed(segments, head, keys)
+    except BrokenChainError as exc:
+        diagnosis = diagnose(folder, head, keys)
+        problems = diagnosis.problems or (Problem(kind="fork", detail=str(exc)),)
+        return _told(head, None, problems, entries=diagnosis.entries)
+    except OSError as exc:
+        return _told(head, None, (Problem(kind="unreadable", detail=str(exc)),))
+    return _told(head, followed, (), remains=(*left, *followed.remains))
+
+
+def _followed(segments: list[Segment], head: SignedHead, keys: LedgerKeys) -> tuple[Followed, tuple[Problem, ...]]:
+    """Follow what is to be kept, and name files that a kill kept from leaving."""
+    first = head.sequence - head.count + 1
+    left = [segment for segment, following in itertools.pairwise(segments) if following.first <= first]
+    told = tuple(
+        Problem(kind="torn", file=segment.path.name, detail="a file that was to leave, when a kill came")
+        for segment in left
+    )
+    kept = segments[len(left) :]
+    if head.sequence and (not kept or kept[0].first != first):
+        raise BrokenChainError(f"the file that begins with entry {first} is missing")
+    return Follower(head, keys.secret).follow(kept, None), told
+
+
+def _told(
+    head: SignedHead | None,
+    followed: Followed | None,
+    problems: tuple[Problem, ...],
+    *,
+    entries: int = 0,
+    remains: tuple[Problem, ...] = (),
+) -> Verification:
+    return Verification(
+        ok=not problems,
+        entries=followed.entries if followed is not None else entries,
+        first=0 if head is None or not head.sequence else head.sequence - head.count + 1,
+        last=0 if head is None else head.sequence,
+        ledger="" if head is None else head.ledger,
+        key="" if head is None else head.key,
+        problems=problems,
+        remains=remains,
+    )
