@@ -1,4 +1,7 @@
-"""Fixtures for all tests: every async test runs on asyncio and on trio, and leaves no thread that an exit waits for."""
+"""Fixtures for all tests: every async test runs on asyncio and on trio, and leaves no thread that an exit waits for.
+
+What users keep outside of projects goes into a folder of the session.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import faulthandler
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +28,15 @@ settings.load_profile("untimed")
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The event loop that a test runs on."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder for the state of users: no test leaves the head of a ledger in that of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
