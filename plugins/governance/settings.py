@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from aetherra.plugins import Settings
+from aetherra.plugins.ledger import LedgerSettings
 
 __all__ = ["BREACHES", "GUARDS", "Breach", "GovernanceSettings", "Guard", "GuardName", "GuardSettings"]
 
@@ -72,8 +73,7 @@ class GovernanceSettings(Settings):
             ``integration`` in ``prod``, else none.
         most_waiting: Requests for approval that may wait at a time, of one asker.
         relays: Calls by which a person may have another plugin decide on a request of that plugin's own.
-        ledger_state: Where the ledger's signed head is kept, apart from the ledger, relative to the project; ``None``
-            for a folder of the user's own.
+        audit: Bounds of the ledger, and where its signed head is kept; ``aetherra audit`` reads them as well.
     """
 
     guards: dict[GuardName, GuardSettings] = {}
@@ -81,7 +81,7 @@ class GovernanceSettings(Settings):
     approval_kinds: tuple[str, ...] | None = None
     most_waiting: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     relays: tuple[str, ...] = ("selfimprovement.approve", "selfimprovement.reject")
-    ledger_state: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    audit: LedgerSettings = LedgerSettings()
 
     def guard(self, name: GuardName) -> Guard:
         """Return a guard as the configuration wants it."""
