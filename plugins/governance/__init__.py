@@ -1,3 +1,5 @@
 """Governance: the one gate through which everything passes that the host would do by itself."""
 
-__all__: list[str] = []
+from aetherra.plugins.governance.plugin import Governance
+
+__all__ = ["Governance"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,31 +52,34 @@ class EmergencyStop:
     is understood, stops: whoever cannot tell must not act. So a person whose host answers nobody can make a file of
     that name by any means, an empty one will do, and remove it again: ``now`` looks whether it has changed.
 
+    Any thread may use it; no thread that looks waits for one that writes.
+
     Args:
         path: The file; ``None``: a stop ends with the host.
         time: Unix time.
-        said: What holds where there is no file to say it.
     """
 
-    def __init__(self, path: Path | None, time: Callable[[], float], said: Stopped | None = None) -> None:
+    def __init__(self, path: Path | None, time: Callable[[], float]) -> None:
         self._path = path
         self._file = AppendFile(path) if path is not None else None
         self._time = time
-        self._said = said or _FREE
+        self._said = _FREE
         self._is_written = True
         self._mark: object = None
+        self._lock = threading.Lock()
 
     def now(self) -> Stopped | None:
         """Return the stop that holds, ``None`` if there is none. Never raises; one look at the file system."""
-        if self._path is not None and self._is_written and (mark := _mark_of(self._path)) != self._mark:
-            self._mark = mark
-            self._said = self._read(self._path)
-        return self._said if self._said.stopped else None
+        said = self.last()
+        return said if said.stopped else None
 
     def last(self) -> Stopped:
-        """Return what was said last, a stop or that it is lifted."""
-        self.now()
-        return self._said
+        """Return what was said last, a stop or that it is lifted; as ``now``."""
+        with self._lock:
+            if self._path is not None and self._is_written and (mark := _mark_of(self._path)) != self._mark:
+                self._mark = mark
+                self._said = self._read(self._path)
+            return self._said
 
     def stop(self, who: str, why: str) -> Stopped:
         """Stop everything from now on; one that holds stays as it is. Return what holds now.
@@ -86,9 +90,11 @@ class EmergencyStop:
         held = self.now()
         if held is not None and self._is_written:
             return held
-        self._said, self._is_written = held or Stopped(stopped=True, who=who, why=why, since=self._time()), False
-        self._write(self._said)
-        return self._said
+        said = held or Stopped(stopped=True, who=who, why=why, since=self._time())
+        with self._lock:
+            self._said, self._is_written = said, False
+        self._write(said)
+        return said
 
     def lift(self, who: str, why: str) -> Stopped | None:
         """End a stop, also one for a problem; return what held until now, ``None`` if nothing did.
@@ -107,15 +113,24 @@ class EmergencyStop:
         except DataFileError:
             if self._is_written:
                 raise
-            self._is_written, self._mark = True, None if self._path is None else _mark_of(self._path)
-        self._said = free
+            self._settle(free)
         return held
 
+    def recall(self, said: Stopped) -> None:
+        """Take over what held before, where there is no file to say it."""
+        if self._path is None:
+            self._settle(said)
+
     def _write(self, said: Stopped) -> None:
-        if self._file is not None and self._path is not None:
+        if self._file is not None:
             self._file.replace([msgspec.json.encode(said)])
-            self._mark = _mark_of(self._path)
-        self._is_written = True
+        self._settle(said)
+
+    def _settle(self, said: Stopped) -> None:
+        """Let the file say from now on what holds, which is this."""
+        with self._lock:
+            self._said, self._is_written = said, True
+            self._mark = None if self._path is None else _mark_of(self._path)
 
     @staticmethod
     def _read(path: Path) -> Stopped:

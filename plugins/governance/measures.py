@@ -73,7 +73,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measures:
-    """Those in force.
+    """Those in force. Any thread may look at them while one changes them.
 
     Args:
         time: Unix time.
@@ -87,8 +87,7 @@ class Measures:
     def in_force(self) -> tuple[Measure, ...]:
         """Return them, the oldest first."""
         now = self._time()
-        self._measures = [each for each in self._measures if each.until is None or now < each.until]
-        return tuple(self._measures)
+        return tuple(each for each in self._measures if each.until is None or now < each.until)
 
     def holding(self, asker: str, intent: Intent, count: Count | None) -> Measure | None:
         """Return what holds an intent, what refuses it before what has a person agree; ``None`` if nothing does."""
@@ -97,19 +96,19 @@ class Measures:
 
     def impose(self, measure: Measure) -> None:
         """Put a measure in force; one like it lasts on, now until the later end."""
-        likeness = _likeness(measure)
-        like = next((each for each in self.in_force() if _likeness(each) == likeness), None)
-        if like is None:
-            self._measures.append(measure)
-        else:
-            ends = (like.until, measure.until)
-            until = None if None in ends else max(end for end in ends if end is not None)
-            self._measures[self._measures.index(like)] = msgspec.structs.replace(like, until=until)
+        likeness, others = _likeness(measure), list[Measure]()
+        for each in self.in_force():
+            if _likeness(each) != likeness:
+                others.append(each)
+            else:
+                until = None if measure.until is None or each.until is None else max(measure.until, each.until)
+                measure = msgspec.structs.replace(each, until=until)
+        self._measures = [*others, measure]
 
     def lift(self, guard: str, key: str | None = None) -> tuple[Measure, ...]:
         """End the measures of a guard, for one key or all, and return them."""
         lifted = tuple(each for each in self.in_force() if each.guard == guard and key in (None, each.key))
-        self._measures = [each for each in self._measures if each not in lifted]
+        self._measures = [each for each in self.in_force() if each not in lifted]
         return lifted
 
 

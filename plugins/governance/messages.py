@@ -14,6 +14,7 @@ from aetherra.plugins.governance.approvals import Approval, ApprovalState
 from aetherra.plugins.governance.emergency_stop import Stopped
 from aetherra.plugins.governance.guards import GuardState
 from aetherra.plugins.governance.measures import Measure
+from aetherra.plugins.ledger import Entry, Verification
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
@@ -200,3 +201,28 @@ class StopLifted(Message, tag="governance.lifted"):
     by: str
     reason: str
     held: Stopped
+
+
+# The ledger
+
+
+class AuditTail(Message, tag="governance.audit_tail_reply"):
+    """The last entries of the ledger, the oldest first."""
+
+    entries: tuple[Entry, ...]
+
+
+class GetAuditTail(Request[AuditTail], tag="governance.audit_tail"):
+    """Ask for them."""
+
+    limit: Limit = 20
+
+
+class AuditVerified(Message, tag="governance.audit_verify_reply"):
+    """What a check of the ledger came to."""
+
+    verification: Verification
+
+
+class VerifyAudit(Request[AuditVerified], tag="governance.audit_verify"):
+    """Have every entry checked, and the head that signs the last one."""

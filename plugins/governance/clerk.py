@@ -1,0 +1,460 @@
+"""The clerk: carries out what the gatekeeper says, so that it is on disk before anybody hears of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from aetherra.plugins import DataFileError, Identity, Intent, Permission
+from aetherra.plugins.governance.approvals import Approval, Approvals
+from aetherra.plugins.governance.count_file import CountFile
+from aetherra.plugins.governance.emergency_stop import EmergencyStop, Stopped
+from aetherra.plugins.governance.gatekeeper import Gatekeeper, Verdict, name_of
+from aetherra.plugins.governance.guards import Count, Counted, Guards, GuardState
+from aetherra.plugins.governance.measures import LOST, Measure, Measures
+from aetherra.plugins.governance.person import Person
+from aetherra.plugins.governance.scribe import Fact, Note, Scribe
+from aetherra.plugins.governance.settings import GUARDS, GuardName
+from aetherra.plugins.storage import StateFile
+
+__all__ = ["Answer", "Clerk", "Hearing", "Kept", "OpenAct", "Standing", "UnknownActError", "UnknownGuardError"]
+
+MOST_OPEN = 10_000
+"""Acts whose outcome is waited for; of more, the oldest are forgotten, and may go no further."""
+
+
+class UnknownActError(LookupError):
+    """Nothing of that number was allowed to whoever tells of it, or its outcome was told already."""
+
+    def __init__(self, entry: int) -> None:
+        super().__init__(entry)
+        self.entry = entry
+
+    def __str__(self) -> str:
+        return f"entry {self.entry} of the ledger is no act of yours that is under way"
+
+
+class UnknownGuardError(LookupError):
+    """There is no guard of that name."""
+
+    def __init__(self, guard: str) -> None:
+        super().__init__(guard)
+        self.guard = guard
+
+    def __str__(self) -> str:
+        return f"there is no guard {self.guard!r}; expected one of {', '.join((*GUARDS, LOST))}"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What outlives the host, beside the counts of guards.
+
+    Attributes:
+        approvals: All that are open, and the last that are over.
+        measures: Those in force.
+        stop: What was said of the emergency stop when somebody last looked.
+    """
+
+    approvals: tuple[Approval, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    stop: Stopped = Stopped(stopped=False)
+
+
+class OpenAct(msgspec.Struct, frozen=True):
+    """Something that was allowed and is under way."""
+
+    asker: str
+    intent: Intent
+
+
+class Hearing:
+    """Whether somebody still waits for an answer.
+
+    Attributes:
+        is_gone: Whether nobody does.
+        entry: What was allowed meanwhile; 0 if nothing was.
+    """
+
+    def __init__(self) -> None:
+        self.is_gone = False
+        self.entry = 0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is answered, and what others are told of it.
+
+    Attributes:
+        permission: The answer.
+        requested: What waits for a person since.
+        voided: Approvals that are void since.
+        breached: What is in force since.
+    """
+
+    permission: Permission
+    requested: Approval | None = None
+    voided: tuple[Approval, ...] = ()
+    breached: Measure | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How everything stands, at one moment; see ``GovernanceStatus``."""
+
+    approvals: tuple[Approval, ...]
+    measures: tuple[Measure, ...]
+    guards: tuple[GuardState, ...]
+    asked: int
+    codes: dict[str, int]
+    open: int
+    untold: int
+    entries: int
+    problem: str
+
+
+class Clerk:
+    """Owns the order in which things are written. Any thread may call it and wait for the disk, and one has its turn.
+
+    What is allowed is on disk in three places before it is answered: the approval as used, the entry in the ledger, the
+    count of the guard. If one of them cannot be written, nothing is allowed, and what was begun is taken back; a death
+    between them leaves an approval that is used up, or an entry of something that nobody was told.
+
+    Args:
+        gatekeeper: Says what holds.
+        scribe: Writes the ledger.
+        approvals: Changed here alone, like all that follow.
+        measures: Those in force.
+        guards: What was let pass.
+        stop: The emergency stop.
+        file: Where approvals and measures are kept.
+        counts: Where guards are kept.
+        time: Unix time.
+        stop_seen: What was last known of the emergency stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        gatekeeper: Gatekeeper,
+        scribe: Scribe,
+        approvals: Approvals,
+        measures: Measures,
+        guards: Guards,
+        stop: EmergencyStop,
+        file: StateFile[Kept],
+        counts: CountFile,
+        time: Callable[[], float],
+        stop_seen: Stopped,
+    ) -> None:
+        self._gatekeeper = gatekeeper
+        self._scribe = scribe
+        self._approvals = approvals
+        self._measures = measures
+        self._guards = guards
+        self._stop = stop
+        self._file = file
+        self._counts = counts
+        self._time = time
+        self._stop_seen = stop_seen
+        self._turn = threading.RLock()
+        self._unsaved = self._uncounted = ""
+        self._asked = 0
+        self._codes: Counter[str] = Counter()
+        self._open: OrderedDict[int, OpenAct] = OrderedDict()
+
+    # Asking
+
+    def ask(self, asker: Identity, intent: Intent, hearing: Hearing) -> Answer:
+        """Answer a question for permission, once all that follows from it is on disk. Never raises for the disk.
+
+        Args:
+            asker: Who would act.
+            intent: What.
+            hearing: Whether somebody waits for it; what was allowed to nobody is written as cancelled.
+        """
+        with self._turn:
+            verdict = self._gatekeeper.judge(asker, intent)
+            answer = self._answer(name_of(asker), intent, verdict)
+            self._asked += 1
+            self._codes[answer.permission.code] += 1
+            if answer.permission.allowed:
+                hearing.entry = answer.permission.entry
+                if hearing.is_gone:
+                    self.give_up(hearing)
+            return answer
+
+    def give_up(self, hearing: Hearing) -> None:
+        """Write that nobody has heard an answer: what it allowed is not done."""
+        with self._turn:
+            hearing.is_gone = True
+            act = self._open.pop(hearing.entry, None)
+            if act is not None:
+                self._cancel(hearing.entry, act.asker, act.intent, "nobody waited for the answer")
+
+    def peek(self, asker: Identity, intent: Intent) -> Permission:
+        """Return what would be answered; nothing is written."""
+        with self._turn:
+            return _permission(self._gatekeeper.judge(asker, intent))
+
+    def check(self, asker: Identity, entry: int) -> Permission:
+        """Return whether what was allowed as ``entry`` still is. It waits for nothing."""
+        act = self._open.get(entry)
+        if act is None or act.asker != name_of(asker):
+            return Permission(allowed=False, code="refused", reason=str(UnknownActError(entry)), entry=entry)
+        halted = self._gatekeeper.halted(act.asker, act.intent)
+        return _permission(halted or Verdict(code="allowed"), entry)
+
+    def tell(self, asker: Identity, entry: int, outcome: str, detail: str, facts: Mapping[str, Fact]) -> int:
+        """Write what came of something, and return the number of the entry that says so.
+
+        Raises:
+            UnknownActError: Nothing of that number is under way for whoever tells.
+            DataFileError: It cannot be written now, and is once it can be.
+        """
+        with self._turn:
+            act = self._open.get(entry)
+            if act is None or act.asker != name_of(asker):
+                raise UnknownActError(entry)
+            del self._open[entry]
+            return self._scribe.keep(self._scribe.outcome(entry, act.asker, act.intent, outcome, detail, facts))
+
+    def _answer(self, asker: str, intent: Intent, verdict: Verdict) -> Answer:
+        before = self._approvals.snapshot()
+        voided, requested, approval = self._approvals.void(asker, intent), None, verdict.approval
+        if verdict.question:
+            requested = self._approvals.request(asker, intent, verdict.question)
+            approval = requested.id
+        elif verdict.code == "allowed" and approval:
+            self._approvals.use(approval)
+        if verdict.measure is not None:
+            self._measures.impose(verdict.measure)
+        try:
+            if self._approvals.snapshot() != before or verdict.measure is not None:
+                self._save()
+            entry = self._scribe.question(asker, intent, verdict, approval)
+        except DataFileError as exc:
+            self._take_back(before)
+            return Answer(permission=_unwritten(verdict, exc), breached=verdict.measure)
+        if verdict.code == "allowed":
+            refusal = self._count(verdict.count) or self._stopped()
+            if refusal is not None:
+                self._take_back(before)
+                self._cancel(entry, asker, intent, refusal.reason)
+                return Answer(permission=_permission(refusal, entry), voided=voided)
+            self._open[entry] = OpenAct(asker, intent)
+            while len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)
+        permission = msgspec.structs.replace(_permission(verdict, entry), approval=approval)
+        return Answer(permission=permission, requested=requested, voided=voided, breached=verdict.measure)
+
+    def _count(self, count: Count | None) -> Verdict | None:
+        """Count what is let pass; why it is not, if that cannot be written."""
+        if count is None:
+            return None
+        self._guards.count(count)
+        try:
+            self._counts.append(Counted(count, self._time()))
+        except DataFileError as exc:
+            self._guards.take_back(count)
+            self._uncounted = str(exc)
+            return _unrecorded(exc)
+        self._uncounted = ""
+        return None
+
+    def _stopped(self) -> Verdict | None:
+        """Look once more: to write takes a while."""
+        stopped = self._stop.now()
+        return None if stopped is None else Verdict(code="stopped", reason=stopped.sentence)
+
+    def _cancel(self, entry: int, asker: str, intent: Intent, why: str) -> None:
+        self._note(self._scribe.outcome(entry, asker, intent, "cancelled", why, {}))
+
+    def _take_back(self, before: tuple[Approval, ...]) -> None:
+        """Have approvals as they were, in memory and as soon as can be on disk; what is void stays so."""
+        now = self._approvals.snapshot()
+        void = {each.id: each for each in now if each.state == "void"}
+        self._approvals.restore(void.get(each.id, each) for each in before)
+        if self._approvals.snapshot() != now or self._unsaved:
+            with suppress(DataFileError):
+                self._save()
+
+    # What persons say
+
+    def decide(self, approval: str, person: Person, *, approve: bool, reason: str) -> Approval:
+        """Take a person's decision on what waits for one.
+
+        Raises:
+            ApprovalError: There is nothing to decide, or it is not for them to.
+            UnknownApprovalError: There is none of that id.
+            DataFileError: It cannot be written: an approval does not count, a denial does until a restart.
+        """
+        with self._turn:
+            before = self._approvals.snapshot()
+            decided = self._approvals.decide(
+                approval, approve=approve, who=str(person), names=person.names, reason=reason
+            )
+            try:
+                self._save()
+                self._scribe.write(
+                    Note(
+                        kind="governance.approve" if approve else "governance.deny",
+                        actor=str(person),
+                        component=decided.component,
+                        summary=f"{decided.kind} of {decided.component!r} is {decided.state}: {decided.summary}",
+                        code=decided.state,
+                        digest=decided.digest,
+                        facts={"approval": decided.id, "asker": decided.asker, "reason": reason},
+                    )
+                )
+            except DataFileError:
+                if approve:
+                    self._take_back(before)
+                raise
+            return decided
+
+    def reset(self, guard: str, key: str | None, person: Person, reason: str) -> tuple[int, tuple[Measure, ...]]:
+        """Have a guard begin anew, and return how many it had counted and what was in force because of it.
+
+        Raises:
+            UnknownGuardError: There is none of that name.
+            DataFileError: It cannot be written, and nothing has changed.
+        """
+        name: GuardName | None = next((name for name in GUARDS if name == guard), None)
+        if name is None and guard != LOST:
+            raise UnknownGuardError(guard)
+        with self._turn:
+            gone = [
+                each
+                for each in self._guards.records(self._time())
+                if each.count.guard == name and key in (None, each.count.key)
+            ]
+            lifted = self._measures.lift(guard, key)
+            if name is not None:
+                self._guards.reset(name, key)
+            whom = f" for {key!r}" if key is not None else ""
+            try:
+                self._scribe.write(
+                    Note(
+                        kind="governance.reset_guard",
+                        actor=str(person),
+                        component=guard,
+                        summary=f"guard {guard!r} begins anew{whom}",
+                        facts={"forgotten": len(gone), "lifted": len(lifted), "reason": reason},
+                    )
+                )
+                self._counts.replace(self._guards.records(self._time()))
+                self._save()
+            except DataFileError:
+                for measure in lifted:
+                    self._measures.impose(measure)
+                self._guards.recall(gone, self._time())
+                raise
+            return len(gone), lifted
+
+    def note_stop(self) -> None:
+        """Write that all was stopped, or that this is over, if it is news. Never raises for the disk."""
+        with self._turn:
+            said = self._stop.last()
+            if said == self._stop_seen:
+                return
+            self._stop_seen = said
+            lifted = f"the emergency stop is lifted: {said.why or 'no reason was given'}"
+            self._note(
+                Note(
+                    kind="governance.stop" if said.stopped else "governance.lift",
+                    actor=said.who or "somebody, by the file",
+                    component="host",
+                    summary=said.sentence if said.stopped else lifted,
+                )
+            )
+            with suppress(DataFileError):
+                self._save()
+
+    # Keeping
+
+    def tidy(self) -> None:
+        """Write what could not be written when it was due. Never raises for the disk; the standing tells."""
+        with self._turn, suppress(DataFileError):
+            self._scribe.catch_up()
+            if self._counts.is_long or self._uncounted:
+                self._counts.replace(self._guards.records(self._time()))
+                self._uncounted = ""
+            if self._unsaved or self._approvals.expire():
+                self._save()
+
+    def note(self, note: Note) -> None:
+        """Write an entry, now or once the disk takes it."""
+        with self._turn:
+            self._note(note)
+
+    def standing(self) -> Standing:
+        """Return how everything stands."""
+        with self._turn:
+            return Standing(
+                approvals=self._approvals.all(),
+                measures=self._measures.in_force(),
+                guards=self._guards.states(),
+                asked=self._asked,
+                codes=dict(self._codes),
+                open=len(self._open),
+                untold=len(self._scribe.untold),
+                entries=self._scribe.entries,
+                problem=self.problem,
+            )
+
+    def figures(self) -> tuple[int, int, int]:
+        """Return how many were asked, how many of them were not allowed, and how many wait for a person."""
+        waiting = sum(each.state == "pending" for each in self._approvals.snapshot())
+        return self._asked, self._asked - self._codes["allowed"], waiting
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is allowed, or what holds would not after a restart; ``""`` if all is well."""
+        return self._scribe.problem or self._uncounted or self._unsaved
+
+    def kept(self) -> Kept:
+        """Return what is to outlive the host."""
+        return Kept(approvals=self._approvals.snapshot(), measures=self._measures.in_force(), stop=self._stop_seen)
+
+    def open_acts(self) -> dict[int, OpenAct]:
+        """Return what is under way, by entry."""
+        with self._turn:
+            return dict(self._open)
+
+    def take_over(self, acts: Mapping[int, OpenAct]) -> None:
+        """Let what an earlier generation has allowed go on."""
+        with self._turn:
+            self._open.update(acts)
+
+    def _save(self) -> None:
+        try:
+            self._file.save(self.kept())
+        except DataFileError as exc:
+            self._unsaved = str(exc)
+            raise
+        self._unsaved = ""
+
+    def _note(self, note: Note) -> None:
+        with suppress(DataFileError):
+            self._scribe.keep(note)
+
+
+def _permission(verdict: Verdict, entry: int = 0) -> Permission:
+    return Permission(
+        allowed=verdict.code == "allowed",
+        code=verdict.code,
+        reason=verdict.reason,
+        entry=entry,
+        approval=verdict.approval,
+        retry_after=verdict.retry_after,
+    )
+
+
+def _unwritten(verdict: Verdict, fault: DataFileError) -> Permission:
+    """Return the answer where nothing can be written: no, for the reason that there is in any case or for this."""
+    return _permission(_unrecorded(fault) if verdict.code in ("allowed", "needs_approval") else verdict)
+
+
+def _unrecorded(fault: DataFileError) -> Verdict:
+    return Verdict(code="unrecorded", reason=f"it cannot be recorded, so it is not allowed: {fault}")

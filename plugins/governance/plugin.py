@@ -1,0 +1,380 @@
+"""The governance plugin: answers whether something may be done without a person, and takes what persons say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anyio.lowlevel
+
+from aetherra.plugins import (
+    AskPermission,
+    CheckPermission,
+    GetGrants,
+    GetStatus,
+    Identity,
+    MetricSample,
+    OutcomeRecorded,
+    Permission,
+    Plugin,
+    PluginContext,
+    ServiceStatus,
+    State,
+    TellOutcome,
+    current_call,
+    handler,
+    hookimpl,
+)
+from aetherra.plugins.governance import messages as m
+from aetherra.plugins.governance.approvals import Approvals
+from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, Kept, OpenAct
+from aetherra.plugins.governance.count_file import CountFile
+from aetherra.plugins.governance.emergency_stop import FILE_NAME, EmergencyStop, Stopped
+from aetherra.plugins.governance.gatekeeper import Gatekeeper
+from aetherra.plugins.governance.guards import Counted, Guards
+from aetherra.plugins.governance.measures import LOST, Measure, Measures
+from aetherra.plugins.governance.person import Person, Persons
+from aetherra.plugins.governance.scribe import Note, Scribe
+from aetherra.plugins.governance.settings import GUARDS, GovernanceSettings
+from aetherra.plugins.ledger import AuditLedger
+from aetherra.plugins.storage import StateFile
+
+__all__ = ["Governance"]
+
+LOOK_SEC = 1.0
+"""Seconds between two looks at the file that stops everything."""
+TIDY_SEC = 10.0
+"""Seconds between two times that what could not be written is tried again."""
+STATE_NAME = "state.json"
+
+
+class GovernanceState(State):
+    """What the next generation must know: what is under way; in a host that keeps nothing on disk, all that was there.
+
+    Attributes:
+        acts: What is under way, by entry; where the ledger goes on, too.
+        untold: What the disk has not taken.
+        kept: What is on no disk.
+        counted: The same of guards.
+        stopped: The same of the emergency stop.
+    """
+
+    acts: dict[int, OpenAct] = {}
+    untold: tuple[Note, ...] = ()
+    kept: Kept | None = None
+    counted: tuple[Counted, ...] = ()
+    stopped: Stopped = Stopped(stopped=False)
+
+
+class Governance(Plugin[GovernanceSettings]):
+    """Answers for everything autonomous. What waits for the disk runs in worker threads."""
+
+    name = "governance"
+    service = "governance"
+    version = "1"
+    exclusive = True  # the ledger and the files beside it have one writer
+    capabilities = ("call:kernel.grants", "call:kernel.status")
+
+    async def start(self, ctx: PluginContext) -> None:
+        """Read what holds, and get the ledger ready; while that is damaged, anybody may ask and nothing is allowed."""
+        folder = ctx.data_dir
+        profile = (await ctx.call(GetStatus())).profile
+        clients = (await ctx.call(GetGrants(self.name))).clients
+        self._persons = Persons(profile, clients, self.settings.relays)
+        self._stop = EmergencyStop(None if folder is None else folder / FILE_NAME, ctx.clock.time)
+        self._file = StateFile(None if folder is None else folder / STATE_NAME, Kept)
+        self._counts = CountFile(folder)
+        self._guards = Guards({name: self.settings.guard(name) for name in GUARDS}, ctx.clock.monotonic)
+        self._ledger = await ctx.enter(
+            AuditLedger.open(None if folder is None else folder.parent, self.settings.audit, clock=ctx.clock.time)
+        )
+        ctx.defer(self._counts.close)
+        kept = await ctx.run_sync(self._load)
+        self._assemble(kept, profile)
+        await ctx.run_sync(self._clerk.tidy)
+        await self._notice_stop()
+        self._show()
+        ctx.every(LOOK_SEC, self._notice_stop)
+        ctx.every(TIDY_SEC, self._tidy)
+
+    def _load(self) -> Kept:
+        kept = self._file.load() or Kept()
+        self._guards.recall(self._counts.load(), self.ctx.clock.time())
+        return kept
+
+    def _assemble(self, kept: Kept, profile: str) -> None:
+        settings, clock = self.settings, self.ctx.clock
+        self._approvals = Approvals(clock.time, settings.approval_lifetime, settings.most_waiting, kept.approvals)
+        self._measures = Measures(clock.time, kept.measures)
+        by_profile = ("integration",) if profile == "prod" else ()
+        gatekeeper = Gatekeeper(
+            stop=self._stop,
+            measures=self._measures,
+            persons=self._persons,
+            guards=self._guards,
+            approvals=self._approvals,
+            time=clock.time,
+            approval_kinds=by_profile if settings.approval_kinds is None else settings.approval_kinds,
+        )
+        self._scribe = Scribe(self._ledger, clock.monotonic)
+        self._clerk = Clerk(
+            gatekeeper=gatekeeper,
+            scribe=self._scribe,
+            approvals=self._approvals,
+            measures=self._measures,
+            guards=self._guards,
+            stop=self._stop,
+            file=self._file,
+            counts=self._counts,
+            time=clock.time,
+            stop_seen=kept.stop,
+        )
+        self._told_stop = kept.stop
+        problem = "; ".join(filter(None, (self._file.problem, self._counts.problem)))
+        if problem:
+            self._mistrust(problem)
+
+    def _mistrust(self, problem: str) -> None:
+        """Have a person agree to everything: it cannot be told what was in force."""
+        self.ctx.log.error("%s; a person must agree to everything until 'aetherra guards reset %s'", problem, LOST)
+        now = self.ctx.clock.time()
+        self._measures.impose(
+            Measure(
+                guard=LOST, key="", breach="require_human_approval", since=now, reason=f"the state was lost: {problem}"
+            )
+        )
+
+    # A swap
+
+    async def hand_over(self) -> GovernanceState:
+        """Let the next generation know what is under way."""
+        if self.ctx.data_dir is not None:
+            return GovernanceState(acts=self._clerk.open_acts(), untold=tuple(self._scribe.untold))
+        return GovernanceState(
+            kept=self._clerk.kept(),
+            counted=tuple(self._guards.records(self.ctx.clock.time())),
+            stopped=self._stop.last(),
+        )
+
+    async def take_over(self, state: GovernanceState) -> None:
+        """Go on where the generation before is."""
+        self._clerk.take_over(state.acts)
+        self._scribe.recall(state.untold)
+        if state.kept is not None:
+            self._approvals.restore(state.kept.approvals)
+            for measure in state.kept.measures:
+                self._measures.impose(measure)
+            self._guards.recall(state.counted, self.ctx.clock.time())
+            self._stop.recall(state.stopped)
+            self._told_stop = state.stopped
+            self._clerk.note_stop()
+
+    # Asking
+
+    @handler
+    async def ask(self, request: AskPermission) -> Permission:
+        """Say whether something may be done; once it is allowed, that is on disk."""
+        asker = _asker()
+        if asker is None:
+            reason = "permission is asked for by a call of one's own, not by an action"
+            return Permission(allowed=False, code="refused", reason=reason)
+        if request.peek:
+            return await self.ctx.run_sync(self._clerk.peek, asker, request.intent)
+        hearing = Hearing()
+        try:
+            answer = await self.ctx.run_sync(self._clerk.ask, asker, request.intent, hearing)
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self.ctx.start_soon(self._give_up, hearing)
+            raise
+        await self._announce(answer, request)
+        return answer.permission
+
+    async def _give_up(self, hearing: Hearing) -> None:
+        await self.ctx.run_sync(self._clerk.give_up, hearing)
+
+    async def _announce(self, answer: Answer, request: AskPermission) -> None:
+        self._show()
+        intent = request.intent
+        if answer.breached is not None:
+            self.ctx.log.warning("%s", answer.breached.sentence)
+            await self.ctx.publish(m.GuardBreached(answer.breached, intent.kind, intent.component))
+        for voided in answer.voided:
+            await self.ctx.publish(m.ApprovalDecided(voided))
+        if answer.requested is not None:
+            waits = answer.requested
+            self.ctx.log.info("approval %s waits for a person: %s (%s)", waits.id, waits.summary, waits.why)
+            await self.ctx.publish(m.ApprovalRequested(waits))
+
+    @handler
+    async def check(self, request: CheckPermission) -> Permission:
+        """Say whether what was allowed still is; it takes one look at the file system."""
+        asker = _asker()
+        if asker is None:
+            return Permission(
+                allowed=False, code="refused", reason="an action was allowed nothing", entry=request.entry
+            )
+        return self._clerk.check(asker, request.entry)
+
+    @handler
+    async def tell(self, request: TellOutcome) -> OutcomeRecorded:
+        """Write what came of it; raises ``LookupError`` for what was not allowed to the one who tells."""
+        asker = _asker() or Identity("host", "an action")
+        try:
+            entry = await self.ctx.run_sync(
+                self._clerk.tell, asker, request.entry, request.outcome, request.detail, request.facts
+            )
+        finally:
+            self._show()
+        return OutcomeRecorded(entry)
+
+    # Insight
+
+    @handler
+    async def report(self, _: m.GetGovernanceStatus) -> m.GovernanceStatus:
+        """Say what holds the host."""
+        standing = await self.ctx.run_sync(self._clerk.standing)
+        return m.GovernanceStatus(
+            stopped=self._stop.now(),
+            measures=standing.measures,
+            guards=standing.guards,
+            waiting=sum(each.state == "pending" for each in standing.approvals),
+            asked=standing.asked,
+            codes=standing.codes,
+            open=standing.open,
+            untold=standing.untold,
+            entries=standing.entries,
+            problem=standing.problem,
+        )
+
+    @hookimpl
+    def collect_metrics(self) -> Iterable[MetricSample]:
+        """Count what was asked and what waits."""
+        asked, refused, waiting = self._clerk.figures()
+        return [
+            MetricSample("permissions_asked", float(asked), "questions"),
+            MetricSample("permissions_refused", float(refused), "questions"),
+            MetricSample("approvals_waiting", float(waiting), "approvals"),
+            MetricSample("emergency_stop", float(self._told_stop.stopped), "stops"),
+        ]
+
+    # Guards
+
+    @handler
+    async def guards(self, _: m.GetGuards) -> m.GuardStates:
+        """Say how guards stand."""
+        standing = await self.ctx.run_sync(self._clerk.standing)
+        return m.GuardStates(standing.guards, standing.measures)
+
+    @handler
+    async def reset_guard(self, request: m.ResetGuard) -> m.GuardReset:
+        """Have a guard begin anew; raises ``LookupError`` for one that there is not."""
+        person = self._person("reset a guard")
+        forgotten, lifted = await self.ctx.run_sync(
+            self._clerk.reset, request.guard, request.key, person, request.reason
+        )
+        self.ctx.log.info("%s had guard %s begin anew", person, request.guard)
+        return m.GuardReset(request.guard, request.key, forgotten, lifted)
+
+    # Approvals
+
+    @handler
+    async def approvals(self, request: m.ListApprovals) -> m.ApprovalList:
+        """List them, the newest first."""
+        found = (await self.ctx.run_sync(self._clerk.standing)).approvals
+        fitting = [each for each in reversed(found) if request.state in (None, each.state)]
+        return m.ApprovalList(tuple(fitting[: request.limit]))
+
+    @handler
+    async def approve(self, request: m.Approve) -> m.Decided:
+        """Take a person's yes."""
+        return await self._decide(request.approval, self._person("approve"), request.reason, approve=True)
+
+    @handler
+    async def deny(self, request: m.Deny) -> m.Decided:
+        """Take a person's no."""
+        return await self._decide(request.approval, self._person("deny"), request.reason, approve=False)
+
+    async def _decide(self, approval: str, person: Person, reason: str, *, approve: bool) -> m.Decided:
+        def decide() -> m.Decided:
+            return m.Decided(self._clerk.decide(approval, person, approve=approve, reason=reason))
+
+        decided = await self.ctx.run_sync(decide)
+        self.ctx.log.info("approval %s is %s by %s", approval, decided.approval.state, person)
+        await self.ctx.publish(m.ApprovalDecided(decided.approval))
+        return decided
+
+    # Emergency stop
+
+    @handler
+    async def stop_all(self, request: m.EmergencyStopAll) -> m.StopReply:
+        """Stop everything autonomous. It holds also if ``DataFileError`` says that it will not outlive the host."""
+        call = current_call()
+        who = "somebody" if call is None else str(call.caller)
+        try:
+            await self.ctx.run_sync(self._stop.stop, who, request.reason)
+        finally:
+            await self._notice_stop()
+        return m.StopReply(self._stop.now())
+
+    @handler
+    async def lift(self, request: m.LiftStop) -> m.StopReply:
+        """Lift the emergency stop; raises ``DataFileError`` if that cannot be written, and then it holds."""
+        person = self._person("lift the emergency stop")
+        await self.ctx.run_sync(self._stop.lift, str(person), request.reason)
+        await self._notice_stop()
+        return m.StopReply(self._stop.now())
+
+    async def _notice_stop(self) -> None:
+        """Tell of a stop or of its end, also of one that was said by the file."""
+        said, held = self._stop.last(), self._told_stop
+        if said == held:
+            return
+        self._told_stop = said
+        if said.stopped:
+            self.ctx.log.warning("%s", said.sentence)
+            await self.ctx.publish(m.EverythingStopped(said))
+        elif held.stopped:
+            self.ctx.log.warning("the emergency stop is lifted by %s", said.who or "somebody, by the file")
+            await self.ctx.publish(m.StopLifted(said.who or "somebody, by the file", said.why, held))
+        await self.ctx.run_sync(self._clerk.note_stop)
+
+    # The ledger
+
+    @handler
+    async def audit_tail(self, request: m.GetAuditTail) -> m.AuditTail:
+        """Tell the last entries, the oldest first."""
+        return m.AuditTail(await self.ctx.run_sync(self._ledger.tail, request.limit))
+
+    @handler
+    async def audit_verify(self, _: m.VerifyAudit) -> m.AuditVerified:
+        """Check the ledger."""
+        return m.AuditVerified(await self.ctx.run_sync(self._ledger.verify))
+
+    # Standing
+
+    async def _tidy(self) -> None:
+        await self.ctx.run_sync(self._clerk.tidy)
+        self._show()
+
+    _shown = ""
+
+    def _show(self) -> None:
+        """Say in the service's status whether all can be written."""
+        problem = self._clerk.problem
+        if problem == self._shown:
+            return
+        if problem:
+            self.ctx.log.error("nothing autonomous is allowed, as it cannot be recorded: %s", problem)
+            self.ctx.set_status(ServiceStatus.DEGRADED, problem)
+        else:
+            self.ctx.set_status(ServiceStatus.HEALTHY)
+        self._shown = problem
+
+    def _person(self, what: str) -> Person:
+        return self._persons.require(current_call(), what)
+
+
+def _asker() -> Identity | None:
+    """Return who makes the call that is being answered; ``None`` if it is an action, which anybody may have worded."""
+    call = current_call()
+    return call.caller if call is not None and call.kind == "call" else None
