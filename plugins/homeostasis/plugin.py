@@ -33,6 +33,7 @@ from aetherra.plugins.homeostasis.changes import Changes
 from aetherra.plugins.homeostasis.collector import Collector
 from aetherra.plugins.homeostasis.corrector import AutonomousErrorCorrector
 from aetherra.plugins.homeostasis.corrector import messages as c
+from aetherra.plugins.homeostasis.corrector.hands import by_hand
 from aetherra.plugins.homeostasis.cycle import Cycle
 from aetherra.plugins.homeostasis.decision import Controller, StateError
 from aetherra.plugins.homeostasis.dlq_monitor import DlqMonitor
@@ -104,7 +105,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._swaps = SwapMetrics()
         self._dlq = DlqMonitor(ctx.call, monotonic=clock.monotonic, time=clock.time)
         self._corrector = AutonomousErrorCorrector(
-            ctx, settings.corrector, act=self._submit, held=self._held, treated=self._treated
+            ctx, settings.corrector, act=self._submit, held=self._held, treated=self._treated, leave=self._leave
         )
         ctx.defer(self._corrector.stop)
 
@@ -496,31 +497,36 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def install_module(self, request: c.InstallModule) -> c.ModuleInstalled:
         """Install a module that the settings allow."""
         self._gate.check(CORRECTOR)
-        return await self._corrector.install_module(request)
+        async with self._leave.use(by_hand(request), repr(request)):
+            return await self._corrector.install_module(request)
 
     @handler
     async def make_data_file(self, request: c.MakeDataFile) -> c.DataFileMade:
         """Make a file that the settings declare."""
         self._gate.check(CORRECTOR)
-        return await self._corrector.make_data_file(request)
+        async with self._leave.use(by_hand(request), repr(request)):
+            return await self._corrector.make_data_file(request)
 
     @handler
     async def rewrite_imports(self, request: c.RewriteImports) -> c.ImportsRewritten:
         """Rewrite imports of moved names, where the settings allow it."""
         self._gate.check(CORRECTOR)
-        return await self._corrector.rewrite_imports(request)
+        async with self._leave.use(by_hand(request), repr(request)):
+            return await self._corrector.rewrite_imports(request)
 
     @handler
     async def restore_edit(self, request: c.RestoreEdit) -> c.EditRestored:
         """Undo a rewriting."""
         self._gate.check_freeze(CORRECTOR)
-        return await self._corrector.restore_edit(request)
+        async with self._leave.use(by_hand(request, undo=True), repr(request)):
+            return await self._corrector.restore_edit(request)
 
     @handler
     async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:
         """Make a correction that a plugin offers."""
         self._gate.check(CORRECTOR)
-        return await self._corrector.make_offered(request)
+        async with self._leave.use(by_hand(request), repr(request)):
+            return await self._corrector.make_offered(request)
 
     @hookimpl
     def cycle_steps(self) -> Iterable[CycleStep]:

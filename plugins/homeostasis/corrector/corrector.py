@@ -40,9 +40,11 @@ from aetherra.plugins.homeostasis.corrector.moved_imports import DeprecatedImpor
 from aetherra.plugins.homeostasis.corrector.offered import Offered, Offers
 from aetherra.plugins.homeostasis.corrector.places import OutsideError, inside
 from aetherra.plugins.homeostasis.corrector.port import Act, Port
+from aetherra.plugins.homeostasis.corrector.put_off import NotNow, PutOffs
 from aetherra.plugins.homeostasis.corrector.registration import ServiceRegistration
 from aetherra.plugins.homeostasis.corrector.settings import CorrectorSettings
 from aetherra.plugins.homeostasis.corrector.warnings_tap import WarningsTap
+from aetherra.plugins.homeostasis.leave import Leave
 
 GONE_SEC = 5.0
 """For how long a trouble that was over is not looked at again."""
@@ -55,7 +57,8 @@ class AutonomousErrorCorrector:
     any plugin can write. It is *fixed* only if a look at it says so, *advised* if a person must mend it, or may, and
     else *failed*. The same trouble is left alone for a while after each look.
 
-    Whatever is changed goes by ``act`` as a request; the methods from ``install_module`` on answer these.
+    Whatever is changed goes by ``act`` as a request; the methods from ``install_module`` on answer these. For each
+    correction who governs the host is asked once, and told how it ended; one that may not be made now is put off.
 
     Args:
         port: The host; a plugin's context is one.
@@ -63,6 +66,7 @@ class AutonomousErrorCorrector:
         act: Has a request done that changes something.
         held: Says why nothing may be changed now; ``""`` if it may. Then troubles are advised on only.
         treated: Says what else brings a failed plugin up, by name; ``""`` if nothing does. Then it is left to that.
+        leave: Asks who governs the host; one of its own by default.
         rng: What jitter is drawn from.
 
     Raises:
@@ -77,12 +81,14 @@ class AutonomousErrorCorrector:
         act: Act,
         held: Callable[[], str] = str,
         treated: Callable[[str], str] = lambda _: "",
+        leave: Leave | None = None,
         rng: random.Random | None = None,
     ) -> None:
         settings.check(port.root)
         self._port = port
         self._settings = settings
-        self._hands = Hands(act, held)
+        self._hands = Hands(act, held, leave or Leave(port))
+        self._put_offs = PutOffs(port.clock.monotonic)
         self._plugins = HostedPlugins(port, self._hands, self._hear, treated)
         self._failed = FailedPlugins(port, self._plugins)
         self._offers = Offers(port, self._hands)
@@ -183,6 +189,7 @@ class AutonomousErrorCorrector:
                     self._port.log.warning("a trouble in the log of %s was not looked at: %s", gleaned.logger, exc)
                 except Exception:
                     self._port.log.exception("a look at a trouble in the log of %s raised", gleaned.logger)
+        await self._look_at_put_offs()
         now = self._port.clock.monotonic()
         if now >= self._revisit_at:
             self._revisit_at = now + self._settings.revisit
@@ -200,6 +207,20 @@ class AutonomousErrorCorrector:
                 subject = self._subject(category, facts)
                 if subject is not None and await self._correct(category, facts, subject):
                     return
+
+    async def _look_at_put_offs(self) -> None:
+        """Make the corrections that were put off and may be made now."""
+        for trouble, one in self._put_offs.due():
+            permission = await self._port.peek_permission(one.intent)
+            if not permission.allowed and permission.code != "denied":
+                self._put_offs.wait(trouble, permission.retry_after)
+                continue
+            self._put_offs.forget(trouble)
+            self._cooldowns.shorten(trouble, 0.0)
+            categories = (*self._categories, *self._offers.now())
+            category = next((each for each in categories if _name(each) == one.category), None)
+            if category is not None and permission.allowed:
+                await self._correct(category, one.facts, one.subject, one.occasion)
 
     def _subject(self, category: Correction, facts: LogFacts) -> dict[str, str] | None:
         try:
@@ -229,6 +250,9 @@ class AutonomousErrorCorrector:
         except NotMine:
             self._cooldowns.shorten(trouble, 0.0)
             return False
+        except NotNow as exc:
+            self._put_offs.add(trouble, name, facts, subject, occasion, exc)
+            ended = "advised", exc.text
         if ended is None:
             self._counts.gone(name)
             self._cooldowns.shorten(trouble, GONE_SEC)
@@ -251,14 +275,19 @@ class AutonomousErrorCorrector:
         return True
 
     async def _mend(self, category: Correction, subject: dict[str, str]) -> tuple[Outcome, str] | None:
-        """Mend a trouble and return how that ended; ``None`` if it was over."""
+        """Mend a trouble and return how that ended; ``None`` if it was over.
+
+        Raises:
+            NotMine: It is of another category.
+            NotNow: It is put off.
+        """
         acts = self._hands.acts
         limit = self._settings.timeout
         ended: tuple[Outcome, str] | None = ("failed", f"it was not done after {limit:g} s")
         try:
             with self._port.clock.move_on_after(limit):
                 ended = await self._try(category, subject)
-        except NotMine:
+        except (NotMine, NotNow):
             raise
         except Advise as advice:
             return ("advised" if self._hands.acts == acts else "failed"), advice.text
@@ -267,12 +296,16 @@ class AutonomousErrorCorrector:
         return ended
 
     async def _try(self, category: Correction, subject: dict[str, str]) -> tuple[Outcome, str] | None:
-        if await category.check(subject):
-            return None
-        text = await category.fix(subject)
-        if await category.check(subject):
-            return "fixed", text
-        return "failed", f"{text}, and a look at it shows that it is as it was"
+        async with self._hands.correcting(_name(category), subject) as correcting:
+            if await category.check(subject):
+                return None
+            text = await category.fix(subject)
+            is_mended = await category.check(subject)
+            if not is_mended:
+                text = f"{text}, and a look at it shows that it is as it was"
+            if correcting.permit is not None:
+                correcting.permit.outcome("done" if is_mended else "failed", text)
+            return ("fixed" if is_mended else "failed"), text
 
     # Answering what is asked for on the way
 

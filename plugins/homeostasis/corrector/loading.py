@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,7 @@ from aetherra.plugins.homeostasis.corrector.hosted import HostedPlugins, unmet
 from aetherra.plugins.homeostasis.corrector.messages import HostedPlugin
 from aetherra.plugins.homeostasis.corrector.moved_imports import files_of
 from aetherra.plugins.homeostasis.corrector.port import Port
+from aetherra.plugins.homeostasis.corrector.put_off import NotNow
 
 Signature = tuple[tuple[str, int, int], ...]
 """Each file of a plugin, with when it was written and its size."""
@@ -94,13 +97,20 @@ class FailedPlugins:
             return f"its code was written since ({max(written for _, written, _ in files)})"
         return ""
 
-    async def tried(self, name: str) -> None:
-        """Note that a plugin is tried now: what is so by now is no news later."""
+    async def tried(self, name: str) -> Callable[[], None]:
+        """Note that a plugin is tried now: what is so by now is no news later; return what takes that back."""
         failed, plugin = self._failed.get(name), await self._plugins.get(name)
+        before = copy.copy(failed)
         if failed is not None and plugin is not None:
             failed.files = await self._port.run_sync(_signature, plugin)
             failed.lacked = failed.unheard = False
             failed.since = time.time()
+
+        def put_back() -> None:
+            if before is not None and self._failed.get(name) is failed:
+                self._failed[name] = before
+
+        return put_back
 
     def _came_since(self, plugin: HostedPlugin, moment: float) -> bool:
         return any(each.plugin in plugin.requires and each.since > moment for each in self._plugins.services())
@@ -147,8 +157,12 @@ class PluginLoadFailure(Correction):
             lacks = unmet(plugin, await self._plugins.all())
             needs = f"{', '.join(map(repr, lacks))} to serve" if lacks else "its code to be mended"
             raise Advise(f"plugin {name!r} needs {needs}, and is tried again then; it says: {plugin.reason}")
-        await self._failed.tried(name)
-        await self._plugins.bring_up(name)
+        put_back = await self._failed.tried(name)
+        try:
+            await self._plugins.bring_up(name)
+        except NotNow:
+            put_back()
+            raise
         return f"plugin {name!r} was brought up, as {chance}"
 
     async def check(self, subject: dict[str, str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import anyio
 
 from aetherra.plugins import Message, Request, ServiceStatus
+from aetherra.plugins.homeostasis.leave import Permitting
 
 T = TypeVar("T")
 ReplyT = TypeVar("ReplyT")
@@ -81,7 +82,7 @@ class Hooks(Protocol):
         ...
 
 
-class Port(Protocol):
+class Port(Permitting, Protocol):
     """The host, as far as the corrector reaches by itself: it reads here, and changes nothing."""
 
     @property
