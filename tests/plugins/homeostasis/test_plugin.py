@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 from typing import ClassVar
 
@@ -11,9 +12,10 @@ import pytest
 
 from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import MetricSample, Plugin, handler, hookimpl
+from aetherra.plugins import HandlerError, MetricSample, Plugin, handler, hookimpl
 from aetherra.plugins.homeostasis import Homeostasis
-from aetherra.plugins.homeostasis.messages import Collect, GetHomeostasisStatus, Measured
+from aetherra.plugins.homeostasis.corrector.messages import MakeDataFile
+from aetherra.plugins.homeostasis.messages import Collect, Correct, GetHomeostasisStatus, Measured
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_improvement.messages import (
     GetMetric,
@@ -270,3 +272,29 @@ class TestForwarding:
             assert status.forward_failed == theirs.refused > 0
             assert "furlongs" in status.last_forward_problem
             assert status.forwarded == theirs.points - 1
+
+
+class TestCorrections:
+    async def test_the_way_through_the_queue_is_asked_about_again(self, hosting, governor, tmp_path):
+        """A correction is asked about once, though the plugin itself answers its requests; one by hand by itself."""
+        (tmp_path / "default.json").write_text("{}")
+        corrector = {"interval": 86_000.0, "data_files": {"a.json": "default.json", "b.json": "default.json"}}
+        settings = {"interval": 3600.0, "mode": "act", "corrector": corrector}
+        async with hosting(governor, Homeostasis, clock=FakeClock(), homeostasis=settings) as kernel:
+            await kernel.call(Correct())
+            gone = FileNotFoundError(2, "not there", str(tmp_path / "a.json"))
+            logging.getLogger("acme").error("lost", exc_info=gone)
+            assert (await kernel.call(Correct())).fixes_successful == 1
+            await kernel.call(MakeDataFile("b.json"))
+
+            assert [(one.summary, one.sender) for one in governor.here.asked] == [
+                ("missing_data_file: MakeDataFile(path='a.json')", ""),
+                ("by hand: MakeDataFile(path='b.json')", "the host"),
+            ]
+            assert [outcome for _, outcome, _ in governor.here.told] == ["done", "done"]
+
+            governor.here.says("correction", "stopped", reason="a person said stop")
+            (tmp_path / "b.json").unlink()
+            with pytest.raises(HandlerError, match="a person said stop"):
+                await kernel.call(MakeDataFile("b.json"))
+            assert not (tmp_path / "b.json").exists()
