@@ -34,7 +34,7 @@ IMPORTS = {
     "aetherra.registry": "import aetherra.registry",
     "aetherra.kernel": "import aetherra.kernel",
     "the kernel and all built-in plugins": "import aetherra.kernel, aetherra.hmr, "
-    + ", ".join(f"{PLUGINS}.{name}" for name in ("homeostasis", "self_improvement", "self_incorporation")),
+    + ", ".join(f"{PLUGINS}.{name}" for name in ("governance", "homeostasis", "self_improvement", "self_incorporation")),
 }
 START_DEADLINE = 30.0
 
@@ -77,7 +77,7 @@ def seconds_to_start(project: Path) -> float:
             time.sleep(0.001)
         taken = time.perf_counter() - begun
         count = anyio.run(serving, path)
-        if count < 4:
+        if count < 5:
             raise SystemExit(f"only {count} plugins serve: the figure would not be a host's with its plugins")
     finally:
         process.send_signal(signal.SIGTERM)

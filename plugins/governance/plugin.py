@@ -90,7 +90,6 @@ class Governance(Plugin[GovernanceSettings]):
         ctx.defer(self._counts.close)
         kept = await ctx.run_sync(self._load)
         self._assemble(kept, profile)
-        await ctx.run_sync(self._clerk.tidy)
         await self._notice_stop()
         self._show()
         ctx.every(LOOK_SEC, self._notice_stop)

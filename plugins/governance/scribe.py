@@ -51,6 +51,7 @@ class Scribe:
         self._ledger = ledger
         self._monotonic = monotonic
         self._repeats: OrderedDict[tuple[str, ...], _Repeats] = OrderedDict()
+        self._is_prepared = False
         self.untold: deque[Note] = deque(maxlen=MOST_UNTOLD)
         self.problem = ""
 
@@ -91,8 +92,9 @@ class Scribe:
     def catch_up(self) -> None:
         """Write what is untold, and see whether the ledger can be written. Never raises; ``problem`` tells."""
         try:
-            if self.problem:
+            if self.problem or not self._is_prepared:
                 self._ledger.prepare()
+                self._is_prepared = True
             while self.untold:
                 self._append(self.untold[0])
                 self.untold.popleft()

@@ -90,7 +90,7 @@ class TestInspection:
         assert "p99" in project.aetherra("services", "--tags").out.lower()
 
         plugins = {plugin["name"]: plugin for plugin in project.aetherra("plugins", "--json").json}
-        assert set(plugins) == {"greeter", "hmr", "homeostasis", "self_improvement", "self_incorporation"}
+        assert set(plugins) == {"governance", "greeter", "hmr", "homeostasis", "self_improvement", "self_incorporation"}
         assert (plugins["greeter"]["version"], plugins["greeter"]["state"]) == ("1.2", "serving")
         assert "greeter.py" in project.aetherra("plugins").out
 

@@ -147,7 +147,7 @@ class TestConfigured:
                 "five": {},
                 **{
                     name: {"enabled": False}
-                    for name in ("hmr", "homeostasis", "self_improvement", "self_incorporation")
+                    for name in ("governance", "hmr", "homeostasis", "self_improvement", "self_incorporation")
                 },
             },
         }
