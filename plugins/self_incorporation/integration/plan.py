@@ -63,7 +63,9 @@ class Step(Struct, frozen=True, kw_only=True):
         service: The service it provides.
         tags: The requests it answers.
         requires: The plugins it needs.
+        uses: The registrations whose modules it imports.
         settings: What it is loaded with; empty for those of the configuration.
+        needs_approval: Why a person has to agree; empty if nobody has to.
     """
 
     number: int
@@ -82,7 +84,9 @@ class Step(Struct, frozen=True, kw_only=True):
     service: str = ""
     tags: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
+    needs_approval: str = ""
 
 
 class Conflict(Struct, frozen=True):
@@ -131,6 +135,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     def component(self) -> str:
         """What a guard counts it by: the name of its only item, or all of them."""
         return ", ".join(step.name for step in self.steps)
+
+    @property
+    def needs_approval(self) -> str:
+        """Why a person has to agree; empty if nobody has to."""
+        return "; ".join(f"{step.name}: {step.needs_approval}" for step in self.steps if step.needs_approval)
 
     @property
     def summary(self) -> str:

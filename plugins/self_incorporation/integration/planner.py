@@ -1,0 +1,271 @@
+"""The planner: makes a plan of the items that may come in, each after what it needs, and the least risky first."""
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.gate.decision import Decision
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.integration.conflicts import Offer, among, lacking, with_world
+from aetherra.plugins.self_incorporation.integration.datasets import format_of
+from aetherra.plugins.self_incorporation.integration.plan import (
+    Action,
+    Conflict,
+    LeftOut,
+    LeftOutCode,
+    Plan,
+    PlannedFile,
+    Step,
+    digest_of,
+)
+from aetherra.plugins.self_incorporation.integration.world import World
+
+__all__ = ["IntegrationPlanner", "Judged", "risk_of"]
+
+ACTIONS: Mapping[FileKind, Action] = {
+    FileKind.PLUGIN: "load_plugin",
+    FileKind.AGENT: "register_agent",
+    FileKind.UTILITY: "import_utility",
+    FileKind.WORKFLOW: "execute_workflow",
+    FileKind.AETHER: "execute_workflow",
+    FileKind.DATASET: "index_dataset",
+}
+WORKFLOW_SUFFIXES = (".json", ".aether")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+
+
+class Judged(Struct, frozen=True):
+    """An item, and what the gate decided about it."""
+
+    item: Item
+    decision: Decision
+
+
+def risk_of(item: Item) -> float:
+    """Return what orders steps that do not need each other, unless better was learnt: the least risky come first."""
+    return item.risk
+
+
+class IntegrationPlanner:
+    """Makes plans; it changes nothing and asks nobody.
+
+    Args:
+        weigh: Of items that could come next, the one with the least of this does.
+    """
+
+    def __init__(self, weigh: Callable[[Item], float] = risk_of) -> None:
+        self._weigh = weigh
+
+    def plan(
+        self,
+        judged: Sequence[Judged],
+        world: World,
+        *,
+        at: float,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Plan:
+        """Return a plan of all that may come in; whatever does not is left out with the reason.
+
+        Args:
+            judged: Items and decisions. One that needs approval is in the plan, which says so.
+            world: What is there.
+            at: Unix time now.
+            settings: What plugins are to be loaded with, by name, in place of the configuration's.
+        """
+        draft = _Draft(world)
+        for one in sorted(judged, key=lambda one: (one.item.root, one.item.path)):
+            draft.offer(one)
+        draft.confront()
+        order = draft.in_order(self._weigh)
+        numbers = {offer.name: number for number, offer in enumerate(order, 1)}
+        given = settings or {}
+        steps = tuple(
+            _step(offer, draft.decision(offer), draft.edges(offer), numbers, world, given.get(offer.name, {}))
+            for offer in order
+        )
+        return Plan(
+            steps=steps,
+            left_out=tuple(draft.left_out),
+            conflicts=tuple(draft.conflicts),
+            digest=digest_of(steps),
+            made_at=at,
+        )
+
+
+class _Draft:
+    """A plan while it is made: the offers that are still in, and those that are out."""
+
+    def __init__(self, world: World) -> None:
+        self.left_out: list[LeftOut] = []
+        self.conflicts: list[Conflict] = []
+        self._world = world
+        self._offers: list[Offer] = []
+        self._decisions: dict[tuple[str, str], Decision] = {}
+
+    def decision(self, offer: Offer) -> Decision:
+        """Return what was decided about an offer."""
+        return self._decisions[offer.item.root, offer.item.path]
+
+    def offer(self, one: Judged) -> None:
+        """Take an item in, unless it cannot be used at all."""
+        item, decision = one.item, one.decision
+        refusal = _refusal(item, decision)
+        if refusal is not None:
+            self._leave_out(item, item.name, *refusal)
+            return
+        offer = Offer(item, ACTIONS[item.kind], _registered_name(item))
+        before = self._world.registered.get(offer.name)
+        if not NAME.fullmatch(offer.name):
+            problem = f"{offer.name!r} cannot be registered; expected up to 200 letters, digits, '_', '-' and '.'"
+            self._leave_out(item, offer.name, "unusable", problem)
+        elif before is not None and before.digest == item.digest and before.action == offer.action:
+            self._leave_out(item, offer.name, "unchanged", f"it is registered as it is, by {before.token}")
+        else:
+            self._decisions[item.root, item.path] = decision
+            self._offers.append(offer)
+
+    def confront(self) -> None:
+        """Leave out what collides with something or lacks something, and whatever needs that."""
+        self._clash((offer, conflict) for offer in self._offers for conflict in with_world(offer, self._world))
+        self._clash(among(self._offers))
+        while True:
+            names = {offer.name for offer in self._offers if offer.action == "load_plugin"}
+            found = [
+                (offer, conflict)
+                for offer in self._offers
+                for conflict in lacking(offer, self.decision(offer).missing_grants, names, self._world)
+            ]
+            if not found:
+                return
+            self._clash(found)
+
+    def _clash(self, conflicts: Iterable[tuple[Offer, Conflict]]) -> None:
+        found: dict[int, tuple[Offer, list[Conflict]]] = {}
+        for offer, conflict in conflicts:
+            found.setdefault(id(offer), (offer, []))[1].append(conflict)
+        for offer, against in found.values():
+            self.conflicts.extend(against)
+            self._drop(offer, "conflict", "; ".join(conflict.text for conflict in against))
+
+    def edges(self, offer: Offer) -> tuple[Offer, ...]:
+        """Return the offers that one needs: plugins it requires, and modules it imports."""
+        imported = {module.partition(".")[0] for module in offer.item.imports}
+        return tuple(
+            other
+            for other in self._offers
+            if other is not offer and (other.name in offer.needs or (other.module and other.module in imported))
+        )
+
+    def in_order(self, weigh: Callable[[Item], float]) -> list[Offer]:
+        """Return the offers, each after those it needs; those that need each other in a circle are left out."""
+        waiting = {number: {id(other) for other in self.edges(offer)} for number, offer in enumerate(self._offers)}
+        turns = [(weigh(offer.item), number) for number, offer in enumerate(self._offers)]
+        ready = [turns[number] for number, needs in waiting.items() if not needs]
+        heapq.heapify(ready)
+        order: list[Offer] = []
+        while ready:
+            _, number = heapq.heappop(ready)
+            offer = self._offers[number]
+            order.append(offer)
+            for other, needs in waiting.items():
+                if id(offer) in needs:
+                    needs.remove(id(offer))
+                    if not needs:
+                        heapq.heappush(ready, turns[other])
+        for offer in [offer for number, offer in enumerate(self._offers) if waiting[number]]:
+            around = ", ".join(sorted(other.item.path for other in self.edges(offer)))
+            self._leave_out(offer.item, offer.name, "circle", f"it needs {around}, and is in, or after, a circle")
+        self._offers = order
+        return order
+
+    def _drop(self, offer: Offer, code: LeftOutCode, text: str) -> None:
+        self._offers = [other for other in self._offers if other is not offer]
+        self._leave_out(offer.item, offer.name, code, text)
+
+    def _leave_out(self, item: Item, name: str, code: LeftOutCode, text: str) -> None:
+        self.left_out.append(LeftOut(item.path, name, code, text))
+
+
+def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
+    """Return why an item is in no plan, whatever else there is."""
+    if decision.verdict not in ("approved", "needs_approval"):
+        against = "; ".join(ground.text for ground in decision.rationale if ground.against)
+        return "not_approved", f"it is {decision.verdict}{f': {against}' if against else ''}"
+    if decision.digest != item.digest:
+        return "judged_otherwise", "it was judged with other bytes; judge it again"
+    if item.kind not in ACTIONS:
+        return "wrong_kind", f"there is nothing to be done with {item.kind}"
+    suffix = PurePosixPath(item.path).suffix.lower()
+    if item.kind in (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY) and not item.main.endswith(".py"):
+        return "unusable", "it is no Python file or package"
+    if ACTIONS[item.kind] == "execute_workflow" and suffix not in WORKFLOW_SUFFIXES:
+        return "unusable", f"a workflow is a list of actions in a {' or '.join(WORKFLOW_SUFFIXES)} file"
+    if item.kind is FileKind.DATASET and format_of(item.path) is None:
+        return "unusable", f"data in {suffix or 'such'} files is not indexed"
+    if not item.files:
+        return "unusable", "it has no files"
+    return None
+
+
+def _registered_name(item: Item) -> str:
+    if item.kind is FileKind.PLUGIN:
+        return item.name
+    name = PurePosixPath(item.path).name
+    return name.removesuffix(".py") if item.kind in (FileKind.AGENT, FileKind.UTILITY) else name
+
+
+def _step(
+    offer: Offer,
+    decision: Decision,
+    needs: Sequence[Offer],
+    numbers: Mapping[str, int],
+    world: World,
+    settings: Mapping[str, Any],
+) -> Step:
+    item, before = offer.item, world.registered.get(offer.name)
+    imported = {module.partition(".")[0] for module in item.imports}
+    used = {name for name, old in world.registered.items() if PurePosixPath(old.path).stem in imported}
+    used |= {other.name for other in needs if other.module in imported}
+    return Step(
+        number=numbers[offer.name],
+        action=offer.action,
+        name=offer.name,
+        kind=item.kind,
+        root=item.root,
+        path=item.path,
+        digest=item.digest,
+        version=item.version,
+        risk=item.risk,
+        main=PurePosixPath(item.path).name if offer.is_code else item.path,
+        files=tuple(
+            PlannedFile(file.path, _target(item, file.path) if offer.is_code else "", file.sha256, file.size)
+            for file in item.files
+        ),
+        after=tuple(sorted(numbers[other.name] for other in needs)),
+        replaces=before.digest if before is not None else "",
+        service=item.service,
+        tags=item.handles,
+        requires=offer.needs,
+        uses=tuple(sorted(used - {offer.name})),
+        settings=msgspec.to_builtins(settings),
+        needs_approval=_approval(decision),
+    )
+
+
+def _target(item: Item, path: str) -> str:
+    """Return where a file goes: the item's own file or folder stands at the top of the destination."""
+    above = str(PurePosixPath(item.path).parent)
+    return path if above == "." else path.removeprefix(f"{above}/")
+
+
+def _approval(decision: Decision) -> str:
+    if decision.verdict != "needs_approval":
+        return ""
+    against = "; ".join(ground.text for ground in decision.rationale if ground.against)
+    return against or "the policy wants a person to agree"
