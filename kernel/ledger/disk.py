@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,8 +15,8 @@ from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.entry import Entry, read_line
-from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower
-from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
+from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
+from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import LedgerBrokenError, Verification
 from aetherra.kernel.ledger.retention import Kept, leaving
@@ -54,7 +53,7 @@ class DiskTrail:
         self._tip: Tip | None = None
         self._keys: LedgerKeys | None = None
         self._slots = b""
-        self._half_done = False
+        self._half_done: object = None
 
     @classmethod
     def of(cls, data_dir: Path, settings: LedgerSettings, clock: Callable[[], float]) -> Self:
@@ -90,7 +89,8 @@ class DiskTrail:
     @contextmanager
     def _held(self) -> Generator[None]:
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._tip is None:
+                make_folder(self.folder)
         except OSError as exc:
             raise DataFileError(str(self.folder), f"cannot keep a ledger here: {exc.strerror or exc}") from exc
         with self._lock.held(LOCK_TIMEOUT):
@@ -98,8 +98,8 @@ class DiskTrail:
 
     def _current(self) -> Tip:
         """Return where the chain ends; read anew if anybody but this object has touched it."""
-        if self._half_done and not self._undo():
-            raise DataFileError(str(self.folder), "what was half written cannot be taken back; is the disk full?")
+        if self._half_done is not None:
+            self._settle()
         try:
             if self._tip is not None and self._writer.is_as_left() and self.heads.raw() == self._slots:
                 return self._tip
@@ -125,34 +125,30 @@ class DiskTrail:
             self.heads.begin(secrets.token_hex(16), self._clock())
         self._keys, head, self._slots = self.heads.read()
         LedgerKeys.keep(self.heads.folder)
-        segments = self._without_leftovers(segments, head)
-        self._files = [_kept(segment) for segment in segments]
-        followed = self._follow(segments, head)
+        kept = kept_of(segments, head)
+        self._files = [_kept(segment) for segment in kept]
+        followed = self._follow(kept, head)
         tip = followed.tip
         if followed.segment is None:
             self._writer.begin(tip.sequence + 1)
-            self._files = [Kept(Segment(self._writer.path, tip.sequence + 1), 0, self._clock(), tip.entry_hash)]
         else:
             self._writer.open(followed.segment, followed.size)
+        if self._writer.size == 0:
+            self._files[-1:] = [self._begun(tip)]
+        for segment in segments[: len(segments) - len(kept)]:
+            segment.path.unlink(missing_ok=True)
         if tip.sequence > head.sequence:
             self._slots = self.heads.write(SignedHead.of(tip, self._clock(), self._keys), self._slots)
         self._tip = tip
         if tip.sequence == 0:
             self._write(tip, [anchor("audit.begun", tip, self._keys.id, actor="audit", summary="the ledger begins")])
-        elif followed.remains:
+        elif followed.ahead is not None or followed.torn is not None:
             self._write(tip, [_recovered(head, followed)])
         return self._tip
 
-    def _without_leftovers(self, segments: list[Segment], head: SignedHead) -> list[Segment]:
-        """Remove files that were to leave when a kill came, and return the others."""
-        first = head.sequence - head.count + 1
-        gone = [segment for segment, following in itertools.pairwise(segments) if following.first <= first]
-        for segment in gone:
-            segment.path.unlink(missing_ok=True)
-        kept = segments[len(gone) :]
-        if head.sequence and (not kept or kept[0].first != first):
-            raise BrokenChainError(f"the file that begins with entry {first} is missing")
-        return kept
+    def _begun(self, tip: Tip) -> Kept:
+        """Return what is known of a file that nothing is in yet."""
+        return Kept(Segment(self._writer.path, tip.sequence + 1), 0, self._clock(), tip.entry_hash)
 
     def _follow(self, segments: list[Segment], head: SignedHead) -> Followed:
         assert self._keys is not None
@@ -172,14 +168,14 @@ class DiskTrail:
 
     def _write(self, tip: Tip, drafts: Sequence[Draft]) -> list[Entry]:
         assert self._keys is not None
-        now = self._clock()
+        now = float(self._clock())
         going: list[Kept] = []
         entries: list[Entry] = []
         try:
             if self._is_full(now):
                 self._writer.begin(tip.sequence + 1)
                 going = self._files[: leaving(self._files, self._settings, now)]
-                self._files.append(Kept(Segment(self._writer.path, tip.sequence + 1), 0, now, tip.entry_hash))
+                self._files.append(self._begun(tip))
             after = tip
             if going:
                 after = msgspec.structs.replace(
@@ -190,15 +186,13 @@ class DiskTrail:
                 entries.append(after.next_entry(draft, now, self._keys.secret))
                 after = after.after(entries[-1])
             data = b"".join(entry.line + b"\n" for entry in entries)
-            self._half_done = True
             self._writer.append(data)
             slots = self.heads.write(SignedHead.of(after, now, self._keys), self._slots)
-        except OSError as exc:
+        except BaseException as exc:
             self._undo()
-            if isinstance(exc, DataFileError):
+            if isinstance(exc, DataFileError) or not isinstance(exc, OSError):
                 raise
             raise DataFileError(str(self.folder), f"cannot write: {exc.strerror or exc}") from exc
-        self._half_done = False
         self._writer.kept(len(data))
         self._tip, self._slots = after, slots
         self._files[-1] = self._files[-1]._replace(size=self._writer.size)
@@ -209,10 +203,27 @@ class DiskTrail:
         size, begun_at = self._writer.size, self._files[-1].begun_at
         return size > 0 and (size >= self._settings.segment_bytes or now - begun_at >= self._settings.segment_age)
 
-    def _undo(self) -> bool:
-        """Take back what was half written, and say whether that went."""
-        self._half_done = not (self._writer.take_back() and self.heads.restore(self._slots))
-        return not self._half_done
+    def _undo(self) -> None:
+        """Take back what was half written; what cannot be now is the next time, before anything else is done."""
+        taken_back = self._writer.take_back()
+        restored = self.heads.restore(self._slots)
+        self._half_done = None if taken_back and restored else self._as_it_is()
+
+    def _settle(self) -> None:
+        """Take back what could not be at first, unless another process has gone on from it meanwhile."""
+        if self._half_done != self._as_it_is():
+            self._half_done = self._tip = None
+            return
+        self._undo()
+        if self._half_done is not None:
+            raise DataFileError(str(self.folder), "what was half written cannot be taken back; is the disk full?")
+
+    def _as_it_is(self) -> object:
+        """Return what tells whether anybody has written since."""
+        try:
+            return self._writer.path.stat().st_size, self.heads.raw()
+        except (OSError, HeadError) as exc:
+            return str(exc)
 
     def _drop(self, going: list[Kept]) -> None:
         """Delete files that an entry says were dropped; what cannot be is, when the ledger is read the next time."""
@@ -284,6 +295,6 @@ def _recovered(head: SignedHead, followed: Followed) -> Draft:
         summary="what a kill or a power cut had left was put in order",
         facts={
             "entries_behind_the_head": followed.tip.sequence - head.sequence,
-            "torn_line_cut_off": any("not written to its end" in each.detail for each in followed.remains),
+            "torn_line_cut_off": followed.torn is not None,
         },
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +19,9 @@ from aetherra.kernel.ledger.problem import ProblemKind
 from aetherra.kernel.signing.disk import NO_WAIT
 
 HEAD_NAME = "head.json"
+FLUSH = getattr(os, "fdatasync", os.fsync)
+"""The file keeps its size, so that its content is all that the disk has to take."""
+REMEDY = "set XDG_STATE_HOME, or `$.plugins.governance.audit.head_folder`, to a folder that can be written"
 SLOT = 512
 """Bytes of one of the two places that heads are written to in turn: a disk writes so many in one step."""
 
@@ -80,14 +85,16 @@ class HeadStore:
         self._descriptor: int | None = None
 
     def is_new(self) -> bool:
-        """Whether no ledger was begun here, or none but in part.
+        """Whether no ledger was begun here, or a kill came before its first head was written.
 
         Raises:
             DataFileError: That cannot be told.
         """
         try:
-            return not (os.path.lexists(self.path) or (self.folder / SECRET_NAME).exists())
+            return not (_is_there(self.folder / SECRET_NAME) or (_is_there(self.path) and self.raw().strip()))
         except OSError as exc:
+            if isinstance(exc, DataFileError):
+                raise
             raise DataFileError(str(self.folder), f"cannot read: {exc.strerror or exc}") from exc
 
     def begin(self, ledger: str, at: float) -> LedgerKeys:
@@ -97,7 +104,7 @@ class HeadStore:
             DataFileError: They cannot be written.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder)
             (self.folder / "about.txt").write_text(f"{self._about}\n", encoding="utf-8", errors="backslashreplace")
             keys = LedgerKeys.make(self.folder)
             self._create()
@@ -107,14 +114,17 @@ class HeadStore:
         except DataFileError:
             raise
         except OSError as exc:
-            raise DataFileError(str(self.folder), f"cannot keep the ledger's head here: {exc.strerror or exc}") from exc
+            raise DataFileError(
+                str(self.folder), f"cannot keep the ledger's head here: {exc.strerror or exc}; {REMEDY}"
+            ) from exc
         return keys
 
     def _create(self) -> None:
         self.close()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._descriptor = descriptor
-        os.pwrite(descriptor, NO_SLOTS, 0)
+        if os.pwrite(descriptor, NO_SLOTS, 0) < len(NO_SLOTS):
+            raise OSError(0, "only a part could be written; is the disk full?")
         os.fsync(descriptor)
         sync_folder(self.folder)
 
@@ -141,8 +151,13 @@ class HeadStore:
             self.close()
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except PermissionError:
+        except OSError as exc:
+            if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
             self._descriptor = os.open(self.path, NO_WAIT | os.O_NOFOLLOW)  # to look at only
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            self.close()
+            raise OSError(0, "it is no regular file")
         return self._descriptor
 
     def read(self) -> tuple[LedgerKeys, SignedHead, bytes]:
@@ -191,9 +206,9 @@ class HeadStore:
             descriptor = self._open()
             if os.pwrite(descriptor, line, slot * SLOT) != SLOT:
                 raise OSError(0, "only a part could be written; is the disk full?")
-            os.fdatasync(descriptor)
+            FLUSH(descriptor)
         except OSError as exc:
-            raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}") from exc
+            raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}; {REMEDY}") from exc
         return changed
 
     def restore(self, current: bytes) -> bool:
@@ -223,6 +238,27 @@ def _halves(current: bytes) -> tuple[bytes, bytes]:
 
 class _Numbered(msgspec.Struct):
     sequence: int
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for this user alone, and all above it that are missing; a power cut takes none of them away.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [folder, *folder.parents]
+    missing = missing[: next((i for i, each in enumerate(missing) if each.is_dir()), 0)]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(each.parent)
 
 
 NO_SLOTS = (b" " * (SLOT - 1) + b"\n") * 2

@@ -47,10 +47,13 @@ def segments_of(folder: Path) -> list[Segment]:
         return []
     except OSError as exc:
         raise DataFileError(str(folder), f"cannot read: {exc.strerror or exc}") from exc
-    found = [(name, _NAME.fullmatch(name)) for name in names]
-    return sorted(
-        (Segment(folder / name, int(match[1])) for name, match in found if match is not None), key=lambda it: it.first
-    )
+    numbers = sorted({int(match[1]) for match in map(_NAME.fullmatch, names) if match is not None})
+    return [Segment(folder / name_of(number), number) for number in numbers if name_of(number) in names]
+
+
+def name_of(first: int) -> str:
+    """Return how the file is called that begins with an entry."""
+    return f"audit-{first:012d}.jsonl"
 
 
 def lines_of(path: Path) -> Iterator[Line]:
@@ -110,7 +113,7 @@ class SegmentWriter:
         Raises:
             OSError: It cannot be made; the one before stays.
         """
-        path = self.folder / f"audit-{sequence:012d}.jsonl"
+        path = self.folder / name_of(sequence)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
@@ -146,7 +149,8 @@ class SegmentWriter:
 
     def take_back(self) -> bool:
         """Cut off all that was not ``kept``, and say whether that went."""
-        assert self._descriptor is not None
+        if self._descriptor is None:
+            return True
         try:
             os.ftruncate(self._descriptor, self.size)
             os.fsync(self._descriptor)

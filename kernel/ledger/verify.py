@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.ledger.diagnosis import diagnose
-from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower
+from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
-from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Problem, Verification
 from aetherra.kernel.ledger.segments import Segment, segments_of
 
@@ -52,33 +51,33 @@ def _look(store: HeadStore, folder: Path) -> Verification:
         if exc.kind == "head_missing" and store.is_new() and not segments_of(folder):
             return Verification(ok=True)
         problem = Problem(kind=exc.kind, detail=exc.detail)
-        return _told(None, None, (problem, *diagnose(folder, None, None).problems))
+        diagnosis = diagnose(folder, None, None)
+        return _told(None, None, (problem, *diagnosis.problems), entries=diagnosis.entries)
     except DataFileError as exc:
         return _told(None, None, (Problem(kind="unreadable", detail=str(exc)),))
     try:
         segments = segments_of(folder)
-        followed, left = _followed(segments, head, keys)
+        kept = kept_of(segments, head)
+        followed = Follower(head, keys.secret).follow(kept, None)
     except BrokenChainError as exc:
         diagnosis = diagnose(folder, head, keys)
         problems = diagnosis.problems or (Problem(kind="fork", detail=str(exc)),)
         return _told(head, None, problems, entries=diagnosis.entries)
     except OSError as exc:
         return _told(head, None, (Problem(kind="unreadable", detail=str(exc)),))
-    return _told(head, followed, (), remains=(*left, *followed.remains))
+    return _told(head, followed, (), remains=tuple(_remains(segments[: len(segments) - len(kept)], head, followed)))
 
 
-def _followed(segments: list[Segment], head: SignedHead, keys: LedgerKeys) -> tuple[Followed, tuple[Problem, ...]]:
-    """Follow what is to be kept, and name files that a kill kept from leaving."""
-    first = head.sequence - head.count + 1
-    left = [segment for segment, following in itertools.pairwise(segments) if following.first <= first]
-    told = tuple(
-        Problem(kind="torn", file=segment.path.name, detail="a file that was to leave, when a kill came")
-        for segment in left
-    )
-    kept = segments[len(left) :]
-    if head.sequence and (not kept or kept[0].first != first):
-        raise BrokenChainError(f"the file that begins with entry {first} is missing")
-    return Follower(head, keys.secret).follow(kept, None), told
+def _remains(left: list[Segment], head: SignedHead, followed: Followed) -> Iterator[Problem]:
+    for segment in left:
+        yield Problem(kind="torn", file=segment.path.name, detail="a file that was to leave, when a kill came")
+    for line, detail in (
+        (followed.ahead, "whole entries behind the head, sealed by its key: a kill came before the head was written"),
+        (followed.torn, "a line that was not written to its end, as a kill or a power cut leaves it"),
+    ):
+        if line is not None:
+            behind = head.sequence + 1
+            yield Problem(kind="torn", sequence=behind, file=line.file, line=line.number, detail=detail)
 
 
 def _told(
