@@ -58,6 +58,18 @@ def read_bounded(descriptor: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, for this user alone; what is there stays as it is.
+
+    Raises:
+        OSError: It cannot be made, or there is something else.
+    """
+    if not folder.is_dir():
+        if folder.parent != folder:
+            make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_whole(path: Path, data: bytes, *, mode: int) -> None:
     """Put a file in its place in one step, on disk when this returns; what was there stays if that does not go.
 

@@ -12,7 +12,7 @@ from typing import Literal, Self
 import msgspec
 
 from aetherra.kernel.filelock import FileLock
-from aetherra.kernel.signing.disk import opened, read_bounded, why, write_whole
+from aetherra.kernel.signing.disk import make_folder, opened, read_bounded, why, write_whole
 from aetherra.kernel.signing.errors import KeyRingError, UnknownKeyError
 from aetherra.kernel.signing.keys import PublicKey
 
@@ -165,8 +165,9 @@ class KeyRing:
         def change(keys: dict[str, RingKey]) -> RingKey:
             there = keys.get(public.id)
             if there is not None:
-                state = "revoked, which is not taken back" if there.revoked_at is not None else f"{there.owner!r}'s"
-                raise KeyRingError(self._where, f"key {public.id!r} is in the ring already: it is {state}")
+                is_revoked = there.revoked_at is not None
+                state = "it is revoked, which is not taken back" if is_revoked else f"its owner is {there.owner!r}"
+                raise KeyRingError(self._where, f"key {public.id!r} is in the ring already: {state}")
             return added
 
         return self._change(change)
@@ -232,7 +233,7 @@ class KeyRing:
         if self.path is None:
             return self._put(change(self._keys))
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         except OSError as exc:
             raise KeyRingError(self._where, f"its folder cannot be made: {why(exc)}") from exc
         lock = FileLock(self.path.with_name(self.path.name + ".lock"))

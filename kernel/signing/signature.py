@@ -6,7 +6,7 @@ import base64
 import binascii
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -241,7 +241,8 @@ def _authentic(signature: Signature, key: RingKey | None, ring: KeyRing, now: fl
     if key.not_before is not None and min(now, signature.signed_at) < key.not_before:
         return "not_yet_valid", f"the key of {key.owner!r} is not valid yet, or was not when this was signed"
     if key.not_after is not None and max(latest, signature.signed_at) > key.not_after:
-        clock = "; the ring was changed later than now: is the clock right?" if now <= key.not_after else ""
+        is_behind = max(now, signature.signed_at) <= key.not_after
+        clock = "; the ring was changed later than now: is the clock right?" if is_behind else ""
         return "expired", f"the key of {key.owner!r} has expired{clock}"
     return None
 
@@ -259,19 +260,15 @@ def _same(path: Path, manifest: Manifest, only: Collection[str] | None) -> _Refu
     if is_folder:
         there.pop(FOLDER_SIGNATURE, None)
     folders = folders_of(signed)
-    changed = [
-        found.path if isinstance(found, ManifestFile) else f"{found.path} ({found.problem})"
-        for found in there.values()
-        if _differs(found, signed, folders)
-    ]
+    changed = [found for found in there.values() if _differs(found, signed, folders)]
     if changed:
         return "changed", f"not as it was signed: {_names(changed)}"
-    missing = [name for name in signed if name not in there]
+    missing = [file for name, file in signed.items() if name not in there]
     if missing:
         return "missing_file", f"signed, but not there: {_names(missing)}"
     extra = [name for name in sorted(there if used is None else used) if name not in signed]
     if extra:
-        return "extra_file", f"not signed: {_names(extra)}"
+        return "extra_file", f"not signed: {_names([there.get(name, name) for name in extra])}"
     return None
 
 
@@ -282,6 +279,12 @@ def _differs(found: ManifestFile | Fault, signed: Mapping[str, ManifestFile], fo
     return found.path in signed and found != signed[found.path]
 
 
-def _names(paths: list[str]) -> str:
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(repr(path) for path in paths[:NAMED]) + more
+def _names(found: Sequence[ManifestFile | Fault | str]) -> str:
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return ", ".join(map(_name, found[:NAMED])) + more
+
+
+def _name(found: ManifestFile | Fault | str) -> str:
+    if isinstance(found, str):
+        return repr(found)
+    return repr(found.path) + (f" ({found.problem})" if isinstance(found, Fault) else "")
