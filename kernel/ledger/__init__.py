@@ -1,5 +1,6 @@
 """The audit ledger: append-only, hash-chained, with a signed head kept apart; ``docs/audit.md`` explains it."""
 
+from aetherra.kernel.ledger.adoption import Adopted, adopt
 from aetherra.kernel.ledger.entry import Entry, Fact
 from aetherra.kernel.ledger.head import SignedHead
 from aetherra.kernel.ledger.ledger import AuditLedger, LedgerStatistics
@@ -9,6 +10,7 @@ from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_
 from aetherra.kernel.ledger.verify import verify
 
 __all__ = [
+    "Adopted",
     "AuditLedger",
     "Entry",
     "Fact",
@@ -20,6 +22,7 @@ __all__ = [
     "Redactor",
     "SignedHead",
     "Verification",
+    "adopt",
     "head_folder",
     "ledger_folder",
     "verify",

@@ -124,8 +124,14 @@ def _gone(there: set[int], first: int, last: int) -> Iterator[Problem]:
         begin = number + 1
 
 
+def _is_adoption(entry: Entry | None, head: SignedHead) -> bool:
+    """Whether an entry tells from where on entries are sealed by the key that the head is signed by."""
+    return entry is not None and entry.kind == "audit.adopted" and entry.facts.get("key") == head.key
+
+
 def _unlike(found: list[_Found], head: SignedHead, keys: LedgerKeys) -> Iterator[Problem]:
-    for it in found:
+    adopted = max((i for i, it in enumerate(found) if _is_adoption(it.entry, head)), default=0)
+    for it in found[adopted:]:
         if it.entry is None or it.entry.seal == seal_of(keys.secret, head.ledger, it.entry.entry_hash):
             continue
         if it.sequence > head.sequence:

@@ -54,6 +54,7 @@ class DiskTrail:
         self._keys: LedgerKeys | None = None
         self._slots = b""
         self._half_done: object = None
+        self._broken: tuple[object, str] | None = None
 
     @classmethod
     def of(cls, data_dir: Path, settings: LedgerSettings, clock: Callable[[], float]) -> Self:
@@ -89,7 +90,7 @@ class DiskTrail:
     @contextmanager
     def _held(self) -> Generator[None]:
         try:
-            if self._tip is None:
+            if not self.folder.is_dir():
                 make_folder(self.folder)
         except OSError as exc:
             raise DataFileError(str(self.folder), f"cannot keep a ledger here: {exc.strerror or exc}") from exc
@@ -103,18 +104,24 @@ class DiskTrail:
         try:
             if self._tip is not None and self._writer.is_as_left() and self.heads.raw() == self._slots:
                 return self._tip
+            if self._broken is not None and self._broken == (self._traces(), self._broken[1]):
+                raise LedgerBrokenError(str(self.folder), self._broken[1])
             return self._load()
-        except HeadError as exc:
+        except (HeadError, BrokenChainError) as exc:
             self._tip = None
+            self._broken = self._traces(), exc.detail
             raise LedgerBrokenError(str(self.folder), exc.detail) from exc
-        except BrokenChainError as exc:
-            self._tip = None
-            raise LedgerBrokenError(str(self.folder), str(exc)) from exc
         except OSError as exc:
             self._tip = None
             if isinstance(exc, DataFileError):
                 raise
             raise DataFileError(str(self.folder), f"cannot be read or written: {exc.strerror or exc}") from exc
+
+    def _traces(self) -> object:
+        """Return what changes whenever somebody changes a file of the ledger or of its head."""
+        files = [path for folder in (self.folder, self.heads.folder) for path in folder.glob("*")]
+        told = [(path, path.lstat()) for path in files if path.name != LOCK_NAME]
+        return sorted((path, it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns) for path, it in told)
 
     def _load(self) -> Tip:
         self._tip = None
@@ -122,7 +129,7 @@ class DiskTrail:
         if self.heads.is_new():
             if segments:
                 raise HeadError("head_missing", f"its signed head is missing from {self.heads.folder}")
-            self.heads.begin(secrets.token_hex(16), self._clock())
+            self.heads.begin(Tip(ledger=secrets.token_hex(16)), float(self._clock()))
         self._keys, head, self._slots = self.heads.read()
         LedgerKeys.keep(self.heads.folder)
         kept = kept_of(segments, head)

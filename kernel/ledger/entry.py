@@ -55,13 +55,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return canonical(msgspec.structs.asdict(self))
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(document: dict[str, Any]) -> bytes:
     """Write JSON in the one way that its hash is taken of: keys sorted, no blanks, UTF-8, nothing escaped needlessly.
 
     It is what ``json.dumps`` of every Python writes, so that a chain can be checked with nothing of ours.
     """
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
+    return _ENCODER.encode(document).encode("utf-8")
 
 
 def chained(document: dict[str, Any]) -> dict[str, Any]:

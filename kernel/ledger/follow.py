@@ -14,7 +14,11 @@ from aetherra.kernel.ledger.segments import Line, Segment, lines_of
 
 
 class BrokenChainError(Exception):
-    """A line is not the one that has to be there, or the chain does not end as its head says."""
+    """A line is not the one that has to be there, or the chain does not end as its head says; ``detail`` says which."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 def kept_of(segments: list[Segment], head: SignedHead) -> list[Segment]:

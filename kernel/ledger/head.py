@@ -97,8 +97,8 @@ class HeadStore:
                 raise
             raise DataFileError(str(self.folder), f"cannot read: {exc.strerror or exc}") from exc
 
-    def begin(self, ledger: str, at: float) -> LedgerKeys:
-        """Make keys, and the head of a ledger without entries, in an order that a kill does no harm to.
+    def begin(self, tip: Tip, at: float) -> LedgerKeys:
+        """Make keys and a first head, in an order that a kill does no harm to.
 
         Raises:
             DataFileError: They cannot be written.
@@ -108,7 +108,7 @@ class HeadStore:
             (self.folder / "about.txt").write_text(f"{self._about}\n", encoding="utf-8", errors="backslashreplace")
             keys = LedgerKeys.make(self.folder)
             self._create()
-            self.write(SignedHead.of(Tip(ledger=ledger), at, keys), NO_SLOTS)
+            self.write(SignedHead.of(tip, at, keys), NO_SLOTS)
             LedgerKeys.keep(self.folder)
             sync_folder(self.folder)
         except DataFileError:

@@ -1,0 +1,177 @@
+"""Adoption: a person takes a ledger as it is, after a loss or a move, and the ledger says so for good."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from aetherra.kernel.datadir import sync_folder
+from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.filelock import FileLock
+from aetherra.kernel.ledger.chain import Draft, Tip, anchor
+from aetherra.kernel.ledger.disk import LOCK_NAME, LOCK_TIMEOUT
+from aetherra.kernel.ledger.entry import Entry, read_line
+from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.keys import LedgerKeys
+from aetherra.kernel.ledger.problem import Verification
+from aetherra.kernel.ledger.redaction import Redactor
+from aetherra.kernel.ledger.segments import SegmentWriter, lines_of, segments_of
+from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
+from aetherra.kernel.ledger.verify import verify
+
+
+class Adopted(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an adoption.
+
+    Attributes:
+        entry: The entry that tells of it; from there on the chain can be verified again.
+        continued: Whether the entries before it still are part of the chain.
+        aside: Where files were put that are not; ``None`` if there are none.
+        found: What was wrong.
+    """
+
+    entry: Entry
+    continued: bool
+    aside: Path | None
+    found: Verification
+
+
+def adopt(
+    data_dir: Path, settings: LedgerSettings, *, actor: str, reason: str, clock: Callable[[], float]
+) -> Adopted | None:
+    """Go on from what is there, with new keys; ``None`` if nothing is wrong.
+
+    A chain that is whole in itself is continued: only its head was lost, or does not fit. One that is not is put aside,
+    byte for byte, and its entries keep their numbers: the next one is higher than any of them. Either way an entry says
+    who did it and why, what was wrong, and what the last head said.
+
+    Args:
+        data_dir: The host's data directory.
+        settings: Where the head is.
+        actor: The person.
+        reason: Why it is taken as it is.
+        clock: Unix seconds.
+
+    Raises:
+        DataFileError: Something cannot be written; it can be done again.
+    """
+    folder = ledger_folder(data_dir)
+    heads = HeadStore(head_folder(data_dir, settings), about=str(folder))
+    try:
+        make_folder(folder)
+        with FileLock(folder / LOCK_NAME).held(LOCK_TIMEOUT):
+            found = verify(folder, heads.folder)
+            if found.ok:
+                return None
+            return _Adoption(folder, heads, found, clock).carry_out(actor, reason)
+    except DataFileError:
+        raise
+    except OSError as exc:
+        raise DataFileError(str(folder), f"cannot be adopted: {exc.strerror or exc}") from exc
+    finally:
+        heads.close()
+
+
+class _Adoption:
+    def __init__(self, folder: Path, heads: HeadStore, found: Verification, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._heads = heads
+        self._found = found
+        self._now = float(clock())
+        moment = dt.datetime.fromtimestamp(self._now, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._name = f"aside-{moment}-{secrets.token_hex(4)}"
+
+    def carry_out(self, actor: str, reason: str) -> Adopted:
+        last_head = self._last_head()
+        tip, highest = _chain_without_head(self._folder)
+        continued = tip is not None
+        highest = max(highest, 0 if last_head is None else last_head.sequence)
+        facts: dict[str, str | int] = {f"found_{kind}": count for kind, count in sorted(self._counted().items())}
+        if last_head is not None:
+            facts |= {"last_head_sequence": last_head.sequence, "last_head_hash": last_head.hash}
+        if tip is None:
+            facts |= {"aside": self._name, "aside_digest": self._digest()}
+            tip = Tip(ledger=secrets.token_hex(16), sequence=highest, first=highest + 1)
+        draft = Redactor.of_environment().clean(
+            Draft(kind="audit.adopted", actor=actor, component="audit", summary=reason, facts=dict(facts))
+        )
+        self._put_aside(self._heads.folder, "*")
+        keys = self._heads.begin(tip, self._now)  # which does not fit until all is done: a kill leaves it to do again
+        aside = None if continued else self._put_aside(self._folder, "audit-*.jsonl")
+        entry = self._add(tip, draft, keys)
+        return Adopted(entry=entry, continued=continued, aside=aside, found=self._found)
+
+    def _counted(self) -> Counter[str]:
+        return Counter(problem.kind for problem in self._found.problems)
+
+    def _last_head(self) -> SignedHead | None:
+        try:
+            return self._heads.read()[1]
+        except (HeadError, DataFileError):
+            return None
+
+    def _digest(self) -> str:
+        """Return one SHA-256 over the files that are put aside."""
+        told = hashlib.sha256()
+        for segment in segments_of(self._folder):
+            with segment.path.open("rb") as file:
+                told.update(f"{segment.path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return told.hexdigest()
+
+    def _put_aside(self, folder: Path, pattern: str) -> Path | None:
+        """Move files into a folder of their own beside; ``None`` if there are none."""
+        going = [path for path in folder.glob(pattern) if not path.name.startswith("aside-")]
+        if not going:
+            return None
+        self._heads.close()
+        aside = folder / self._name
+        aside.mkdir(mode=0o700)
+        for path in going:
+            path.rename(aside / path.name)
+        sync_folder(aside)
+        sync_folder(folder)
+        return aside
+
+    def _add(self, tip: Tip, said: Draft, keys: LedgerKeys) -> Entry:
+        draft = anchor(said.kind, tip, keys.id, actor=said.actor, summary=said.summary, **said.facts)
+        entry = tip.next_entry(draft, self._now, keys.secret)
+        writer = SegmentWriter(self._folder)
+        try:
+            writer.begin(entry.sequence)
+            writer.append(entry.line + b"\n")
+        finally:
+            writer.close()
+        _, _, slots = self._heads.read()
+        self._heads.write(SignedHead.of(tip.after(entry), self._now, keys), slots)
+        return entry
+
+
+def _chain_without_head(folder: Path) -> tuple[Tip | None, int]:
+    """Return where a chain ends that is whole in itself, ``None`` if it is not, and the highest number in it."""
+    tip: Tip | None = None
+    begins: tuple[int, str] | None = None
+    whole, highest = True, 0
+    for segment in segments_of(folder):
+        for line in lines_of(segment.path):
+            entry = read_line(line.data) if line.whole else "unreadable"
+            if not isinstance(entry, Entry):
+                whole = False
+                continue
+            highest = max(highest, entry.sequence)
+            if tip is None:
+                begins = entry.sequence, entry.prev_hash
+                tip = Tip(ledger="", sequence=entry.sequence - 1, entry_hash=entry.prev_hash)
+            whole = whole and (entry.sequence, entry.prev_hash) == (tip.sequence + 1, tip.entry_hash)
+            try:
+                tip = tip.after(entry)
+            except ValueError:
+                whole = False
+    if tip is None or begins is None or not whole or not tip.ledger:
+        return None, highest
+    return msgspec.structs.replace(tip, first=begins[0], before=begins[1]), highest
