@@ -5,17 +5,24 @@ One table for the whole file, not one for each scope: a name that means two thin
 
 import ast
 import builtins
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from aetherra.plugins.self_incorporation.code.folding import folded_text
+from aetherra.plugins.self_incorporation.code.rules import TELLING, capability_of
 from aetherra.plugins.self_incorporation.code.syntax import Syntax, dotted_text
 
 __all__ = ["Names", "Resolved", "folded_text"]
 
 _BUILTINS = frozenset(dir(builtins))
-_BUILTIN_ROOTS = ("builtins.", "__builtins__.", "builtins.__dict__.", "__builtins__.__dict__.")
+_BUILTIN_ROOTS = ("builtins.", "__builtins__.", "__builtin__.")
 # Aliases of aliases could otherwise grow with the square of the file.
 _LONGEST_NAME = 200
-_IMPORTERS = frozenset(["__import__", "importlib.import_module", "importlib.__import__"])
+_DEEPEST = 12
+_IMPORTERS = frozenset(["__import__", "importlib.import_module", "importlib.__import__", "pkgutil.resolve_name"])
+_GETTERS = frozenset(["getattr", "object.__getattribute__", "type.__getattribute__", "inspect.getattr_static"])
+_NAMESPACES = frozenset(["globals()", "locals()", "vars()", "builtins.globals()"])
+_READ_BY_METHOD = frozenset(["__getattribute__", "__getattr__"])
 
 
 class Resolved(NamedTuple):
@@ -25,18 +32,36 @@ class Resolved(NamedTuple):
     hidden: bool
 
 
+class Groped(NamedTuple):
+    """An attribute that only running the source would tell: whose it is, and the expression that names it."""
+
+    owner: str
+    attribute: ast.expr
+
+
 class Names:
     """The aliases of one file.
 
     Attributes:
-        aliases: From a name in the file to what it stands for.
+        aliases: From a name in the file to what it stands for; a dotted one is an attribute that was assigned.
         modules: Every module it imports, relative ones with their dots.
+        texts: Names that stand for one constant text.
+        smuggled: Lines that make a telling function answer to a special name: ``__getitem__ = exec``.
+        link: Follows a dotted name into another file; set where several are looked at together.
+        link_text: Likewise, to the constant text it stands for.
     """
 
     def __init__(self, syntax: Syntax) -> None:
         self.aliases: dict[str, str] = {}
         self.modules: set[str] = set()
+        self.texts: dict[str, str] = {}
+        self.smuggled: set[int] = set()
+        self.link: Callable[[str], str] | None = None
+        self.link_text: Callable[[str], str | None] | None = None
+        self._members: dict[str, str] = {}
         self._hidden: set[str] = set()
+        self._joined: set[str] = set()
+        self._unclear: set[str] = set()
         self._stars: list[str] = []
         for statement in syntax.imports:
             self._import(statement)
@@ -45,8 +70,9 @@ class Names:
         self._builtins = _BUILTINS - own
         for scope in syntax.scopes:
             for targets, value in scope.bindings:
-                if isinstance(value, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+                if not isinstance(value, ast.Constant | ast.Compare | ast.Lambda):
                     self._assign(targets, value)
+                self._keep_text(targets, value)
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
         if isinstance(statement, ast.Import):
@@ -70,27 +96,99 @@ class Names:
     def _assign(self, targets: list[str], value: ast.expr) -> None:
         if isinstance(value, ast.Call) and not self._reaches(value):
             return  # what an ordinary call returns is another thing than what was called
-        resolved = self.resolve(value)
+        resolved = self.resolve(value) or self._within(value)
         if resolved is None or resolved.name.endswith("()"):
             return
+        telling = resolved.name in TELLING
         for target in targets:
-            if "." not in target and target not in self.aliases:
+            root, dot, member = target.rpartition(".")
+            if dot and not telling:
+                continue
+            if telling:
+                self._members[member] = resolved.name
+                if _is_special(member) or root == "sys":
+                    self.smuggled.add(value.lineno)
+            if target not in self.aliases:
                 self.aliases[target] = resolved.name
                 if resolved.hidden:
                     self._hidden.add(target)
 
+    def _within(self, value: ast.expr) -> Resolved | None:
+        """Return a telling function that a table, or a choice, holds: whatever is taken from it counts as that."""
+        pending: list[ast.expr | None]
+        match value:
+            case ast.Dict(values=values):
+                pending = list(values)
+            case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+                pending = list(elements)
+            case ast.IfExp(body=one, orelse=other):
+                pending = [one, other]
+            case ast.BoolOp(values=values):
+                pending = list(values)
+            case ast.Subscript(value=table):
+                return self.resolve(table) if isinstance(table, ast.Name) else self._within(table)
+            case _:
+                return None
+        for each in pending[:200]:
+            if isinstance(each, ast.Name | ast.Attribute | ast.Call):
+                found = self.resolve(each)
+                if found is not None and found.name in TELLING:
+                    return found
+        return None
+
+    def _keep_text(self, targets: list[str], value: ast.expr) -> None:
+        """Note the text that a name is given, unless it is given several."""
+        if len(targets) != 1 or "." in targets[0]:
+            return
+        name = targets[0]
+        if name in self._unclear:
+            return
+        folded = None
+        if isinstance(value, ast.Constant | ast.BinOp | ast.JoinedStr | ast.Call | ast.Subscript | ast.Name):
+            folded = self.folded(value)
+        continues = isinstance(value, ast.BinOp) and isinstance(value.left, ast.Name) and value.left.id == name
+        if folded is None or (name in self.texts and self.texts[name] != folded[0] and not continues):
+            self._unclear.add(name)
+            self.texts.pop(name, None)
+            return
+        self.texts[name] = folded[0]
+        if folded[1]:
+            self._joined.add(name)
+
+    def folded(self, node: ast.expr) -> tuple[str, bool] | None:
+        """Return the constant text an expression makes, and whether it was put together to make it."""
+        if isinstance(node, ast.Constant):
+            return folded_text(node)
+        if isinstance(node, ast.Name) and node.id not in self.texts:
+            alias = self.aliases.get(node.id)
+            linked = self.link_text(alias) if alias is not None and self.link_text is not None else None
+            return None if linked is None else (linked, False)
+        found = folded_text(node, self.texts)
+        if found is None:
+            return None
+        joined = isinstance(node, ast.Name) and node.id in self._joined
+        return found[0], found[1] or joined
+
     def _reaches(self, call: ast.Call) -> bool:
         function = self._spelled(call.func)
-        return function == "getattr" or function in _IMPORTERS
+        if function in _IMPORTERS or function in _GETTERS or function == "functools.partial":
+            return True
+        if not isinstance(call.func, ast.Attribute):
+            return isinstance(call.func, ast.Call) and self._spelled(call.func.func) == "operator.attrgetter"
+        return call.func.attr in _READ_BY_METHOD or (
+            call.func.attr == "get" and self._namespace(call.func.value) is not None
+        )
 
     def _spelled(self, node: ast.expr) -> str | None:
         """Resolve a plain dotted name."""
         text = dotted_text(node)
         if text is None:
             return None
+        if "." in text and (alias := self.aliases.get(text)) is not None:
+            return alias
         root, _, rest = text.partition(".")
         base = self._root(root)
-        return None if base is None else _normal(f"{base}.{rest}" if rest else base)
+        return None if base is None else self._final(f"{base}.{rest}" if rest else base)
 
     def _root(self, name: str) -> str | None:
         if (alias := self.aliases.get(name)) is not None:
@@ -98,87 +196,163 @@ class Names:
         if name in self._builtins or name == "__builtins__":
             return name
         if self._stars:
-            return f"{self._stars[-1]}.{name}"
+            possible = [f"{star}.{name}" for star in self._stars]
+            return next((each for each in possible if capability_of(self._final(each)) is not None), possible[-1])
         return None
 
     def resolve(self, node: ast.expr) -> Resolved | None:
         """Return what an expression reaches, or None when that cannot be read off it.
 
-        Sees through aliases, ``getattr`` and ``__import__`` of constant text, ``sys.modules[...]`` and
-        ``__builtins__[...]``. What a call returns is written ``f()``.
+        Sees through aliases, attributes that were assigned, ``getattr`` and ``__import__`` of constant text however
+        that is put together, namespaces (``vars(os)["system"]``, ``globals()``, ``sys.modules``),
+        ``functools.partial``, and tables and choices that hold a telling function. What a call returns is written
+        ``f()``.
         """
+        return self._resolve(node, 0)
+
+    def _resolve(self, node: ast.expr, depth: int) -> Resolved | None:
         tail: list[str] = []
         hidden = False
+        alias: str | None = None
+        text = "."
         while True:
             if isinstance(node, ast.Attribute):
+                text = _short_text(node)
+                if (alias := self.aliases.get(text)) is not None:
+                    break
                 tail.append(node.attr)
                 node = node.value
-            elif isinstance(node, ast.Call) and (attribute := self._got(node)) is not None:
-                tail.append(attribute[0])
-                hidden = hidden or attribute[1]
-                node = node.args[0]
+            elif (taken := self._taken(node)) is not None:
+                attribute, hides, node = taken
+                tail.append(attribute)
+                hidden = hidden or hides
             elif isinstance(node, ast.NamedExpr):
                 node = node.value
             else:
                 break
-        base = self._base(node)
+        base = Resolved(alias, text in self._hidden) if alias is not None else self._base(node, depth)
         if base is None:
-            return None
-        return Resolved(_normal(".".join([base.name, *reversed(tail)]))[:_LONGEST_NAME], hidden or base.hidden)
+            member = self._members.get(tail[0]) if tail else None
+            return None if member is None else Resolved(member, hidden)
+        name = ".".join([base.name, *reversed(tail)]) if tail else base.name
+        return Resolved(self._final(name)[:_LONGEST_NAME], hidden or base.hidden)
 
-    def _got(self, call: ast.Call) -> tuple[str, bool] | None:
-        """Return the attribute that a ``getattr`` of constant text gets."""
-        if len(call.args) > 1 and self._spelled(call.func) == "getattr":
-            return folded_text(call.args[1])
+    def groped(self, node: ast.expr) -> Groped | None:
+        """Return the owner and the expression of an attribute whose name cannot be read off the source."""
+        attribute: ast.expr
+        match node:
+            case ast.Call(func=function, args=[owner, attribute, *_]) if self._spelled(function) in _GETTERS:
+                pass
+            case (
+                ast.Call(func=ast.Attribute(attr="get", value=space), args=[attribute, *_])
+                | ast.Subscript(value=space, slice=attribute)
+            ) if (found := self._namespace(space)) is not None:
+                owner = found
+            case _:
+                return None
+        if self.folded(attribute) is not None:
+            return None
+        resolved = self.resolve(owner)
+        return None if resolved is None else Groped(resolved.name, attribute)
+
+    def _taken(self, node: ast.expr) -> tuple[str, bool, ast.expr] | None:
+        """Return the attribute that an expression gets by its text, whether it hides it, and whose it is."""
+        if isinstance(node, ast.Subscript):
+            owner = self._namespace(node.value)
+            folded = None if owner is None else self.folded(node.slice)
+            return None if owner is None or folded is None else (*folded, owner)
+        if not isinstance(node, ast.Call):
+            return None
+        function, arguments = node.func, node.args
+        if isinstance(function, ast.Call) and arguments and self._spelled(function.func) == "operator.attrgetter":
+            folded = self.folded(function.args[0]) if function.args else None
+            return None if folded is None else (folded[0], True, arguments[0])
+        if len(arguments) > 1 and self._spelled(function) in _GETTERS:
+            folded = self.folded(arguments[1])
+            return None if folded is None else (*folded, arguments[0])
+        if not isinstance(function, ast.Attribute) or not arguments:
+            return None
+        if function.attr in _READ_BY_METHOD:
+            folded = self.folded(arguments[0])
+            return None if folded is None else (folded[0], True, function.value)
+        if function.attr == "get" and (owner := self._namespace(function.value)) is not None:
+            folded = self.folded(arguments[0])
+            return None if folded is None else (*folded, owner)
         return None
 
-    def _base(self, node: ast.expr) -> Resolved | None:
+    def _namespace(self, node: ast.expr) -> ast.expr | None:
+        """Return whose names an expression holds as a mapping: ``os.__dict__``, ``vars(os)``."""
+        if isinstance(node, ast.Attribute) and node.attr == "__dict__":
+            return node.value
+        if isinstance(node, ast.Call) and len(node.args) == 1 and self._spelled(node.func) == "vars":
+            return node.args[0]
+        return None
+
+    def _base(self, node: ast.expr, depth: int) -> Resolved | None:
         if isinstance(node, ast.Name):
             name = self._root(node.id)
             return None if name is None else Resolved(name, node.id in self._hidden)
+        if depth > _DEEPEST:
+            return None
         if isinstance(node, ast.Subscript):
-            folded = folded_text(node.slice)
-            known = self._spelled(node.value) in ("sys.modules", "__builtins__", "builtins.__dict__")
-            return Resolved(*folded) if known and folded is not None else None
+            return self._looked_up(node.value, node.slice, depth) or self._telling(self._within(node))
+        if isinstance(node, ast.IfExp | ast.BoolOp):
+            return self._telling(self._within(node))
         if not isinstance(node, ast.Call):
             return None
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+            found = self._looked_up(node.func.value, node.args[0], depth)
+            if found is not None:
+                return found
         function = self._spelled(node.func)
-        if function in _IMPORTERS and node.args and (folded := folded_text(node.args[0])) is not None:
-            return Resolved(*folded)
+        if function in _IMPORTERS and node.args and (folded := self.folded(node.args[0])) is not None:
+            return Resolved(folded[0].replace(":", "."), folded[1])
+        if function == "functools.partial" and node.args:
+            return self._resolve(node.args[0], depth + 1)
         return None if function is None else Resolved(function + "()", hidden=False)
 
-
-def folded_text(node: ast.expr) -> tuple[str, bool] | None:
-    """Return the text an expression of constants makes, and whether it was put together to make it."""
-    if isinstance(node, ast.Constant):
-        return (node.value, False) if isinstance(node.value, str) else None
-    parts: list[str] = []
-    stack: list[ast.expr] = [node]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add):
-            stack += (part.right, part.left)
-        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            parts.append(part.value)
-        elif isinstance(part, ast.Subscript) and isinstance(part.value, ast.Constant) and _reverses(part.slice):
-            parts.append(str(part.value.value)[::-1])
+    def _looked_up(self, space: ast.expr, key: ast.expr, depth: int) -> Resolved | None:
+        """Return what a key finds in ``sys.modules``, ``__builtins__``, ``globals()`` or ``f.__globals__``."""
+        if isinstance(space, ast.Attribute) and space.attr == "__globals__":
+            name: str | None = "__globals__"
         else:
+            found = self._resolve(space, depth + 1)
+            name = None if found is None else found.name
+        if name is None or (name not in _NAMESPACES and name not in ("sys.modules", "__builtins__", "__globals__")):
             return None
-    return "".join(parts), True
+        folded = self.folded(key)
+        if folded is None:
+            return None
+        text, hidden = folded
+        if name in ("sys.modules", "__builtins__"):
+            return Resolved(text, hidden)
+        root = self._root(text)
+        return None if root is None else Resolved(root, hidden or name == "__globals__" or text in self._hidden)
+
+    def _telling(self, resolved: Resolved | None) -> Resolved | None:
+        return resolved if resolved is not None and resolved.name in TELLING else None
+
+    def _final(self, name: str) -> str:
+        if self.link is not None:
+            name = self.link(name)
+        for root in _BUILTIN_ROOTS:
+            if name.startswith(root):
+                return name[len(root) :]
+        return name
+
+    def references(self, nodes: list[ast.expr]) -> Iterator[tuple[ast.expr, Resolved]]:
+        """Yield those of some expressions that are a telling function and no call of it."""
+        for node in nodes:
+            if isinstance(node, ast.Name | ast.Attribute):
+                found = self.resolve(node)
+                if found is not None and found.name in TELLING:
+                    yield node, found
 
 
-def _reverses(node: ast.expr) -> bool:
-    step = node.step if isinstance(node, ast.Slice) else None
-    return (
-        isinstance(step, ast.UnaryOp)
-        and isinstance(step.op, ast.USub)
-        and isinstance(step.operand, ast.Constant)
-        and step.operand.value == 1
-    )
+def _short_text(node: ast.Attribute) -> str:
+    """Return ``a.b`` for just that; longer chains have no alias."""
+    return f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else "."
 
 
-def _normal(name: str) -> str:
-    for root in _BUILTIN_ROOTS:
-        if name.startswith(root):
-            return name[len(root) :]
-    return name
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")

@@ -27,12 +27,13 @@ __all__ = [
     "SHELL_DROPPER",
     "SHELL_PROGRAM",
     "STARTUP_PATH",
+    "TELLING",
     "UNPICKLERS",
     "Indicator",
     "capability_of",
 ]
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 3
 
 CAPABILITY_WEIGHTS: dict[Capability, float] = {
     "network": 0.05,
@@ -83,6 +84,13 @@ def capability_of(name: str) -> Capability | None:
 
 
 EXECUTORS = frozenset(["exec", "eval", "compile", "code.InteractiveInterpreter().runsource", "types.FunctionType"])
+# Functions that do a great deal by themselves, so that to hold one under another name is to use it.
+TELLING = frozenset(
+    ["exec", "eval", "__import__", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "pty.spawn"]
+    + [f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen")]
+    + ["os.posix_spawn", "os.posix_spawnp", "os.startfile", "os.system"]
+    + [f"os.{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")]
+)
 DECODERS = frozenset(
     [f"base64.{name}" for name in ("b64decode", "b32decode", "b16decode", "b85decode", "a85decode")]
     + ["base64.urlsafe_b64decode", "base64.standard_b64decode", "base64.decodebytes", "base64.decodestring"]

@@ -68,15 +68,29 @@ class Scope:
         bindings: What is assigned, with the names it is assigned to, in the order of the source.
         calls: Every call in it.
         returns: Every expression it returns.
+        parameters: Their names, in order, without starred ones.
     """
 
-    __slots__ = ("bindings", "body", "calls", "name", "parent", "returns")
+    __slots__ = ("bindings", "body", "calls", "name", "parameters", "parent", "returns")
 
     def __init__(self, parent: "Scope | None", name: str, body: list[ast.AST]) -> None:
         self.parent, self.name, self.body = parent, name, body
         self.bindings: list[tuple[list[str], ast.expr]] = []
         self.calls: list[ast.Call] = []
         self.returns: list[ast.expr] = []
+        self.parameters: list[str] = []
+
+    def take(self, arguments: ast.arguments) -> None:
+        """Note the parameters, and their defaults as what is assigned to them."""
+        ordered = [*arguments.posonlyargs, *arguments.args]
+        self.parameters = [argument.arg for argument in (*ordered, *arguments.kwonlyargs)]
+        defaults = arguments.defaults
+        if defaults:
+            bound = zip(ordered[-len(defaults) :], defaults, strict=True)
+            self.bindings.extend(([argument.arg], default) for argument, default in bound)
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+            if default is not None:
+                self.bindings.append(([argument.arg], default))
 
 
 class Syntax:
@@ -87,6 +101,7 @@ class Syntax:
         scopes: The module first, then every function and lambda.
         imports: Every import statement, wherever it stands.
         environ: Every attribute of that name.
+        decorators: Every decorator, with the scope it is looked up in.
         long_constants: Text and bytes of at least `LONG_CONSTANT`, docstrings excepted.
     """
 
@@ -95,6 +110,7 @@ class Syntax:
         self.scopes = [Scope(None, "", list(tree.body))]
         self.imports: list[ast.Import | ast.ImportFrom] = []
         self.environ: list[ast.Attribute] = []
+        self.decorators: list[tuple[Scope, ast.expr]] = []
         self.long_constants: list[ast.Constant] = []
         for scope in self.scopes:  # grows while it is walked
             self._walk(scope)
@@ -134,28 +150,40 @@ class Syntax:
         match node:
             case ast.Import() | ast.ImportFrom():
                 self.imports.append(node)
-            case ast.Assign():
-                names = [name for target in node.targets for name in targets_of(target)]
-                scope.bindings.append((names, node.value))
-            case ast.AnnAssign() | ast.AugAssign() | ast.NamedExpr():
-                if node.value is not None:
-                    scope.bindings.append((targets_of(node.target), node.value))
-            case ast.For() | ast.AsyncFor() | ast.comprehension():
-                scope.bindings.append((targets_of(node.target), node.iter))
-            case ast.withitem():
-                if node.optional_vars is not None:
-                    scope.bindings.append((targets_of(node.optional_vars), node.context_expr))
             case ast.Return():
                 if node.value is not None:
                     scope.returns.append(node.value)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self.scopes.append(Scope(scope, node.name, list(node.body)))
+                inner = Scope(scope, node.name, list(node.body))
+                inner.take(node.args)
+                self.scopes.append(inner)
+                self.decorators.extend((scope, decorator) for decorator in node.decorator_list)
             case ast.Lambda():
-                body = Scope(scope, "", [node.body])
-                body.returns.append(node.body)
-                self.scopes.append(body)
+                inner = Scope(scope, "", [node.body])
+                inner.take(node.args)
+                inner.returns.append(node.body)
+                self.scopes.append(inner)
+            case ast.ClassDef():
+                self.decorators.extend((scope, decorator) for decorator in node.decorator_list)
             case _:
-                raise AssertionError(node)
+                scope.bindings.extend(_bound(node))
+
+
+def _bound(node: ast.AST) -> list[tuple[list[str], ast.expr]]:
+    """Return what a node assigns, and to which names."""
+    match node:
+        case ast.Assign():
+            return [([name for target in node.targets for name in targets_of(target)], node.value)]
+        case ast.AugAssign():
+            return [(targets_of(node.target), _augmented(node))]
+        case ast.AnnAssign() | ast.NamedExpr():
+            return [] if node.value is None else [(targets_of(node.target), node.value)]
+        case ast.For() | ast.AsyncFor() | ast.comprehension():
+            return [(targets_of(node.target), node.iter)]
+        case ast.withitem():
+            return [] if node.optional_vars is None else [(targets_of(node.optional_vars), node.context_expr)]
+        case _:
+            raise AssertionError(node)
 
 
 _NOTED = frozenset(
@@ -173,9 +201,18 @@ _NOTED = frozenset(
         ast.Return,
         ast.FunctionDef,
         ast.AsyncFunctionDef,
+        ast.ClassDef,
         ast.Lambda,
     ]
 )
+
+
+def _augmented(node: ast.AugAssign) -> ast.expr:
+    """Return what ``x += y`` assigns, spelled out; what is read off a subscript stays as it is."""
+    if not isinstance(node.target, ast.Name):
+        return node.value
+    read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target)
+    return ast.copy_location(ast.BinOp(read, node.op, node.value), node.value)
 
 
 def dotted_text(node: ast.AST) -> str | None:
