@@ -28,13 +28,14 @@ from aetherra.registry import connect
 
 FOUR = ("anyio", "msgspec", "pluggy", "watchfiles")
 PLUGINS = "aetherra.plugins"
+BUILT_IN = ("governance", "homeostasis", "self_improvement", "self_incorporation")
 IMPORTS = {
     "bare interpreter": "pass",
     "floor: the four core dependencies": f"import {', '.join(FOUR)}",
     "aetherra.registry": "import aetherra.registry",
     "aetherra.kernel": "import aetherra.kernel",
     "the kernel and all built-in plugins": "import aetherra.kernel, aetherra.hmr, "
-    + ", ".join(f"{PLUGINS}.{name}" for name in ("governance", "homeostasis", "self_improvement", "self_incorporation")),
+    + ", ".join(f"{PLUGINS}.{name}" for name in BUILT_IN),
 }
 START_DEADLINE = 30.0
 

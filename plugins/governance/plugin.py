@@ -42,7 +42,7 @@ __all__ = ["Governance"]
 
 LOOK_SEC = 1.0
 """Seconds between two looks at the file that stops everything."""
-TIDY_SEC = 10.0
+TIDY_SEC = 60.0
 """Seconds between two times that what could not be written is tried again."""
 STATE_NAME = "state.json"
 

@@ -76,7 +76,7 @@ class TestInspection:
         assert status["pid"] == host.process.pid
         assert status["backend"] == project.backend
         assert status["root"] == str(project.path)
-        assert status["plugins"] == {"serving": 5}
+        assert status["plugins"] == {"serving": 6}
         assert 0.0 <= status["health"]["score"] <= 1.0
         assert str(host.process.pid) in project.aetherra("status").out
 
@@ -309,7 +309,7 @@ class TestPlugins:
         for command in ("info", "reload", "rollback", "restart", "disable", "enable", "remove"):
             ended = project.aetherra("plugin", command, "greter")
             assert (ended.status, ended.out) == (1, "")
-            assert ended.err.startswith("aetherra: there is no plugin 'greter' here; there are: greeter, hmr"), command
+            assert ended.err.startswith("aetherra: there is no plugin 'greter' here; there are: governance, greeter"), command
 
 
 class TestDeadLetters:
