@@ -26,6 +26,7 @@ from aetherra.plugins.self_incorporation.messages import (
     SelfIncorporationStatus,
 )
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
+from aetherra.plugins.storage import DatabaseUnusableError
 
 
 class SelfIncorporationSettings(Settings):
@@ -63,11 +64,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Open the index, and scan the roots now and then."""
         folder = ctx.data_dir
         location = ":memory:" if folder is None else folder / "index.sqlite3"
-        self._index = await ctx.enter(await ctx.run_sync(CodeIndex, location))
+        self._index = await ctx.enter(await ctx.run_sync(CodeIndex, location, ctx.log.warning))
         if self._index.set_aside is not None:
-            ctx.log.error(
-                "the index could not be read; it was moved to %s and is built anew", self._index.set_aside.path
-            )
+            ctx.log.error("the index could not be read; it was moved to %s", self._index.set_aside.path)
         limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
         scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
         self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
@@ -165,7 +164,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
                 await self._surveyor.scan(self._root(root))
         except ScanStopped as exc:
             self.ctx.log.info("%s", exc)
-        except OSError as exc:
+        except (OSError, DatabaseUnusableError) as exc:
             self.ctx.log.error("the project cannot be scanned: %s", exc)  # noqa: TRY400  # the text says it all
             self.ctx.set_status(ServiceStatus.DEGRADED, str(exc))
             self._degraded = True

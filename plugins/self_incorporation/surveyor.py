@@ -68,7 +68,7 @@ class Surveyor:
         Raises:
             RootNotFoundError: There is no such tree.
             ScanStopped: ``stop`` was called.
-            OSError: The index cannot be read or written.
+            DatabaseUnusableError: The index cannot be read or written.
         """
         async with self._turn:
             self.scanning = str(root)

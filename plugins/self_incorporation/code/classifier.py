@@ -2,18 +2,25 @@
 
 Each feature of a file adds its weight, in log-odds, to one kind. UNKNOWN starts with 1, every other kind with 0. The
 confidence is the winner's share under softmax, ``exp(score) / sum(exp(scores))``: features that agree raise it,
-features that point elsewhere lower it, and a file of no features is UNKNOWN with 0.28.
+features that point elsewhere lower it, and a file of no features is UNKNOWN with 0.28. A label counts once for each
+file, and does not change, as weights are learnt for it.
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.facts import Definition, Facts
 
-__all__ = ["Classification", "Feature", "FileKind", "classify"]
+__all__ = ["KINDS_VERSION", "Classification", "Feature", "FileKind", "HeuristicClassifier", "OtherFeatures"]
+
+KINDS_VERSION = 2
+"""Counts up when other features are told, so that files are read again."""
 
 
 class FileKind(StrEnum):
@@ -110,21 +117,49 @@ _AGENT_METHODS = frozenset(["run", "act", "step", "plan", "think", "execute"])
 _FLOWS = frozenset(["flow", "task", "dag", "asset", "op", "job", "session"])
 
 
-def classify(path: str, *, head: bytes, facts: Facts | None) -> Classification:
-    """Classify a file by its relative path, its first bytes, and its facts if it is Python."""
-    features = [*_of_path(path), *_of_content(path, head)]
-    if facts is not None:
-        features.extend(_of_facts(facts))
-    scores = dict.fromkeys(FileKind, 0.0)
-    scores[FileKind.UNKNOWN] = 1.0
-    for feature in features:
-        scores[feature.kind] += feature.weight
-    kind = max(scores, key=scores.__getitem__)
-    confidence = math.exp(scores[kind]) / sum(map(math.exp, scores.values()))
-    telling = sorted((feature for feature in features if feature.kind is kind), key=lambda feature: -feature.weight)
-    return Classification(
-        kind, round(confidence, 4), tuple(dict.fromkeys(feature.label for feature in telling)), tuple(features)
-    )
+OtherFeatures: TypeAlias = Callable[[str, bytes, Facts | None], Iterable[Feature]]
+
+
+class HeuristicClassifier:
+    """Classifies files by adding up what speaks for each kind.
+
+    Args:
+        weights: What to count features with in place of their own weights, by their labels.
+        others: Asked for more features of each file.
+
+    Attributes:
+        fingerprint: The same for the same weights, and empty without any.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None, others: OtherFeatures | None = None) -> None:
+        self._weights = dict(weights or {})
+        self._others = others
+        said = json.dumps(self._weights, sort_keys=True).encode()
+        self.fingerprint = hashlib.sha256(said).hexdigest()[:16] if self._weights else ""
+
+    def classify(self, path: str, *, head: bytes, facts: Facts | None) -> Classification:
+        """Classify a file by its relative path, its first bytes, and its facts if it is Python."""
+        features = [*_of_path(path), *_of_content(path, head)]
+        if facts is not None:
+            features.extend(_of_facts(facts))
+        if self._others is not None:
+            features.extend(self._others(path, head, facts))
+        return self.score(features)
+
+    def score(self, features: Sequence[Feature]) -> Classification:
+        """Classify a file by the features that are known of it; each label counts once."""
+        evidence = tuple({feature.label: feature for feature in features}.values())
+        scores = dict.fromkeys(FileKind, 0.0)
+        scores[FileKind.UNKNOWN] = 1.0
+        for feature in evidence:
+            scores[feature.kind] += self._weight(feature)
+        kind = max(scores, key=scores.__getitem__)
+        confidence = 1.0 / sum(math.exp(score - scores[kind]) for score in scores.values())
+        telling = sorted((feature for feature in evidence if feature.kind is kind), key=lambda it: -self._weight(it))
+        return Classification(kind, round(confidence, 4), tuple(feature.label for feature in telling), evidence)
+
+    def _weight(self, feature: Feature) -> float:
+        return self._weights.get(feature.label, feature.weight)
 
 
 def _of_path(path: str) -> Iterator[Feature]:
@@ -152,9 +187,7 @@ def _of_content(path: str, head: bytes) -> Iterator[Feature]:
 
 def _of_facts(facts: Facts) -> Iterator[Feature]:
     if facts.definitions:
-        functions = sum(definition.kind == "function" for definition in facts.definitions)
-        classes = len(facts.definitions) - functions
-        yield Feature(f"defines {functions} functions and {classes} classes", FileKind.UTILITY, 3.0)
+        yield Feature("defines functions or classes", FileKind.UTILITY, 3.0)
     elif facts.imports:
         yield Feature("imports and defines nothing", FileKind.UTILITY, 1.5)
     else:

@@ -4,7 +4,7 @@ import re
 
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.classifier import Classification, classify
+from aetherra.plugins.self_incorporation.code.classifier import Classification, HeuristicClassifier
 from aetherra.plugins.self_incorporation.code.facts import Facts, facts_of
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.code.judge import Judgement, judge
@@ -12,11 +12,15 @@ from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.source import decode, parse
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
-__all__ = ["Examined", "examine", "may_be_source"]
+__all__ = ["HEAD_BYTES", "Examined", "examine", "may_be_source"]
+
+HEAD_BYTES = 4096
+"""How much of a file that is no source is looked at."""
 
 _SUFFIXES = (".py", ".pyw", ".pyi", ".pth")
 _SHEBANG = re.compile(rb"#!.*\bpython[0-9.]*\b")
 _RUN_LINE = re.compile(r"import[ \t]")
+_HEURISTICS = HeuristicClassifier()
 _NOTHING = Judgement({}, (), 0.0, ())
 
 
@@ -36,27 +40,28 @@ def may_be_source(path: str) -> bool:
     return path.lower().endswith(_SUFFIXES) or "." not in path.rpartition("/")[2]
 
 
-def examine(path: str, data: bytes) -> Examined | Refusal:
+def examine(path: str, data: bytes, classifier: HeuristicClassifier = _HEURISTICS) -> Examined | Refusal:
     """Examine a file by its relative path and its bytes.
 
     Only the beginning of the bytes matters unless `may_be_source` says otherwise of the path.
     """
     if not _is_source(path, data):
-        return Examined(classify(path, head=data, facts=None), _NOTHING, None)
+        return Examined(classifier.classify(path, head=data[:HEAD_BYTES], facts=None), _NOTHING, None)
     text = decode(path, data)
     if isinstance(text, Refusal):
         return text
     if path.lower().endswith(".pth"):
         text = "".join(line if _RUN_LINE.match(line) else "\n" for line in text.splitlines(keepends=True))
         if not text.strip():  # a list of folders, none of it run
-            return Examined(classify(path, head=data, facts=None), _NOTHING, None)
+            return Examined(classifier.classify(path, head=data[:HEAD_BYTES], facts=None), _NOTHING, None)
     tree = parse(path, text)
     if isinstance(tree, Refusal):
         return tree
     syntax = Syntax(tree)
     names = Names(syntax)
     facts = facts_of(text, syntax, names)
-    return Examined(classify(path, head=data[:4096], facts=facts), judge(path, text, syntax, names), facts)
+    classification = classifier.classify(path, head=data[:HEAD_BYTES], facts=facts)
+    return Examined(classification, judge(path, text, syntax, names), facts)
 
 
 def _is_source(path: str, data: bytes) -> bool:

@@ -1,108 +1,114 @@
 """The index on disk: what every scanned file was, so that what did not change need not be read again.
 
-The index is a cache of what the files themselves say: one that is damaged, or of another schema, is moved aside and
-begun anew, and `CodeIndex.set_aside` says so.
+The index is a cache of what the files themselves say. A database that is damaged is moved aside, `CodeIndex.set_aside`
+says so, and the index is rebuilt from its backup; so is one that is gone.
 """
 
-import itertools
-import os
+# ruff: noqa: S608  # statements are put together of conditions and names that stand in this file
+
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.classifier import FileKind
-from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, Severity
+from aetherra.plugins.self_incorporation.code.classifier import Classification, Feature
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal
+from aetherra.plugins.self_incorporation.index.backup import (
+    Backup,
+    DroppedLine,
+    FileLine,
+    Line,
+    RefusalLine,
+    RootLine,
+)
+from aetherra.plugins.self_incorporation.index.index_file import INDEX
+from aetherra.plugins.self_incorporation.index.queries import IndexQueries, IndexStatistics
+from aetherra.plugins.self_incorporation.index.report import LeftOut
 from aetherra.plugins.self_incorporation.index.rows import (
-    SCHEMA,
-    SCHEMA_VERSION,
     Entry,
     FileRecord,
+    Known,
     RefusalRecord,
     file_record,
     file_row,
-    path_of,
+    known_of,
+    place_of,
     refusal_row,
-    stamp_of,
 )
-from aetherra.plugins.self_incorporation.index.walk import Stamp
+from aetherra.plugins.storage import Database, silent
 
-__all__ = ["CodeIndex", "IndexStatistics", "IndexUnusableError", "Known", "SetAside"]
+__all__ = ["CodeIndex", "IndexStatistics", "Known", "Restored", "SetAside"]
 
-_KNOWN_FILES = "SELECT path, size, mtime_ns, ctime_ns, inode, rules, indexed_at FROM files WHERE root = ?"
-_KNOWN_REFUSALS = (
-    "SELECT path, size, mtime_ns, ctime_ns, inode, rules, indexed_at, reason, detail FROM refusals WHERE root = ?"
-)
-_NEW_FILE = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_NEW_REFUSAL = "INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_FINDINGS = (
-    "SELECT path, line, code, severity, message FROM findings WHERE root = ? AND (? IS NULL OR severity = ?)"
-    " ORDER BY path, line, code LIMIT ?"
-)
-_DAMAGE = frozenset([sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB])
-
-
-class IndexUnusableError(OSError):
-    """The index could not be opened, read or written; ``__cause__`` is what SQLite said."""
-
-    def __init__(self, path: str, doing: str) -> None:
-        super().__init__(path, doing)
-        self.path, self.doing = path, doing
-
-    def __str__(self) -> str:
-        return f"the code index {self.path!r} failed while {self.doing}: {self.__cause__}"
+_COLUMNS = "size, mtime_ns, ctime_ns, inode, rules, indexed_at, sha256, kind, risk, record"
+_PUT_FILE = f"""INSERT INTO files (root, folder, name, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (root, folder, name) DO UPDATE SET {", ".join(f"{each} = excluded.{each}" for each in _COLUMNS.split(", "))}
+RETURNING id"""
+_PUT_REFUSAL = "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ROOT = """INSERT INTO roots (name, weights, left_out) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET weights = excluded.weights, left_out = excluded.left_out"""
+_ALL_REFUSALS = """SELECT folder, name, size, mtime_ns, ctime_ns, inode, rules, indexed_at, reason, detail FROM refusals
+WHERE root = ?"""
+_PAGE = 256
 
 
 class SetAside(Struct, frozen=True):
-    """An index that was moved out of the way: where to, and why."""
+    """A database that was moved out of the way: where to, and why."""
 
     path: str
     reason: str
 
 
-class Known(Struct, frozen=True):
-    """What decides whether a file must be read again, and its refusal if it had one."""
+class Restored(Struct, frozen=True):
+    """What was rebuilt from the backup.
 
-    stamp: Stamp
-    rules: str
-    indexed_at: float
-    refusal: Refusal | None
-
-
-class IndexStatistics(Struct, frozen=True):
-    """What an index holds, over all its roots."""
-
-    roots: int
-    files: int
-    refusals: int
-    findings: int
-
-
-class CodeIndex:
-    """Files, findings and refusals by root, in one SQLite file or in memory.
-
-    Any thread may use it, one at a time: the caller sees to that.
+    Attributes:
+        files: Files that were taken in.
+        refusals: Files that were refused.
+        damaged: Lines of the backup that were damaged themselves; the next scan reads their files again.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    files: int
+    refusals: int
+    damaged: int
+
+
+class CodeIndex(IndexQueries):
+    """Files, findings and refusals by root, in one SQLite file with a backup beside it, or in memory.
+
+    Any thread may use it; one at a time writes.
+
+    Attributes:
+        restored: What was rebuilt from the backup since it was opened, or None.
+        backup_problem: Why the backup is behind, or an empty string: the index serves all the same, and the next
+            `sync` writes the backup anew.
+    """
+
+    def __init__(self, path: str | Path, tell: Callable[[str], None] = silent) -> None:
         """Open the index, or begin one.
 
         Args:
-            path: Of the file, whose folder must exist; or ``:memory:``.
+            path: Of the file, or ``:memory:``. The backup lies beside it, as ``.jsonl``.
+            tell: Told, from whichever thread, what was done about damage.
 
         Raises:
-            IndexUnusableError: It can be neither opened nor begun, for want of rights or room.
+            DatabaseUnusableError: It can be neither opened nor begun, for want of rights or room.
         """
         self.path = str(path)
-        self.set_aside: SetAside | None = None
+        self.restored: Restored | None = None
+        self.backup_problem = ""
+        self._tell = tell
+        self._backup = None if self.path == ":memory:" else Backup(Path(path).with_suffix(".jsonl"))
+        self._database = Database(self.path if self._backup is None else Path(path), INDEX, tell)
         try:
-            self._connection = self._opened()
-        except sqlite3.Error as exc:
-            raise IndexUnusableError(self.path, "opening") from exc
+            self._opened()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -111,146 +117,204 @@ class CodeIndex:
         self.close()
 
     def close(self) -> None:
-        """Close the index; closing it twice does nothing."""
-        self._connection.close()
+        """Close the index; closing it twice does nothing, any other call then raises."""
+        self._database.close()
+        if self._backup is not None:
+            self._backup.close()
 
-    def known(self, root: str) -> dict[str, Known]:
-        """Return what is known of every file of a root, by its path."""
-        found: dict[str, Known] = {}
-        with self._using("reading") as connection:
-            for path, *stamp, rules, at in connection.execute(_KNOWN_FILES, (root,)):
-                found[path] = Known(stamp_of(*stamp), rules, at, None)
-            for path, *stamp, rules, at, reason, detail in connection.execute(_KNOWN_REFUSALS, (root,)):
-                found[path] = Known(stamp_of(*stamp), rules, at, Refusal(path, reason, detail))
-        return found
+    @property
+    def set_aside(self) -> SetAside | None:
+        """Where the last damaged database went, and why, or None."""
+        aside = self._database.set_aside
+        return None if aside is None else SetAside(str(aside), self._database.reason)
 
-    def write(self, root: str, entries: Sequence[Entry], gone: Iterable[str] = ()) -> None:
-        """Replace the entries of these files and drop those that are gone: all of it, or nothing.
+    # Writing
+
+    def write(
+        self, root: str, entries: Sequence[Entry], gone: Iterable[str] = (), gone_folders: Iterable[str] = ()
+    ) -> None:
+        """Replace the entries of these files; drop those that are gone, and all right in folders that are gone.
 
         Raises:
-            IndexUnusableError: It could not be written (a full disk, say); the index is as it was.
+            DatabaseUnusableError: It could not be written (a full disk, say); the index is as it was.
         """
-        with self._using("writing") as connection, connection:
-            dropped = [(root, path) for path in (*gone, *map(path_of, entries))]
-            connection.executemany("DELETE FROM files WHERE root = ? AND path = ?", dropped)
-            connection.executemany("DELETE FROM refusals WHERE root = ? AND path = ?", dropped)
-            connection.executemany("DELETE FROM findings WHERE root = ? AND path = ?", dropped)
-            for entry in entries:
-                if isinstance(entry, RefusalRecord):
-                    connection.execute(_NEW_REFUSAL, refusal_row(root, entry))
-                    continue
-                record, findings = entry
-                connection.execute(_NEW_FILE, file_row(root, record))
-                rows = [(root, item.path, item.line, item.code, item.severity, item.message) for item in findings]
-                connection.executemany("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?)", rows)
+        lost = [*(DroppedLine(root, path) for path in gone), *(DroppedLine(root, it, True) for it in gone_folders)]
+        lines = [*lost, *(_line(root, entry) for entry in entries)]
+        if lines:
+            with self._writing(lines) as db:
+                _put(db, lines)
 
-    def file(self, root: str, path: str) -> FileRecord | None:
-        """Return the record of one file, or None."""
-        found = self._records("SELECT * FROM files WHERE root = ? AND path = ?", (root, path))
-        return found[0] if found else None
+    def note(self, root: str, *, weights: str | None = None, left_out: LeftOut | None = None) -> None:
+        """Keep under which weights a root was classified, or what of it was not entered; None leaves that as it is."""
+        line = RootLine(
+            root,
+            self.weights(root) if weights is None else weights,
+            self.left_out(root) if left_out is None else left_out,
+        )
+        if line != RootLine(root, self.weights(root), self.left_out(root)):
+            with self._writing([line]) as db:
+                _put(db, [line])
 
-    def files(self, root: str, *, kind: FileKind | None = None, limit: int = 1000) -> list[FileRecord]:
-        """Return records of a root in the order of their paths, at most ``limit``."""
-        if kind is None:
-            return self._records("SELECT * FROM files WHERE root = ? ORDER BY path LIMIT ?", (root, limit))
-        sql = "SELECT * FROM files WHERE root = ? AND kind = ? ORDER BY path LIMIT ?"
-        return self._records(sql, (root, kind.value, limit))
+    def reclassify(self, root: str, score: Callable[[Sequence[Feature]], Classification]) -> int:
+        """Classify all files of a root anew by the features that are known of them; no file is read.
 
-    def riskiest(self, root: str, *, limit: int = 10) -> list[FileRecord]:
-        """Return the records of highest risk, at most ``limit``, and none that is without."""
-        sql = "SELECT * FROM files WHERE root = ? AND risk > 0 ORDER BY risk DESC, path LIMIT ?"
-        return self._records(sql, (root, limit))
+        Returns:
+            How many are of another kind now, or as sure of another confidence.
+        """
+        changed = 0
+        page = self.files(root, limit=_PAGE)
+        while page:
+            rescored = [new for record in page if (new := _rescored(record, score)) != record]
+            entries: list[Entry] = [(record, tuple(self.findings_of(root, record.path))) for record in rescored]
+            self.write(root, entries)
+            changed += len(entries)
+            page = self.files(root, after=page[-1].path, limit=_PAGE)
+        return changed
 
-    def findings(self, root: str, *, severity: Severity | None = None, limit: int = 1000) -> list[Finding]:
-        """Return findings of a root by path and line, at most ``limit``."""
-        with self._using("reading") as connection:
-            return [Finding(*row) for row in connection.execute(_FINDINGS, (root, severity, severity, limit))]
+    def sync(self) -> None:
+        """Write the backup anew if it is behind, or more of it is out of date than not; quick where neither is so."""
+        if self._backup is None:
+            return
+        with self._reading() as db:
+            writes = _writes(db)
+        try:
+            if self._backup.writes() != writes or self._backup.is_overgrown:
+                self._backup.rewrite(self._all_lines(), writes)
+        except OSError as exc:
+            self._behind(exc)
+        else:
+            self.backup_problem = ""
 
-    def refusals(self, root: str) -> list[Refusal]:
-        """Return all refusals of a root by path."""
-        with self._using("reading") as connection:
-            rows = connection.execute(
-                "SELECT path, reason, detail FROM refusals WHERE root = ? ORDER BY path", (root,)
-            ).fetchall()
-        return [Refusal(*row) for row in rows]
-
-    def kinds(self, root: str) -> dict[FileKind, int]:
-        """Return how many files of each kind a root has."""
-        sql = "SELECT kind, count(*) FROM files WHERE root = ? GROUP BY kind ORDER BY kind"
-        with self._using("reading") as connection:
-            return {FileKind(kind): count for kind, count in connection.execute(sql, (root,))}
-
-    def severities(self, root: str) -> dict[Severity, int]:
-        """Return how many findings of each severity a root has."""
-        sql = "SELECT severity, count(*) FROM findings WHERE root = ? GROUP BY severity"
-        with self._using("reading") as connection:
-            return dict(connection.execute(sql, (root,)).fetchall())
-
-    def statistics(self) -> IndexStatistics:
-        """Return how much the index holds."""
-        sql = "SELECT (SELECT count(DISTINCT root) FROM files), (SELECT count(*) FROM files), \
-(SELECT count(*) FROM refusals), (SELECT count(*) FROM findings)"
-        with self._using("reading") as connection:
-            return IndexStatistics(*connection.execute(sql).fetchone())
-
-    def _records(self, sql: str, values: tuple[Any, ...]) -> list[FileRecord]:
-        with self._using("reading") as connection:
-            return [file_record(row) for row in connection.execute(sql, values)]
+    # The database and its backup
 
     @contextmanager
-    def _using(self, doing: str) -> Generator[sqlite3.Connection]:
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        self._look_after()
+        with self._database.reading() as db:
+            yield db
+
+    @contextmanager
+    def _writing(self, lines: Sequence[Line]) -> Generator[sqlite3.Connection]:
+        """Give a transaction, and append these lines to the backup once it is committed."""
+        self._look_after()
+        with self._database.writing() as db:
+            yield db
+            db.execute("INSERT INTO state VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET writes = writes + 1")
+            writes = _writes(db)
+        if self._backup is not None and not self.backup_problem:
+            try:
+                self._backup.append(lines, writes)
+            except OSError as exc:
+                self._behind(exc)
+
+    def _behind(self, exc: Exception) -> None:
+        if not self.backup_problem:
+            self._tell(f"the backup of the code index cannot be written and is behind: {exc}")
+        self.backup_problem = str(exc)
+
+    def _look_after(self) -> None:
+        """Rebuild the index if its database was found damaged since, and a new one begun."""
+        if self._database.set_aside != self._seen_aside:
+            self._opened()
+
+    def _opened(self) -> None:
+        self._seen_aside = self._database.set_aside
+        if self._backup is None:
+            return
+        with self._database.reading() as db:
+            writes = _writes(db)
         try:
-            yield self._connection
-        except sqlite3.Error as exc:
-            raise IndexUnusableError(self.path, doing) from exc
+            if not writes and self._backup.path.exists():
+                self._restore(self._backup)
+            elif writes and self._backup.writes() != writes:
+                self._backup.rewrite(self._all_lines(), writes)
+        except OSError as exc:
+            self._behind(exc)
 
-    def _opened(self) -> sqlite3.Connection:
-        connection = self._connected()
-        try:
-            if (trouble := _trouble(connection)) is not None:
-                connection.close()
-                self.set_aside = SetAside(self._move_aside(), trouble)
-                connection = self._connected()
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if _version(connection) == 0:
-                connection.executescript(SCHEMA)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _restore(self, backup: Backup) -> None:
+        with self._database.writing() as db:
+            for line in backup.lines():
+                _put(db, [line])
+            files, refusals = (
+                db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("files", "refusals")
+            )
+            if files or refusals:
+                db.execute("INSERT INTO state VALUES (1, 1)")
+        self.restored = Restored(files, refusals, backup.damaged)
+        damaged = f"; {backup.damaged} of its lines were damaged" if backup.damaged else ""
+        self._tell(f"the code index was rebuilt from its backup: {files + refusals} files{damaged}")
+        backup.rewrite(self._all_lines(), int(bool(files or refusals)))
 
-    def _connected(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, check_same_thread=False)
-
-    def _move_aside(self) -> str:
-        old = Path(self.path)
-        places = (old.with_name(f"{old.name}.corrupt-{number}") for number in itertools.count(1))
-        aside = next(place for place in places if not os.path.lexists(place))
-        old.replace(aside)
-        for suffix in ("-wal", "-shm"):  # they belong to the old file and would be read into the new one
-            extra = old.with_name(old.name + suffix)
-            if extra.exists():
-                extra.replace(aside.with_name(aside.name + suffix))
-        return str(aside)
-
-
-def _trouble(connection: sqlite3.Connection) -> str | None:
-    """Say what is wrong with a database that was there before, if anything is."""
-    try:
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            return f"damaged: {problem}"
-        version = _version(connection)
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode & 0xFF in _DAMAGE:
-            return f"damaged: {exc}"
-        raise
-    if version != SCHEMA_VERSION and (version or tables):
-        return f"expected schema {SCHEMA_VERSION}, got {version}"
-    return None
+    def _all_lines(self) -> Iterator[Line]:
+        """Yield the whole index as lines."""
+        with self._database.reading() as db:
+            roots = db.execute("SELECT id, name, weights, left_out FROM roots").fetchall()
+            for number, root, weights, left_out in roots:
+                yield RootLine(root, weights, msgspec.json.decode(left_out, type=LeftOut))
+                with closing(db.cursor()) as files:
+                    for file, text in files.execute("SELECT id, record FROM files WHERE root = ?", (number,)):
+                        record = file_record(text)
+                        rows = db.execute("SELECT line, code, severity, message FROM findings WHERE file = ?", (file,))
+                        yield FileLine(root, record, tuple(Finding(record.path, *row) for row in rows))
+                for folder, name, *values, reason, detail in db.execute(_ALL_REFUSALS, (number,)):
+                    path = f"{folder}/{name}" if folder else name
+                    known = known_of(*values, "", Refusal(path, reason, detail))
+                    assert known.refusal is not None
+                    yield RefusalLine(root, RefusalRecord(known.refusal, known.stamp, known.rules, known.indexed_at))
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _line(root: str, entry: Entry) -> Line:
+    return RefusalLine(root, entry) if isinstance(entry, RefusalRecord) else FileLine(root, *entry)
+
+
+def _put(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
+    """Bring what some lines say into the tables."""
+    numbers: dict[str, int] = {}
+    for line in lines:
+        if isinstance(line, RootLine):
+            db.execute(_PUT_ROOT, (line.name, line.weights, msgspec.json.encode(line.left_out).decode()))
+            continue
+        if (root := numbers.get(line.root)) is None:
+            db.execute(
+                "INSERT INTO roots (name, weights, left_out) VALUES (?, '', '{}') ON CONFLICT DO NOTHING", (line.root,)
+            )
+            (root,) = db.execute("SELECT id FROM roots WHERE name = ?", (line.root,)).fetchone()
+            numbers[line.root] = root
+        match line:
+            case FileLine(record=record):
+                (file,) = db.execute(_PUT_FILE, file_row(root, record)).fetchone()
+                db.execute(
+                    "DELETE FROM refusals WHERE root = ? AND folder = ? AND name = ?", (root, *place_of(record.path))
+                )
+                db.execute("DELETE FROM findings WHERE file = ?", (file,))
+                rows = [(file, root, it.line, it.code, it.severity, it.message) for it in line.findings]
+                db.executemany("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?)", rows)
+            case RefusalLine(record=record):
+                _drop_files(db, "name = ?", (root, *place_of(record.refusal.path)))
+                db.execute(_PUT_REFUSAL, refusal_row(root, record))
+            case DroppedLine(path=path, folder=True):
+                _drop_files(db, "true", (root, path))
+                db.execute("DELETE FROM refusals WHERE root = ? AND folder = ?", (root, path))
+            case DroppedLine(path=path):
+                place = (root, *place_of(path))
+                _drop_files(db, "name = ?", place)
+                db.execute("DELETE FROM refusals WHERE root = ? AND folder = ? AND name = ?", place)
+
+
+def _drop_files(db: sqlite3.Connection, which: str, place: tuple[Any, ...]) -> None:
+    where = f"root = ? AND folder = ? AND {which}"
+    db.execute(f"DELETE FROM findings WHERE file IN (SELECT id FROM files WHERE {where})", place)
+    db.execute(f"DELETE FROM files WHERE {where}", place)
+
+
+def _writes(db: sqlite3.Connection) -> int:
+    """Return how many transactions have written."""
+    found = db.execute("SELECT writes FROM state").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _rescored(record: FileRecord, score: Callable[[Sequence[Feature]], Classification]) -> FileRecord:
+    found = score(record.evidence)
+    return msgspec.structs.replace(
+        record, kind=found.kind, confidence=found.confidence, features=found.features, evidence=found.evidence
+    )

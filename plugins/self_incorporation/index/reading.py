@@ -7,12 +7,12 @@ import stat
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.code.examine import HEAD_BYTES
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.index.walk import FoundFile, Stamp
 
-__all__ = ["HEAD_BYTES", "Content", "read"]
+__all__ = ["Content", "read"]
 
-HEAD_BYTES = 4096
 _CHUNK = 1 << 20
 # A path may have become a link or a pipe since it was found: neither may be followed or waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)

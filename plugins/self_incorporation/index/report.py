@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
 
-__all__ = ["Progress", "Risk", "ScanReport"]
+__all__ = ["LeftOut", "Progress", "Risk", "ScanReport"]
 
 
 class Progress(Struct, frozen=True):
@@ -14,6 +14,13 @@ class Progress(Struct, frozen=True):
     files_done: int
     files_read: int
     path: str
+
+
+class LeftOut(Struct, frozen=True):
+    """What of a root was not entered: folders left out on purpose, and those that could not be listed, by path."""
+
+    excluded: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
 
 class Risk(Struct, frozen=True):
@@ -44,6 +51,8 @@ class ScanReport(Struct, frozen=True):
         findings: Threats, then warnings, as many as `Limits.findings`.
         risks: The riskiest files.
         seconds: How long the scan took.
+        changed: Paths of the first files that it found new or changed, as many as `Limits.changed`.
+        whole: Whether all of the root was looked at; a rescan looks at a part of it, and tells the rest from the index.
     """
 
     root: str
@@ -62,3 +71,5 @@ class ScanReport(Struct, frozen=True):
     findings: tuple[Finding, ...]
     risks: tuple[Risk, ...]
     seconds: float
+    changed: tuple[str, ...] = ()
+    whole: bool = True

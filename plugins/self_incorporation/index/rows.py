@@ -1,6 +1,6 @@
-"""How records stand in the tables of the index: the schema, and rows to records and back."""
+"""What the index keeps of a file, and how that stands in a row of its tables."""
 
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -9,44 +9,21 @@ from aetherra.plugins.self_incorporation.code.classifier import Feature, FileKin
 from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, Refusal, RiskFactor
 from aetherra.plugins.self_incorporation.code.script import Script
-from aetherra.plugins.self_incorporation.index.walk import Stamp
+from aetherra.plugins.self_incorporation.index.walk import Stamp, folder_of
 
 __all__ = [
-    "SCHEMA",
-    "SCHEMA_VERSION",
     "Entry",
     "FileRecord",
+    "Known",
     "RefusalRecord",
     "file_record",
     "file_row",
+    "known_of",
     "path_of",
+    "place_of",
     "refusal_row",
-    "stamp_of",
 ]
 
-SCHEMA_VERSION: Final = 2
-SCHEMA = f"""
-BEGIN;
-CREATE TABLE files (
-  root TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, rules TEXT, indexed_at REAL,
-  sha256 TEXT, kind TEXT, confidence REAL, features TEXT, risk REAL, factors TEXT, capabilities TEXT, imports TEXT,
-  definitions TEXT, entry_points TEXT, lines INTEGER, evidence TEXT, imported TEXT, version TEXT, script TEXT,
-  PRIMARY KEY (root, path)
-) WITHOUT ROWID;
-CREATE INDEX files_by_risk ON files (root, risk DESC, path);
-CREATE TABLE refusals (
-  root TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode INTEGER, rules TEXT, indexed_at REAL,
-  reason TEXT, detail TEXT, PRIMARY KEY (root, path)
-) WITHOUT ROWID;
-CREATE TABLE findings (root TEXT, path TEXT, line INTEGER, code TEXT, severity TEXT, message TEXT);
-CREATE INDEX findings_by_path ON findings (root, path);
-CREATE INDEX findings_by_severity ON findings (root, severity, path, line);
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-_LISTED = frozenset(
-    ["features", "factors", "capabilities", "imports", "definitions", "entry_points", "evidence", "imported", "script"]
-)
 _UNSIGNED = 2**64
 _SIGNED_MAX = 2**63 - 1
 
@@ -99,7 +76,18 @@ class RefusalRecord(Struct, frozen=True):
     indexed_at: float
 
 
+class Known(Struct, frozen=True):
+    """What decides whether a file must be read again, and its refusal if it had one, else its digest."""
+
+    stamp: Stamp
+    rules: str
+    indexed_at: float
+    sha256: str
+    refusal: Refusal | None
+
+
 Entry: TypeAlias = tuple[FileRecord, tuple[Finding, ...]] | RefusalRecord
+_decode = msgspec.json.Decoder(FileRecord).decode
 
 
 def path_of(entry: Entry) -> str:
@@ -107,35 +95,33 @@ def path_of(entry: Entry) -> str:
     return entry.refusal.path if isinstance(entry, RefusalRecord) else entry[0].path
 
 
-def file_row(root: str, record: FileRecord) -> tuple[Any, ...]:
-    """Return the values of a record's row, in the order of the columns."""
-    values: list[Any] = [root, record.path, *_stamp_row(record.stamp)]
-    for name in FileRecord.__struct_fields__[2:]:
-        value = getattr(record, name)
-        values.append(msgspec.json.encode(value).decode() if name in _LISTED else value)
-    return tuple(values)
+def place_of(path: str) -> tuple[str, str]:
+    """Return the folder and the name that a path stands under."""
+    folder = folder_of(path)
+    return folder, path[len(folder) + 1 :] if folder else path
 
 
-def file_record(row: tuple[Any, ...]) -> FileRecord:
+def file_row(root: int, record: FileRecord) -> tuple[Any, ...]:
+    """Return the values of a record's row, in the order of the columns, but for its number."""
+    values = (record.rules, record.indexed_at, record.sha256, record.kind.value, record.risk)
+    return (root, *place_of(record.path), *_stamp_row(record.stamp), *values, msgspec.json.encode(record).decode())
+
+
+def file_record(text: str) -> FileRecord:
     """Return the record of a row."""
-    _, path, size, mtime_ns, ctime_ns, inode, *rest = row
-    values: dict[str, Any] = dict(zip(FileRecord.__struct_fields__[2:], rest, strict=True))
-    for name in _LISTED:
-        values[name] = msgspec.json.decode(values[name])
-    stamp = stamp_of(size, mtime_ns, ctime_ns, inode)
-    return msgspec.convert({"path": path, "stamp": stamp, **values}, FileRecord)
+    return _decode(text)
 
 
-def refusal_row(root: str, record: RefusalRecord) -> tuple[Any, ...]:
+def refusal_row(root: int, record: RefusalRecord) -> tuple[Any, ...]:
     """Return the values of a refusal's row."""
     refusal = record.refusal
     stamp = _stamp_row(record.stamp)
-    return (root, refusal.path, *stamp, record.rules, record.indexed_at, refusal.reason, refusal.detail)
+    return (root, *place_of(refusal.path), *stamp, record.rules, record.indexed_at, refusal.reason, refusal.detail)
 
 
-def stamp_of(size: int, mtime_ns: int, ctime_ns: int, inode: int) -> Stamp:
-    """Return a stamp from the values of its columns."""
-    return Stamp(size, mtime_ns, ctime_ns, inode % _UNSIGNED)
+def known_of(size: int, mtime_ns: int, ctime_ns: int, inode: int, *rest: Any) -> Known:
+    """Return what the columns of a file or a refusal say: stamp, rules, time, digest, refusal."""
+    return Known(Stamp(size, mtime_ns, ctime_ns, inode % _UNSIGNED), *rest)
 
 
 def _stamp_row(stamp: Stamp) -> tuple[int, int, int, int]:

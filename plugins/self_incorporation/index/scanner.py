@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.code.classifier import KINDS_VERSION, HeuristicClassifier
 from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
 from aetherra.plugins.self_incorporation.code.facts import FACTS_VERSION
 from aetherra.plugins.self_incorporation.code.findings import Refusal
@@ -16,15 +18,18 @@ from aetherra.plugins.self_incorporation.code.rules import RULES_VERSION
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
 from aetherra.plugins.self_incorporation.index.paths import written
 from aetherra.plugins.self_incorporation.index.reading import Content, read
-from aetherra.plugins.self_incorporation.index.report import Progress, Risk, ScanReport
+from aetherra.plugins.self_incorporation.index.report import LeftOut, Progress, Risk, ScanReport
 from aetherra.plugins.self_incorporation.index.rows import Entry, FileRecord, RefusalRecord
 from aetherra.plugins.self_incorporation.index.walk import (
     EXCLUDED_FOLDERS,
     ExcludedFolder,
+    Folder,
     FoundFile,
     RefusedFolder,
     Stamp,
-    walk,
+    Tree,
+    Walked,
+    folder_of,
 )
 
 __all__ = ["Limits", "RootNotFoundError", "ScanStopped", "Scanner", "name_of_root"]
@@ -66,20 +71,23 @@ class Limits(Struct, frozen=True, kw_only=True):
     Attributes:
         source_bytes: A larger Python file is refused.
         file_bytes: Any other file that is larger is refused.
-        batch: How many files are written to the index in one transaction.
+        batch: How many files are written to the index in one transaction, and ``batch_bytes`` how many bytes of source.
         findings: How many findings a report lists, threats first; it counts them all.
         risks: How many of the riskiest files a report lists.
+        changed: How many files that are new or changed a report lists.
     """
 
     source_bytes: int = 5_000_000
     file_bytes: int = 64_000_000
     batch: int = 256
+    batch_bytes: int = 8_000_000
     findings: int = 1000
     risks: int = 10
+    changed: int = 1000
 
 
 class Scanner:
-    """Scans roots into an index, one at a time."""
+    """Scans roots into an index, one at a time. What it holds of a root is a folder at a time, whatever its size."""
 
     def __init__(
         self,
@@ -88,6 +96,9 @@ class Scanner:
         clock: Callable[[], float],
         limits: Limits | None = None,
         excluded: AbstractSet[str] = EXCLUDED_FOLDERS,
+        apart: Iterable[Path] = (),
+        classifier: HeuristicClassifier | None = None,
+        also_judged_by: str = "",
     ) -> None:
         """Make a scanner.
 
@@ -96,9 +107,21 @@ class Scanner:
             clock: Counts seconds from anywhere, for `ScanReport.seconds`.
             limits: The bounds of every scan.
             excluded: Names of folders not to enter.
+            apart: Folders not to enter, wherever they are; the one that the index lies in should be one of them.
+            classifier: Tells kinds; with other weights than at the last scan, all files of a root are classified anew.
+            also_judged_by: Names who else is asked about each file, such as other plugins' classifiers and their
+                versions: where that changes, all files are read again.
         """
-        self._index, self._clock, self._excluded = index, clock, excluded
+        self._index, self._clock = index, clock
         self._limits = limits or Limits()
+        self._excluded, self._apart = excluded, frozenset(str(folder.resolve()) for folder in apart)
+        self._classifier = classifier or HeuristicClassifier()
+        self._rules = (
+            f"rules {RULES_VERSION}, facts {FACTS_VERSION}, kinds {KINDS_VERSION}, "
+            f"python {sys.version_info.major}.{sys.version_info.minor}, "
+            f"source {self._limits.source_bytes}, file {self._limits.file_bytes}"
+            f"{also_judged_by and ', ' + also_judged_by}"
+        )
 
     def scan(
         self,
@@ -107,6 +130,7 @@ class Scanner:
         now: float,
         progress: Callable[[Progress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        first: Iterable[str] = (),
     ) -> ScanReport:
         """Bring the index up to what lies under a root, and report.
 
@@ -116,132 +140,276 @@ class Scanner:
                 it is read again next time.
             progress: Told of each file before it is dealt with.
             should_stop: Asked before each file.
+            first: Paths of files to deal with before all others.
 
         Raises:
             RootNotFoundError: There is no such root.
             ScanStopped: ``should_stop`` said so.
-            IndexUnusableError: The index could not be read or written.
+            DatabaseUnusableError: The index could not be read or written.
         """
-        place, name = _resolved(root), name_of_root(root)
-        started = self._clock()
-        run = _Run(self._index, name, now, self._limits)
-        for item in walk(place, excluded=self._excluded):
-            if should_stop():
-                raise ScanStopped(name, 0)
-            run.found(item)
-        run.deal_with_all(progress, should_stop)
-        return run.report(self._clock() - started)
+        run = self._run(root, now, progress, should_stop)
+        return run.whole(first)
+
+    def rescan(
+        self,
+        root: str | os.PathLike[str],
+        changed: Iterable[str],
+        *,
+        now: float,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> ScanReport:
+        """Bring the index up to what became of some paths of a root that was scanned before, and report on all of it.
+
+        Args:
+            root: As for `scan`.
+            changed: Paths of files and folders that were made, changed or removed.
+            now: As for `scan`.
+            should_stop: As for `scan`.
+
+        Raises:
+            RootNotFoundError: There is no such root.
+            ScanStopped: ``should_stop`` said so.
+            DatabaseUnusableError: The index could not be read or written.
+        """
+        return self._run(root, now, None, should_stop).part(changed)
+
+    def _run(
+        self,
+        root: str | os.PathLike[str],
+        now: float,
+        progress: Callable[[Progress], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> "_Run":
+        place = _resolved(root)
+        tree = Tree(place, excluded=self._excluded, apart=self._apart)
+        hands = _Hands(self._index, self._limits, self._classifier, self._rules, self._clock)
+        return _Run(hands, tree, written(place), now, progress, should_stop)
+
+
+@dataclass(frozen=True)
+class _Hands:
+    """What every scan works with."""
+
+    index: CodeIndex
+    limits: Limits
+    classifier: HeuristicClassifier
+    rules: str
+    clock: Callable[[], float]
 
 
 class _Run:
     """One scan while it goes on."""
 
-    def __init__(self, index: CodeIndex, root: str, now: float, limits: Limits) -> None:
-        self._index, self._root, self._now, self._limits = index, root, now, limits
-        self._rules = (
-            f"rules {RULES_VERSION}, facts {FACTS_VERSION}, python {sys.version_info.major}.{sys.version_info.minor}, "
-            f"source {limits.source_bytes}, file {limits.file_bytes}"
-        )
-        self._known = index.known(root)
-        self._files: list[FoundFile] = []
-        self._refused: list[Refusal] = []
+    def __init__(
+        self,
+        hands: _Hands,
+        tree: Tree,
+        root: str,
+        now: float,
+        progress: Callable[[Progress], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._hands, self._tree, self._root, self._now = hands, tree, root, now
+        self._progress, self._should_stop = progress, should_stop
+        self._started = hands.clock()
+        self._expected = 0
+        self._done: set[str] = set()
         self._excluded: list[str] = []
-        self._folders_refused: list[Refusal] = []
+        self._refused: list[Refusal] = []
         self._batch: list[Entry] = []
-        self._found = self._new = self._changed = self._unchanged = self._removed = self._read = 0
+        self._batch_bytes = 0
+        self._changed_paths: list[str] = []
+        self._found = self._new = self._changed = self._removed = self._read = 0
 
-    def found(self, item: FoundFile | Refusal | ExcludedFolder | RefusedFolder) -> None:
+    def whole(self, first: Iterable[str]) -> ScanReport:
+        """Look at all of the root."""
+        index, root = self._hands.index, self._root
+        if self._progress is not None:
+            self._expected = self._tree.count(self._should_stop)
+        self._classify_anew()
+        self._deal_first(first)
+        folders: set[str] = set()
+        for item in self._tree.walk():
+            self._take(item, folders)
+        self._drop(index.folders(root) - folders)
+        self._write()
+        index.note(root, left_out=LeftOut(tuple(sorted(self._excluded)), _by_path(self._refused)))
+        index.sync()
+        return self._report(self._found, whole=True)
+
+    def part(self, changed: Iterable[str]) -> ScanReport:
+        """Look at what became of some paths, and tell the rest from the index."""
+        index, root, tree = self._hands.index, self._root, self._tree
+        self._classify_anew()
+        listed, walked = self._to_look_at(changed)
+        folders: set[str] = set()
+        for folder in sorted(listed):
+            for item in tree.look(folder):
+                self._take(item, folders)
+        for folder in sorted(walked):
+            for item in tree.walk(folder):
+                self._take(item, folders)
+        tops = listed | walked
+        known = {folder for folder in index.folders(root) if not tops.isdisjoint(_and_above(folder))}
+        self._drop({folder for folder in known - folders if not tree.reaches(folder)})
+        self._write()
+        before = index.left_out(root)
+        kept = [path for path in before.excluded if folder_of(path) not in folders and path not in walked]
+        shut = [it for it in before.refused if it.path not in folders and tree.reaches(it.path)]
+        excluded = tuple(sorted({*kept, *self._excluded}))
+        index.note(root, left_out=LeftOut(excluded, _by_path([*shut, *self._refused])))
+        index.sync()
+        return self._report(sum(index.counts(root)), whole=False)
+
+    def _to_look_at(self, changed: Iterable[str]) -> tuple[set[str], set[str]]:
+        """Return the folders to list, and those to walk with all that is below them."""
+        listed: set[str] = set()
+        walked: set[str] = set()
+        for path in changed:
+            if path and self._tree.reaches(path):
+                walked.add(path)
+            above = folder_of(path)
+            while above and not self._tree.reaches(above):
+                above = folder_of(above)
+            listed.add(above)
+        walked -= {folder for folder in walked if not walked.isdisjoint(_above(folder))}
+        return {folder for folder in listed if walked.isdisjoint(_and_above(folder))}, walked
+
+    def _classify_anew(self) -> None:
+        """Have all that is known classified under the weights of this scan, if it was not."""
+        index, classifier = self._hands.index, self._hands.classifier
+        if index.weights(self._root) != classifier.fingerprint:
+            index.reclassify(self._root, classifier.score)
+            index.note(self._root, weights=classifier.fingerprint)
+
+    def _deal_first(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            found = self._tree.find(path)
+            if found is not None and path not in self._done:
+                known = self._hands.index.known(self._root, folder_of(path)).get(path)
+                self._deal_with(found, known)
+                self._done.add(path)
+
+    def _take(self, item: Walked, folders: set[str]) -> None:
         match item:
-            case FoundFile():
-                self._files.append(item)
-            case Refusal():
-                self._refused.append(item)
-                if (known := self._known.get(item.path)) is None or known.refusal != item:
-                    self._batch.append(RefusalRecord(item, _NO_STAMP, self._rules, self._now))
+            case Folder():
+                if item.items:
+                    folders.add(item.path)
+                self._take_folder(item)
             case ExcludedFolder():
                 self._excluded.append(item.path)
             case RefusedFolder():
-                self._folders_refused.append(item.refusal)
+                self._refused.append(item.refusal)
 
-    def deal_with_all(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool]) -> None:
-        self._found = len(self._files) + len(self._refused)
-        for done, file in enumerate(self._files, len(self._refused)):
-            if should_stop():
-                self._index.write(self._root, self._batch)
-                raise ScanStopped(self._root, done)
-            if progress is not None:
-                progress(Progress(self._found, done, self._read, file.path))
-            self._deal_with(file)
-            if len(self._batch) >= self._limits.batch:
-                self._index.write(self._root, self._batch)
-                self._batch = []
-        present = {file.path for file in self._files}.union(refusal.path for refusal in self._refused)
-        gone = sorted(self._known.keys() - present)
-        self._index.write(self._root, self._batch, gone)
-        self._removed = sum(self._known[path].refusal is None for path in gone)
+    def _take_folder(self, folder: Folder) -> None:
+        known = self._hands.index.known(self._root, folder.path)
+        for item in folder.items:
+            if item.path in self._done:
+                continue
+            self._deal_with(item, known.get(item.path))
+        gone = known.keys() - {item.path for item in folder.items}
+        if gone:
+            self._removed += sum(known[path].refusal is None for path in gone)
+            self._hands.index.write(self._root, (), gone=sorted(gone))
 
-    def _deal_with(self, file: FoundFile) -> None:
-        known = self._known.get(file.path)
-        if known is not None and self._holds(known, file.stamp):
-            if known.refusal is not None:
-                self._refused.append(known.refusal)
-            else:
-                self._unchanged += 1
-            return
+    def _drop(self, folders: set[str]) -> None:
+        """Drop what lay in folders that are gone."""
+        index, root = self._hands.index, self._root
+        self._removed += sum(index.counts(root, folder=folder)[0] for folder in folders)
+        index.write(root, (), gone_folders=sorted(folders))
+
+    def _deal_with(self, item: FoundFile | Refusal, known: Known | None) -> None:
+        if self._should_stop():
+            self._write()
+            raise ScanStopped(self._root, self._found)
+        if self._progress is not None:
+            self._progress(Progress(max(self._expected, self._found + 1), self._found, self._read, item.path))
+        self._found += 1
+        if isinstance(item, Refusal):
+            if known is None or known.refusal != item:
+                self._keep(RefusalRecord(item, _NO_STAMP, self._hands.rules, self._now))
+        elif known is None or not self._holds(known, item.stamp):
+            self._examine(item, known)
+
+    def _examine(self, file: FoundFile, known: Known | None) -> None:
+        limits, rules = self._hands.limits, self._hands.rules
         source = may_be_source(file.path)
         self._read += 1
-        content = read(file, max_bytes=self._limits.source_bytes if source else self._limits.file_bytes, keep=source)
-        outcome = content if isinstance(content, Refusal) else examine(file.path, content.data)
-        if isinstance(outcome, Refusal):
+        content = read(file, max_bytes=limits.source_bytes if source else limits.file_bytes, keep=source)
+        if isinstance(content, Refusal):
             # What happened to the reading, and not to the file, is tried again next time.
-            stamp = content.stamp if isinstance(content, Content) else _NO_STAMP
-            if outcome.reason == "too_large":
-                stamp = file.stamp
-            self._refused.append(outcome)
-            self._batch.append(RefusalRecord(outcome, stamp, self._rules, self._now))
+            stamp = file.stamp if content.reason == "too_large" else _NO_STAMP
+            self._keep(RefusalRecord(content, stamp, rules, self._now))
             return
-        assert isinstance(content, Content)
-        record = _record(file.path, content, outcome, self._rules, self._now)
-        self._count(known, record)
-        self._batch.append((record, outcome.judgement.findings))
+        outcome = examine(file.path, content.data, self._hands.classifier)
+        if isinstance(outcome, Refusal):
+            self._keep(RefusalRecord(outcome, content.stamp, rules, self._now))
+            return
+        record = _record(file.path, content, outcome, rules, self._now)
+        if known is None or known.sha256 != record.sha256:
+            self._new += known is None or known.refusal is not None
+            self._changed += known is not None and known.refusal is None
+            if len(self._changed_paths) < limits.changed:
+                self._changed_paths.append(record.path)
+        self._batch_bytes += len(content.data)
+        self._keep((record, outcome.judgement.findings))
 
     def _holds(self, known: Known, stamp: Stamp) -> bool:
         settled = stamp.ctime_ns < (known.indexed_at - _TICK) * 1e9
-        return known.stamp == stamp and known.rules == self._rules and settled
+        return known.stamp == stamp and known.rules == self._hands.rules and settled
 
-    def _count(self, known: Known | None, record: FileRecord) -> None:
-        if known is None or known.refusal is not None:
-            self._new += 1
-            return
-        before = self._index.file(self._root, record.path)
-        if before is not None and before.sha256 == record.sha256:
-            self._unchanged += 1
-        else:
-            self._changed += 1
+    def _keep(self, entry: Entry) -> None:
+        self._batch.append(entry)
+        if len(self._batch) >= self._hands.limits.batch or self._batch_bytes >= self._hands.limits.batch_bytes:
+            self._write()
 
-    def report(self, seconds: float) -> ScanReport:
-        index, root, limit = self._index, self._root, self._limits.findings
+    def _write(self) -> None:
+        if self._batch:
+            self._hands.index.write(self._root, self._batch)
+        self._batch, self._batch_bytes = [], 0
+
+    def _report(self, found: int, *, whole: bool) -> ScanReport:
+        index, root, limit = self._hands.index, self._root, self._hands.limits.findings
         threats = index.findings(root, severity="threat", limit=limit)
         warnings = index.findings(root, severity="warning", limit=limit - len(threats))
-        riskiest = index.riskiest(root, limit=self._limits.risks)
+        riskiest = index.riskiest(root, limit=self._hands.limits.risks)
+        left_out = index.left_out(root)
+        indexed, _ = index.counts(root)
         return ScanReport(
             root=root,
-            files_found=self._found,
-            files_indexed=self._new + self._changed + self._unchanged,
-            files_refused=tuple(sorted(self._refused, key=lambda refusal: refusal.path)),
+            files_found=found,
+            files_indexed=indexed,
+            files_refused=tuple(index.refusals(root)),
             files_new=self._new,
             files_changed=self._changed,
-            files_unchanged=self._unchanged,
+            files_unchanged=indexed - self._new - self._changed,
             files_removed=self._removed,
             files_read=self._read,
-            folders_excluded=tuple(self._excluded),
-            folders_refused=tuple(self._folders_refused),
+            folders_excluded=left_out.excluded,
+            folders_refused=left_out.refused,
             kinds={str(kind): count for kind, count in index.kinds(root).items()},
             severities={str(severity): count for severity, count in index.severities(root).items()},
             findings=(*threats, *warnings),
             risks=tuple(Risk(record.path, record.risk, record.factors) for record in riskiest),
-            seconds=seconds,
+            seconds=self._hands.clock() - self._started,
+            changed=tuple(self._changed_paths),
+            whole=whole,
         )
+
+
+def _by_path(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    return tuple({refusal.path: refusal for refusal in sorted(refusals, key=lambda it: it.path)}.values())
+
+
+def _above(folder: str) -> Iterator[str]:
+    """Yield the folders that a folder lies in, the root last."""
+    while folder:
+        folder = folder_of(folder)
+        yield folder
+
+
+def _and_above(folder: str) -> tuple[str, ...]:
+    return (folder, *_above(folder))
 
 
 def name_of_root(root: str | os.PathLike[str]) -> str:

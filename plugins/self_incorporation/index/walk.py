@@ -1,10 +1,10 @@
-"""What lies under a root: every file, every path that is no file to read, every folder left out.
+"""What lies under a root: every file, every path that is no file to read, every folder left out; folder by folder.
 
 Links are not followed, so a loop cannot be entered: a link is itself a refusal, whatever it points at. Left out, and
 always reported, are the folders of version control (``.git .hg .svn``), of caches (``__pycache__ .mypy_cache
 .ruff_cache .pytest_cache .tox .nox .hypothesis``), of installed things (``node_modules``, ``.venv``, ``venv``, and any
-other folder that holds a ``pyvenv.cfg``) and our own ``.aetherra``. ``build``, ``dist`` and ``*.egg-info`` are walked:
-what lies there is shipped or run, and would be a good place to hide.
+other folder that holds a ``pyvenv.cfg``), our own ``.aetherra``, and those that `Tree` is told to leave out. ``build``,
+``dist`` and ``*.egg-info`` are walked: what lies there is shipped or run, and would be a good place to hide.
 """
 
 import os
@@ -18,9 +18,19 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
-from aetherra.plugins.self_incorporation.index.paths import written
+from aetherra.plugins.self_incorporation.index.paths import original, written
 
-__all__ = ["EXCLUDED_FOLDERS", "ExcludedFolder", "FoundFile", "RefusedFolder", "Stamp", "Walked", "walk"]
+__all__ = [
+    "EXCLUDED_FOLDERS",
+    "ExcludedFolder",
+    "Folder",
+    "FoundFile",
+    "RefusedFolder",
+    "Stamp",
+    "Tree",
+    "Walked",
+    "folder_of",
+]
 
 EXCLUDED_FOLDERS = frozenset(
     [
@@ -72,6 +82,13 @@ class FoundFile(Struct, frozen=True):
     stamp: Stamp
 
 
+class Folder(Struct, frozen=True):
+    """A folder that was listed: its written path relative to the root, and all that is in it but folders, by name."""
+
+    path: str
+    items: tuple[FoundFile | Refusal, ...]
+
+
 class ExcludedFolder(Struct, frozen=True):
     """A folder that was not entered, on purpose."""
 
@@ -84,43 +101,132 @@ class RefusedFolder(Struct, frozen=True):
     refusal: Refusal
 
 
-Walked: TypeAlias = FoundFile | Refusal | ExcludedFolder | RefusedFolder
+Walked: TypeAlias = Folder | ExcludedFolder | RefusedFolder
+_PENDING: TypeAlias = tuple[str, str]
 
 
-def walk(root: str, *, excluded: AbstractSet[str] = EXCLUDED_FOLDERS) -> Iterator[Walked]:
-    """Yield all that lies under a root, in an order that depends on names alone.
+class Tree:
+    """A root, and what of it is not entered.
 
-    A root that is a file yields that file, by its name. The root itself is never left out.
+    Paths are relative to the root, in the written form of `paths.written`; the root itself is ``""``. A root that is a
+    file is a folder of that one file.
 
-    Raises:
-        OSError: The root itself cannot be looked at.
+    Args:
+        root: Where it is: absolute, and no link on the way.
+        excluded: Names of folders not to enter.
+        apart: Folders not to enter, by their absolute paths: such as the one that the index lies in, which would
+            otherwise change at each scan for having been scanned.
     """
-    top = Path(root)
-    if not stat.S_ISDIR(top.stat().st_mode):
-        yield _look(root, written(top.name), top.stat)
-        return
-    folders = [(root, "")]
-    while folders:
-        location, prefix = folders.pop()
+
+    def __init__(
+        self, root: str, *, excluded: AbstractSet[str] = EXCLUDED_FOLDERS, apart: AbstractSet[str] = frozenset()
+    ) -> None:
+        self.root = root
+        self._excluded, self._apart = excluded, apart
+
+    def walk(self, folder: str = "") -> Iterator[Walked]:
+        """Yield all that lies under a folder, and the folder first, in an order that depends on names alone.
+
+        The folder itself is never left out.
+
+        Raises:
+            OSError: The root cannot be looked at.
+        """
+        if not folder and not stat.S_ISDIR(Path(self.root).stat().st_mode):
+            yield Folder("", (_look(self.root, written(Path(self.root).name), Path(self.root).stat),))
+            return
+        pending: list[_PENDING] = [(self._location(folder), folder and folder + "/")]
+        while pending:
+            location, prefix = pending.pop()
+            inner: list[_PENDING] = []
+            yield from self._list(location, prefix, inner)
+            pending.extend(reversed(inner))
+
+    def look(self, folder: str) -> Iterator[Walked]:
+        """Yield what lies right in a folder, and none of what lies deeper."""
+        return self._list(self._location(folder), folder and folder + "/", [])
+
+    def find(self, path: str) -> FoundFile | Refusal | None:
+        """Return what a walk would find at one path, or None if it would find nothing there."""
+        location = self._location(path)
+        if not self.reaches(folder_of(path)) or not os.path.lexists(location) or _is_folder(location):
+            return None
+        return _look(location, path, Path(location).lstat)
+
+    def reaches(self, folder: str) -> bool:
+        """Say whether a walk from the root would enter a folder: it is there, and no link or left-out one above it."""
+        location = self.root
+        for part in folder.split("/") if folder else ():
+            location = f"{location}/{original(part)}"
+            if original(part) in self._excluded or location in self._apart or not _is_folder(location):
+                return False
+            if Path(location, "pyvenv.cfg").is_file():
+                return False
+        return True
+
+    def count(self, should_stop: Callable[[], bool]) -> int:
+        """Return how many files and links a walk would find, quickly; fewer if it is told to stop."""
+        if not Path(self.root).is_dir():
+            return 1
+        total, pending = 0, [self.root]
+        while pending and not should_stop():
+            location = pending.pop()
+            try:
+                with os.scandir(location) as listing:
+                    entries = list(listing)
+            except OSError:
+                continue
+            if location != self.root and _is_environment(entries):
+                continue
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    total += 1
+                elif not self._is_left_out(entry):
+                    pending.append(entry.path)
+        return total
+
+    def _location(self, folder: str) -> str:
+        return f"{self.root}/{original(folder)}" if folder else self.root
+
+    def _is_left_out(self, entry: os.DirEntry[str]) -> bool:
+        return entry.name in self._excluded or entry.path in self._apart
+
+    def _list(self, location: str, prefix: str, inner: list[_PENDING]) -> Iterator[Walked]:
         try:
             with os.scandir(location) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as exc:
             yield RefusedFolder(Refusal(prefix.rstrip("/") or ".", "unreadable", _why(exc)))
-            continue
-        if prefix and any(entry.name == "pyvenv.cfg" and entry.is_file(follow_symlinks=False) for entry in entries):
+            return
+        if prefix and _is_environment(entries):
             yield ExcludedFolder(prefix.rstrip("/"))
-            continue
-        inner: list[tuple[str, str]] = []
+            return
+        items: list[FoundFile | Refusal] = []
         for entry in entries:
             path = prefix + written(entry.name)
             if not entry.is_dir(follow_symlinks=False):
-                yield _look(entry.path, path, partial(entry.stat, follow_symlinks=False))
-            elif entry.name in excluded:
+                items.append(_look(entry.path, path, partial(entry.stat, follow_symlinks=False)))
+            elif self._is_left_out(entry):
                 yield ExcludedFolder(path)
             else:
                 inner.append((entry.path, path + "/"))
-        folders.extend(reversed(inner))
+        yield Folder(prefix.rstrip("/"), tuple(items))
+
+
+def folder_of(path: str) -> str:
+    """Return the folder that a path lies in."""
+    return path.rpartition("/")[0]
+
+
+def _is_folder(location: str) -> bool:
+    try:
+        return stat.S_ISDIR(Path(location).lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_environment(entries: list[os.DirEntry[str]]) -> bool:
+    return any(entry.name == "pyvenv.cfg" and entry.is_file(follow_symlinks=False) for entry in entries)
 
 
 def _look(location: str, path: str, status_of: Callable[[], os.stat_result]) -> FoundFile | Refusal:

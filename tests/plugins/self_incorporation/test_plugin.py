@@ -125,7 +125,7 @@ class TestScan:
             status = await status_of(kernel)
 
             assert (status.scans, status.failed_scans, status.scanning) == (0, 0, "")
-            assert status.files + status.refusals == 2  # the link, and the file that was in hand
+            assert status.files + status.refusals == 1  # the file that was in hand
             gate.release(100)
             assert (await kernel.call(Scan())).files_found == 5
 
@@ -235,20 +235,29 @@ class TestIndex:
             assert (await status_of(kernel)).files > 0
             assert (await kernel.call(Scan())).files_read == 0
 
-    async def test_a_corrupt_index_is_deleted_or_passed_over(self, hosting, tree, tmp_path, caplog):
-        """An index that cannot be read is moved aside, said so in log and status, and built anew."""
+    @pytest.mark.parametrize("backup", [True, False])
+    async def test_a_corrupt_index_is_deleted_or_passed_over(
+        self, hosting, tree, tmp_path, caplog, monkeypatch, backup
+    ):
+        """It is moved aside, said so in log and status, and rebuilt from its backup, or by a scan without one."""
+        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)
         async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
             await kernel.call(Scan())
+            held = (await status_of(kernel)).files
         (index,) = tmp_path.rglob("index.sqlite3")
         index.write_bytes(b"not an index" * 1000)
-        with caplog.at_level(logging.ERROR):
+        if not backup:
+            index.with_suffix(".jsonl").unlink()
+        with caplog.at_level(logging.WARNING):
             async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
                 status = await status_of(kernel)
-                assert (await kernel.call(Scan())).files_new > 0
+                scanned = await kernel.call(Scan())
 
         assert status.set_aside.startswith(str(index))
-        assert status.files == 0
         assert status.set_aside in caplog.text
+        assert status.files == (held if backup else 0)
+        assert (scanned.files_read == 0) is backup
+        assert ("rebuilt from its backup" in caplog.text) is backup
 
 
 class TestMaintenance:

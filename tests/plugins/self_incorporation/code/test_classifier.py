@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from aetherra.plugins.self_incorporation.code.classifier import Classification, FileKind, classify
+from aetherra.plugins.self_incorporation.code.classifier import Classification, Feature, FileKind, HeuristicClassifier
 from aetherra.plugins.self_incorporation.code.facts import facts_of
 from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
@@ -13,9 +13,9 @@ from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
 def of(path: str, content: str | bytes = b"") -> Classification:
     if isinstance(content, bytes):
-        return classify(path, head=content, facts=None)
+        return HeuristicClassifier().classify(path, head=content, facts=None)
     syntax = Syntax(ast.parse(content))
-    return classify(path, head=content.encode(), facts=facts_of(content, syntax, Names(syntax)))
+    return HeuristicClassifier().classify(path, head=content.encode(), facts=facts_of(content, syntax, Names(syntax)))
 
 
 PYTHON = {
@@ -88,3 +88,63 @@ class TestClassify:
             "has a method under @handler",
         )
         assert of("rows.csv").features == ("suffix .csv",)
+
+    def test_a_label_is_the_same_for_every_file_and_counts_once(self) -> None:
+        """Weights are learnt for labels, so none holds a figure, or counts by how many functions there are."""
+        one, two = (of("a.py", "def pytest_a(): ...\n" * count) for count in (1, 2))
+
+        assert one == two
+        assert [feature.label for feature in one.evidence] == ["defines functions or classes", "defines pytest hooks"]
+
+    def test_the_evidence_is_all_of_it(self) -> None:
+        """What points elsewhere is kept too: from it a file can be classified anew, under other weights, unread."""
+        found = of("docs/rows.csv")
+
+        assert found.evidence == (
+            Feature("suffix .csv", FileKind.DATASET, 5.0),
+            Feature("lies in docs/", FileKind.DOCS, 1.5),
+        )
+        assert HeuristicClassifier().score(found.evidence) == found
+
+
+class TestWeights:
+    def test_weights_stand_in_place_of_their_own(self) -> None:
+        """Under others a file may be of another kind, and the evidence is as it was."""
+        found = of("docs/rows.csv")
+        learnt = HeuristicClassifier({"lies in docs/": 9.0, "suffix .csv": 1.0, "no such": 50.0})
+
+        assert learnt.score(found.evidence).kind is FileKind.DOCS
+        assert learnt.score(found.evidence).evidence == found.evidence
+        assert learnt.classify("docs/rows.csv", head=b"", facts=None).features == ("lies in docs/",)
+
+    def test_a_fingerprint_tells_weights_apart(self) -> None:
+        """So that it is known which files were classified under which."""
+        fingerprints = [
+            HeuristicClassifier(weights).fingerprint for weights in ({}, {"a": 1.0}, {"a": 2.0}, {"b": 1.0})
+        ]
+
+        assert fingerprints[0] == ""
+        assert len(set(fingerprints)) == 4
+        assert (
+            HeuristicClassifier({"a": 1.0, "b": 2.0}).fingerprint
+            == HeuristicClassifier({"b": 2.0, "a": 1.0}).fingerprint
+        )
+
+    def test_weights_of_any_size_make_a_confidence(self) -> None:
+        """A sum of exponentials must not overflow."""
+        assert HeuristicClassifier({"suffix .md": 5000.0}).classify("a.md", head=b"", facts=None).confidence == 1.0
+
+
+class TestOthers:
+    def test_what_others_say_counts_like_the_rest(self) -> None:
+        """They see the path, the first bytes and the facts; what they say is in the evidence."""
+        asked: list[tuple[str, bytes, object]] = []
+
+        def others(path: str, head: bytes, facts: object) -> list[Feature]:
+            asked.append((path, head, facts))
+            return [Feature("theirs: a flow", FileKind.WORKFLOW, 7.0)]
+
+        found = HeuristicClassifier(others=others).classify("a.md", head=b"x", facts=None)
+
+        assert (found.kind, found.features) == (FileKind.WORKFLOW, ("theirs: a flow",))
+        assert asked == [("a.md", b"x", None)]

@@ -9,11 +9,11 @@ import pytest
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.index.reading import HEAD_BYTES, Content, read
-from aetherra.plugins.self_incorporation.index.walk import FoundFile, walk
+from aetherra.plugins.self_incorporation.index.walk import FoundFile, Tree
 
 
 def find(path: Path) -> FoundFile:
-    (item,) = walk(str(path))
+    item = Tree(str(path.parent)).find(path.name)
     assert isinstance(item, FoundFile)
     return item
 

@@ -7,19 +7,23 @@ from pathlib import Path
 import pytest
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
-from aetherra.plugins.self_incorporation.index.walk import ExcludedFolder, FoundFile, RefusedFolder, walk
+from aetherra.plugins.self_incorporation.index.walk import ExcludedFolder, Folder, FoundFile, RefusedFolder, Tree
+
+
+def items(root: Path) -> list[FoundFile | Refusal]:
+    return [item for folder in Tree(str(root)).walk() if isinstance(folder, Folder) for item in folder.items]
 
 
 def found(root: Path) -> list[str]:
-    return [item.path for item in walk(str(root)) if isinstance(item, FoundFile)]
+    return [item.path for item in items(root) if isinstance(item, FoundFile)]
 
 
 def refused(root: Path) -> dict[str, Refusal]:
-    return {item.path: item for item in walk(str(root)) if isinstance(item, Refusal)}
+    return {item.path: item for item in items(root) if isinstance(item, Refusal)}
 
 
 def excluded(root: Path) -> list[str]:
-    return [item.path for item in walk(str(root)) if isinstance(item, ExcludedFolder)]
+    return [item.path for item in Tree(str(root)).walk() if isinstance(item, ExcludedFolder)]
 
 
 class TestWalk:
@@ -78,7 +82,7 @@ class TestWalk:
 
         monkeypatch.setattr(os, "scandir", guarded)  # root reads everything, so permissions alone would not do
 
-        folders = [item.refusal for item in walk(str(tmp_path)) if isinstance(item, RefusedFolder)]
+        folders = [item.refusal for item in Tree(str(tmp_path)).walk() if isinstance(item, RefusedFolder)]
 
         assert folders == [Refusal("shut", "unreadable", "Permission denied")]
         assert found(tmp_path) == ["z.py"]
