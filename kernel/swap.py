@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -60,13 +61,13 @@ class Swapper:
         """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none."""
         return self._plugins.is_enabled(plugin) and all(entry.name != plugin for entry in self._plugins.entries())
 
-    async def add(self, plugin: str, path: Path) -> None:
-        """Bring up the plugin in a file or package.
+    async def add(self, plugin: str, path: Path, settings: Mapping[str, Any] | None = None) -> None:
+        """Bring up the plugin in a file or package, with these settings in place of the configuration's.
 
         Raises:
             PluginLoadError: It could not be brought up; nothing of it is left.
         """
-        await self._plugins.add(FileSource(plugin, str(path)), plugin)
+        await self._plugins.add(FileSource(plugin, str(path)), plugin, settings)
 
     async def remove(self, plugin: str) -> None:
         """Stop a plugin and forget it; plugins that require it are stopped first.

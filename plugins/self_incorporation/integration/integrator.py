@@ -49,7 +49,7 @@ from aetherra.plugins.self_incorporation.integration.registrations import (
 )
 from aetherra.plugins.self_incorporation.integration.tree import Change, File, Tree
 from aetherra.plugins.self_incorporation.integration.utilities import prove_import
-from aetherra.plugins.self_incorporation.integration.world import World, installed
+from aetherra.plugins.self_incorporation.integration.world import Present, World, installed
 
 __all__ = ["BroughtUp", "CoreIntegrator", "Integrated", "Recovery", "RolledBack"]
 
@@ -443,7 +443,7 @@ class CoreIntegrator:
                 raise UnknownTokenError(token)
             if history.stage != "committed":
                 raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
-            self._refuse_needed(history)
+            self._refuse_needed(history, await self._hands.plugins())
             await self._in_thread(self._refuse_later, history)
             turns = await self._in_thread(self._turns, history)
             await leave.check()
@@ -549,14 +549,18 @@ class CoreIntegrator:
         if self._problems:
             raise IntegrationError(where, f"nothing can be done before this is seen to: {'; '.join(self._problems)}")
 
-    def _refuse_needed(self, history: History) -> None:
-        """Let nothing be taken out that another integration needs."""
+    def _refuse_needed(self, history: History, plugins: Mapping[str, Present]) -> None:
+        """Let nothing be taken out that something else needs."""
         gone = {change.path.removesuffix(".json") for change in history.begun.changes if change.place == REGISTRATIONS}
         gone = {name for name in gone if name in self._registered and self._is_new(history, name)}
         for other in self._registered.values():
             if needed := gone.intersection((*other.requires, *other.uses)) if other.name not in gone else ():
                 problem = f"{other.name!r}, of integration {other.token!r}, needs {min(needed)!r}"
                 raise RollbackRefusedError(history.token, f"{problem}; roll that back first")
+        for plugin in plugins.values():
+            if needed := gone.intersection(plugin.requires) if plugin.name not in gone else ():
+                problem = f"plugin {plugin.name!r} needs {min(needed)!r}; remove that first"
+                raise RollbackRefusedError(history.token, problem)
 
     def _is_new(self, history: History, name: str) -> bool:
         return any(

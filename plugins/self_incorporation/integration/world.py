@@ -23,6 +23,7 @@ class Present(Struct, frozen=True):
         service: What its service is registered as.
         tags: The requests it answers.
         source: Where its code comes from.
+        requires: The plugins it needs.
     """
 
     name: str
@@ -30,11 +31,12 @@ class Present(Struct, frozen=True):
     service: str
     tags: tuple[str, ...]
     source: str
+    requires: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, info: PluginInfo) -> "Present":
         """Take what matters here from what the kernel tells."""
-        return cls(info.name, info.version, info.service, info.tags, info.source)
+        return cls(info.name, info.version, info.service, info.tags, info.source, info.requires)
 
 
 class Distribution(Struct, frozen=True):
