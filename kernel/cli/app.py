@@ -30,6 +30,9 @@ COMMANDS = {
     "keys": ("keys", "Keys that sign, and the ring of known ones: new, list, add, pin, unpin, revoke."),
     "scan": ("scan", "Scan a source tree once; needs no running host."),
     "config": ("config", "Check, show or describe the configuration."),
+    "approvals": ("approvals", "What waits for a person: list, approve, deny."),
+    "emergency": ("emergency", "Stop everything autonomous at once, with or without a running host; lift it."),
+    "guards": ("guards", "How often things may be done without a person: list, reset."),
     "audit": ("audit", "Verify or read the audit ledger."),
 }
 """Each command, the file that holds it, and a line of help, so that ``--help`` loads none of them."""

@@ -20,6 +20,8 @@ from aetherra.registry import HandlerError, NoHostError, RemoteHost, connect
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+CLIENT = "aetherra command line"
+"""What commands call themselves where nobody gives a name."""
 PROJECT = click.Path(exists=True, file_okay=False, path_type=Path)
 """A project's folder, as an argument or option."""
 
@@ -38,6 +40,13 @@ def host_options(function: FunctionT) -> FunctionT:
     """Add the options that find a running host."""
     path = click.option("--path", type=PROJECT, default=".", help="The project it runs over; default is this folder.")
     return path(config_option(function))
+
+
+def person_option(function: FunctionT) -> FunctionT:
+    """Add ``--as``, for what only persons may do."""
+    return click.option(
+        "--as", "name", default=CLIENT, show_default=True, help="Who you are, as kernel.clients may know you."
+    )(function)
 
 
 def json_option(function: FunctionT) -> FunctionT:
@@ -88,8 +97,10 @@ def holder(data_dir: Path) -> int | None:
     return int(written) if written.isdigit() else None
 
 
-def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHost], Awaitable[T]]) -> T:
-    """Have a conversation with the host that runs over a project.
+def talk(
+    path: Path, config_file: Path | None, conversation: Callable[[RemoteHost], Awaitable[T]], *, name: str = CLIENT
+) -> T:
+    """Have a conversation with the host that runs over a project, by a name that it may know.
 
     Raises:
         NoHostError: None does.
@@ -100,7 +111,7 @@ def talk(path: Path, config_file: Path | None, conversation: Callable[[RemoteHos
         raise ConfigError(str(config_file or path), "`$.kernel.data_dir` is null: such a host has no control socket")
 
     async def converse() -> T:
-        async with connect(data_dir / SOCKET_NAME, name="aetherra command line") as host:
+        async with connect(data_dir / SOCKET_NAME, name=name) as host:
             return await conversation(host)
 
     try:
@@ -120,7 +131,9 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0) -> Any:
+def ask(
+    path: Path, config_file: Path | None, tag: str, body: Any = None, *, timeout: float = 30.0, name: str = CLIENT
+) -> Any:
     """Call one tag of the running host on behalf of a command, which says in its own words what was asked.
 
     Raises:
@@ -128,6 +141,6 @@ def ask(path: Path, config_file: Path | None, tag: str, body: Any = None, *, tim
         AetherraError: As ``talk``.
     """
     try:
-        return talk(path, config_file, lambda host: host.call_tag(tag, body, timeout=timeout))
+        return talk(path, config_file, lambda host: host.call_tag(tag, body, timeout=timeout), name=name)
     except HandlerError as exc:
         raise click.ClickException(exc.cause.partition(": ")[2] or exc.cause) from exc
