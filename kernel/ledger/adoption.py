@@ -16,14 +16,17 @@ from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.disk import LOCK_NAME, LOCK_TIMEOUT
-from aetherra.kernel.ledger.entry import Entry, read_line
+from aetherra.kernel.ledger.entry import Entry, Fact, read_line, seal_of
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
 from aetherra.kernel.ledger.redaction import Redactor
-from aetherra.kernel.ledger.segments import SegmentWriter, lines_of, segments_of
+from aetherra.kernel.ledger.segments import Line, SegmentWriter, lines_of, segments_of
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
+from aetherra.kernel.signing import SigningUnavailableError
+
+ADOPTED = "audit.adopted"
 
 
 class Adopted(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +50,10 @@ def adopt(
 ) -> Adopted | None:
     """Go on from what is there, with new keys; ``None`` if nothing is wrong.
 
-    A chain that is whole in itself is continued: only its head was lost, or does not fit. One that is not is put aside,
-    byte for byte, and its entries keep their numbers: the next one is higher than any of them. Either way an entry says
-    who did it and why, what was wrong, and what the last head said.
+    If only the head is lost or forged, a chain that is whole in itself is continued; where the key is still there, all
+    of its entries have to be sealed by it. Any other is put aside, byte for byte, and a new one begins, with numbers
+    higher than any that were given. Either way an entry says who did it and why, what was wrong, and what the last head
+    said.
 
     Args:
         data_dir: The host's data directory.
@@ -59,7 +63,8 @@ def adopt(
         clock: Unix seconds.
 
     Raises:
-        DataFileError: Something cannot be written; it can be done again.
+        DataFileError: Something cannot be read or written, or the library is missing that its head is signed with; it
+            can be done again.
     """
     folder = ledger_folder(data_dir)
     heads = HeadStore(head_folder(data_dir, settings), about=str(folder))
@@ -89,17 +94,21 @@ class _Adoption:
 
     def carry_out(self, actor: str, reason: str) -> Adopted:
         last_head = self._last_head()
-        tip, highest = _chain_without_head(self._folder)
+        secret = self._secret()
+        chain = _Chain(self._folder, secret)
+        tip = chain.tip if last_head is None else None
         continued = tip is not None
-        highest = max(highest, 0 if last_head is None else last_head.sequence)
-        facts: dict[str, str | int] = {f"found_{kind}": count for kind, count in sorted(self._counted().items())}
+        highest = max(chain.highest, 0 if last_head is None else last_head.sequence)
+        facts: dict[str, Fact] = {f"found_{kind}": count for kind, count in sorted(self._counted().items())}
         if last_head is not None:
             facts |= {"last_head_sequence": last_head.sequence, "last_head_hash": last_head.hash}
+        if continued:
+            facts["seals_checked"] = secret is not None
         if tip is None:
             facts |= {"aside": self._name, "aside_digest": self._digest()}
             tip = Tip(ledger=secrets.token_hex(16), sequence=highest, first=highest + 1)
         draft = Redactor.of_environment().clean(
-            Draft(kind="audit.adopted", actor=actor, component="audit", summary=reason, facts=dict(facts))
+            Draft(kind=ADOPTED, actor=actor, component="audit", summary=reason, facts=facts)
         )
         self._put_aside(self._heads.folder, "*")
         keys = self._heads.begin(tip, self._now)  # which does not fit until all is done: a kill leaves it to do again
@@ -109,6 +118,15 @@ class _Adoption:
 
     def _counted(self) -> Counter[str]:
         return Counter(problem.kind for problem in self._found.problems)
+
+    def _secret(self) -> bytes | None:
+        try:
+            keys = LedgerKeys.load(self._heads.folder)
+        except DataFileError as exc:
+            if isinstance(exc.__cause__, SigningUnavailableError):
+                raise  # nothing need be wrong: install it first
+            return None
+        return None if keys is None else keys.secret
 
     def _last_head(self) -> SignedHead | None:
         try:
@@ -152,26 +170,46 @@ class _Adoption:
         return entry
 
 
-def _chain_without_head(folder: Path) -> tuple[Tip | None, int]:
-    """Return where a chain ends that is whole in itself, ``None`` if it is not, and the highest number in it."""
-    tip: Tip | None = None
-    begins: tuple[int, str] | None = None
-    whole, highest = True, 0
-    for segment in segments_of(folder):
-        for line in lines_of(segment.path):
-            entry = read_line(line.data) if line.whole else "unreadable"
-            if not isinstance(entry, Entry):
-                whole = False
-                continue
-            highest = max(highest, entry.sequence)
-            if tip is None:
-                begins = entry.sequence, entry.prev_hash
-                tip = Tip(ledger="", sequence=entry.sequence - 1, entry_hash=entry.prev_hash)
-            whole = whole and (entry.sequence, entry.prev_hash) == (tip.sequence + 1, tip.entry_hash)
-            try:
-                tip = tip.after(entry)
-            except ValueError:
-                whole = False
-    if tip is None or begins is None or not whole or not tip.ledger:
-        return None, highest
-    return msgspec.structs.replace(tip, first=begins[0], before=begins[1]), highest
+class _Chain:
+    """What can be told of a chain without its head.
+
+    Attributes:
+        tip: Where it ends; ``None`` if it is not whole, or holds what the key has not sealed.
+        highest: The highest number in it.
+    """
+
+    def __init__(self, folder: Path, secret: bytes | None) -> None:
+        self.highest = 0
+        self._secret = secret
+        self._begins: Entry | None = None
+        self._sealed: list[tuple[str, str]] = []
+        self._tip: Tip | None = None
+        lines = (line for segment in segments_of(folder) for line in lines_of(segment.path))
+        whole = [self._take(line) for line in lines]
+        self.tip = self._whole() if all(whole) else None
+
+    def _take(self, line: Line) -> bool:
+        entry = read_line(line.data) if line.whole else "unreadable"
+        if not isinstance(entry, Entry):
+            return False
+        self.highest = max(self.highest, entry.sequence)
+        if self._tip is None:
+            self._begins = entry
+            self._tip = Tip(ledger="", sequence=entry.sequence - 1, entry_hash=entry.prev_hash)
+        before = self._tip
+        if entry.kind == ADOPTED:
+            self._sealed.clear()  # what came before is sealed by a key that was given up
+        self._sealed.append((entry.entry_hash, entry.seal))
+        try:
+            self._tip = before.after(entry)
+        except ValueError:
+            return False
+        return (entry.sequence, entry.prev_hash) == (before.sequence + 1, before.entry_hash)
+
+    def _whole(self) -> Tip | None:
+        tip, begins, secret = self._tip, self._begins, self._secret
+        if tip is None or begins is None or not tip.ledger:
+            return None
+        if secret is not None and any(seal_of(secret, tip.ledger, told) != seal for told, seal in self._sealed):
+            return None
+        return msgspec.structs.replace(tip, first=begins.sequence, before=begins.prev_hash)

@@ -19,6 +19,7 @@ from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, 
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import LedgerBrokenError, Verification
+from aetherra.kernel.ledger.reading import newest_first, oldest_first
 from aetherra.kernel.ledger.retention import Kept, leaving
 from aetherra.kernel.ledger.segments import Segment, SegmentWriter, lines_of, segments_of
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
@@ -243,15 +244,11 @@ class DiskTrail:
 
     def newest_first(self) -> Iterator[Entry]:
         """Yield what is kept, the last one first."""
-        for segment in reversed(segments_of(self.folder)):
-            yield from reversed(list(_entries_of(segment)))
+        return newest_first(self.folder)
 
     def oldest_first(self, since: int) -> Iterator[Entry]:
         """Yield what is kept from a number on."""
-        segments = segments_of(self.folder)
-        for i, segment in enumerate(segments):
-            if i + 1 == len(segments) or segments[i + 1].first > since:
-                yield from (entry for entry in _entries_of(segment) if entry.sequence >= since)
+        return oldest_first(self.folder, since)
 
     def size(self) -> tuple[int, int]:
         """Return how many bytes and files there are."""
@@ -278,14 +275,6 @@ def _kept(segment: Segment) -> Kept:
             Kept(segment, size, entry.at, entry.prev_hash) if isinstance(entry, Entry) else Kept(segment, size, 0, "")
         )
     return Kept(segment, 0, 0.0, "")
-
-
-def _entries_of(segment: Segment) -> Iterator[Entry]:
-    with suppress(FileNotFoundError):  # it may leave meanwhile
-        for line in lines_of(segment.path):
-            entry = read_line(line.data) if line.whole else "unreadable"
-            if isinstance(entry, Entry):
-                yield entry
 
 
 def _retained(after: Tip, before: Tip, key: str) -> Draft:

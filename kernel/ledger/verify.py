@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.ledger.diagnosis import diagnose
 from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
+from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Problem, Verification
+from aetherra.kernel.ledger.reading import entry_at
 from aetherra.kernel.ledger.segments import Segment, segments_of
 
 LOOKS = 5
 """How often a ledger is read that changes while it is."""
 
 
-def verify(folder: Path, heads: Path) -> Verification:
+def verify(folder: Path, heads: Path, *, witness: SignedHead | None = None) -> Verification:
     """Check that a ledger is what was written, all of it, and say what was done to it if it is not.
 
     Nothing is written. A ledger that a host adds to meanwhile is read again if it does not fit the head at first.
@@ -24,15 +28,17 @@ def verify(folder: Path, heads: Path) -> Verification:
     Args:
         folder: Where its files are.
         heads: Where its head is.
+        witness: An earlier head that somebody kept elsewhere: it shows whether ledger, head and key were all replaced
+            since, which nothing on this machine can.
     """
     store = HeadStore(heads)
     try:
         for _ in range(LOOKS - 1):
             before = _now(store, folder)
-            found = _look(store, folder)
+            found = _look(store, folder, witness)
             if found.ok or before == _now(store, folder):
                 return found
-        return _look(store, folder)
+        return _look(store, folder, witness)
     finally:
         store.close()
 
@@ -44,7 +50,12 @@ def _now(store: HeadStore, folder: Path) -> object:
         return str(exc)
 
 
-def _look(store: HeadStore, folder: Path) -> Verification:
+def _look(store: HeadStore, folder: Path, witness: SignedHead | None) -> Verification:
+    found = _held_against_head(store, folder)
+    return found if witness is None else _beside(found, witness, store, folder)
+
+
+def _held_against_head(store: HeadStore, folder: Path) -> Verification:
     try:
         keys, head, _ = store.read()
     except HeadError as exc:
@@ -78,6 +89,38 @@ def _remains(left: list[Segment], head: SignedHead, followed: Followed) -> Itera
         if line is not None:
             behind = head.sequence + 1
             yield Problem(kind="torn", sequence=behind, file=line.file, line=line.number, detail=detail)
+
+
+def _beside(found: Verification, witness: SignedHead, store: HeadStore, folder: Path) -> Verification:
+    """Hold a ledger against a head that was kept elsewhere."""
+    problem = _contradiction(found, witness, store, folder)
+    if problem is None:
+        return found
+    return msgspec.structs.replace(found, ok=False, problems=(*found.problems, problem))
+
+
+def _contradiction(found: Verification, witness: SignedHead, store: HeadStore, folder: Path) -> Problem | None:
+    number = witness.sequence
+    try:
+        keys = LedgerKeys.load(store.folder)
+        entry = entry_at(folder, number)
+    except OSError as exc:
+        return Problem(kind="unreadable", sequence=number, detail=str(exc))
+    if keys is None or witness.key != keys.id:
+        detail = f"the copy of the head is signed by {witness.key!r}, which is not the key that is kept here"
+        return Problem(kind="fork", sequence=number, detail=detail)
+    if not keys.has_signed(witness.signature, witness.statement):
+        return Problem(kind="head_forged", sequence=number, detail="the copy of the head is not signed by its key")
+    if number > found.last:
+        detail = f"the copy of the head signs entry {number}, and the ledger ends with entry {found.last}"
+        return Problem(kind="truncated", sequence=number, detail=detail)
+    if number < found.first:
+        detail = f"entry {number}, which the copy of the head signs, is not kept any more: take a copy more often"
+        return Problem(kind="missing", sequence=number, detail=detail)
+    if number and (entry is None or entry.entry_hash != witness.hash):
+        detail = f"entry {number} is not the one that the copy of the head signs: this is another history"
+        return Problem(kind="fork", sequence=number, detail=detail)
+    return None
 
 
 def _told(
