@@ -1,0 +1,3 @@
+"""What a night sees in the code: quality, conflicts, risks, what nobody uses."""
+
+__all__: list[str] = []

@@ -1,0 +1,101 @@
+"""The order of a plan's steps: what is likely to fail comes first, so that little is done in vain before it does.
+
+A plan is all or nothing: when a step fails, those before it are undone.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from aetherra.plugins.self_incorporation.night.evidence import PlanOutcome, StepOutcome
+from aetherra.plugins.self_incorporation.night.learning.logistic import fit_logistic, likelihood
+from aetherra.plugins.self_incorporation.night.learning.plan_features import GROUPS
+from aetherra.plugins.self_incorporation.night.pace import Steps
+
+__all__ = ["STRENGTHS", "PlanOrder", "arranged", "fit", "losses"]
+
+STRENGTHS = (0.3, 1.0, 3.0)
+"""How hard weights are held at 0, to choose from."""
+
+
+class PlanOrder(Struct, frozen=True, tag="plan_order"):
+    """What makes a step likely to fail.
+
+    Attributes:
+        weights: Of the features, as `logistic` counts them.
+        insights: Whose features are among them.
+    """
+
+    weights: dict[str, float] = {}
+    insights: tuple[str, ...] = ()
+
+    def likelihood(self, features: Mapping[str, float]) -> float:
+        """Return how likely a step fails that has these features, 0 to 1."""
+        return likelihood(self.weights, features)
+
+
+def arranged(after: Sequence[Iterable[int]], urgency: Sequence[float]) -> list[int]:
+    """Return the places of steps in an order in which each comes after those it needs, the most urgent first.
+
+    Args:
+        after: For each step the places, from 0 on, of those it needs; one that does not exist is not waited for.
+        urgency: Of each step. A step that is needed for a more urgent one is as urgent as that.
+
+    Steps that need one another in a circle come last, in the order they stand in.
+    """
+    count = len(after)
+    needs = [{place for place in places if 0 <= place < count and place != step} for step, places in enumerate(after)]
+    wanted: list[list[int]] = [[] for _ in range(count)]
+    for step, places in enumerate(needs):
+        for place in places:
+            wanted[place].append(step)
+    pull = list(urgency)
+    for step in sorted(range(count), key=lambda step: -urgency[step]):
+        pending = [step]
+        while pending:
+            for place in needs[pending.pop()]:
+                if pull[place] < urgency[step]:
+                    pull[place] = urgency[step]
+                    pending.append(place)
+    open_needs = [len(places) for places in needs]
+    ready = [(-pull[step], step) for step in range(count) if not open_needs[step]]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, step = heapq.heappop(ready)
+        order.append(step)
+        for later in wanted[step]:
+            open_needs[later] -= 1
+            if not open_needs[later]:
+                heapq.heappush(ready, (-pull[later], later))
+    return order + [step for step in range(count) if open_needs[step]]
+
+
+def fit(plans: Sequence[PlanOutcome], insights: Sequence[str], strength: float) -> Steps[None, PlanOrder]:
+    """Learn from the steps that were tried; of the others nobody knows how they would have ended."""
+    tried = [(step.features, step.end == "failed") for plan in plans for step in plan.steps if step.end != "untried"]
+    weights = yield from fit_logistic(tried, ("item:", *(GROUPS[insight] for insight in insights)), strength)
+    return PlanOrder(weights, tuple(insights))
+
+
+def losses(order: PlanOrder | None, plans: Iterable[PlanOutcome]) -> Steps[None, list[float]]:
+    """Return, for each plan that failed, how many steps would have been done in vain in this order.
+
+    That takes a step to fail or not for what it is, whatever comes before it.
+
+    Args:
+        order: What to arrange steps by; None: the least risky first.
+        plans: How plans ended.
+    """
+    urgency: Callable[[StepOutcome], float] = (
+        (lambda step: -step.risk) if order is None else lambda step: order.likelihood(step.features)
+    )
+    wasted: list[float] = []
+    for plan in plans:
+        failed = {place for place, step in enumerate(plan.steps) if step.end == "failed"}
+        if failed:
+            places = arranged([step.after for step in plan.steps], [urgency(step) for step in plan.steps])
+            wasted.append(float(next(turn for turn, place in enumerate(places) if place in failed)))
+        yield None
+    return wasted
