@@ -20,7 +20,7 @@ ROOM = 5.0
 SLACK = 5.0
 """Seconds that an attempt has beside what its actuator takes."""
 AGAIN = 120.0
-"""Seconds after which what is not permitted, and by no guard, is asked about again: it may be agreed by then."""
+"""Seconds after which what is not permitted, for nobody knows how long, is asked about again."""
 
 
 class Executor:
@@ -128,7 +128,7 @@ def _again(refused: NotPermittedError) -> float:
     """Return the seconds after which it is to be decided anew; by then nobody may have stopped it any more."""
     if refused.code == "stopped":
         return 0.0
-    return refused.retry_after if refused.code == "guard" and refused.retry_after else AGAIN
+    return refused.retry_after or AGAIN
 
 
 def _act(decision: Decision, *, dry_run: bool = False) -> Act:

@@ -10,12 +10,15 @@ from aetherra.plugins import (
     KnobChangedError,
     KnobError,
     NoHandlerError,
+    NotPermittedError,
+    Permit,
     PluginContext,
     ServiceUnavailableError,
     SetKnob,
     UnknownKnobError,
 )
 from aetherra.plugins.homeostasis.messages import GetFreeze
+from aetherra.plugins.self_improvement.agreements import Agreements, turning
 from aetherra.plugins.self_improvement.messages import ProposalReceipt, ProposalResult
 from aetherra.plugins.self_improvement.proposals import Proposal, Value, same_value
 from aetherra.plugins.self_improvement.settings import Mode
@@ -30,49 +33,69 @@ Status = Literal["applied", "undone", "failed", "refused", "superseded"]
 class Consumer:
     """Carries proposals out and takes them back, by ``kernel.set_knob`` alone.
 
-    A knob is set only if it still is what the proposal says: what somebody else has turned meanwhile is theirs.
+    A knob is set only if it still is what the proposal says: what somebody else has turned meanwhile is theirs. Who
+    governs the host is asked before each turn, and told after it.
 
     Args:
         ctx: Of the plugin that it works in.
+        agreements: What persons have agreed to, and who governs the host lets be done.
         mode: ``act``: all but those of high impact are carried out at once; ``propose``: none before it is approved;
             ``off``: none.
     """
 
-    def __init__(self, ctx: PluginContext, mode: Mode) -> None:
+    def __init__(self, ctx: PluginContext, agreements: Agreements, mode: Mode) -> None:
         self._ctx = ctx
+        self._agreements = agreements
         self._mode: Mode = mode
 
-    async def carry_out(self, proposal: Proposal) -> ProposalReceipt:
-        """Turn the knob, and send the result; or say why not now, or not at all."""
+    async def carry_out(self, proposal: Proposal, sender: str = "") -> ProposalReceipt:
+        """Turn the knob, tell who governs, and send the result; or say why not now, or not at all.
+
+        Looked at in this order: whether anything is carried out now; what who governs says of guards and of the sender;
+        what is proposed; whether its time is over; whether a person must agree first.
+        """
         if proposal.state not in ("proposed", "waiting_approval", "approved"):
             return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state} already")
         if self._mode == "off":
             return ProposalReceipt(proposal.id, "held", "self-improvement is off by its settings")
-        if proposal.is_due(self._ctx.clock.time()):
-            return await self._refuse(proposal, "it has expired")
+        intent = self._agreements.carrying_out(proposal, sender)
+        unmet = "" if proposal.state == "approved" else intent.needs_approval
+        if why_not := await self._frozen() or ("" if unmet else await self._agreements.why_not(intent)):
+            return ProposalReceipt(proposal.id, "held", why_not)
         if not proposal.way_back:
             return await self._refuse(proposal, f"knob {proposal.knob!r} has no way back")
-        if proposal.state != "approved" and (why := self._needs_approval(proposal)):
-            return ProposalReceipt(proposal.id, "held", why)
-        if frozen := await self._frozen():
-            return ProposalReceipt(proposal.id, "held", frozen)
+        if proposal.is_due(self._ctx.clock.time()):
+            return await self._refuse(proposal, "it has expired")
+        if unmet:
+            return ProposalReceipt(proposal.id, "held", unmet)
         why = f"proposal {proposal.id}: {proposal.rationale}"
-        status, value, reason = await self._turn(proposal.knob, proposal.before, proposal.after, why)
-        if status == "failed" and value is not None and not same_value(value, proposal.before):
-            reason += await self._put_back(proposal.knob, proposal.before, value)
+        try:
+            async with self._ctx.permitted(intent) as permit:
+                status, value, reason = await self._turn(proposal.knob, proposal.before, proposal.after, why)
+                if status == "failed" and value is not None and not same_value(value, proposal.before):
+                    reason += await self._put_back(proposal.knob, proposal.before, value)
+                _tell(permit, status, value, reason)
+        except NotPermittedError as exc:
+            return ProposalReceipt(proposal.id, "held", exc.reason)
         return await self._answer(proposal, "applied" if status == "done" else status, value, reason)
 
     async def take_back(self, proposal: Proposal, why: str) -> ProposalReceipt:
         """Set the knob to what it was, unless somebody else has turned it since, and send the result.
 
-        While changes are frozen it is held: a freeze stops ways back as well.
+        While changes are frozen or stopped it is held: that goes for ways back as well.
         """
         if proposal.state not in ("applied", "kept"):
             return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state}: there is nothing to take back")
-        if frozen := await self._frozen():
-            return ProposalReceipt(proposal.id, "held", frozen)
+        intent = turning(proposal, proposal.after, proposal.before, why, undo=True)
+        if why_not := await self._frozen() or await self._agreements.why_not(intent):
+            return ProposalReceipt(proposal.id, "held", why_not)
         why = f"proposal {proposal.id} is taken back: {why}"
-        status, value, reason = await self._turn(proposal.knob, proposal.after, proposal.before, why)
+        try:
+            async with self._ctx.permitted(intent) as permit:
+                status, value, reason = await self._turn(proposal.knob, proposal.after, proposal.before, why)
+                _tell(permit, status, value, reason)
+        except NotPermittedError as exc:
+            return ProposalReceipt(proposal.id, "held", exc.reason)
         return await self._answer(proposal, "undone" if status == "done" else status, value, reason)
 
     async def stand_by(self, proposal: Proposal, original: Value) -> bool:
@@ -81,18 +104,16 @@ class Consumer:
         Raises:
             HandlerError: The knob is not there, is not ``original``, or could not be set.
         """
-        if self._mode == "off" or await self._frozen():
-            return False
         why = f"proposal {proposal.id} is kept"
-        await self._ctx.call(SetKnob(proposal.knob, proposal.after, original, why), timeout=PATIENCE)
+        intent = turning(proposal, original, proposal.after, why, undo=False)
+        if self._mode == "off" or await self._frozen() or await self._agreements.why_not(intent):
+            return False
+        try:
+            async with self._ctx.permitted(intent):
+                await self._ctx.call(SetKnob(proposal.knob, proposal.after, original, why), timeout=PATIENCE)
+        except NotPermittedError:
+            return False
         return True
-
-    def _needs_approval(self, proposal: Proposal) -> str:
-        if proposal.impact == "high":
-            return "it waits for approval, as a wrong value can do much harm"
-        if self._mode == "propose" or proposal.state == "waiting_approval":
-            return "it waits for approval, as all do in mode 'propose'"
-        return ""
 
     async def _frozen(self) -> str:
         """Return why nothing may be changed: somebody has frozen it, or who keeps that does not serve; else ``""``."""
@@ -136,3 +157,8 @@ class Consumer:
         await self._ctx.call(ProposalResult(proposal.id, status, value, why), timeout=PATIENCE)
         refused = status == "refused"
         return ProposalReceipt(proposal.id, "refused" if refused else "taken", why)
+
+
+def _tell(permit: Permit, status: Literal["done", "failed", "superseded"], value: Value | None, reason: str) -> None:
+    outcome: Literal["unchanged", "failed", "done"] = "unchanged" if status == "superseded" else status
+    permit.outcome(outcome, reason, {} if value is None else {"value": value})

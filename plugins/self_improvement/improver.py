@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import anyio
 
 from aetherra.plugins import AetherraError, HandlerError, KnobInfo, KnobTurned, ListKnobs, PluginContext
+from aetherra.plugins.self_improvement.agreements import Agreements
 from aetherra.plugins.self_improvement.book import Book
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.history import MetricHistory
@@ -59,16 +60,24 @@ class Improver:
         book: The proposals.
         history: Where effects are read from.
         consumer: Sets kept values once more after a start.
+        agreements: What persons have agreed to.
         settings: How effects are seen.
     """
 
     def __init__(
-        self, ctx: PluginContext, book: Book, history: MetricHistory, consumer: Consumer, settings: TrialSettings
+        self,
+        ctx: PluginContext,
+        book: Book,
+        history: MetricHistory,
+        consumer: Consumer,
+        agreements: Agreements,
+        settings: TrialSettings,
     ) -> None:
         self._ctx = ctx
         self._book = book
         self._history = history
         self._consumer = consumer
+        self._agreements = agreements
         self._settings = settings
         self._turn = anyio.Lock()
         self._words: dict[str, Word] = {}
@@ -86,13 +95,18 @@ class Improver:
             for withdrawn in found.withdrawn:
                 if self._book.get(withdrawn.proposal).state in WAITING:
                     await self._book.move(withdrawn.proposal, withdrawn.state, withdrawn.reason)
-            return [await self._book.add(proposal) for proposal in found.proposals]
+            added = [await self._book.add(proposal) for proposal in found.proposals]
+            await self._see_agreements()
+            return added
 
     async def look(self) -> None:
         """See how the trial goes, begin the next one, and see that what is kept stands."""
         async with self._turn:
             await self._book.keep()
             self._see_whether_the_clock_was_set()
+            if stopped := await self._agreements.stopped():
+                self.disturb(stopped)
+            await self._see_agreements()
             await self._conclude_what_nobody_watches()
             if self.trial is not None:
                 await self._see(self.trial)
@@ -128,8 +142,14 @@ class Improver:
     async def approve(self, proposal: Proposal, why: str) -> None:
         """Let a proposal be carried out, as soon as no other is on trial."""
         async with self._turn:
-            await self._book.move(proposal.id, "approved", why)
+            if self._book.get(proposal.id).state != "approved":  # who keeps agreements may have told of it by now
+                await self._book.move(proposal.id, "approved", why)
             await self._send_next()
+
+    async def hear_of_agreement(self) -> None:
+        """See what a person has agreed to elsewhere, and what not."""
+        async with self._turn:
+            await self._see_agreements()
 
     async def reject(self, proposal: str, why: str) -> Proposal:
         """Have a proposal not carried out; one that is being carried out just now is on trial by then, and raises."""
@@ -150,6 +170,17 @@ class Improver:
                 receipt = await self._ask(CarryOut(proposal))
                 if receipt is not None and receipt.status == "held":
                     self._tell_once(proposal, f"held: {receipt.reason}")
+
+    async def _see_agreements(self) -> None:
+        """Have persons asked about what waits for them, where somebody keeps that; and see what they said there."""
+        for one in self._book.all("waiting_approval", "approved"):
+            found = await self._agreements.look(one)
+            if found.code == "denied":
+                await self._book.move(one.id, "rejected", found.reason)
+            elif one.state == "waiting_approval" and found.allowed and found.approval:
+                await self._book.move(one.id, "approved", found.reason)
+            elif one.state == "waiting_approval" and not found.approval:
+                await self._agreements.why_not(self._agreements.carrying_out(one))
 
     def _see_whether_the_clock_was_set(self) -> None:
         """Times of points are the wall clock's: when it is set, those before and after a change do not go together."""

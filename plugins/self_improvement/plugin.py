@@ -26,12 +26,13 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.homeostasis.messages import Acted
 from aetherra.plugins.self_improvement import messages as m
+from aetherra.plugins.self_improvement.agreements import Agreements
 from aetherra.plugins.self_improvement.analyst import Analyst, Look, metric_trend
 from aetherra.plugins.self_improvement.anomalies import Anomalies
 from aetherra.plugins.self_improvement.book import REMEMBERED, Book, UnknownProposalError
 from aetherra.plugins.self_improvement.consumer import Consumer
 from aetherra.plugins.self_improvement.explanation import explain
-from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
+from aetherra.plugins.self_improvement.heard import ApprovalDecided, CodeRolledBack, CodeSwapped
 from aetherra.plugins.self_improvement.history import DatabaseUnusableError, HistoryWriter, MetricHistory, Point
 from aetherra.plugins.self_improvement.improver import Improver
 from aetherra.plugins.self_improvement.proposals import (
@@ -110,6 +111,8 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         "call:kernel.set_knob",
         "call:kernel.status",
         "call:homeostasis.freeze_state",
+        "call:governance.approve",
+        "call:governance.deny",
         "call:selfimprovement.*",
         "publish:selfimprovement.*",
     )
@@ -155,8 +158,9 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             remembered=max(REMEMBERED, 10 * settings.cool_down),
         )
         await self._book.load()
-        self._consumer = Consumer(ctx, self._mode)
-        self._improver = Improver(ctx, self._book, self._history, self._consumer, settings.trial)
+        self._agreements = Agreements(ctx, self._mode)
+        self._consumer = Consumer(ctx, self._agreements, self._mode)
+        self._improver = Improver(ctx, self._book, self._history, self._consumer, self._agreements, settings.trial)
 
         ctx.every(settings.analysis_interval, self._run_cycle)
         ctx.every(settings.trial.every, self._improver.look)
@@ -433,7 +437,14 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             known, trial = self._known(request.proposal), self._improver.trial
             if trial is not None:
                 return m.ProposalReceipt(known.id, "held", f"{trial.proposal.id} is on trial")
-            return await self._consumer.carry_out(known)
+            return await self._consumer.carry_out(known, self._sender())
+
+    def _sender(self) -> str:
+        """Return who sends what is handled now, ``""`` for ourselves."""
+        call = current_call()
+        if call is None or (call.caller.kind, call.caller.name) == ("plugin", self.name):
+            return ""
+        return str(call.caller)
 
     @handler(timeout=SLOW_SEC)
     async def take_back(self, request: m.TakeBack) -> m.ProposalReceipt:
@@ -451,17 +462,30 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     @handler(timeout=SLOW_SEC)
     async def approve(self, request: m.ApproveProposal) -> m.ProposalChanged:
-        """Let a proposal be carried out; raises ``ApprovalError`` if a plugin asks for it: people approve."""
+        """Let a proposal be carried out; raises ``ApprovalError`` if a plugin asks for it: people approve.
+
+        Their word counts where agreements are kept, too, and if it does not there, it does not here.
+        """
         call = current_call()
         if call is not None and call.caller.kind == "plugin":
             raise ApprovalError(request.proposal_id, str(call.caller))
-        await self._improver.approve(self._book.get(request.proposal_id), _said("approved", request.reason))
+        known = self._book.get(request.proposal_id)
+        known.moved("approved", self.ctx.clock.time())
+        await self._agreements.pass_on(known, request.reason, agrees=True)
+        await self._improver.approve(known, _said("approved", request.reason))
         return m.ProposalChanged(self._book.get(request.proposal_id))
 
     @handler(timeout=SLOW_SEC)
     async def reject(self, request: m.RejectProposal) -> m.ProposalChanged:
         """Have a proposal not carried out."""
-        return m.ProposalChanged(await self._improver.reject(request.proposal_id, _said("rejected", request.reason)))
+        rejected = await self._improver.reject(request.proposal_id, _said("rejected", request.reason))
+        call = current_call()
+        if call is not None and call.caller.kind != "plugin":
+            try:
+                await self._agreements.pass_on(rejected, request.reason, agrees=False)
+            except AetherraError as exc:
+                self.ctx.log.info("proposal %s is rejected, and waits for approval elsewhere: %s", rejected.id, exc)
+        return m.ProposalChanged(rejected)
 
     @handler(timeout=SLOW_SEC)
     async def undo(self, request: m.UndoKept) -> m.ProposalChanged:
@@ -565,6 +589,11 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def hear_of_knob(self, event: KnobTurned) -> None:
         """Hear that a knob was turned."""
         await self._improver.turned(event)
+
+    @handler(capacity=1, overflow="latest")
+    async def hear_of_agreement(self, _: ApprovalDecided) -> None:
+        """Hear that a person has said something of what waits for them."""
+        await self._improver.hear_of_agreement()
 
     # Status
 

@@ -12,6 +12,7 @@ import pytest
 from aetherra.kernel import Config, Kernel, PluginContext
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError, Knob, KnobTurned, ListKnobs, Plugin, SetKnob, Settings, hookimpl
+from aetherra.plugins.governance import Governance
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_improvement.messages import (
@@ -209,7 +210,10 @@ def threads(monkeypatch):
 
 @pytest.fixture
 def site(tmp_path, threads):
-    """Open a site in memory, or over ``tmp_path`` with ``data``; further arguments are settings of the engine."""
+    """Open a site in memory, or over ``tmp_path`` with ``data``; further arguments are settings of the engine.
+
+    ``governed`` are the settings of governance, which is there if there are any.
+    """
 
     @asynccontextmanager
     async def opened(
@@ -220,6 +224,7 @@ def site(tmp_path, threads):
         engine=SelfImprovementEngine,
         plant=None,
         healing=False,
+        governed=None,
         law=lambda pool: 2.0 / pool,
         more=(),
         sources=None,
@@ -240,6 +245,8 @@ def site(tmp_path, threads):
                 async with anyio.create_task_group() as group:
                     group.start_soon(_note, states, opened.states)
                     group.start_soon(_note, turns, opened.turns)
+                    if governed is not None:
+                        await kernel.add_plugin(Governance, settings=governed)
                     if healing:
                         await kernel.add_plugin(Homeostasis, settings={"interval": 3600.0, "mode": "act"})
                     await kernel.add_plugin(Plant, settings=plant or {})
