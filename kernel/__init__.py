@@ -94,11 +94,13 @@ from aetherra.kernel.permission import (
     TellOutcome,
 )
 from aetherra.kernel.permits import Permit
+from aetherra.kernel.person import NotAPersonError, Person, Persons
 from aetherra.kernel.plugin import Plugin, Settings, every, handler
 from aetherra.kernel.spec import API_VERSION
 from aetherra.kernel.state import State, StateError
 from aetherra.kernel.swap import Candidate, Swapper
 from aetherra.kernel.vitals import PluginVitals
+from aetherra.kernel.votes import SourceFacts, Vote
 from aetherra.kernel.watchdog import LoopBlocked
 
 __all__ = [
@@ -174,11 +176,14 @@ __all__ = [
     "LoopBlocked",
     "Maintain",
     "MetricSample",
+    "NotAPersonError",
     "NotPermittedError",
     "OutcomeRecorded",
     "ParkDeadLetters",
     "Permission",
     "Permit",
+    "Person",
+    "Persons",
     "Plugin",
     "PluginContext",
     "PluginDefinitionError",
@@ -201,6 +206,7 @@ __all__ = [
     "ServiceDoubted",
     "SetKnob",
     "Settings",
+    "SourceFacts",
     "State",
     "StateError",
     "StepDone",
@@ -213,6 +219,7 @@ __all__ = [
     "UnknownKnobError",
     "UnparkDeadLetters",
     "Vitals",
+    "Vote",
     "current_action",
     "every",
     "handler",

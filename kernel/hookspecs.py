@@ -11,6 +11,7 @@ import pluggy
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.corrections import Correction
 from aetherra.kernel.knobs import Knob
+from aetherra.kernel.votes import SourceFacts, Vote
 from aetherra.registry import Call, HealthReport, Identity, Message, Request
 
 PROJECT = "aetherra"
@@ -94,3 +95,17 @@ class Hooks:
     def knobs(self) -> Iterable[Knob]:
         """Return what of the plugin may be turned while it serves; asked whenever knobs are listed or set."""
         raise AssertionError("a specification is not called")
+
+    @hookspec
+    def classify_file(self, path: str, head: bytes, facts: SourceFacts | None) -> Vote | None:
+        """Return what the plugin takes a file for, ``None`` if it cannot tell.
+
+        Called in a worker thread for each file that a scan reads, so it must be quick and touch nothing. One that
+        raises or is slow is not asked again during that scan. Raise the plugin's ``version`` when it would vote
+        otherwise: then all files are read again.
+
+        Args:
+            path: Of the file, relative to the root that is scanned.
+            head: Its first 4096 bytes, or all if there are fewer.
+            facts: What was read off it if it is Python, else ``None``.
+        """

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Container, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import pluggy
@@ -18,6 +19,7 @@ from aetherra.kernel.corrections import Correction
 from aetherra.kernel.errors import PluginDefinitionError
 from aetherra.kernel.hookspecs import PROJECT, CycleStep, Hooks, MetricSample
 from aetherra.kernel.knobs import Knob
+from aetherra.kernel.votes import Vote
 from aetherra.kernel.watching import HookObserver
 from aetherra.registry import Bus, Clock, HealthReport, ServiceRegistry
 from aetherra.registry.errors import is_signal
@@ -37,6 +39,7 @@ _RESULTS: dict[str, tuple[type, bool]] = {
     "release_memory": (int, False),
     "correction_categories": (Correction, True),
     "knobs": (Knob, True),
+    "classify_file": (Vote, False),
 }
 """What an implementation of each hook returns, and whether it returns many of them."""
 
@@ -48,6 +51,21 @@ WATCHING = ("before_call", "after_call", "event_published", "act_refused")
 
 
 _known: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
+
+
+class Implementation(NamedTuple):
+    """What one plugin does for a hook.
+
+    Attributes:
+        plugin: Its name.
+        version: Of the plugin.
+        call: Takes the hook's arguments by name; raises what it raises, and `TypeError` for what is not the hook's to
+            return.
+    """
+
+    plugin: str
+    version: str
+    call: Callable[..., Any]
 
 
 class _Registrations(pluggy.PluginManager):
@@ -148,6 +166,13 @@ class HookCaller:
             if result is not None:
                 yield implementation.plugin_name, result
 
+    def implementations(self, hook: str) -> list[Implementation]:
+        """Return who implements a hook now, for a caller that asks each of them many times."""
+        return [
+            Implementation(each.plugin_name, _version(each.function), partial(_ask, each, hook))
+            for each in reversed(getattr(self._pm.hook, hook).get_hookimpls())
+        ]
+
     def ask(self, plugin: object, hook: str, **arguments: Any) -> Any:
         """Return what one plugin's implementation does, registered or not; ``None`` if it has none.
 
@@ -207,6 +232,16 @@ def _look_for_implementations(plugin_type: type) -> dict[str, str]:
             raise PluginDefinitionError(f"there is no hook {hook!r}; expected one of {', '.join(_RESULTS)}")
         found[name] = hook
     return found
+
+
+def _ask(implementation: pluggy.HookImpl, hook: str, **arguments: Any) -> Any:
+    result = implementation.function(*(arguments[name] for name in implementation.argnames))
+    return None if result is None else _checked(hook, result)
+
+
+def _version(method: object) -> str:
+    """Return the version of the plugin that a method is bound to."""
+    return str(getattr(getattr(method, "__self__", None), "version", ""))
 
 
 def _checked(hook: str, result: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, ServiceStatus, Settings, handler, hookimpl
+from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.report import Risk
 from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
@@ -68,7 +69,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         if self._index.set_aside is not None:
             ctx.log.error("the index could not be read; it was moved to %s", self._index.set_aside.path)
         limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
-        scanner = Scanner(self._index, clock=time.perf_counter, limits=limits)
+        apart = () if folder is None else (folder,)
+        panel = Panel(lambda: ctx.hooks.implementations("classify_file"), clock=time.perf_counter, say=ctx.log.warning)
+        scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=apart, panel=panel)
         self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
         ctx.every(self.settings.scan_interval, self._begin_scan, at_start=self.settings.scan_at_start)
 

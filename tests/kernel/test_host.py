@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aetherra.kernel import MetricSample, Plugin, PluginDefinitionError, hookimpl
+from aetherra.kernel import MetricSample, Plugin, PluginDefinitionError, Vote, hookimpl
 from aetherra.kernel.host import HookCaller
 from aetherra.registry import HealthReport, ServiceStatus
 
@@ -67,6 +67,29 @@ class TestCall:
             hooks.register(plugin, name)
         assert [name for name, _ in hooks.call("collect_metrics")] == ["b", "a"]
         assert "plugin 'broken' failed in hook 'collect_metrics'" in caplog.text
+
+    def test_an_implementation_cannot_be_asked_by_itself(self) -> None:
+        """Who asks often may ask each one by itself, and gets what it raises, and nothing that is not the hook's."""
+
+        class Reader(Plugin):
+            version = "7"
+
+            @hookimpl
+            def classify_file(self, path: str) -> Any:
+                return {"a": Vote("docs", 2.0, "a"), "b": None, "c": 3}[path]
+
+        hooks = HookCaller()
+        hooks.register(Good(), "good")
+        hooks.register(Reader(), "reader")
+        (reader,) = hooks.implementations("classify_file")
+
+        assert (reader.plugin, reader.version) == ("reader", "7")
+        assert reader.call(path="a", head=b"", facts=None) == Vote("docs", 2.0, "a")
+        assert reader.call(path="b", head=b"", facts=None) is None
+        with pytest.raises(TypeError, match="expected Vote, got int"):
+            reader.call(path="c", head=b"", facts=None)
+        with pytest.raises(KeyError):
+            reader.call(path="d", head=b"", facts=None)
 
     def test_a_removed_implementation_is_asked(self) -> None:
         """After its removal a plugin is not asked any more, and is freed; twice does no harm."""

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from aetherra.plugins.self_incorporation.code.classifier import KINDS_VERSION, H
 from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
 from aetherra.plugins.self_incorporation.code.facts import FACTS_VERSION
 from aetherra.plugins.self_incorporation.code.findings import Refusal
+from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.code.rules import RULES_VERSION
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
 from aetherra.plugins.self_incorporation.index.paths import written
@@ -97,8 +99,8 @@ class Scanner:
         limits: Limits | None = None,
         excluded: AbstractSet[str] = EXCLUDED_FOLDERS,
         apart: Iterable[Path] = (),
-        classifier: HeuristicClassifier | None = None,
-        also_judged_by: str = "",
+        weights: Mapping[str, float] | None = None,
+        panel: Panel | None = None,
     ) -> None:
         """Make a scanner.
 
@@ -108,20 +110,19 @@ class Scanner:
             limits: The bounds of every scan.
             excluded: Names of folders not to enter.
             apart: Folders not to enter, wherever they are; the one that the index lies in should be one of them.
-            classifier: Tells kinds; with other weights than at the last scan, all files of a root are classified anew.
-            also_judged_by: Names who else is asked about each file, such as other plugins' classifiers and their
-                versions: where that changes, all files are read again.
+            weights: As for `learn`.
+            panel: Other plugins' classifiers, asked about each file; when there are others, or of other versions, all
+                files are read again.
         """
         self._index, self._clock = index, clock
         self._limits = limits or Limits()
         self._excluded, self._apart = excluded, frozenset(str(folder.resolve()) for folder in apart)
-        self._classifier = classifier or HeuristicClassifier()
-        self._rules = (
-            f"rules {RULES_VERSION}, facts {FACTS_VERSION}, kinds {KINDS_VERSION}, "
-            f"python {sys.version_info.major}.{sys.version_info.minor}, "
-            f"source {self._limits.source_bytes}, file {self._limits.file_bytes}"
-            f"{also_judged_by and ', ' + also_judged_by}"
-        )
+        self._weights = dict(weights or {})
+        self._panel = panel
+
+    def learn(self, weights: Mapping[str, float]) -> None:
+        """Classify by these weights of features from the next scan on, which classifies all that is known anew."""
+        self._weights = dict(weights)
 
     def scan(
         self,
@@ -147,8 +148,8 @@ class Scanner:
             ScanStopped: ``should_stop`` said so.
             DatabaseUnusableError: The index could not be read or written.
         """
-        run = self._run(root, now, progress, should_stop)
-        return run.whole(first)
+        with self._running(root, now, progress, should_stop) as run:
+            return run.whole(first)
 
     def rescan(
         self,
@@ -171,19 +172,33 @@ class Scanner:
             ScanStopped: ``should_stop`` said so.
             DatabaseUnusableError: The index could not be read or written.
         """
-        return self._run(root, now, None, should_stop).part(changed)
+        with self._running(root, now, None, should_stop) as run:
+            return run.part(changed)
 
-    def _run(
+    @contextmanager
+    def _running(
         self,
         root: str | os.PathLike[str],
         now: float,
         progress: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool],
-    ) -> "_Run":
+    ) -> Generator["_Run"]:
         place = _resolved(root)
         tree = Tree(place, excluded=self._excluded, apart=self._apart)
-        hands = _Hands(self._index, self._limits, self._classifier, self._rules, self._clock)
-        return _Run(hands, tree, written(place), now, progress, should_stop)
+        limits, panel = self._limits, self._panel
+        asked = panel.convene() if panel is not None else ""
+        classifier = HeuristicClassifier(self._weights, panel.features if panel is not None else None)
+        rules = (
+            f"rules {RULES_VERSION}, facts {FACTS_VERSION}, kinds {KINDS_VERSION}, "
+            f"python {sys.version_info.major}.{sys.version_info.minor}, "
+            f"source {limits.source_bytes}, file {limits.file_bytes}{asked and ', ' + asked}"
+        )
+        hands = _Hands(self._index, limits, classifier, rules, self._clock)
+        try:
+            yield _Run(hands, tree, written(place), now, progress, should_stop)
+        finally:
+            if panel is not None:
+                panel.adjourn()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from aetherra.kernel import Maintain, PluginLoadError
-from aetherra.plugins import HandlerError, ServiceStatus
+from aetherra.plugins import HandlerError, Plugin, ServiceStatus, SourceFacts, Vote, hookimpl
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_incorporation import SelfIncorporationService
@@ -258,6 +258,45 @@ class TestIndex:
         assert status.files == (held if backup else 0)
         assert (scanned.files_read == 0) is backup
         assert ("rebuilt from its backup" in caplog.text) is backup
+
+
+class Poet(Plugin):
+    """Knows verse when it sees it, and nothing else."""
+
+    @hookimpl
+    def classify_file(self, path: str, head: bytes, facts: SourceFacts | None) -> Vote | None:
+        return Vote("workflow", 9.0, "is verse") if b"# Notes" in head else None
+
+
+class TestClassifiers:
+    async def test_other_plugins_have_no_say_in_what_a_file_is(self, hosting, tree, monkeypatch):
+        """What they vote counts, files are read again when they come or go, and none lives on in a scanner."""
+        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)
+        async with hosting(SelfIncorporationService, self_incorporation=QUIET) as kernel:
+            before = await kernel.call(Scan())
+            await kernel.add_plugin(Poet)
+            with_poet = await kernel.call(Scan())
+            told = await kernel.call(GetFile("notes.md"))
+            await kernel.remove_plugin("poet")
+            after = await kernel.call(Scan())
+
+        assert (told.kind, told.features) == ("workflow", ("poet: is verse",))
+        assert before.kinds == after.kinds != with_poet.kinds
+        assert before.files_read == with_poet.files_read == after.files_read == 4
+
+    async def test_a_broken_classifier_stops_the_scan(self, hosting, tree, caplog):
+        """It is left out, and said; all files are found all the same."""
+
+        class Broken(Plugin):
+            @hookimpl
+            def classify_file(self, path: str) -> Vote | None:
+                raise KeyError(path)
+
+        async with hosting(SelfIncorporationService, Broken, self_incorporation=QUIET) as kernel:
+            scanned = await kernel.call(Scan())
+
+        assert scanned.files_found == 5
+        assert caplog.text.count("classifier of plugin 'broken' is left out of this scan") == 1
 
 
 class TestMaintenance:
