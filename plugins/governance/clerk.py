@@ -9,14 +9,19 @@ from contextlib import suppress
 
 import msgspec
 
-from aetherra.plugins import DataFileError, Identity, Intent, Permission
+from aetherra.plugins import (
+    DataFileError,
+    Identity,
+    Intent,
+    Permission,
+    Person,
+)
 from aetherra.plugins.governance.approvals import Approval, Approvals
 from aetherra.plugins.governance.count_file import CountFile
 from aetherra.plugins.governance.emergency_stop import EmergencyStop, Stopped
 from aetherra.plugins.governance.gatekeeper import Gatekeeper, Verdict, name_of
 from aetherra.plugins.governance.guards import Count, Counted, Guards, GuardState
 from aetherra.plugins.governance.measures import LOST, Measure, Measures
-from aetherra.plugins.governance.person import Person
 from aetherra.plugins.governance.scribe import Fact, Note, Scribe
 from aetherra.plugins.governance.settings import GUARDS, GuardName
 from aetherra.plugins.storage import StateFile

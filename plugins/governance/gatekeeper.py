@@ -7,12 +7,15 @@ from typing import Literal
 
 import msgspec
 
-from aetherra.plugins import Identity, Intent
+from aetherra.plugins import (
+    Identity,
+    Intent,
+    Persons,
+)
 from aetherra.plugins.governance.approvals import Approvals
 from aetherra.plugins.governance.emergency_stop import EmergencyStop
 from aetherra.plugins.governance.guards import Count, Guards, counted_by
 from aetherra.plugins.governance.measures import Measure, Measures
-from aetherra.plugins.governance.person import Persons
 
 __all__ = ["Code", "Gatekeeper", "Verdict", "name_of"]
 

@@ -15,6 +15,8 @@ from aetherra.plugins import (
     MetricSample,
     OutcomeRecorded,
     Permission,
+    Person,
+    Persons,
     Plugin,
     PluginContext,
     ServiceStatus,
@@ -32,7 +34,6 @@ from aetherra.plugins.governance.emergency_stop import FILE_NAME, EmergencyStop,
 from aetherra.plugins.governance.gatekeeper import Gatekeeper
 from aetherra.plugins.governance.guards import Counted, Guards
 from aetherra.plugins.governance.measures import LOST, Measure, Measures
-from aetherra.plugins.governance.person import Person, Persons
 from aetherra.plugins.governance.scribe import Note, Scribe
 from aetherra.plugins.governance.settings import GUARDS, GovernanceSettings
 from aetherra.plugins.ledger import AuditLedger

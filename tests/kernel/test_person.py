@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from aetherra.kernel.person import NotAPersonError, Persons
 from aetherra.plugins import Call, Identity
-from aetherra.plugins.governance.person import NotAPersonError, Persons
 from aetherra.registry import HOST
 from aetherra.registry.call import Line
 

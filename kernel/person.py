@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from aetherra.plugins import AetherraError, Call, Identity
+from aetherra.registry import AetherraError, Call, Identity
 
 __all__ = ["NotAPersonError", "Person", "Persons"]
 
