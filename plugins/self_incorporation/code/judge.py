@@ -1,8 +1,9 @@
 """What a Python file can do, what in it speaks of ill intent, and how risky that makes it.
 
 Two layers. A *capability* is what code can do to the world: ``info``, since all good code does something. An
-*indicator* is a sign of ill intent. It is a *threat* only together with the capabilities it needs in the same file, and
-a ``warning`` otherwise. Comments that ask a linter for silence (``# nosec``, ``# noqa``) have no effect here.
+*indicator* is a sign of ill intent. It is a *threat* only together with the capabilities it needs, in the same file or
+in those it is judged together with, and a ``warning`` otherwise. Comments that ask a linter for silence (``# nosec``,
+``# noqa``) have no effect here. Constant text that a file runs as code is judged as a part of that file.
 
 The risk of a file is ``1 - (1 - w1)(1 - w2)...`` over its factors: each capability and each indicator counts once,
 with its weight from `rules`, an indicator that is no threat with a third of it. So all capabilities together come to
@@ -13,7 +14,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from aetherra.plugins.self_incorporation.code.findings import Capability, Findin
 from aetherra.plugins.self_incorporation.code.lookalikes import lookalikes
 from aetherra.plugins.self_incorporation.code.names import Names, Resolved
 from aetherra.plugins.self_incorporation.code.origins import Origin, Origins, opened_for_writing
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
     CAPABILITY_WEIGHTS,
     CREDENTIAL_PATH,
@@ -36,9 +38,10 @@ from aetherra.plugins.self_incorporation.code.rules import (
     UNPICKLERS,
     capability_of,
 )
+from aetherra.plugins.self_incorporation.code.source import parse
 from aetherra.plugins.self_incorporation.code.syntax import Scope, Syntax
 
-__all__ = ["MAX_LINES", "Judgement", "judge"]
+__all__ = ["MAX_LINES", "Judgement", "judge", "judge_together"]
 
 MAX_LINES = 20
 _SHELLS = frozenset(
@@ -54,6 +57,23 @@ _PATH_METHODS: Mapping[str, Capability] = {
 _INJECTORS = frozenset(["VirtualAlloc", "VirtualAllocEx", "VirtualProtect", "WriteProcessMemory", "CreateRemoteThread"])
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_\-\s]+\Z")
 _HINTS = ("[::-1]", "chr", "marshal.loads")  # what may make code of a constant without a decoder
+_READERS = ("open(", "read_text", "read_bytes", "get_data", "__doc__")
+_TELLING_WORDS = ("exec", "eval", "__import__", "system", "popen", "subprocess", "spawn", "startfile")
+# One of these stands in whatever `_PATHS` finds, and looking for them first takes a hundredth of the time.
+_PATH_WORDS = (
+    *(".bash", "profile", ".zsh", ".config", ".ssh", "customize.py", "LaunchAgents", "LaunchDaemons", "/etc/"),
+    *("CurrentVersion", "Startup", "site-packages", ".aws", "credentials", ".docker", ".kube", "Login Data", "Chrome"),
+    *("wallet.dat", ".gnupg", "leveldb", ".electrum", "logins.json", "key4.db"),
+)
+_RUNS_TEXT = frozenset(["exec", "eval", "compile"])
+_DEEPEST = 3
+_LONGEST_CODE = 100_000
+# Modules so telling that to take a function of theirs by an unknown name is a use of what they can do.
+_GROPED: Mapping[str, Capability] = {
+    **dict.fromkeys(["os", "posix", "nt", "subprocess", "pty"], "process"),
+    **dict.fromkeys(["builtins", "__builtins__", "importlib"], "dynamic_code"),
+    "ctypes": "native_code",
+}
 _OUT_OF_SIGHT = re.compile(r";[ \t]{80,}\S")
 _PATHS = re.compile(f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}")
 
@@ -76,31 +96,40 @@ class Judgement(Struct, frozen=True):
 
 def judge(path: str, text: str, syntax: Syntax, names: Names) -> Judgement:
     """Judge one file. Neither runs nor imports any of it."""
-    evidence = _Evidence(path, text, syntax, names)
-    evidence.collect()
-    findings = [*evidence.findings(), *islice(lookalikes(path, text), MAX_LINES)]
-    factors = tuple(sorted(evidence.factors(), key=lambda factor: (-factor.weight, factor.code)))
-    risk = 1.0 - math.prod(1.0 - factor.weight for factor in factors)
-    findings.sort(key=lambda finding: (finding.line, finding.code))
-    capabilities: dict[Capability, tuple[int, ...]] = {
-        capability: _first(lines) for capability, lines in sorted(evidence.uses.items())
-    }
-    return Judgement(capabilities, tuple(findings), round(risk, 4), factors)
+    return judge_together(Program([Unit(path, text, syntax, names)]))[path]
+
+
+def judge_together(program: Program) -> dict[str, Judgement]:
+    """Judge the files of a program, by path: each with what the others can do, and what they pass to each other.
+
+    Neither runs nor imports any of it.
+    """
+    found = [_Evidence(unit) for unit in program.units]
+    for evidence in found:
+        evidence.collect()
+    flow = Origins(program) if any(evidence.is_worth_following() for evidence in found) else None
+    for evidence in found:
+        evidence.weigh(flow)
+    reach = frozenset(chain.from_iterable(evidence.uses for evidence in found))
+    return {evidence.path: evidence.judgement(reach) for evidence in found}
 
 
 class _Evidence:
     """All capabilities and indicators of one file, by the lines they were seen on."""
 
-    def __init__(self, path: str, text: str, syntax: Syntax, names: Names) -> None:
-        self.path, self.text, self.syntax, self.names = path, text, syntax, names
+    def __init__(self, unit: Unit, depth: int = 0) -> None:
+        self.path, self.text, self.syntax, self.names = unit
         self.uses: dict[Capability, set[int]] = {}
         self.signs: dict[str, set[int]] = {}
+        self._depth = depth
+        self._calls: list[tuple[Scope, ast.Call, Resolved]] = []
+        self._groped: list[tuple[Scope, ast.Call]] = []
         self._reached: set[str] = set()
         self._flow: Origins | None = None
 
     def collect(self) -> None:
         resolve = self.names.resolve
-        calls: list[tuple[Scope, ast.Call, Resolved]] = []
+        calls = self._calls
         for scope in self.syntax.scopes:
             for call in scope.calls:
                 resolved = resolve(call.func)
@@ -110,36 +139,53 @@ class _Evidence:
                 elif isinstance(call.func, ast.Attribute) and call.func.attr in _PATH_METHODS:
                     self._use(_PATH_METHODS[call.func.attr], call.lineno)
                     calls.append((scope, call, Resolved("." + call.func.attr, hidden=False)))
+                if isinstance(call.func, ast.Call | ast.Subscript):
+                    self._groped.append((scope, call))
         self._imports()
         for attribute in self.syntax.environ:
             resolved = resolve(attribute)
             if resolved is not None and resolved.name == "os.environ":
                 self._use("environment", attribute.lineno)
         self._reached = {resolved.name for _, _, resolved in calls}
-        if self._worth_following():
-            self._flow = Origins(self.syntax, self.names)
-        for scope, call, resolved in calls:
-            self._call(scope, call, resolved)
-        self._whole_file(calls)
 
-    def findings(self) -> Iterator[Finding]:
+    def weigh(self, flow: Origins | None) -> None:
+        self._flow = flow
+        for scope, call, resolved in self._calls:
+            self._call(scope, call, resolved)
+        for scope, call in self._groped:
+            self._gropes(scope, call)
+        if any(word in self.text for word in _TELLING_WORDS):
+            self._passed_on()
+        for line in self.names.smuggled:
+            self._use("dynamic_code", line)
+            self._sign("hidden-call", line)
+        self._whole_file(self._calls)
+
+    def judgement(self, reach: frozenset[Capability]) -> Judgement:
+        findings = [*self._findings(reach), *islice(lookalikes(self.path, self.text), MAX_LINES)]
+        factors = tuple(sorted(self._factors(reach), key=lambda factor: (-factor.weight, factor.code)))
+        risk = 1.0 - math.prod(1.0 - factor.weight for factor in factors)
+        findings.sort(key=lambda finding: (finding.line, finding.code))
+        capabilities: dict[Capability, tuple[int, ...]] = {
+            capability: _first(lines) for capability, lines in sorted(self.uses.items())
+        }
+        return Judgement(capabilities, tuple(findings), round(risk, 4), factors)
+
+    def _findings(self, reach: frozenset[Capability]) -> Iterator[Finding]:
         for capability, lines in self.uses.items():
             message = f"uses {capability} on {len(lines)} line{'s' * (len(lines) > 1)}"
             yield Finding(self.path, min(lines), capability, "info", message)
         for code, lines in self.signs.items():
-            severity: Severity = "threat" if self._threatens(code) else "warning"
+            severity: Severity = "threat" if _threatens(code, reach) else "warning"
             for line in _first(lines):
                 yield Finding(self.path, line, code, severity, INDICATORS[code].message)
 
-    def factors(self) -> Iterator[RiskFactor]:
+    def _factors(self, reach: frozenset[Capability]) -> Iterator[RiskFactor]:
         for capability, lines in self.uses.items():
             yield RiskFactor(capability, CAPABILITY_WEIGHTS[capability], _first(lines))
         for code, lines in self.signs.items():
             weight = INDICATORS[code].weight
-            yield RiskFactor(code, weight if self._threatens(code) else round(weight / 3, 3), _first(lines))
-
-    def _threatens(self, code: str) -> bool:
-        return any(needed <= self.uses.keys() for needed in INDICATORS[code].needs)
+            yield RiskFactor(code, weight if _threatens(code, reach) else round(weight / 3, 3), _first(lines))
 
     def _use(self, capability: Capability, line: int) -> None:
         self.uses.setdefault(capability, set()).add(line)
@@ -170,10 +216,14 @@ class _Evidence:
                 if (capability := capability_of(name)) is not None:
                     self._use(capability, statement.lineno)
 
-    def _worth_following(self) -> bool:
+    def is_worth_following(self) -> bool:
         """Say whether any value could flow from a telling source to a telling place."""
         sources = not self._reached.isdisjoint(DECODERS | DOWNLOADERS) or "network" in self.uses
-        return bool(sources or _PATHS.search(self.text) or any(hint in self.text for hint in _HINTS))
+        if sources or any(hint in self.text for hint in _HINTS):
+            return True
+        if any(word in self.text for word in _PATH_WORDS) and _PATHS.search(self.text):
+            return True
+        return not self._reached.isdisjoint(EXECUTORS) and any(reader in self.text for reader in _READERS)
 
     def _call(self, scope: Scope, call: ast.Call, resolved: Resolved) -> None:
         name, line = resolved.name, call.lineno
@@ -181,7 +231,7 @@ class _Evidence:
         if resolved.hidden and capability in ("dynamic_code", "process", "network", "native_code"):
             self._sign("hidden-call", line)
         if name in EXECUTORS:
-            self._executed(call, scope)
+            self._executed(call, scope, name)
         elif capability == "process":
             self._started(call, name, scope)
         elif name in UNPICKLERS:
@@ -208,16 +258,85 @@ class _Evidence:
                 found |= self._flow.of(expression, scope)
         return found
 
-    def _executed(self, call: ast.Call, scope: Scope) -> None:
-        origin = self._origin(call.args[:1], scope)
+    def _executed(self, call: ast.Call, scope: Scope, name: str) -> None:
+        self._runs(self._origin(call.args[:1], scope), call.lineno)
+        if name in _RUNS_TEXT and call.args and self._depth < _DEEPEST:
+            folded = self.names.folded(call.args[0])
+            if folded is not None and len(folded[0]) <= _LONGEST_CODE:
+                self._nested(*folded, line=call.lineno)
+
+    def _runs(self, origin: Origin, line: int) -> None:
+        for known, code in (
+            (Origin.DECODED, "exec-of-decoded"),
+            (Origin.DOWNLOADED, "exec-of-downloaded"),
+            (Origin.DATA, "exec-of-data"),
+        ):
+            if known in origin:
+                self._sign(code, line)
+
+    def _nested(self, text: str, joined: bool, *, line: int) -> None:
+        """Judge constant text that is run as code, as a part of this file."""
+        tree = parse(self.path, text.strip())
+        if not isinstance(tree, ast.Module):
+            return
+        syntax = Syntax(tree)
+        inner = _Evidence(Unit(self.path, text, syntax, Names(syntax)), self._depth + 1)
+        inner.collect()
+        inner.weigh(Origins(Program([Unit(*inner.unit)])) if inner.is_worth_following() else None)
+        for capability in inner.uses:
+            self._use(capability, line)
+        for code in inner.signs:
+            self._sign(code, line)
+        if joined and inner.uses:
+            self._sign("hidden-call", line)
+
+    @property
+    def unit(self) -> Unit:
+        """The file that this is about."""
+        return Unit(self.path, self.text, self.syntax, self.names)
+
+    def _gropes(self, scope: Scope, call: ast.Call) -> None:
+        """A function of a telling module under a name that is made elsewhere."""
+        groped = self.names.groped(call.func)
+        capability = None if groped is None else _GROPED.get(groped.owner)
+        if groped is None or capability is None:
+            return
+        self._use(capability, call.lineno)
+        made = self._origin([groped.attribute], scope) & (Origin.DECODED | Origin.DOWNLOADED)
+        self._sign("hidden-call" if made else "unknown-call", call.lineno)
+
+    def _passed_on(self) -> None:
+        """Telling functions that are handed to others to be called: ``map(exec, parts)``, ``@exec``."""
+        for scope in self.syntax.scopes:
+            for call in scope.calls:
+                arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+                for node, resolved in self.names.references(arguments):
+                    self._handed(call, node, resolved, scope, [each for each in arguments if each is not node])
+        for _, decorator in self.syntax.decorators:
+            for _, resolved in self.names.references([decorator]):
+                self._use(capability_of(resolved.name) or "dynamic_code", decorator.lineno)
+                self._sign("hidden-call", decorator.lineno)
+
+    def _handed(self, call: ast.Call, node: ast.expr, resolved: Resolved, scope: Scope, others: list[ast.expr]) -> None:
+        capability = capability_of(resolved.name) or "dynamic_code"
+        self._use(capability, node.lineno)
+        if resolved.hidden:
+            self._sign("hidden-call", node.lineno)
+        origin = self._origin(others, scope)
+        if capability == "dynamic_code":
+            self._runs(origin, call.lineno)
+            return
         if Origin.DECODED in origin:
-            self._sign("exec-of-decoded", call.lineno)
+            self._sign("run-of-decoded", call.lineno)
         if Origin.DOWNLOADED in origin:
-            self._sign("exec-of-downloaded", call.lineno)
+            self._sign("run-of-downloaded", call.lineno)
+        texts = _texts(call)
+        if any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
+            self._sign("shell-dropper", call.lineno)
 
     def _started(self, call: ast.Call, name: str, scope: Scope) -> None:
         origin = self._origin(call.args[:1] if name.startswith("subprocess") else call.args, scope)
-        texts = _texts(call)
+        texts = self._command(call)
         written: set[str] = set() if self._flow is None else self._flow.written
         if Origin.DECODED in origin:
             self._sign("run-of-decoded", call.lineno)
@@ -225,11 +344,19 @@ class _Evidence:
             self._sign("run-of-downloaded", call.lineno)
         if any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
             self._sign("shell-dropper", call.lineno)
+        if "-c" in texts and self._depth < _DEEPEST:  # an interpreter that is given its program
+            for text in texts[texts.index("-c") + 1 :][:1]:
+                self._nested(text, joined=False, line=call.lineno)
         shell = name in _SHELLS or any(
             keyword.arg == "shell" and getattr(keyword.value, "value", None) is True for keyword in call.keywords
         )
         if shell and call.args and not isinstance(call.args[0], ast.Constant):
             self._sign("dynamic-shell", call.lineno)
+
+    def _command(self, call: ast.Call) -> list[str]:
+        """Return the constant text in a call's arguments, in order, put together or not."""
+        folded = (self.names.folded(argument) for argument in call.args)
+        return [*(text[0] for text in folded if text is not None), *_texts(call)]
 
     def _sent(self, call: ast.Call, scope: Scope) -> None:
         origin = self._origin([*call.args, *(keyword.value for keyword in call.keywords)], scope)
@@ -273,6 +400,10 @@ class _Evidence:
                 self._sign("encoded-constant", constant.lineno)
         for match in islice(_OUT_OF_SIGHT.finditer(self.text), MAX_LINES):
             self._sign("code-out-of-sight", self.text.count("\n", 0, match.start()) + 1)
+
+
+def _threatens(code: str, reach: frozenset[Capability]) -> bool:
+    return any(needed <= reach for needed in INDICATORS[code].needs)
 
 
 def _first(lines: set[int]) -> tuple[int, ...]:

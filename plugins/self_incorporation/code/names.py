@@ -200,6 +200,12 @@ class Names:
             return next((each for each in possible if capability_of(self._final(each)) is not None), possible[-1])
         return None
 
+    def passed_on(self, name: str) -> str | None:
+        """Return what a file that imports this name from here gets, where that is a thing of another file."""
+        if (alias := self.aliases.get(name)) is not None or name in self._builtins or not self._stars:
+            return alias
+        return f"{self._stars[-1]}.{name}"
+
     def resolve(self, node: ast.expr) -> Resolved | None:
         """Return what an expression reaches, or None when that cannot be read off it.
 

@@ -1,14 +1,16 @@
 """Where the value of an expression may come from: decoded, downloaded, a telling path, the environment.
 
-Values are followed through assignments within a function, out of its enclosing scopes, through attributes, and through
-what a function of the file returns. Following is bounded (`_PASSES`), and forgets conditions: it says *may*.
+Values are followed through assignments within a function, out of its enclosing scopes, through attributes, through what
+a function of the file returns and into what it is called with, and from file to file of a program. Following is bounded
+(`_PASSES`), and forgets conditions: it says *may*.
 """
 
 import ast
+import re
 from enum import Flag, auto
 from typing import Any
 
-from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
     CREDENTIAL_PATH,
     DECODERS,
@@ -18,13 +20,20 @@ from aetherra.plugins.self_incorporation.code.rules import (
     STARTUP_PATH,
     capability_of,
 )
-from aetherra.plugins.self_incorporation.code.syntax import Scope, Syntax, dotted_text, targets_of
+from aetherra.plugins.self_incorporation.code.syntax import Scope, dotted_text, targets_of
 
 __all__ = ["Origin", "Origins", "opened_for_writing"]
 
 _PASSES = 4
 _MOST_WRITTEN = 100
 _PASSED_ON = frozenset(["marshal.loads", "marshal.load"])
+_OPENERS = frozenset(["open", "io.open", "codecs.open", "importlib.resources.read_text", "pkgutil.get_data"])
+# A file of such a name is no source, so whoever runs what it holds keeps code where nobody looks for it.
+_NO_SOURCE = re.compile(
+    r"\.(?:txt|dat|data|bin|json|csv|tsv|xml|ya?ml|toml|ini|cfg|conf|log|db|md|rst|html?|css|js|png|jpe?g|gif|bmp|ico|svg"
+    r"|ttf|woff2?|mp3|wav|pdf|gz|bz2|xz|zip|enc|tmp|cache|so|dll)$",
+    re.IGNORECASE,
+)
 
 
 class Origin(Flag):
@@ -36,35 +45,43 @@ class Origin(Flag):
     ENVIRONMENT = auto()
     CREDENTIAL = auto()
     STARTUP = auto()
+    DATA = auto()
 
 
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
 
 
 class Origins:
-    """The origins of all names of one file.
+    """The origins of all names of a program.
 
     Attributes:
         written: Constant paths of files that something decoded or downloaded is written to.
     """
 
-    def __init__(self, syntax: Syntax, names: Names) -> None:
-        self._names = names
-        self._networked = any(capability_of(module) == "network" for module in names.modules)
-        self._local: dict[Scope, dict[str, Origin]] = {scope: {} for scope in syntax.scopes}
-        self._shared: dict[str, Origin] = {}
-        self._opened = {scope: _opened_by_name(scope) for scope in syntax.scopes}
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._unit = program.units[0]
+        self._networked = any(
+            capability_of(module) == "network" for unit in program.units for module in unit.names.modules
+        )
+        scopes = [(unit, scope) for unit in program.units for scope in unit.syntax.scopes]
+        self._unit_of = {scope: unit for unit, scope in scopes}
+        self._local: dict[Scope, dict[str, Origin]] = {scope: {} for _, scope in scopes}
+        self._shared: dict[tuple[str, str], Origin] = {}
+        self._opened = {scope: _opened_by_name(scope) for _, scope in scopes}
         self._followed: set[tuple[Scope, str, Origin]] = set()
         self.written: set[str] = set()
         for _ in range(_PASSES):
             before = self._size()
-            for scope in syntax.scopes:
+            for unit, scope in scopes:
+                self._unit = unit
                 self._pass(scope)
             if self._size() == before:
                 break
 
     def of(self, expression: ast.expr, scope: Scope) -> Origin:
         """Return every origin that any part of an expression may have."""
+        self._unit = self._unit_of[scope]
         found = Origin.NOWHERE
         stack: list[Any] = [expression]
         while stack:
@@ -75,6 +92,8 @@ class Origins:
                 found |= _of_constant(node.value)
             elif isinstance(node, ast.Attribute):
                 found |= self._of_attribute(node)
+                if node.attr == "__doc__":
+                    found |= Origin.DATA
                 stack.append(node.value)
             elif isinstance(node, ast.Subscript):
                 if not self._is_environment(node.value):
@@ -92,8 +111,8 @@ class Origins:
         return found
 
     def _size(self) -> int:
-        maps = [*self._local.values(), self._shared]
-        return sum(origin.value for known in maps for origin in known.values()) + len(self.written)
+        known = [origin for local in self._local.values() for origin in local.values()]
+        return sum(origin.value for origin in (*known, *self._shared.values())) + len(self.written)
 
     def _pass(self, scope: Scope) -> None:
         for targets, value in scope.bindings:
@@ -110,11 +129,57 @@ class Origins:
                 self._add(scope, f"{scope.name}()", self.of(value, scope))
         for call in scope.calls:
             self._follow_to_disk(call, scope)
+            self._follow_into(call, scope)
 
     def _add(self, scope: Scope, name: str, origin: Origin) -> None:
-        if origin:
-            known = self._shared if "." in name or name.endswith("()") else self._local[scope]
-            known[name] = known.get(name, Origin.NOWHERE) | origin
+        if not origin:
+            return
+        if "." in name or name.endswith("()"):
+            key = (self._unit_of[scope].path, name)
+            self._shared[key] = self._shared.get(key, Origin.NOWHERE) | origin
+        else:
+            local = self._local[scope]
+            local[name] = local.get(name, Origin.NOWHERE) | origin
+
+    def _follow_into(self, call: ast.Call, scope: Scope) -> None:
+        """Give the parameters of a function of the program the origins of what it is called with."""
+        if not call.args and not call.keywords:
+            return
+        for function in self._functions(call.func):
+            parameters = function.parameters
+            if parameters[:1] in (["self"], ["cls"]):
+                parameters = parameters[1:]
+            for parameter, argument in zip(parameters, call.args, strict=False):
+                if not isinstance(argument, ast.Starred):
+                    self._add(function, parameter, self.of(argument, scope))
+            for keyword in call.keywords:
+                if keyword.arg is not None and keyword.arg in parameters:
+                    self._add(function, keyword.arg, self.of(keyword.value, scope))
+
+    def _functions(self, node: ast.expr) -> list[Scope]:
+        """Return the functions of the program that an expression may call."""
+        unit = self._unit
+        text = dotted_text(node)
+        if text is None:
+            return []
+        own = text.removeprefix("self.").removeprefix("cls.")
+        if "." not in own and (found := self._program.functions[unit.path].get(own)) is not None:
+            return found
+        reached = self._reached(text)
+        if reached is None:
+            return []
+        return self._program.functions[reached[0].path].get(reached[1].rpartition(".")[2], [])
+
+    def _reached(self, text: str) -> tuple[Unit, str] | None:
+        """Return the other file that a dotted name reaches into, and the name there."""
+        root, _, rest = text.partition(".")
+        alias = self._unit.names.aliases.get(root)
+        if alias is None:
+            return None
+        linked = self._unit.names.link
+        name = f"{alias}.{rest}" if rest else alias
+        found = self._program.find(self._unit, name if linked is None else linked(name))
+        return None if found is None or found[0] is self._unit or not found[1] else found
 
     def _looked_up(self, name: str, scope: Scope) -> Origin:
         found = Origin.NOWHERE
@@ -122,18 +187,35 @@ class Origins:
         while level is not None:
             found |= self._local[level].get(name, Origin.NOWHERE)
             level = level.parent
-        if self._names.aliases.get(name) == "os.environ":
+        names = self._unit.names
+        if names.aliases.get(name) == "os.environ":
             found |= Origin.ENVIRONMENT
+        if name == "__doc__":
+            found |= Origin.DATA
+        if names.link is not None and name in names.aliases:
+            found |= self._elsewhere(name)
         return found
+
+    def _elsewhere(self, text: str) -> Origin:
+        """Return the origin of what a name of another file of the program holds."""
+        reached = self._reached(text)
+        if reached is None:
+            return Origin.NOWHERE
+        unit, name = reached
+        there = self._local[unit.syntax.scopes[0]].get(name, Origin.NOWHERE)
+        return there | self._shared.get((unit.path, name), Origin.NOWHERE)
 
     def _of_attribute(self, node: ast.Attribute) -> Origin:
         if self._is_environment(node):
             return Origin.ENVIRONMENT
         text = dotted_text(node)
-        return Origin.NOWHERE if text is None else self._shared.get(text, Origin.NOWHERE)
+        if text is None:
+            return Origin.NOWHERE
+        found = self._shared.get((self._unit.path, text), Origin.NOWHERE)
+        return found if self._unit.names.link is None else found | self._elsewhere(text)
 
     def _of_call(self, node: ast.Call, stack: list[Any]) -> Origin:
-        resolved = self._names.resolve(node.func)
+        resolved = self._unit.names.resolve(node.func)
         name = "" if resolved is None else resolved.name
         if name in SANITIZERS:
             return Origin.NOWHERE
@@ -149,24 +231,46 @@ class Origins:
         if name in _PASSED_ON and node.args and isinstance(node.args[0], ast.Constant):
             return Origin.DECODED
         stack.append(node.func)
+        found = self._of_file(node, name)
         text = dotted_text(node.func)
-        own = "" if text is None else text.removeprefix("self.").removeprefix("cls.")
-        return self._shared.get(f"{own}()", Origin.NOWHERE)
+        if text is None:
+            return found
+        own = text.removeprefix("self.").removeprefix("cls.")
+        found |= self._shared.get((self._unit.path, f"{own}()"), Origin.NOWHERE)
+        if self._unit.names.link is not None and (reached := self._reached(text)) is not None:
+            found |= self._shared.get((reached[0].path, f"{reached[1].rpartition('.')[2]}()"), Origin.NOWHERE)
+        return found
+
+    def _of_file(self, node: ast.Call, name: str) -> Origin:
+        """Say whether a call opens or reads a file that is no source, or the source it stands in."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "read_bytes"):
+            path = node.func.value
+        elif name in _OPENERS and node.args:
+            path = node.args[-1 if name == "pkgutil.get_data" else 0]
+        else:
+            return Origin.NOWHERE
+        if isinstance(path, ast.Name) and path.id == "__file__":
+            return Origin.DATA
+        parts = [
+            part.value for part in ast.walk(path) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        named = any(_NO_SOURCE.search(part) for part in parts) and not any(part.endswith(".py") for part in parts)
+        return Origin.DATA if named else Origin.NOWHERE
 
     def _is_environment(self, node: ast.expr) -> bool:
         if not isinstance(node, ast.Name | ast.Attribute):
             return False
-        resolved = self._names.resolve(node)
+        resolved = self._unit.names.resolve(node)
         return resolved is not None and resolved.name == "os.environ"
 
     def _is_chr(self, node: ast.expr) -> bool:
         """Say whether characters are made of numbers here."""
-        resolved = self._names.resolve(node.func if isinstance(node, ast.Call) else node)
+        resolved = self._unit.names.resolve(node.func if isinstance(node, ast.Call) else node)
         return resolved is not None and resolved.name == "chr"
 
     def _follow_to_disk(self, call: ast.Call, scope: Scope) -> None:
         """Give the path of a file the origin of what is written to it."""
-        resolved = self._names.resolve(call.func)
+        resolved = self._unit.names.resolve(call.func)
         if resolved is not None and resolved.name.endswith(".urlretrieve"):
             for path in call.args[1:2]:
                 self._mark(path, scope, Origin.DOWNLOADED)

@@ -166,6 +166,10 @@ INDICATORS: dict[str, Indicator] = {
     "hidden-call": Indicator(
         0.7, _needs("dynamic_code", "process", "network", "native_code"), "calls a function whose name it hides"
     ),
+    "exec-of-data": Indicator(0.7, _needs("dynamic_code"), "runs code that it keeps in a file that is no source"),
+    "unknown-call": Indicator(
+        0.3, (), "calls a function of a telling module by a name that only running it would tell"
+    ),
     "run-of-decoded": Indicator(0.8, _needs("process"), "starts a command that it decodes"),
     "run-of-downloaded": Indicator(0.85, _needs("process network"), "starts a command that it takes from the network"),
     "shell-dropper": Indicator(0.85, _needs("process"), "starts a shell command that fetches and runs, or stays"),
