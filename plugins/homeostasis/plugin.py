@@ -95,7 +95,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
         self._freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
         self._gate = Gate(self._freeze, profile=profile, mode=settings.mode, actuators=settings.actuators)
-        self._leave, self._standstill = Leave(ctx), Standstill(ctx)
+        self._leave, self._standstill = Leave(ctx), Standstill(ctx, clock.move_on_after)
         self._ledger = Ledger(folder, clock.time)
         ctx.defer(self._ledger.close)
         self._history = MetricHistory(clock.monotonic, clock.time, interval=settings.history_interval)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import anyio
+
 from aetherra.plugins import Intent
 from aetherra.plugins.homeostasis.leave import Permitting
 
 __all__ = ["Standstill"]
 
+PATIENCE = 1.0
+"""Seconds to wait for an answer: who governs may wait for a disk, and the host is measured meanwhile."""
 ANYTHING = Intent(kind="actuator", component="host", summary="do anything at all", undo=True)
 """What nothing but an emergency stop holds."""
 
@@ -16,18 +23,23 @@ class Standstill:
 
     Args:
         host: Where to ask.
+        move_on_after: Bounds a wait, on the host's clock.
 
     Attributes:
         why: By whom, and why; ``""`` while nothing is stopped.
     """
 
-    def __init__(self, host: Permitting) -> None:
+    def __init__(
+        self, host: Permitting, move_on_after: Callable[[float], AbstractContextManager[anyio.CancelScope]]
+    ) -> None:
         self._host = host
+        self._move_on_after = move_on_after
         self.why = ""
 
     async def look(self) -> bool:
-        """Ask, and return whether it began or ended since the last look."""
+        """Ask, and return whether it began or ended since the last look. Without an answer it is as it was."""
         before = self.why
-        permission = await self._host.peek_permission(ANYTHING)
-        self.why = (permission.reason or "an emergency stop") if permission.code == "stopped" else ""
+        with self._move_on_after(PATIENCE):
+            permission = await self._host.peek_permission(ANYTHING)
+            self.why = (permission.reason or "an emergency stop") if permission.code == "stopped" else ""
         return bool(before) is not bool(self.why)
