@@ -63,6 +63,13 @@ class TestWriting:
             write_new(tmp_path / "other", b"new" * 100, mode=0o600)
         assert list(tmp_path.iterdir()) == [file]
 
+    def test_a_folder_is_written_over(self, tmp_path: Path) -> None:
+        """What cannot be replaced stays, and nothing is left beside it."""
+        (tmp_path / "file").mkdir()
+        with pytest.raises(IsADirectoryError):
+            write_whole(tmp_path / "file", b"new", mode=0o600)
+        assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
     def test_a_link_leads_the_writer_elsewhere(self, tmp_path: Path) -> None:
         """A link in the file's place is replaced, and what it led to stays as it was; a new file is none over it."""
         (tmp_path / "far").write_bytes(b"old")

@@ -308,6 +308,7 @@ class TestKeys:
             (NOW, NOW + DAY, "valid"),
             (NOW, NOW + DAY + 1, "expired"),
             (NOW + DAY + 1, NOW + DAY + 1, "expired"),
+            (NOW + DAY + 10, NOW + DAY - 10, "expired"),
             (NOW - DAY - 1, NOW, "not_yet_valid"),
             (NOW - DAY, NOW, "valid"),
             (NOW - DAY, NOW - DAY - 1, "not_yet_valid"),
