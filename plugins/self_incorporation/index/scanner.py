@@ -264,29 +264,36 @@ class _Run:
         for folder in sorted(walked):
             for item in tree.walk(folder):
                 self._take(item, folders)
-        tops = listed | walked
-        known = {folder for folder in index.folders(root) if not tops.isdisjoint(_and_above(folder))}
-        self._drop({folder for folder in known - folders if not tree.reaches(folder)})
+
+        def is_stale(folder: str) -> bool:
+            """Say whether what was known of a folder is to be believed no more."""
+            return folder in listed or not walked.isdisjoint(_and_above(folder)) or not tree.reaches(folder)
+
+        self._drop({folder for folder in index.folders(root) - folders if is_stale(folder)})
         self._write()
         before = index.left_out(root)
-        kept = [path for path in before.excluded if folder_of(path) not in folders and path not in walked]
-        shut = [it for it in before.refused if it.path not in folders and tree.reaches(it.path)]
-        excluded = tuple(sorted({*kept, *self._excluded}))
-        index.note(root, left_out=LeftOut(excluded, _by_path([*shut, *self._refused])))
+        excluded = {path for path in before.excluded if tree.leaves_out(path)}
+        shut = [it for it in before.refused if not is_stale("" if it.path == "." else it.path)]
+        left_out = LeftOut(tuple(sorted(excluded.union(self._excluded))), _by_path([*shut, *self._refused]))
+        index.note(root, left_out=left_out)
         index.sync()
         return self._report(sum(index.counts(root)), whole=False)
 
     def _to_look_at(self, changed: Iterable[str]) -> tuple[set[str], set[str]]:
-        """Return the folders to list, and those to walk with all that is below them."""
+        """Return the folders to list, and those to walk with all that is below them.
+
+        A path is listed by the nearest folder above it that a walk enters, and walked if it is a folder itself.
+        """
+        tree = self._tree
         listed: set[str] = set()
         walked: set[str] = set()
         for path in changed:
-            if path and self._tree.reaches(path):
-                walked.add(path)
-            above = folder_of(path)
-            while above and not self._tree.reaches(above):
-                above = folder_of(above)
-            listed.add(above)
+            below = folder_of(path) if path.endswith("/pyvenv.cfg") else path  # what makes a folder one to leave out
+            while below and not tree.reaches(folder_of(below)):
+                below = folder_of(below)
+            listed.add(folder_of(below))
+            if below and tree.may_enter(below):
+                walked.add(below)
         walked -= {folder for folder in walked if not walked.isdisjoint(_above(folder))}
         return {folder for folder in listed if walked.isdisjoint(_and_above(folder))}, walked
 

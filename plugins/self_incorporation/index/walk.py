@@ -8,6 +8,7 @@ other folder that holds a ``pyvenv.cfg``), our own ``.aetherra``, and those that
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -155,14 +156,19 @@ class Tree:
 
     def reaches(self, folder: str) -> bool:
         """Say whether a walk from the root would enter a folder: it is there, and no link or left-out one above it."""
-        location = self.root
-        for part in folder.split("/") if folder else ():
-            location = f"{location}/{original(part)}"
-            if original(part) in self._excluded or location in self._apart or not _is_folder(location):
-                return False
-            if Path(location, "pyvenv.cfg").is_file():
-                return False
-        return True
+        above = [folder[: match.start()] for match in re.finditer("/", folder)] if folder else []
+        entered = (each for each in (*above, folder) if each)
+        return all(self.may_enter(each) and not Path(self._location(each), "pyvenv.cfg").is_file() for each in entered)
+
+    def leaves_out(self, folder: str) -> bool:
+        """Say whether a walk would come upon a folder and not enter it, on purpose."""
+        return _is_folder(self._location(folder)) and self.reaches(folder_of(folder)) and not self.reaches(folder)
+
+    def may_enter(self, folder: str) -> bool:
+        """Say whether a path is a folder, and none to leave out by its name or its place."""
+        location = self._location(folder)
+        name = location.rpartition("/")[2]
+        return name not in self._excluded and location not in self._apart and _is_folder(location)
 
     def count(self, should_stop: Callable[[], bool]) -> int:
         """Return how many files and links a walk would find, quickly; fewer if it is told to stop."""

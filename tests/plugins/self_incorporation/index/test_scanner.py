@@ -274,6 +274,180 @@ class TestStopping:
         assert [size for size in sizes if size] == [3, 3, 1]
 
 
+class TestWeights:
+    def test_other_weights_classify_all_anew_and_read_nothing(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was learnt counts for files that did not change, too, from the next scan on."""
+        fill(tmp_path)
+        scanner = Scanner(index, clock=time.perf_counter)
+        before = scanner.scan(tmp_path, now=time.time() + 60).kinds
+        opens = Opens(monkeypatch)
+        scanner.learn({"suffix .csv": -5.0})
+
+        learnt = scanner.scan(tmp_path, now=time.time() + 60)
+        (tmp_path / "more.csv").write_text("")
+        more = scanner.rescan(tmp_path, ["more.csv"], now=time.time() + 60)
+        scanner.learn({})
+        forgotten = scanner.scan(tmp_path, now=time.time() + 60)
+
+        assert (before["dataset"], "dataset" in learnt.kinds, "dataset" in more.kinds) == (1, False, False)
+        assert forgotten.kinds["dataset"] == 2
+        assert opens.count == 1
+
+
+class TestOrder:
+    def test_what_is_asked_for_first_is_dealt_with_first(self, index: CodeIndex, tmp_path: Path) -> None:
+        """Once, and what cannot be found there is no error."""
+        for name in ("a.py", "b.py", "pkg/c.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        seen: list[str] = []
+
+        report = Scanner(index, clock=time.perf_counter).scan(
+            tmp_path,
+            now=time.time() + 60,
+            progress=lambda progress: seen.append(progress.path),
+            first=["pkg/c.py", "pkg/c.py", "none.py", "pkg", "b.py"],
+        )
+
+        assert seen == ["pkg/c.py", "b.py", "a.py"]
+        assert (report.files_found, report.files_indexed, report.files_new) == (3, 3, 3)
+        assert report.changed == ("pkg/c.py", "b.py", "a.py")
+
+
+class TestRescan:
+    def rescan(self, index: CodeIndex, root: Path, *changed: str) -> ScanReport:
+        return Scanner(index, clock=time.perf_counter).rescan(root, changed, now=time.time() + 60)
+
+    def test_only_what_changed_is_looked_at_and_all_is_told(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The report is of the whole root, as if all of it had been scanned."""
+        fill(tmp_path)
+        scan(index, tmp_path)
+        (tmp_path / "pkg" / "a.py").write_text("import sys\n")
+        (tmp_path / "pkg" / "b.py").unlink()
+        (tmp_path / "new.py").touch()
+        opens, looked = Opens(monkeypatch), list[str]()
+        scandir = os.scandir
+        monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scandir(path))
+
+        report = self.rescan(index, tmp_path, "pkg/a.py", "pkg/b.py")
+
+        assert looked == [str(tmp_path / "pkg")]
+        assert (opens.count, report.files_read, report.changed, report.whole) == (1, 1, ("pkg/a.py",), False)
+        assert (report.files_new, report.files_changed, report.files_removed) == (0, 1, 1)
+        whole = scan(index, tmp_path)
+        assert (whole.files_new, whole.changed) == (1, ("new.py",))
+        assert (report.files_found, report.files_indexed) == (whole.files_found - 1, whole.files_indexed - 1)
+        assert (report.files_refused, report.folders_excluded) == (whole.files_refused, whole.folders_excluded)
+
+    @pytest.mark.parametrize("how", ["told of the folder", "told of all"])
+    def test_a_folder_that_comes_or_goes_takes_all_along(self, index: CodeIndex, tmp_path: Path, how: str) -> None:
+        """A watcher may tell of the folder alone, or of everything in it."""
+        (tmp_path / "pkg" / "deep").mkdir(parents=True)
+        for name in ("a.py", "pkg/b.py", "pkg/deep/c.py", "pkg/deep/d.py"):
+            (tmp_path / name).touch()
+        scan(index, tmp_path)
+        told = ["pkg"] if how == "told of the folder" else ["pkg/deep/c.py", "pkg/deep", "pkg/b.py", "pkg"]
+
+        (tmp_path / "pkg").rename(tmp_path / "moved")
+        gone = self.rescan(index, tmp_path, *told, *(path.replace("pkg", "moved") for path in told))
+
+        assert (gone.files_removed, gone.files_new, gone.files_indexed) == (3, 3, 4)
+        assert list(index.paths(gone.root)) == ["a.py", "moved/b.py", "moved/deep/c.py", "moved/deep/d.py"]
+        assert scan(index, tmp_path).files_read == 0
+
+    def test_what_lies_in_a_folder_that_is_left_out_is_not_looked_at(self, index: CodeIndex, tmp_path: Path) -> None:
+        """Nor what lies behind a link, or outside."""
+        fill(tmp_path)
+        before = scan(index, tmp_path)
+        (tmp_path / ".git" / "new.py").touch()
+
+        after = self.rescan(index, tmp_path, ".git/new.py", ".git", "link/a.py", "nowhere/at/all.py")
+
+        assert (after.files_read, after.files_found) == (0, before.files_found)
+        assert after.folders_excluded == before.folders_excluded == (".git",)
+
+    def test_folders_that_are_left_out_or_shut_since_are_told(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And told no more once they are not, as the whole scan tells."""
+        for name in ("env/a.py", "shut/b.py", "c.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        scan(index, tmp_path)
+        (tmp_path / "env" / "pyvenv.cfg").touch()
+        scandir = os.scandir
+
+        def guarded(path: str) -> object:
+            if path.endswith("shut"):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", guarded)
+            closed = self.rescan(index, tmp_path, "env/pyvenv.cfg", "shut")
+            whole = scan(index, tmp_path)
+        (tmp_path / "env" / "pyvenv.cfg").unlink()
+        opened = self.rescan(index, tmp_path, "env/pyvenv.cfg", "shut")
+
+        assert closed.folders_excluded == whole.folders_excluded == ("env",)
+        assert [it.path for it in closed.folders_refused] == [it.path for it in whole.folders_refused] == ["shut"]
+        assert closed.files_indexed == whole.files_indexed == 1
+        assert (opened.folders_excluded, opened.folders_refused, opened.files_indexed) == ((), (), 3)
+
+    def test_a_stop_keeps_what_was_done(self, index: CodeIndex, tmp_path: Path) -> None:
+        """As with a whole scan."""
+        (tmp_path / "a.py").touch()
+
+        with pytest.raises(ScanStopped):
+            Scanner(index, clock=time.perf_counter).rescan(tmp_path, ["a.py"], now=0.0, should_stop=lambda: True)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_a_rescan_and_a_scan_tell_the_same(self, data: st.DataObject) -> None:
+        """Whatever was changed, the index is the same after either."""
+        paths = ["a.py", "p/a.py", "p/q/a.py", "p/q/b.md", "r/a.py", "p", "p/q", "r", ".git/a.py"]
+        acts = st.tuples(st.sampled_from(paths), st.sampled_from(["write", "remove", "link", "env"]))
+        with TemporaryDirectory() as folder, CodeIndex(":memory:") as index, CodeIndex(":memory:") as fresh:
+            root = Path(folder) / "root"
+            root.mkdir()
+            for rounds in data.draw(st.lists(st.lists(acts, max_size=4), min_size=1, max_size=4)):
+                for path, act in rounds:
+                    change(root / path, act)
+                self.rescan(index, root, *(path for path, _ in rounds))
+                name = name_of_root(root)
+                scan(fresh, root)
+                assert list(index.paths(name)) == list(fresh.paths(name))
+                assert index.refusals(name) == fresh.refusals(name)
+                assert index.left_out(name) == fresh.left_out(name)
+
+
+def change(path: Path, act: str) -> None:
+    """Change a file or folder, making room for it first."""
+    for above in reversed(path.parents):
+        if above.is_symlink() or above.is_file():
+            return
+    if act == "remove":
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        return
+    if os.path.lexists(path) and (act != "env" or not path.is_dir()):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if act == "write":
+        path.write_text("x = 1\n")
+    elif act == "link":
+        path.symlink_to("..")
+    else:
+        path.mkdir(exist_ok=True)
+        (path / "pyvenv.cfg").touch()
+
+
 NAMES = st.text(st.sampled_from("ab._\n\\é\udcff"), min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
 FILES = st.one_of(
     st.binary(max_size=20),

@@ -109,3 +109,102 @@ class TestWalk:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.py")).touch()
 
         assert found(tmp_path) == [r"a\x0ab.py", r"caf\xe9.py"]
+
+    def test_a_folder_that_is_kept_apart_is_left_out_and_named(self, tmp_path: Path) -> None:
+        """The one that the index lies in would otherwise change for having been scanned."""
+        for name in ("state/index.sqlite3", "other/state/a.py"):
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).touch()
+        tree = Tree(str(tmp_path), apart=frozenset([str(tmp_path / "state")]))
+
+        walked = list(tree.walk())
+
+        assert [item.path for item in walked if isinstance(item, ExcludedFolder)] == ["state"]
+        assert tree.count(lambda: False) == 1
+        assert not tree.reaches("state")
+        assert tree.reaches("other/state")
+
+    def test_folders_deeper_than_a_path_may_be_long_are_refused(self, tmp_path: Path) -> None:
+        """The system itself cannot name what lies there; a walk ends all the same, with a reason."""
+        levels = 4096 // 201 + 2
+        here = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir("d" * 200, dir_fd=here)
+            deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+        os.close(os.open("deep.py", os.O_CREAT, dir_fd=here))
+        os.close(here)
+
+        (refusal,) = (item.refusal for item in Tree(str(tmp_path)).walk() if isinstance(item, RefusedFolder))
+
+        assert refusal.reason == "unreadable"
+        assert refusal.detail == "File name too long"
+        assert found(tmp_path) == []
+
+
+class TestParts:
+    def test_a_part_of_a_tree_is_walked_as_the_whole_is(self, tmp_path: Path) -> None:
+        """Paths are relative to the root, whatever folder a walk begins at; looking goes no deeper."""
+        for name in ("a.py", "in ner/b.py", "in ner/deep/c.py", "in ner/.git/x", "out/d.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        tree = Tree(str(tmp_path))
+
+        walked = {item.path: item for item in tree.walk("in ner")}
+        looked = {item.path: item for item in tree.look("in ner")}
+
+        whole = {item.path: item for item in tree.walk()}
+        assert list(walked) == ["in ner/.git", "in ner", "in ner/deep"]
+        assert list(looked) == ["in ner/.git", "in ner"]
+        assert walked.items() <= whole.items()
+        assert looked.items() <= whole.items()
+
+    def test_what_a_walk_would_find_at_a_path_is_found(self, tmp_path: Path) -> None:
+        """The same as in the walk; nothing where it would find nothing, or a folder."""
+        (tmp_path / "a\nb").mkdir()
+        (tmp_path / "a\nb" / "c.py").touch()
+        (tmp_path / "link").symlink_to("a\nb")
+        (tmp_path / ".git").mkdir()
+        (tmp_path / ".git" / "c.py").touch()
+        tree = Tree(str(tmp_path))
+
+        assert [tree.find(path) for path in (r"link", r"a\x0ab/c.py")] == items(tmp_path)
+        assert [tree.find(path) for path in ("link/c.py", ".git/c.py", "none", "none/c.py", r"a\x0ab")] == [None] * 5
+
+    @pytest.mark.parametrize(
+        ("path", "reached"),
+        [
+            ("", True),
+            ("pkg", True),
+            ("pkg/deep", True),
+            ("none", False),
+            ("pkg/a.py", False),
+            ("link", False),
+            ("link/deep", False),
+            ("pkg/.git", False),
+            ("pkg/.git/deep", False),
+            ("env", False),
+            ("env/deep", False),
+        ],
+    )
+    def test_a_folder_is_reached_if_a_walk_would_enter_it(self, tmp_path: Path, path: str, reached: bool) -> None:
+        """Neither through a link, nor below what is left out."""
+        for name in ("pkg/deep/x.py", "pkg/a.py", "pkg/.git/deep/x", "env/pyvenv.cfg", "env/deep/x.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "link").symlink_to("pkg")
+
+        assert Tree(str(tmp_path)).reaches(path) is reached
+
+    def test_files_are_counted_as_a_walk_finds_them(self, tmp_path: Path) -> None:
+        """Links and special files too; less if it is told to stop."""
+        for name in ("a.py", "pkg/b.py", ".git/c", "env/pyvenv.cfg", "env/d.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "link").symlink_to(tmp_path)
+        os.mkfifo(tmp_path / "pipe")
+
+        assert Tree(str(tmp_path)).count(lambda: False) == len(items(tmp_path)) == 4
+        assert Tree(str(tmp_path)).count(lambda: True) == 0
+        assert Tree(str(tmp_path / "a.py")).count(lambda: False) == 1
