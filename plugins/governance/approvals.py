@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from aetherra.plugins import AetherraError, Intent
+from aetherra.plugins import AetherraError, Intent, Person
 
 __all__ = ["Approval", "ApprovalError", "ApprovalState", "Approvals", "UnknownApprovalError", "digest_of"]
 
@@ -184,24 +184,28 @@ class Approvals:
             raise ApprovalError(f"approval {approval!r} is {found.state} and cannot be used")
         return self._put(msgspec.structs.replace(found, state="used", used_at=self._time()))
 
-    def decide(self, approval: str, *, approve: bool, who: str, names: Iterable[str], reason: str) -> Approval:
+    def decide(self, approval: str, person: Person, *, approve: bool, reason: str) -> Approval:
         """Take a person's decision; until it is used, also another one than before.
 
         Args:
             approval: Which.
+            person: Who decides; by a plugin that passes it on, only on what that plugin asked itself.
             approve: Whether they agree.
-            who: Who decides, in words.
-            names: By which names they may have asked for it.
             reason: Why.
 
         Raises:
-            ApprovalError: It is over, or was asked for on behalf of the one who would approve it.
+            ApprovalError: It is over, was asked for on behalf of the one who would approve it, or is none of the
+                business of the plugin that passes it on.
             UnknownApprovalError: There is none of that id.
         """
         found = self.get(approval)
         if found.state not in _OPEN:
             raise ApprovalError(f"approval {approval!r} is {found.state}: there is nothing to decide")
-        if approve and {found.asker, found.sender} & set(names):
+        if person.relay and person.relay != found.asker:
+            raise ApprovalError(
+                f"approval {approval!r} is of {found.asker!r}, and plugin {person.relay!r} decides on none"
+            )
+        if approve and {found.asker, found.sender} & person.names:
             raise ApprovalError(
                 f"approval {approval!r} was asked for on behalf of {found.sender or found.asker!r}, and whoever asks "
                 "does not approve; another person may, by their own name"
@@ -211,7 +215,7 @@ class Approvals:
             msgspec.structs.replace(
                 found,
                 state="approved" if approve else "denied",
-                decided_by=who,
+                decided_by=str(person),
                 decided_at=now,
                 expires_at=now + self._lifetime,
                 reason=reason,

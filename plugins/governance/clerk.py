@@ -296,9 +296,7 @@ class Clerk:
         """
         with self._turn:
             before = self._approvals.snapshot()
-            decided = self._approvals.decide(
-                approval, approve=approve, who=str(person), names=person.names, reason=reason
-            )
+            decided = self._approvals.decide(approval, person, approve=approve, reason=reason)
             try:
                 self._save()
                 self._scribe.write(

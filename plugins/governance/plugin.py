@@ -13,6 +13,7 @@ from aetherra.plugins import (
     GetStatus,
     Identity,
     MetricSample,
+    NotAPersonError,
     OutcomeRecorded,
     Permission,
     Person,
@@ -287,12 +288,14 @@ class Governance(Plugin[GovernanceSettings]):
     @handler
     async def approve(self, request: m.Approve) -> m.Decided:
         """Take a person's yes."""
-        return await self._decide(request.approval, self._person("approve"), request.reason, approve=True)
+        person = self._persons.require(current_call(), "approve")
+        return await self._decide(request.approval, person, request.reason, approve=True)
 
     @handler
     async def deny(self, request: m.Deny) -> m.Decided:
         """Take a person's no."""
-        return await self._decide(request.approval, self._person("deny"), request.reason, approve=False)
+        person = self._persons.require(current_call(), "deny")
+        return await self._decide(request.approval, person, request.reason, approve=False)
 
     async def _decide(self, approval: str, person: Person, reason: str, *, approve: bool) -> m.Decided:
         def decide() -> m.Decided:
@@ -371,7 +374,11 @@ class Governance(Plugin[GovernanceSettings]):
         self._shown = problem
 
     def _person(self, what: str) -> Person:
-        return self._persons.require(current_call(), what)
+        """Return who says what no plugin may pass on."""
+        person = self._persons.require(current_call(), what)
+        if person.relay:
+            raise NotAPersonError(what, f"plugin {person.relay!r}", "a plugin never is, whoever has called it")
+        return person
 
 
 def _asker() -> Identity | None:

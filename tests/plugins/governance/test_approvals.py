@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import Intent
+from aetherra.plugins import Identity, Intent, Person
 from aetherra.plugins.governance.approvals import (
     REMEMBERED,
     Approval,
@@ -35,7 +35,7 @@ def approvals(clock: FakeClock, known: tuple[Approval, ...] = ()) -> Approvals:
 
 
 def agree(kept: Approvals, approval: str, who: str = "ada", *, approve: bool = True) -> Approval:
-    return kept.decide(approval, approve=approve, who=who, names=[who], reason="because")
+    return kept.decide(approval, Person(Identity("remote", who)), approve=approve, reason="because")
 
 
 @pytest.fixture
@@ -93,10 +93,12 @@ class TestDecide:
         asked = kept.request("inc", intent(), "policy")
         clock.set_time(clock.time() + 3600)
         decided = agree(kept, asked.id)
-        assert (decided.state, decided.decided_by, decided.reason) == ("approved", "ada", "because")
+        assert (decided.state, decided.decided_by, decided.reason) == ("approved", "remote client 'ada'", "because")
         assert (decided.decided_at, decided.expires_at) == (clock.time(), clock.time() + DAY)
 
-    @pytest.mark.parametrize(("asker", "sender"), [("ada", ""), ("inc", "ada")])
+    @pytest.mark.parametrize(
+        ("asker", "sender"), [("remote client 'ada'", ""), ("inc", "remote client 'ada'"), ("inc", "ada")]
+    )
     def test_whoever_asks_approves(self, kept: Approvals, asker: str, sender: str) -> None:
         """Neither who asks nor on whose behalf it is agrees to it; to disagree is free to them."""
         asked = kept.request(asker, intent(sender=sender), "policy")
@@ -104,6 +106,17 @@ class TestDecide:
             agree(kept, asked.id)
         assert kept.get(asked.id).state == "pending"
         assert agree(kept, asked.id, approve=False).state == "denied"
+
+    def test_a_plugin_passes_on_what_is_not_its_own(self, kept: Approvals) -> None:
+        """By a plugin that passes a person's word on, they decide on what it asked itself and on nothing else."""
+        person = Person(Identity("remote", "ada"), relay="improver")
+        own, other = kept.request("improver", intent(), "policy"), kept.request("inc", intent(), "policy")
+        assert (
+            kept.decide(own.id, person, approve=True, reason="").decided_by
+            == "remote client 'ada' by plugin 'improver'"
+        )
+        with pytest.raises(ApprovalError, match="plugin 'improver' decides on none"):
+            kept.decide(other.id, person, approve=True, reason="")
 
     def test_a_person_cannot_think_again(self, kept: Approvals) -> None:
         """Until it is used, a yes may become a no, and a no a yes."""
