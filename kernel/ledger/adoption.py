@@ -16,7 +16,7 @@ from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.disk import LOCK_NAME, LOCK_TIMEOUT
-from aetherra.kernel.ledger.entry import Entry, Fact, read_line, seal_of
+from aetherra.kernel.ledger.entry import Entry, Fact, is_sealed, read_line
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
@@ -182,7 +182,7 @@ class _Chain:
         self.highest = 0
         self._secret = secret
         self._begins: Entry | None = None
-        self._sealed: list[tuple[str, str]] = []
+        self._sealed: list[Entry] = []
         self._tip: Tip | None = None
         lines = (line for segment in segments_of(folder) for line in lines_of(segment.path))
         whole = [self._take(line) for line in lines]
@@ -199,7 +199,7 @@ class _Chain:
         before = self._tip
         if entry.kind == ADOPTED:
             self._sealed.clear()  # what came before is sealed by a key that was given up
-        self._sealed.append((entry.entry_hash, entry.seal))
+        self._sealed.append(entry)
         try:
             self._tip = before.after(entry)
         except ValueError:
@@ -210,6 +210,6 @@ class _Chain:
         tip, begins, secret = self._tip, self._begins, self._secret
         if tip is None or begins is None or not tip.ledger:
             return None
-        if secret is not None and any(seal_of(secret, tip.ledger, told) != seal for told, seal in self._sealed):
+        if secret is not None and not all(is_sealed(entry, tip.ledger, secret) for entry in self._sealed):
             return None
         return msgspec.structs.replace(tip, first=begins.sequence, before=begins.prev_hash)

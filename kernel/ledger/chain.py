@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from aetherra.kernel.ledger.entry import ANCHORS, NO_HASH, Entry, Fact, chained, seal_of
+from aetherra.kernel.ledger.entry import ANCHORS, NO_HASH, Entry, Fact, sealed
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +54,7 @@ class Tip(msgspec.Struct, frozen=True, kw_only=True):
             "at": at,
             "prev_hash": self.entry_hash,
         }
-        entry = Entry(**chained(document))
-        return msgspec.structs.replace(entry, seal=seal_of(secret, self.ledger, entry.entry_hash))
+        return Entry(**sealed(document, self.ledger, secret))
 
     def after(self, entry: Entry) -> Tip:
         """Return where the chain ends once it has one entry more; an anchor says where it begins, too.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from aetherra.kernel.ledger.entry import Entry, read_line, seal_of
+from aetherra.kernel.ledger.entry import Entry, is_sealed, read_line
 from aetherra.kernel.ledger.head import SignedHead
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Problem, ProblemKind
-from aetherra.kernel.ledger.segments import Line, lines_of, segments_of
+from aetherra.kernel.ledger.segments import Line, lines_of, name_of, segments_of
 
 MOST_PROBLEMS = 100
 """Problems that are told one by one."""
@@ -52,7 +52,7 @@ def diagnose(folder: Path, head: SignedHead | None, keys: LedgerKeys | None) -> 
     problems += _unlinked(found)
     last = head.sequence if head is not None else max((entry.sequence for entry in entries), default=0)
     first = head.sequence - head.count + 1 if head is not None else min((e.sequence for e in entries), default=1)
-    problems += _gone({it.sequence for it in found}, first, last)
+    problems += _gone({it.sequence: it.line.file for it in found}, first, last)
     if head is not None and keys is not None:
         problems += _unlike(found, head, keys)
     return Diagnosis(entries=len(entries), problems=tuple(problems[:MOST_PROBLEMS]))
@@ -109,18 +109,21 @@ def _unlinked(found: list[_Found]) -> Iterator[Problem]:
             yield _at("edited", it, f"{what}: one of them was written anew")
 
 
-def _gone(there: set[int], first: int, last: int) -> Iterator[Problem]:
+def _gone(there: Mapping[int, str], first: int, last: int) -> Iterator[Problem]:
+    """Tell which numbers there should be that are in no file; ``there`` has the file of each that is."""
     begin = first
     for number in [*sorted(number for number in there if first <= number <= last), last + 1]:
         if number > begin:
-            which = f"entry {begin}" if number == begin + 1 else f"entries {begin} to {number - 1}"
-            kind: ProblemKind = "missing"
-            if number == last + 1:
-                kind = "deleted" if begin == first else "truncated"
-            elif begin == first:
-                kind = "deleted"
-            where = {"missing": "are gone from between others", "truncated": "are gone from the end"}
-            yield Problem(kind=kind, sequence=begin, detail=f"{which} {where.get(kind, 'are gone')}")
+            which = f"entry {begin} is" if number == begin + 1 else f"entries {begin} to {number - 1} are"
+            if begin > first and number > last:
+                yield Problem(kind="truncated", sequence=begin, detail=f"{which} gone from the end")
+            elif begin == first or there[begin - 1] != there[number]:
+                yield Problem(
+                    kind="deleted", sequence=begin, file=name_of(begin), detail=f"{which} gone with their file"
+                )
+            else:
+                detail = f"{which} gone from between others"
+                yield Problem(kind="missing", sequence=begin, file=there[number], detail=detail)
         begin = number + 1
 
 
@@ -132,7 +135,7 @@ def _is_adoption(entry: Entry | None, head: SignedHead) -> bool:
 def _unlike(found: list[_Found], head: SignedHead, keys: LedgerKeys) -> Iterator[Problem]:
     adopted = max((i for i, it in enumerate(found) if _is_adoption(it.entry, head)), default=0)
     for it in found[adopted:]:
-        if it.entry is None or it.entry.seal == seal_of(keys.secret, head.ledger, it.entry.entry_hash):
+        if it.entry is None or is_sealed(it.entry, head.ledger, keys.secret):
             continue
         if it.sequence > head.sequence:
             yield _at("forged", it, f"entry {it.sequence} was added without the ledger's key")

@@ -135,7 +135,7 @@ class DiskTrail:
         LedgerKeys.keep(self.heads.folder)
         kept = kept_of(segments, head)
         self._files = [_kept(segment) for segment in kept]
-        followed = self._follow(kept, head)
+        followed = self._follow(segments, kept, head)
         tip = followed.tip
         if followed.segment is None:
             self._writer.begin(tip.sequence + 1)
@@ -158,21 +158,22 @@ class DiskTrail:
         """Return what is known of a file that nothing is in yet."""
         return Kept(Segment(self._writer.path, tip.sequence + 1), 0, self._clock(), tip.entry_hash)
 
-    def _follow(self, segments: list[Segment], head: SignedHead) -> Followed:
+    def _follow(self, segments: list[Segment], kept: list[Segment], head: SignedHead) -> Followed:
+        """Follow the end of the chain; all of it if there is more than is to be kept, which is deleted thereupon."""
         assert self._keys is not None
-        begin = max((i for i, segment in enumerate(segments) if segment.first <= head.sequence), default=0)
-        start = None
-        if head.sequence:
-            kept = self._files[begin]
-            start = Tip(
-                ledger=head.ledger,
-                sequence=kept.segment.first - 1,
-                entry_hash=kept.before,
-                first=segments[0].first,
-                before=self._files[0].before,
-                key=head.key,
-            )
-        return Follower(head, self._keys.secret).follow(segments[begin:], start)
+        follower = Follower(head, self._keys.secret)
+        if not head.sequence or len(segments) > len(kept):
+            return follower.follow(segments, None)
+        begin = max(i for i, segment in enumerate(kept) if segment.first <= head.sequence)
+        start = Tip(
+            ledger=head.ledger,
+            sequence=kept[begin].first - 1,
+            entry_hash=self._files[begin].before,
+            first=kept[0].first,
+            before=self._files[0].before,
+            key=head.key,
+        )
+        return follower.follow(kept[begin:], start)
 
     def _write(self, tip: Tip, drafts: Sequence[Draft]) -> list[Entry]:
         assert self._keys is not None

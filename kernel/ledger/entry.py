@@ -31,8 +31,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         digest: SHA-256, in hex, of exactly what was to be done.
         facts: What else is known.
         prev_hash: The hash of the entry before.
-        entry_hash: SHA-256 of all of this but itself and the seal, as ``canonical`` writes it.
-        seal: HMAC-SHA256 of the hash by a key that is kept apart: nobody else adds an entry.
+        entry_hash: SHA-256 of all of this but itself, as ``canonical`` writes it.
+        seal: HMAC-SHA256 of all but both by a key that is kept apart: nobody else adds an entry.
     """
 
     sequence: int
@@ -66,21 +66,32 @@ def canonical(document: dict[str, Any]) -> bytes:
     return _ENCODER.encode(document).encode("utf-8")
 
 
-def chained(document: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry's fields, which lack its hash and seal, with the hash."""
-    return {**document, "entry_hash": hashlib.sha256(canonical(document)).hexdigest()}
+def sealed(document: dict[str, Any], ledger: str, secret: bytes) -> dict[str, Any]:
+    """Return the fields of a ledger's entry with the two that bind it: seal and hash."""
+    document = {**document, "seal": _seal(document, ledger, secret)}
+    return {**document, "entry_hash": _hash(document)}
 
 
 def hash_of(entry: Entry) -> str:
     """Return the hash that an entry should have, by all that it says."""
     document = msgspec.structs.asdict(entry)
+    del document["entry_hash"]
+    return _hash(document)
+
+
+def is_sealed(entry: Entry, ledger: str, secret: bytes) -> bool:
+    """Whether an entry was made for a ledger, by whoever has its key."""
+    document = msgspec.structs.asdict(entry)
     del document["entry_hash"], document["seal"]
+    return hmac.compare_digest(_seal(document, ledger, secret).encode(), entry.seal.encode())
+
+
+def _hash(document: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def seal_of(secret: bytes, ledger: str, entry_hash: str) -> str:
-    """Return the seal of an entry of a ledger."""
-    return hmac.new(secret, f"entry\n{ledger}\n{entry_hash}".encode(), hashlib.sha256).hexdigest()
+def _seal(document: dict[str, Any], ledger: str, secret: bytes) -> str:
+    return hmac.new(secret, b"entry of %b\n%b" % (ledger.encode(), canonical(document)), hashlib.sha256).hexdigest()
 
 
 Flaw = Literal["unreadable", "edited"]

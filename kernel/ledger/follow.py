@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from aetherra.kernel.ledger.chain import Tip
-from aetherra.kernel.ledger.entry import Entry, read_line, seal_of
+from aetherra.kernel.ledger.entry import Entry, is_sealed, read_line
 from aetherra.kernel.ledger.head import SignedHead
 from aetherra.kernel.ledger.segments import Line, Segment, lines_of
 
@@ -67,7 +67,7 @@ class Follower:
         self._head = head
         self._secret = secret
         self._tip: Tip | None = None
-        self._begins: tuple[int, str] | None = None
+        self._begins: str | None = None
         self._entries = 0
         self._torn: Line | None = None
         self._ahead: Line | None = None
@@ -85,6 +85,7 @@ class Follower:
             BrokenChainError: Something is not as it has to be; says what.
             OSError: A file cannot be read.
         """
+        self._begins = None if start is None else start.before
         self._tip = start or (Tip(ledger=self._head.ledger) if self._head.sequence == 0 else None)
         last, size = None, 0
         for segment in segments:
@@ -111,9 +112,10 @@ class Follower:
         if self._torn is not None:
             raise BrokenChainError(f"{where} stands behind a torn line")
         if self._tip is None:
-            self._begins = (entry.sequence, entry.prev_hash)
             self._tip = Tip(ledger=self._head.ledger, sequence=segment.first - 1, entry_hash=entry.prev_hash)
         before = self._tip
+        if entry.sequence == self._head.sequence - self._head.count + 1:
+            self._begins = entry.prev_hash
         if entry.sequence != before.sequence + 1 or entry.prev_hash != before.entry_hash:
             raise BrokenChainError(f"{where} is entry {entry.sequence}, which does not follow on {before.sequence}")
         if line.number == 1 and entry.sequence != segment.first:
@@ -133,9 +135,9 @@ class Follower:
                 raise BrokenChainError(f"entry {entry.sequence} is not the one that the head signs")
             if (tip.ledger, tip.key, tip.count) != (head.ledger, head.key, head.count):
                 raise BrokenChainError("its last anchor is not that of the head: another ledger, key or beginning")
-            if self._begins is not None and self._begins != (tip.first, tip.before):
-                raise BrokenChainError(f"it begins with entry {self._begins[0]}, and has to with entry {tip.first}")
+            if self._begins != tip.before:
+                raise BrokenChainError(f"it does not begin as its last anchor says, with entry {tip.first}")
         elif entry.sequence > head.sequence:
-            if entry.seal != seal_of(self._secret, head.ledger, entry.entry_hash):
+            if not is_sealed(entry, head.ledger, self._secret):
                 raise BrokenChainError(f"entry {entry.sequence}, behind the head, is not sealed by the ledger's key")
             self._ahead = self._ahead or line

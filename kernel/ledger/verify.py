@@ -69,7 +69,7 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
     try:
         segments = segments_of(folder)
         kept = kept_of(segments, head)
-        followed = Follower(head, keys.secret).follow(kept, None)
+        followed = Follower(head, keys.secret).follow(segments, None)
     except BrokenChainError as exc:
         diagnosis = diagnose(folder, head, keys)
         problems = diagnosis.problems or (Problem(kind="fork", detail=str(exc)),)

@@ -1,0 +1,203 @@
+"""No secrets: by name, by form, by value, and by chance; what is no secret stays readable."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import random
+import secrets
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aetherra.kernel.ledger.chain import Draft
+from aetherra.kernel.ledger.redaction import LONGEST_NAME, MARK, MOST_FACTS, Redactor, is_disordered, is_secret_name
+from tests.kernel.ledger.conftest import Place
+
+REDACTOR = Redactor()
+PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIG\nabc\n-----END PRIVATE KEY-----"
+SECRETS = [
+    ("password=hunter2", "hunter2"),
+    ("password: hunter2, then", "hunter2"),
+    ('{"api_key": "correct horse"}', "correct horse"),
+    ("DB_PASSWORD='a b'", "a b"),
+    ("--token abc", "abc"),
+    ("--api-key=abc", "abc"),
+    ("Authorization: Bearer abc.def", "abc.def"),
+    ("authorization=Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("sent Bearer abcdefgh1", "abcdefgh1"),
+    ("cookie: sid=12", "sid=12"),
+    ("client_secret => xyz", "xyz"),
+    ("https://me:pw@example.org/x", "me:pw"),
+    ("postgres://me:p%40w@db:5432/x", "p%40w"),
+    ("https://tokenonly@example.org", "tokenonly"),
+    (PEM, "MC4CAQ"),
+    (PEM[:60], "MC4CAQ"),
+    ("ghp_" + "a1B2" * 9, "a1B2"),
+    ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN"),
+    ("sk-proj-abcdefghijklmnop", "abcdefghijklmnop"),
+    ("xoxb-1234567890-abc", "1234567890"),
+    ("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "eyJzdWIi"),
+    ("key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "K7MDENG"),
+    ("8f14e45fceea167a5a36dedd4bea25438f14e45fceea167a5a36dedd4bea2543", "ceea167a5a36"),
+]
+PLAIN = [
+    "turned the knob plant.pool from 1 to 2, as latency is above its setpoint",
+    "loaded plugins/self_incorporation/integration/core_integrator.py by canary",
+    "aetherra.plugins.self_incorporation.SelfIncorporationService",
+    "3f2b1c9e-5d0a-4c56-9a3e-0123456789ab",
+    "MAX_ACTIONS_PER_COMPONENT_PER_MINUTE",
+    "ThePluginThatIsCalledVeryLongIndeed2",
+    "https://example.org/a/very/long/path/that/nobody/needs?x=1",
+    "2026-11-27T02:17:42+00:00",
+    "ed25519:77de326a445460d0",
+    "the secretary keeps tokens of passing interest",
+]
+
+
+class TestText:
+    @pytest.mark.parametrize(("text", "secret"), SECRETS)
+    def test_a_secret_is_written(self, text: str, secret: str) -> None:
+        """What names, forms and disorder give away is not in what is left."""
+        left = REDACTOR.text(text)
+
+        assert secret not in left
+        assert MARK in left or "..." in left
+
+    @pytest.mark.parametrize("text", PLAIN)
+    def test_what_is_no_secret_is_taken_out(self, text: str) -> None:
+        """Names, paths, times and identifiers stay."""
+        assert REDACTOR.text(text) == text
+
+    def test_a_value_of_the_environment_is_written(self) -> None:
+        """What a variable with the name of a secret holds is taken out wherever it stands, short values apart."""
+        redactor = Redactor.of_environment({"DB_PASSWORD": "not random", "PIN": "1234", "HOME": "/home/somebody"})
+
+        assert (
+            redactor.text("opened with not random at /home/somebody, 1234")
+            == f"opened with {MARK} at /home/somebody, 1234"
+        )
+
+    def test_a_digest_in_a_text_is_written_whole(self) -> None:
+        """Eight digits tell it apart; a key of the same form is none any more."""
+        assert REDACTOR.text("file " + "ab" * 32) == "file abababab..."
+
+    def test_a_long_text_is_written_whole(self) -> None:
+        """It is cut, and says by how much."""
+        assert REDACTOR.text("a b" * 1000) == ("a b" * 334)[:1000] + "... (2000 characters more)"
+
+    @given(st.text(max_size=200))
+    def test_a_text_cannot_be_written_at_all(self, text: str) -> None:
+        """Whatever it is, it becomes UTF-8."""
+        REDACTOR.text(text + "\udcff").encode("utf-8")
+
+
+class TestDisorder:
+    @pytest.mark.parametrize(
+        "token",
+        [
+            lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
+            lambda: secrets.token_urlsafe(24),
+            lambda: "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(32)),
+            lambda: "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(32)),
+        ],
+    )
+    def test_random_tokens_pass_for_words(self, token) -> None:
+        """Nine of ten, at the least; measured are 96 of 100 and more."""
+        assert sum(is_disordered(token()) for _ in range(500)) >= 450
+
+    def test_words_pass_for_tokens(self) -> None:
+        """Names put together of words, as programs have them, are none."""
+        words = [
+            "load",
+            "plugin",
+            "Homeostasis",
+            "actuator",
+            "config",
+            "Index",
+            "classify",
+            "rollback",
+            "night",
+            "cycle",
+        ]
+        chance = random.Random(5)
+        names = [sep.join(chance.choices(words, k=5)) for sep in ("_", "-", "", "/") for _ in range(100)]
+
+        assert [name for name in names if is_disordered(name)] == []
+
+
+class TestFacts:
+    @pytest.mark.parametrize(
+        "name", ["password", "API_KEY", "dbPassword", "auth.token", "clientSecret", "session-id", "tokens"]
+    )
+    def test_a_fact_with_the_name_of_a_secret_is_written(self, name: str) -> None:
+        """Its value is taken out, text or number."""
+        assert is_secret_name(name)
+        assert REDACTOR.facts({name: "x"}) == {name: MARK}
+        assert REDACTOR.facts({name: 1234}) == {name: MARK}
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("token_count", 5), ("tokens_used", 7), ("secret", True), ("compass", "n")]
+    )
+    def test_a_fact_that_only_sounds_so_is_taken_out(self, name: str, value: str | int) -> None:
+        """Counts of them, flags, and other words."""
+        assert REDACTOR.facts({name: value}) == {name: value}
+
+    def test_a_digest_is_cut_where_it_is_one(self) -> None:
+        """A fact named as a digest keeps it whole."""
+        assert REDACTOR.facts({"sha256": "ab" * 32, "file": "ab" * 32}) == {"sha256": "ab" * 32, "file": "abababab..."}
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**80, -(2**80)])
+    def test_a_number_that_no_json_has_stops_an_entry(self, value: float, place: Place) -> None:
+        """It becomes a text."""
+        with place.open() as ledger:
+            entry = ledger.append(kind="a", actor="b", facts={"n": value})
+
+        assert entry.facts == {"n": str(value)}
+        assert place.verify().ok
+
+    def test_more_facts_than_there_is_room_for_vanish_unsaid(self) -> None:
+        """So many are kept, and how many were not."""
+        kept = REDACTOR.facts({f"n{number}": number for number in range(MOST_FACTS + 3)})
+
+        assert len(kept) == MOST_FACTS + 1
+        assert kept["facts_left_out"] == 3
+
+
+class TestDraft:
+    def test_a_field_is_left_as_it_came(self) -> None:
+        """Each text of an entry passes, names and codes too."""
+        secret = "password=hunter2"
+        draft = Draft(
+            kind=secret,
+            actor=secret,
+            component=secret,
+            summary=secret,
+            code=secret,
+            digest=secret,
+            facts={secret: secret},
+        )
+
+        assert "hunter2" not in json.dumps([str(draft) for draft in [REDACTOR.clean(draft)]])
+
+    def test_a_name_is_as_long_as_it_likes(self) -> None:
+        """Names are bounded as texts are, and mean the same each time."""
+        draft = REDACTOR.clean(Draft(kind="a b " * 100, actor="c"))
+
+        assert draft.kind.startswith(("a b " * 25)[:LONGEST_NAME])
+        assert len(draft.kind) < LONGEST_NAME + 30
+        assert REDACTOR.clean(Draft(kind="a b " * 100, actor="c")) == draft
+
+    def test_the_disk_has_a_secret_all_the_same(self, place: Place) -> None:
+        """Not one byte of it is in any file."""
+        with place.open() as ledger:
+            for text, secret in SECRETS:
+                ledger.append(kind="a", actor="b", summary=text, facts={"note": text, "password": secret})
+        written = b"".join(
+            path.read_bytes() for path in place.root.rglob("*") if path.is_file() and path.parent != place.heads
+        )
+
+        assert [secret for _, secret in SECRETS if len(secret) > 5 and secret.encode() in written] == []
