@@ -20,6 +20,8 @@ __all__ = ["Change", "File", "Folder", "Side", "State", "Tree"]
 
 BESIDE = ".aetherra-new-"
 CACHE = "__pycache__"
+NEW = 0o700
+"""Permissions of a folder until all that is to be in it is."""
 
 
 class File(Struct, frozen=True, tag="file"):
@@ -169,7 +171,7 @@ class Tree:
             now = self.state(change.place, change.path)
             allowed = {getattr(change, side) for side in sides}
             if len(sides) > 1 and type(change.before) is not type(change.after):
-                allowed.add(None)  # a file that becomes a folder is nothing in between
+                allowed |= {None, Folder(NEW)}  # a file that becomes a folder is nothing in between, then a new one
             if now not in allowed:
                 found.append((change, now))
         return found
@@ -246,7 +248,8 @@ class Tree:
                 if stat.S_ISDIR(told.st_mode):
                     return
                 target.unlink()
-            target.mkdir(mode=0o700, parents=True)
+            target.mkdir(mode=NEW, parents=True)
+            target.chmod(NEW)
             touched.update((target, target.parent))
 
     def _permit(self, target: Path, wish: Folder, touched: set[Path]) -> None:
