@@ -19,7 +19,7 @@ from itertools import chain, islice
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor, Severity
-from aetherra.plugins.self_incorporation.code.lookalikes import lookalikes
+from aetherra.plugins.self_incorporation.code.lookalikes import LOOKALIKE, LOOKALIKE_WEIGHT, lookalikes
 from aetherra.plugins.self_incorporation.code.names import Names, Resolved
 from aetherra.plugins.self_incorporation.code.origins import Origin, Origins, opened_for_writing
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
@@ -54,6 +54,16 @@ _PATH_METHODS: Mapping[str, Capability] = {
     "read_text": "fs_read",
     "read_bytes": "fs_read",
 }
+_SENDING_METHODS = frozenset(["send", "sendall", "sendto"])
+_LOADERS = frozenset(
+    [
+        "runpy.run_path",
+        "importlib.util.spec_from_file_location",
+        "importlib.machinery.SourceFileLoader",
+        "imp.load_source",
+    ]
+)
+_LIBC = frozenset(["system", "popen", "execve", "execv", "execl", "execlp", "execvp"])
 _INJECTORS = frozenset(["VirtualAlloc", "VirtualAllocEx", "VirtualProtect", "WriteProcessMemory", "CreateRemoteThread"])
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_\-\s]+\Z")
 _HINTS = ("[::-1]", "chr", "marshal.loads")  # what may make code of a constant without a decoder
@@ -136,6 +146,8 @@ class _Evidence:
                 if resolved is not None:
                     self._capability(call, resolved)
                     calls.append((scope, call, resolved))
+                elif isinstance(call.func, ast.Attribute) and call.func.attr in _SENDING_METHODS:
+                    calls.append((scope, call, Resolved(".send", hidden=False)))
                 elif isinstance(call.func, ast.Attribute) and call.func.attr in _PATH_METHODS:
                     self._use(_PATH_METHODS[call.func.attr], call.lineno)
                     calls.append((scope, call, Resolved("." + call.func.attr, hidden=False)))
@@ -163,7 +175,9 @@ class _Evidence:
 
     def judgement(self, reach: frozenset[Capability]) -> Judgement:
         findings = [*self._findings(reach), *islice(lookalikes(self.path, self.text), MAX_LINES)]
-        factors = tuple(sorted(self._factors(reach), key=lambda factor: (-factor.weight, factor.code)))
+        passing = [finding.line for finding in findings if finding.code == LOOKALIKE and finding.severity == "threat"]
+        alike = [RiskFactor(LOOKALIKE, LOOKALIKE_WEIGHT, _first(set(passing)))] if passing else []
+        factors = tuple(sorted([*self._factors(reach), *alike], key=lambda factor: (-factor.weight, factor.code)))
         risk = 1.0 - math.prod(1.0 - factor.weight for factor in factors)
         findings.sort(key=lambda finding: (finding.line, finding.code))
         capabilities: dict[Capability, tuple[int, ...]] = {
@@ -236,12 +250,26 @@ class _Evidence:
             self._started(call, name, scope)
         elif name in UNPICKLERS:
             self._unpickled(call, scope)
-        elif name in SENDERS:
+        elif name in SENDERS or (name == ".send" and "network" in self.uses):
             self._sent(call, scope)
-        elif capability == "native_code" and name.rpartition(".")[2] in _INJECTORS:
-            self._sign("shellcode", line)
+        elif name in _LOADERS:
+            self._loaded(call)
+        elif capability == "native_code":
+            self._native(name.rpartition(".")[2], line)
         else:
             self._touched(call, name, scope)
+
+    def _loaded(self, call: ast.Call) -> None:
+        """Code that is loaded from a file which something downloaded was written to."""
+        written: set[str] = set() if self._flow is None else self._flow.written
+        if any(path in text for path in written for text in _texts(call)):
+            self._sign("exec-of-downloaded", call.lineno)
+
+    def _native(self, function: str, line: int) -> None:
+        if function in _INJECTORS:
+            self._sign("shellcode", line)
+        if function in _LIBC:  # there are ways to start a process that do not go round everybody who looks
+            self._sign("hidden-call", line)
 
     def _unpickled(self, call: ast.Call, scope: Scope) -> None:
         """What is pickled in the same breath is a live object's copy, wherever the object came from."""
@@ -320,7 +348,9 @@ class _Evidence:
     def _handed(self, call: ast.Call, node: ast.expr, resolved: Resolved, scope: Scope, others: list[ast.expr]) -> None:
         capability = capability_of(resolved.name) or "dynamic_code"
         self._use(capability, node.lineno)
-        if resolved.hidden:
+        function = self.names.resolve(call.func)
+        taken = isinstance(call.func, ast.Lambda) or (function is not None and function.name in ("setattr", "type"))
+        if resolved.hidden or taken:
             self._sign("hidden-call", node.lineno)
         origin = self._origin(others, scope)
         if capability == "dynamic_code":

@@ -3,24 +3,41 @@
 See Boucher and Anderson, "Trojan Source" (2021), and PEP 672.
 """
 
+import builtins
 import io
 import re
+import sys
 import tokenize
 import unicodedata
 from collections.abc import Iterator
+from typing import Final
 
-from aetherra.plugins.self_incorporation.code.findings import Finding
+from aetherra.plugins.self_incorporation.code.findings import Finding, Severity
 
-__all__ = ["lookalikes"]
+__all__ = ["LOOKALIKE", "LOOKALIKE_WEIGHT", "lookalikes"]
+
+LOOKALIKE: Final = "lookalike-name"
+LOOKALIKE_WEIGHT: Final = 0.7
+"""The share in the risk of a name that passes for another."""
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"\w+")
 # Letters of other scripts that a reader takes for Latin ones.
-_CONFUSABLE = frozenset("асеорхуіјѕһԁԛԝгпАВЕЅІЈКМНОРСТХУοναρτυικΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
+_LATIN = str.maketrans(
+    "асеорхуіјѕһԁԛԝгпАВЕЅІЈКМНОРСТХУοναρτυικΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "aceopxyijshdqwrnABESIJKMHOPCTXYovaptuikABEZHIKMNOPTYX",
+)
+_CONFUSABLE = frozenset(map(chr, _LATIN))
+# A name that looks like one of these, letter by letter, is there to be taken for it.
+_KNOWN = frozenset(dir(builtins)) | sys.stdlib_module_names
 
 
 def lookalikes(path: str, text: str) -> Iterator[Finding]:
-    """Yield a warning for every line that may fool its reader."""
+    """Yield a warning for every line that may fool its reader, and a threat for a name that passes for another.
+
+    That is one which differs only in its letters' script from a builtin, a module of the standard library, or another
+    name of the same file.
+    """
     if text.isascii():
         return
     suspects: set[str] = set()
@@ -37,12 +54,17 @@ def lookalikes(path: str, text: str) -> Iterator[Finding]:
 
 def _identifiers(path: str, text: str, suspects: set[str]) -> Iterator[Finding]:
     """Yield the suspects that stand in the code, rather than in a comment or in text."""
+    plain_names = {word for word in _WORD.findall(text) if word.isascii()} | _KNOWN
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.NAME and token.string in suspects:
-                plain = ascii(token.string)
-                message = f"the name {plain} looks like another one, in Latin letters"
-                yield Finding(path, token.start[0], "lookalike-name", "warning", message)
+                latin = token.string.translate(_LATIN)
+                passes = latin.isascii() and latin != token.string and latin in plain_names
+                severity: Severity = "threat" if passes else "warning"
+                message = f"the name {token.string!a} looks like another one, in Latin letters"
+                if passes:
+                    message = f"the name {token.string!a} passes for {latin!r}, which is another one"
+                yield Finding(path, token.start[0], LOOKALIKE, severity, message)
     except (tokenize.TokenError, SyntaxError):
         return  # only the tokenizer in Python 3.11 refuses what the parser took; the names before it are reported
 

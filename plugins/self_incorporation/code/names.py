@@ -6,10 +6,11 @@ One table for the whole file, not one for each scope: a name that means two thin
 import ast
 import builtins
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from aetherra.plugins.self_incorporation.code.folding import folded_text
-from aetherra.plugins.self_incorporation.code.rules import TELLING, capability_of
+from aetherra.plugins.self_incorporation.code.rules import CLIENTS, TELLING, capability_of
 from aetherra.plugins.self_incorporation.code.syntax import Syntax, dotted_text
 
 __all__ = ["Names", "Resolved", "folded_text"]
@@ -95,6 +96,7 @@ class Names:
 
     def _assign(self, targets: list[str], value: ast.expr) -> None:
         if isinstance(value, ast.Call) and not self._reaches(value):
+            self._assign_client(targets, value)
             return  # what an ordinary call returns is another thing than what was called
         resolved = self.resolve(value) or self._within(value)
         if resolved is None or resolved.name.endswith("()"):
@@ -106,12 +108,18 @@ class Names:
                 continue
             if telling:
                 self._members[member] = resolved.name
-                if _is_special(member) or root == "sys":
+                if _is_special(member) or self._root(root) in ("sys", "builtins", "__builtins__"):
                     self.smuggled.add(value.lineno)
             if target not in self.aliases:
                 self.aliases[target] = resolved.name
                 if resolved.hidden:
                     self._hidden.add(target)
+
+    def _assign_client(self, targets: list[str], call: ast.Call) -> None:
+        function = self._spelled(call.func)
+        if function in CLIENTS:
+            for target in targets:
+                self.aliases.setdefault(target, f"{function}()")
 
     def _within(self, value: ast.expr) -> Resolved | None:
         """Return a telling function that a table, or a choice, holds: whatever is taken from it counts as that."""
@@ -308,11 +316,17 @@ class Names:
             return None
         if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
             found = self._looked_up(node.func.value, node.args[0], depth)
+            if found is None and isinstance(node.func.value, ast.Name):
+                found = self._telling(self._resolve(node.func.value, depth + 1))
             if found is not None:
                 return found
         function = self._spelled(node.func)
         if function in _IMPORTERS and node.args and (folded := self.folded(node.args[0])) is not None:
-            return Resolved(folded[0].replace(":", "."), folded[1])
+            name = folded[0].replace(":", ".")
+            whole = (
+                function != "__import__" or len(node.args) > 3 or any(each.arg == "fromlist" for each in node.keywords)
+            )
+            return Resolved(name if whole else name.partition(".")[0], folded[1])
         if function == "functools.partial" and node.args:
             return self._resolve(node.args[0], depth + 1)
         return None if function is None else Resolved(function + "()", hidden=False)
@@ -333,7 +347,9 @@ class Names:
         if name in ("sys.modules", "__builtins__"):
             return Resolved(text, hidden)
         root = self._root(text)
-        return None if root is None else Resolved(root, hidden or name == "__globals__" or text in self._hidden)
+        if name == "__globals__":
+            return Resolved(root or text, hidden=True)
+        return None if root is None else Resolved(root, hidden or text in self._hidden)
 
     def _telling(self, resolved: Resolved | None) -> Resolved | None:
         return resolved if resolved is not None and resolved.name in TELLING else None
@@ -348,7 +364,9 @@ class Names:
 
     def references(self, nodes: list[ast.expr]) -> Iterator[tuple[ast.expr, Resolved]]:
         """Yield those of some expressions that are a telling function and no call of it."""
-        for node in nodes:
+        inner = (each for node in nodes if isinstance(node, ast.Dict) for each in node.values)
+        listed = (each for node in nodes if isinstance(node, ast.List | ast.Tuple) for each in node.elts)
+        for node in chain(nodes, inner, listed):
             if isinstance(node, ast.Name | ast.Attribute):
                 found = self.resolve(node)
                 if found is not None and found.name in TELLING:

@@ -27,7 +27,16 @@ __all__ = ["Origin", "Origins", "opened_for_writing"]
 _PASSES = 4
 _MOST_WRITTEN = 100
 _PASSED_ON = frozenset(["marshal.loads", "marshal.load"])
-_OPENERS = frozenset(["open", "io.open", "codecs.open", "importlib.resources.read_text", "pkgutil.get_data"])
+_OPENERS = frozenset(
+    [
+        "open",
+        "io.open",
+        "codecs.open",
+        "importlib.resources.read_text",
+        "importlib.resources.read_binary",
+        "pkgutil.get_data",
+    ]
+)
 # A file of such a name is no source, so whoever runs what it holds keeps code where nobody looks for it.
 _NO_SOURCE = re.compile(
     r"\.(?:txt|dat|data|bin|json|csv|tsv|xml|ya?ml|toml|ini|cfg|conf|log|db|md|rst|html?|css|js|png|jpe?g|gif|bmp|ico|svg"
@@ -161,7 +170,9 @@ class Origins:
         unit = self._unit
         text = dotted_text(node)
         if text is None:
-            return []
+            resolved = None if unit.names.link is None else unit.names.resolve(node)
+            there = None if resolved is None else self._program.find(unit, resolved.name)
+            return [] if there is None else self._program.functions[there[0].path].get(there[1], [])
         own = text.removeprefix("self.").removeprefix("cls.")
         if "." not in own and (found := self._program.functions[unit.path].get(own)) is not None:
             return found
@@ -243,10 +254,10 @@ class Origins:
 
     def _of_file(self, node: ast.Call, name: str) -> Origin:
         """Say whether a call opens or reads a file that is no source, or the source it stands in."""
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "read_bytes"):
+        if name in _OPENERS and node.args:
+            path = node.args[0 if name.endswith("open") else -1]
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in ("read_text", "read_bytes"):
             path = node.func.value
-        elif name in _OPENERS and node.args:
-            path = node.args[-1 if name == "pkgutil.get_data" else 0]
         else:
             return Origin.NOWHERE
         if isinstance(path, ast.Name) and path.id == "__file__":

@@ -1,5 +1,6 @@
 """Files that are looked at together, and how a name in one of them reaches into another."""
 
+import ast
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,19 +33,25 @@ class Program:
 
     Attributes:
         units: The files.
+        modules: What they are called.
         functions: Of each file, its functions and methods by name.
     """
 
     def __init__(self, units: Sequence[Unit], modules: Modules | None = None) -> None:
         self.units = tuple(units)
-        self._modules = modules
+        self.modules = modules
         self._by_path = {unit.path: unit for unit in units}
         self.functions: dict[str, dict[str, list[Scope]]] = {}
         for unit in units:
             named = self.functions.setdefault(unit.path, {})
+            lambdas = {scope.body[0]: scope for scope in unit.syntax.scopes if not scope.name and scope.parent}
             for scope in unit.syntax.scopes:
                 if scope.name:
                     named.setdefault(scope.name, []).append(scope)
+                for targets, value in scope.bindings:
+                    if isinstance(value, ast.Lambda):
+                        for target in targets:
+                            named.setdefault(target, []).append(lambdas[value.body])
             if modules is not None:
                 self._link(unit)
 
@@ -60,9 +67,9 @@ class Program:
 
     def find(self, unit: Unit, name: str) -> tuple[Unit, str] | None:
         """Return the file that a dotted name of another reaches into, and the rest of the name there."""
-        if self._modules is None or not name:
+        if self.modules is None or not name:
             return None
-        found = self._modules.file(self._modules.absolute(unit.path, name))
+        found = self.modules.file(self.modules.absolute(unit.path, name))
         if found is None or found[0] not in self._by_path:
             return None
         return self._by_path[found[0]], found[1]

@@ -14,6 +14,7 @@ from aetherra.plugins.self_incorporation.code.findings import Capability
 
 __all__ = [
     "CAPABILITY_WEIGHTS",
+    "CLIENTS",
     "CREDENTIAL_PATH",
     "DECODERS",
     "DOWNLOADERS",
@@ -98,16 +99,26 @@ DECODERS = frozenset(
     + ["codecs.decode", "binascii.unhexlify", "binascii.a2b_base64", "binascii.a2b_hex", "bytes.fromhex"]
     + ["bytearray.fromhex", "cryptography.fernet.Fernet().decrypt"]
 )
+# What they return is known by what it can do.
+CLIENTS = frozenset(
+    (
+        *("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession"),
+        *("urllib3.PoolManager", "urllib.request.build_opener", "urllib.request.URLopener"),
+        *("http.client.HTTPConnection", "http.client.HTTPSConnection"),
+    )
+)
+_SESSIONS = ("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession")
 DOWNLOADERS = frozenset(
     [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "request")]
-    + [f"{module}().{verb}" for module in ("requests.Session", "httpx.Client") for verb in ("get", "post", "request")]
+    + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "request")]
     + ["urllib.request.urlopen", "urllib2.urlopen", "urllib.urlopen", "urllib.request.build_opener().open"]
     + ["urllib3.PoolManager().request", "urllib.request.URLopener().open"]
 )
 RECEIVERS = frozenset(["recv", "recvfrom", "recv_into", "getresponse"])
 SENDERS = frozenset(
     [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "patch", "request")]
-    + ["requests.Session().post", "httpx.Client().post", "urllib.request.urlopen", "urllib.request.Request"]
+    + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "patch", "request")]
+    + ["urllib.request.urlopen", "urllib.request.Request"]
     + ["urllib2.urlopen", "urllib2.Request", "http.client.HTTPSConnection().request"]
     + ["http.client.HTTPConnection().request"]
 )

@@ -1,0 +1,344 @@
+"""A second look at one item, from its bytes: all its files together, with what they import beside them.
+
+The index tells what each file does by itself. What an import brings in, what lies in a file that is no source, and that
+the bytes are still those of the index, only this tells. It reads; it neither runs nor imports anything.
+"""
+
+import ast
+import hashlib
+import math
+import os
+import pickletools
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.judge import Judgement, judge_together
+from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
+from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
+from aetherra.plugins.self_incorporation.code.rules import capability_of
+from aetherra.plugins.self_incorporation.code.source import decode, parse
+from aetherra.plugins.self_incorporation.code.syntax import Syntax
+from aetherra.plugins.self_incorporation.gate.decision import Ground, Line
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.gate.network import reached_by
+from aetherra.plugins.self_incorporation.index.paths import original, written
+
+__all__ = ["Look", "look"]
+
+MOST_FILES: Final = 3000
+MOST_BYTES: Final = 60_000_000
+MOST_BESIDE: Final = 200
+"""Modules beside an item that are looked at with it."""
+_DATA_BYTES: Final = 2_000_000
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SOURCES = (".py", ".pyw", ".pth")
+_OPAQUE_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".exe", ".pyc", ".pyo", ".o", ".a", ".whl", ".egg", ".pyz")
+_OPAQUE_MAGIC = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa")
+_PICKLE_SUFFIXES = (".pkl", ".pickle", ".dill", ".joblib", ".pk", ".p")
+_TELLING_MODULES = frozenset(
+    (
+        *("asyncio", "bdb", "code", "codeop", "ctypes", "functools", "importlib", "nt", "operator", "os", "pdb", "pip"),
+        *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "types", "webbrowser"),
+    )
+)
+_TELLING_BUILTINS = frozenset(
+    ["__import__", "breakpoint", "compile", "eval", "exec", "execfile", "getattr", "globals", "open", "setattr", "vars"]
+)
+
+
+class Look(Struct, frozen=True):
+    """What was seen.
+
+    Attributes:
+        item: The item, with the threats, risk, capabilities and hosts of the whole.
+        grounds: What is wrong with it beyond its code: ``changed``, ``refused``, ``beside``, ``opaque``.
+        hosts: Network hosts that it names, each with a line.
+        unknown: Lines that reach for a host that only running them would tell.
+    """
+
+    item: Item
+    grounds: tuple[Ground, ...]
+    hosts: tuple[tuple[str, Line], ...]
+    unknown: tuple[Line, ...]
+
+
+def look(item: Item) -> Look:
+    """Look at an item as it lies there now.
+
+    Whatever cannot be read, or is not what the item says, is a ground against it: this never raises `OSError`.
+    """
+    return _Looking(item).done()
+
+
+class _Looking:
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.root = Path(original(item.root))
+        self.grounds: list[Ground] = [
+            Ground("refused", f"{path!r} belongs to it and could not be read or parsed", (Line(path, 1),))
+            for path in item.refused
+        ]
+        self.units: list[Unit] = []
+        self.findings: list[Finding] = []
+        self.data: dict[str, bytes] = {}
+        self._base = "" if item.path == "." else item.path.rpartition("/")[0]
+
+    def done(self) -> Look:
+        size = sum(file.size for file in self.item.files)
+        if len(self.item.files) > MOST_FILES or size > MOST_BYTES:
+            said = f"expected at most {MOST_FILES} files of {MOST_BYTES} bytes, got {len(self.item.files)} of {size}"
+            self.grounds.append(Ground("refused", f"it is too large to be looked at as a whole: {said}"))
+            return Look(self.item, tuple(self.grounds), (), ())
+        for file in self.item.files:
+            self._own(file.path, file.sha256)
+        beside = self._beside()
+        paths = [path for path in (*(file.path for file in self.item.files), *beside) if is_source(path)]
+        modules = Modules(self.item.path, paths)
+        Program(self.units, modules)  # links their names, by which it is told what could run data
+        self._data_files()
+        judged = judge_together(Program([*self.units, *self._in_data()], modules))
+        return self._told(judged)
+
+    def _own(self, path: str, sha256: str) -> None:
+        data = self._read(path)
+        if data is None:
+            return
+        if hashlib.sha256(data).hexdigest() != sha256:
+            text = f"{path!r} is not what was indexed; scan again"
+            self.grounds.append(Ground("changed", text, (Line(path, 1),)))
+        name = path.lower()
+        if name.endswith(_OPAQUE_SUFFIXES) or data.startswith(_OPAQUE_MAGIC):
+            self.grounds.append(Ground("opaque", f"{path!r} is machine or byte code, which nobody can read here"))
+        elif name.endswith(_SOURCES) or (data.startswith(b"#!") and b"python" in data.split(b"\n", 1)[0]):
+            self._unit(path, data)
+        else:
+            self.data[path] = data[: _DATA_BYTES + 1]
+
+    def _read(self, path: str, *, of_item: bool = True) -> bytes | None:
+        place = self.root / original(path)
+        try:
+            descriptor = os.open(place, _FILE)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(0, "it is no regular file any more")
+                with os.fdopen(os.dup(descriptor), "rb") as file:
+                    return file.read(MOST_BYTES + 1)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            code = "changed" if of_item else "beside"
+            self.grounds.append(Ground(code, f"{path!r} cannot be read: {exc.strerror or exc}", (Line(path, 1),)))
+            return None
+
+    def _unit(self, path: str, data: bytes) -> Unit | None:
+        text = decode(path, data)
+        if isinstance(text, Refusal):
+            self._refused(text)
+            return None
+        if path.lower().endswith(".pth"):
+            lines = text.splitlines(keepends=True)
+            text = "".join(line if line.startswith(("import ", "import\t")) else "\n" for line in lines)
+        tree = parse(path, text)
+        if isinstance(tree, Refusal):
+            self._refused(tree)
+            return None
+        syntax = Syntax(tree)
+        unit = Unit(path, text, syntax, Names(syntax))
+        self.units.append(unit)
+        return unit
+
+    def _refused(self, refusal: Refusal) -> None:
+        text = f"{refusal.path!r} cannot be parsed: {refusal.detail}"
+        self.grounds.append(Ground("refused", text, (Line(refusal.path, 1),)))
+
+    def _beside(self) -> list[str]:
+        """Take in the modules next to the item that it imports, and those that these import; say what is missing."""
+        own = {file.path for file in self.item.files}
+        modules = Modules(self.item.path, [path for path in own if is_source(path)])
+        found: dict[str, None] = {}
+        waiting = list(self.units)
+        while waiting:
+            unit = waiting.pop()
+            for name, line in _imported(unit):
+                if modules.file(modules.absolute(unit.path, name)) is None or name.startswith("."):
+                    self._one_beside(unit, modules, name, line, own, found, waiting)
+        return list(found)
+
+    def _one_beside(
+        self,
+        unit: Unit,
+        modules: Modules,
+        name: str,
+        line: int,
+        own: set[str],
+        found: dict[str, None],
+        waiting: list[Unit],
+    ) -> None:
+        absolute = modules.absolute(unit.path, name)
+        if not absolute and unit.path not in found:
+            text = f"imports {name!r}, which leads out of the item"
+            self.grounds.append(Ground("beside", text, (Line(unit.path, line),)))
+            return
+        for path in _places(self._base, absolute):
+            if path in own or path in found:
+                continue
+            if not os.path.lexists(self.root / original(path)):
+                continue
+            if len(found) >= MOST_BESIDE:
+                self.grounds.append(Ground("beside", f"imports more than {MOST_BESIDE} modules beside it"))
+                return
+            inside = self.item.path == "." or path.startswith(f"{self.item.path}/")
+            if inside and path not in self.item.refused:
+                text = f"imports {name!r}, which lies within it and was not indexed: {path!r}"
+                self.grounds.append(Ground("beside", text, (Line(unit.path, line),)))
+            found[path] = None
+            if not path.endswith((".py", ".pyw")):
+                self.grounds.append(Ground("opaque", f"imports {path!r}, which nobody can read here"))
+                continue
+            data = self._read(path, of_item=False)
+            if data is not None and (taken := self._unit(path, data)) is not None:
+                waiting.append(taken)
+
+    def _data_files(self) -> None:
+        """Look for code in what is no source: pickles that call what they should not."""
+        for path, data in self.data.items():
+            if path.lower().endswith(_PICKLE_SUFFIXES) or data[:2] in (
+                b"\x80\x02",
+                b"\x80\x03",
+                b"\x80\x04",
+                b"\x80\x05",
+            ):
+                self.findings.extend(_of_pickle(path, data))
+
+    def _in_data(self) -> Iterator[Unit]:
+        """Yield files that are no source and hold code all the same, where something in the item could run it."""
+        runs = any(
+            resolved is not None and capability_of(resolved.name) == "dynamic_code"
+            for unit in self.units
+            for scope in unit.syntax.scopes
+            for resolved in (unit.names.resolve(call.func) for call in scope.calls)
+        )
+        if not runs:
+            return
+        for path, data in self.data.items():
+            if len(data) > _DATA_BYTES or ".py" in path.rpartition("/")[2].lower():  # a stub, a template
+                continue
+            text = decode(path, data)
+            tree = None if isinstance(text, Refusal) else parse(path, text)
+            if not isinstance(tree, ast.Module) or isinstance(text, Refusal):
+                continue
+            syntax = Syntax(tree)
+            if syntax.imports or any(scope.calls for scope in syntax.scopes):
+                yield Unit(path, text, syntax, Names(syntax))
+
+    def _told(self, judged: Mapping[str, Judgement]) -> Look:
+        own = {file.path for file in self.item.files}
+        findings = [finding for judgement in judged.values() for finding in judgement.findings] + self.findings
+        for path in sorted(judged.keys() & self.data.keys()):
+            able = judged[path].capabilities
+            if able.keys() - {"fs_read"}:
+                text = f"holds code that can {', '.join(able)}, under a name that is no source's"
+                line = min(lines[0] for lines in able.values())
+                self.findings.append(Finding(path, line, "code-in-data", "threat", text))
+                findings.append(self.findings[-1])
+        factors = _joined([*judged.values()], self.findings)
+        capabilities = {capability for judgement in judged.values() for capability in judgement.capabilities}
+        hosts: dict[str, Line] = {}
+        unknown: list[Line] = []
+        for unit in self.units:
+            reached = reached_by(unit.syntax, unit.names)
+            for host, line in reached.hosts.items():
+                hosts.setdefault(host, Line(unit.path, line))
+            unknown.extend(Line(unit.path, line) for line in reached.unknown)
+        item = msgspec.structs.replace(
+            self.item,
+            risk=round(1.0 - math.prod(1.0 - factor.weight for factor in factors), 4),
+            factors=factors,
+            capabilities=tuple(sorted(capabilities)),
+            threats=tuple(sorted((each for each in findings if each.severity == "threat"), key=_in_order)),
+            warnings=sum(finding.severity == "warning" and finding.path in own for finding in findings),
+            hosts=tuple(sorted(hosts)),
+        )
+        return Look(item, tuple(self.grounds), tuple(sorted(hosts.items())), tuple(unknown))
+
+
+def _in_order(finding: Finding) -> tuple[str, int, str]:
+    return finding.path, finding.line, finding.code
+
+
+def _joined(judgements: Sequence[Judgement], more: Sequence[Finding]) -> tuple[RiskFactor, ...]:
+    """Return the factors of the whole: each code once, at its heaviest."""
+    heaviest: dict[str, RiskFactor] = {}
+    found = [factor for judgement in judgements for factor in judgement.factors]
+    found += [RiskFactor(finding.code, _WEIGHTS[finding.code], (finding.line,)) for finding in more]
+    for factor in found:
+        if (known := heaviest.get(factor.code)) is None or known.weight < factor.weight:
+            heaviest[factor.code] = factor
+    return tuple(sorted(heaviest.values(), key=lambda factor: (-factor.weight, factor.code)))
+
+
+_WEIGHTS: Mapping[str, float] = {"code-in-data": 0.7, "pickle-that-runs": 0.85, "pickle-unread": 0.2}
+
+
+def _imported(unit: Unit) -> Iterator[tuple[str, int]]:
+    """Yield every module that a file may import, also by a call, with its line."""
+    for statement in unit.syntax.imports:
+        if isinstance(statement, ast.Import):
+            yield from ((alias.name, statement.lineno) for alias in statement.names)
+        else:
+            module = "." * statement.level + (statement.module or "")
+            joint = "" if module.endswith(".") else "."
+            yield from ((f"{module}{joint}{alias.name}", statement.lineno) for alias in statement.names)
+    for scope in unit.syntax.scopes:
+        for call in scope.calls:
+            resolved = unit.names.resolve(call.func) if call.args else None
+            if resolved is not None and resolved.name in ("__import__", "importlib.import_module", "runpy.run_module"):
+                folded = unit.names.folded(call.args[0])
+                if folded is not None:
+                    yield folded[0], call.lineno
+
+
+def _places(base: str, name: str) -> Iterator[str]:
+    """Yield the paths at which a dotted name, and every package above it, may lie beside an item."""
+    parts = [written(part) for part in name.split(".") if part]
+    for length in range(1, len(parts) + 1):
+        path = "/".join([*([base] if base else []), *parts[:length]])
+        yield f"{path}/__init__.py"
+        yield from (f"{path}{suffix}" for suffix in (".py", ".pyw", ".pyc", ".so", ".pyd"))
+
+
+def _of_pickle(path: str, data: bytes) -> Iterator[Finding]:
+    """Yield what a pickle would call when it is loaded, read off its opcodes without loading it."""
+    texts: list[str] = []
+    memo: dict[int, str] = {}
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            name = opcode.name
+            if name in ("GLOBAL", "INST"):
+                yield from _called(path, *str(argument).split(" ", 1))
+            elif name == "STACK_GLOBAL":
+                yield from _called(path, *(texts[-2:] if len(texts) > 1 else ("", "")))
+            elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+                memo[len(memo) if argument is None else int(argument)] = texts[-1] if texts else ""
+            elif name in ("GET", "BINGET", "LONG_BINGET"):
+                texts = [*texts[-1:], memo.get(int(argument or 0), "")]
+            elif isinstance(argument, str):
+                texts = [*texts[-1:], argument]
+    except Exception as exc:  # noqa: BLE001 - it is somebody's bytes, and whatever they do to the reader is told
+        yield Finding(path, 1, "pickle-unread", "warning", f"looks like a pickle and cannot be read as one: {exc}")
+
+
+def _called(path: str, module: str, name: str = "") -> Iterator[Finding]:
+    root = module.partition(".")[0]
+    builtin = root in ("builtins", "__builtin__")
+    if root in _TELLING_MODULES or (builtin and name in _TELLING_BUILTINS):
+        yield Finding(path, 1, "pickle-that-runs", "threat", f"reaches for {module}.{name} when it is loaded")
+    elif not module:
+        yield Finding(path, 1, "pickle-unread", "warning", "reaches for something that only loading it would tell")
