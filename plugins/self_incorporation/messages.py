@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from aetherra.plugins import Message, Request
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal
+from aetherra.plugins.self_incorporation.gate.decision import Decision, Verdict
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineStatistics
 from aetherra.plugins.self_incorporation.index.report import Risk
+from aetherra.plugins.self_incorporation.integration.describe import Description
+from aetherra.plugins.self_incorporation.integration.intents import Stage
+from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.registrations import Registration
+from aetherra.plugins.self_incorporation.night.learned import Kept
+from aetherra.plugins.self_incorporation.night.learning.trial import Target
+from aetherra.plugins.self_incorporation.night.report import NightReport, NightStatus
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+
+# Scanning
 
 
 class Scanned(Message, tag="selfinc.scanned"):
@@ -72,15 +92,332 @@ class Classify(Request[Kinds], tag="selfinc.classify"):
     """Ask for the kinds of the files that the last scan indexed."""
 
 
+# Items, and what is decided about them
+
+
+class JudgedItem(msgspec.Struct, frozen=True):
+    """An item, and what was decided about it.
+
+    Attributes:
+        item: As the index knows it.
+        decision: The latest about exactly these bytes; ``None`` if there is none.
+        registered: Under which name it was brought in; ``""`` if it was not, or not as it is now.
+    """
+
+    item: Item
+    decision: Decision | None
+    registered: str = ""
+
+
+class Items(Message, tag="selfinc.items_reply"):
+    """Items by path; ``total`` are what was asked for, of which these are the first."""
+
+    items: tuple[JudgedItem, ...]
+    total: int
+
+
+class ListItems(Request[Items], tag="selfinc.items"):
+    """Ask what could be brought in, and what was decided about it.
+
+    Attributes:
+        name: Only those of this name or path.
+        verdict: Only those that were decided so.
+        kind: Only those of this kind.
+        limit: How many, at most.
+    """
+
+    name: str = ""
+    verdict: Verdict | None = None
+    kind: FileKind | None = None
+    limit: Limit = 100
+
+
 class Judged(Message, tag="selfinc.security_eval_reply"):
-    """What the last scan found that somebody should look at."""
+    """What was decided about the items of all roots, and what somebody should look at.
+
+    Attributes:
+        severities: Findings in the index, by severity.
+        riskiest: The riskiest files, and why.
+        verdicts: Items by what was decided about them.
+        blocked: Decisions that keep an item out, those of the highest risk first, at most 100.
+        judged: Items that were judged now, as they, the rules, the policy or their grants are new.
+        drifted: Those of them that do more, or are riskier, than when they were judged before.
+        quarantined: Those that were set aside now.
+        held: Those that would have been set aside, and why they were not.
+    """
 
     severities: dict[str, int]
     riskiest: tuple[Risk, ...]
+    verdicts: dict[str, int]
+    blocked: tuple[Decision, ...]
+    judged: int
+    drifted: int
+    quarantined: tuple[str, ...]
+    held: dict[str, str]
 
 
 class SecurityEval(Request[Judged], tag="selfinc.security_eval"):
-    """Ask for the risks in the index."""
+    """Decide about every item that is new, has changed, or falls under other rules, and set aside what must be."""
+
+
+class ItemDecided(Message, tag="selfinc.decide_reply"):
+    """What is decided about an item now."""
+
+    decision: Decision
+
+
+class DecideItem(Request[ItemDecided], tag="selfinc.decide"):
+    """Say that exactly these bytes may come in, or may not. Only a person may.
+
+    Attributes:
+        item: Its name or path.
+        digest: Of the item as the person has looked at it; it must be that still.
+        accept: Whether it may.
+        reason: Why.
+    """
+
+    item: str
+    digest: str
+    accept: bool
+    reason: Reason
+
+
+class Corrected(Message, tag="selfinc.correct_reply"):
+    """What a file was taken for, and what it is."""
+
+    path: str
+    before: FileKind
+    kind: FileKind
+
+
+class CorrectKind(Request[Corrected], tag="selfinc.correct"):
+    """Say what a file really is, for nights to learn from. Only a person may.
+
+    Attributes:
+        path: Of the file, relative to the first root that has it.
+        kind: What it is.
+    """
+
+    path: str
+    kind: FileKind
+
+
+# Bringing in, and taking out
+
+
+class Planned(Message, tag="selfinc.plan_reply"):
+    """A plan, and exactly what carrying it out would do; nothing was done.
+
+    Attributes:
+        plan: Its steps, and what is left out and why.
+        would: What would happen; ``None`` if there is no step.
+        problem: Why it could not be said what would happen; ``""`` if it could.
+    """
+
+    plan: Plan
+    would: Description | None
+    problem: str = ""
+
+
+class MakePlan(Request[Planned], tag="selfinc.plan"):
+    """Ask for a plan for some items, by name or path; for none: for all that lie in the incoming folders."""
+
+    items: tuple[str, ...] = ()
+
+
+class Incorporated(Message, tag="selfinc.integrate_reply"):
+    """What came of it: the reply to ``Integrate``, and an event after each integration.
+
+    Attributes:
+        token: What it is rolled back by; ``""`` if nothing was done.
+        names: What was brought in, by the names it is registered under.
+        notes: How each step went, for people.
+        approval: The approval that it waits for; ``""`` if it does not.
+        why_not: Why nothing was done; ``""`` if it was.
+    """
+
+    token: str
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    approval: str = ""
+    why_not: str = ""
+
+
+class Integrate(Request[Incorporated], tag="selfinc.integrate"):
+    """Bring items in: all of them, or none.
+
+    If it needs an approval, it waits for that, and is then done by itself if nothing has changed.
+
+    Attributes:
+        items: By name or path; for none: all approved ones of the incoming folders.
+        digest: Of the plan that was looked at, which must be what would be done now; ``""`` for any.
+    """
+
+    items: tuple[str, ...] = ()
+    digest: str = ""
+
+
+class TakenOut(Message, tag="selfinc.rollback_reply"):
+    """An integration was rolled back: the reply to ``Rollback``, and an event after each.
+
+    Attributes:
+        token: Which.
+        names: What was brought in by it.
+        left: What could not be undone; nothing if all is as it was, byte for byte.
+        reason: Why.
+        automatic: Whether self-incorporation decided it.
+    """
+
+    token: str
+    names: tuple[str, ...]
+    left: tuple[str, ...]
+    reason: str
+    automatic: bool = False
+
+
+class Rollback(Request[TakenOut], tag="selfinc.rollback"):
+    """Put everything back to what it was before an integration."""
+
+    token: str
+    reason: Reason = "somebody asked for it"
+
+
+class Integration(msgspec.Struct, frozen=True):
+    """One integration that is remembered.
+
+    Attributes:
+        token: Its name.
+        at: Unix time of its beginning.
+        names: What it brought in.
+        summary: For people.
+        stage: How far it is: ``open``, ``committed``, ``going_back`` or ``undone``.
+        reason: Why it was undone.
+        left: What could not be.
+    """
+
+    token: str
+    at: float
+    names: tuple[str, ...]
+    summary: str
+    stage: Stage
+    reason: str = ""
+    left: tuple[str, ...] = ()
+
+
+class Integrations(Message, tag="selfinc.integrations_reply"):
+    """Integrations, the latest first, and what of them is registered now.
+
+    Attributes:
+        integrations: The latest ones.
+        registered: What was brought in and is there, by name.
+        waiting: Items that wait for an approval, by its id.
+        problems: Why nothing can be brought in until somebody has seen to it.
+    """
+
+    integrations: tuple[Integration, ...]
+    registered: dict[str, Registration]
+    waiting: dict[str, tuple[str, ...]]
+    problems: tuple[str, ...]
+
+
+class ListIntegrations(Request[Integrations], tag="selfinc.integrations"):
+    """Ask what was brought in."""
+
+    limit: Limit = 100
+
+
+# Quarantine
+
+
+class SetAside(Message, tag="selfinc.quarantine_reply"):
+    """How something in quarantine is now."""
+
+    quarantined: Quarantined
+
+
+class QuarantineItem(Request[SetAside], tag="selfinc.quarantine"):
+    """Set an item aside, so that nothing loads it, and keep it."""
+
+    item: str
+    reason: Reason
+
+
+class ReleaseItem(Request[SetAside], tag="selfinc.release"):
+    """Put something in quarantine back where it was, byte for byte. Only a person may."""
+
+    id: str
+    reason: str = ""
+
+
+class DeleteItem(Request[SetAside], tag="selfinc.delete"):
+    """Delete something in quarantine for good. Only a person may."""
+
+    id: str
+    reason: str = ""
+
+
+class ReviewItem(Request[SetAside], tag="selfinc.review"):
+    """Note what a person says of something in quarantine. Only a person may."""
+
+    id: str
+    says: Reason
+
+
+class QuarantineList(Message, tag="selfinc.quarantined_reply"):
+    """What is, or was, in quarantine, and how much."""
+
+    items: tuple[Quarantined, ...]
+    statistics: QuarantineStatistics
+
+
+class ListQuarantined(Request[QuarantineList], tag="selfinc.quarantined"):
+    """Ask what is in quarantine; with ``ended`` also for what was released or deleted."""
+
+    ended: bool = False
+
+
+# Nights
+
+
+class Night(Message, tag="selfinc.night_reply"):
+    """The night cycle as it is, and what the last night came to; ``None`` before the first.
+
+    Attributes:
+        status: Where it stands, and what of what was learnt is in use.
+        last: The report of the last night that was finished.
+    """
+
+    status: NightStatus
+    last: NightReport | None
+
+
+class GetNight(Request[Night], tag="selfinc.night"):
+    """Ask what the night cycle does, did, and has learnt."""
+
+
+class NightDone(Message, tag="selfinc.night_done"):
+    """A night was finished: the reply to ``RunNight``, and an event after each."""
+
+    report: NightReport
+
+
+class RunNight(Request[NightDone], tag="selfinc.run_night"):
+    """Have a night's work done now, though the host is not idle; it still makes way for whoever needs the host."""
+
+
+class Unlearned(Message, tag="selfinc.unlearn_reply"):
+    """What is in use now in place of what was learnt last."""
+
+    kept: Kept
+
+
+class Unlearn(Request[Unlearned], tag="selfinc.unlearn"):
+    """Go back to what was in use before what was learnt last. Only a person may."""
+
+    target: Target
+
+
+# Files
 
 
 class IndexedFile(Message, tag="selfinc.file_reply"):
@@ -118,8 +455,11 @@ class GetFile(Request[IndexedFile], tag="selfinc.file"):
     path: str
 
 
+# Status
+
+
 class SelfIncorporationStatus(Message, tag="selfinc.status_reply"):
-    """What was scanned since the start, and what the index holds.
+    """What was done since the start, and what there is.
 
     Attributes:
         scanning: The tree that is being scanned now, ``""`` if none.
@@ -130,6 +470,16 @@ class SelfIncorporationStatus(Message, tag="selfinc.status_reply"):
         refusals: Files that are not, and why is kept.
         findings: In the index, of all severities.
         set_aside: Where an index that could not be read was moved, ``""`` if none was.
+        items: That could be brought in, by what was decided about them.
+        integrations: Done since the start.
+        failed_integrations: That failed since the start, and were taken back.
+        rollbacks: Done since the start.
+        registered: What was brought in and is there.
+        not_serving: Of these the plugins that do not serve, each with the reason.
+        quarantined: Items in quarantine.
+        waiting: Integrations that wait for an approval.
+        night: What the night cycle does: its phase.
+        problems: Why nothing can be brought in until somebody has seen to it.
     """
 
     scanning: str
@@ -140,7 +490,35 @@ class SelfIncorporationStatus(Message, tag="selfinc.status_reply"):
     refusals: int
     findings: int
     set_aside: str
+    items: dict[str, int]
+    integrations: int
+    failed_integrations: int
+    rollbacks: int
+    registered: tuple[str, ...]
+    not_serving: dict[str, str]
+    quarantined: int
+    waiting: int
+    night: str
+    problems: tuple[str, ...]
 
 
 class GetSelfIncorporationStatus(Request[SelfIncorporationStatus], tag="selfinc.status"):
-    """Ask what was scanned."""
+    """Ask what was done, and what there is."""
+
+
+class SelfIncorporationHealth(Message, tag="selfinc.health_reply"):
+    """How self-incorporation is: the reply to ``CheckHealth``, and an event every minute.
+
+    Attributes:
+        healthy: Whether it can do what it is there for.
+        reasons: Why not.
+        metrics: Its figures, by name.
+    """
+
+    healthy: bool
+    reasons: tuple[str, ...]
+    metrics: dict[str, float]
+
+
+class CheckHealth(Request[SelfIncorporationHealth], tag="selfinc.health"):
+    """Look whether the index, the decisions, the quarantine and what was integrated are in order."""

@@ -1,113 +1,228 @@
-"""The self-incorporation plugin: scans in a worker thread, one tree at a time, and answers from the index."""
+"""The self-incorporation plugin: wires what finds, judges, brings in, takes out and learns, and answers for it."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Literal, NamedTuple
 
-import msgspec
-
-from aetherra.plugins import CycleStep, MetricSample, Plugin, PluginContext, ServiceStatus, Settings, handler, hookimpl
+from aetherra.plugins import (
+    AetherraError,
+    CycleStep,
+    GetGrants,
+    GetStatus,
+    MetricSample,
+    NotAPersonError,
+    Persons,
+    Plugin,
+    PluginContext,
+    ServiceStatus,
+    Swapper,
+    current_call,
+    handler,
+    hookimpl,
+)
+from aetherra.plugins.governance.messages import ApprovalDecided
+from aetherra.plugins.self_incorporation import messages as m
+from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook
 from aetherra.plugins.self_incorporation.code.panel import Panel
+from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
+from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
+from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate, net_strict
+from aetherra.plugins.self_incorporation.incorporator import Incorporator, Waiting
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.report import Risk
+from aetherra.plugins.self_incorporation.index.rows import FileRecord
 from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
-from aetherra.plugins.self_incorporation.messages import (
-    Classify,
-    GetFile,
-    GetSelfIncorporationStatus,
-    IndexedFile,
-    Judged,
-    Kinds,
-    Scan,
-    Scanned,
-    SecurityEval,
-    SelfIncorporationStatus,
-)
+from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
+from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
+from aetherra.plugins.self_incorporation.night.processor import NightCycleProcessor
+from aetherra.plugins.self_incorporation.night.store import NightStore
+from aetherra.plugins.self_incorporation.night_shift import NightPort, RootLibrary
+from aetherra.plugins.self_incorporation.places import Places
+from aetherra.plugins.self_incorporation.school import School
+from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
+from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
-from aetherra.plugins.storage import DatabaseUnusableError
+from aetherra.plugins.signing import RING_NAME, KeyRing, SigningError
+from aetherra.plugins.storage import DatabaseUnusableError, StateFile
+
+__all__ = ["NothingKeptError", "SelfIncorporationService"]
+
+LOOK_AFTER_SEC = 30.0
+"""Seconds between two looks at what was brought in."""
+HEALTH_SEC = 60.0
+"""Seconds between two times that homeostasis is told how this is."""
 
 
-class SelfIncorporationSettings(Settings):
-    """Settings of self-incorporation.
+class NothingKeptError(AetherraError, RuntimeError):
+    """What was asked for needs a data directory, and this host keeps everything in memory."""
 
-    Attributes:
-        roots: Trees to scan, relative to the project.
-        scan_at_start: Whether the roots are scanned as soon as the plugin serves.
-        scan_interval: Seconds between two scans of the roots; unchanged files are not read again.
-        max_source_bytes: Larger Python files are refused.
-        max_file_bytes: Larger files of other kinds are refused.
-    """
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
-    roots: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = (".",)
-    scan_at_start: bool = True
-    scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 900.0
-    max_source_bytes: Annotated[int, msgspec.Meta(gt=0)] = 5_000_000
-    max_file_bytes: Annotated[int, msgspec.Meta(gt=0)] = 64_000_000
+    def __str__(self) -> str:
+        return f"{self.what} needs a place to keep what was before: set kernel.data_dir in the configuration"
+
+
+class Asker(NamedTuple):
+    """Who asks for something: a person, or why a person must agree to it."""
+
+    name: str
+    ask_why: str
 
 
 class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
-    """Knows the code of the project; it does not run any of it."""
+    """Finds code, judges it, brings it in and takes it out. It runs none of what it judges.
+
+    All that reads a disk or takes long runs in worker threads.
+    """
 
     name = "self_incorporation"
     service = "self_incorporation"
-    version = "1"
-    capabilities = ("publish:selfinc.*",)
+    version = "2"
+    exclusive = True  # the index has one writer, and what is brought in has one who does it
+    capabilities = (
+        "publish:selfinc.*",
+        "subscribe:governance.approval_decided",
+        "call:governance.approvals",
+        "call:hmr.*",
+        "call:kernel.grants",
+        "call:kernel.plugins",
+        "call:kernel.status",
+        "call:kernel.vitals",
+        "submit:*",
+    )
+    privileges = ("kernel:swap",)
 
     def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
         super().__init__(settings)
-        self._scanning_roots = False
-        self._degraded = False
+        self._troubles: dict[str, str] = {}
+        self._surveying = False
 
     async def start(self, ctx: PluginContext) -> None:
-        """Open the index, and scan the roots now and then."""
-        folder = ctx.data_dir
-        location = ":memory:" if folder is None else folder / "index.sqlite3"
-        self._index = await ctx.enter(await ctx.run_sync(CodeIndex, location, ctx.log.warning))
+        """Open what is kept, put the parts together, and undo what an earlier run has not finished."""
+        settings, folder, clock = self.settings, ctx.data_dir, ctx.clock
+        profile = (await ctx.call(GetStatus())).profile
+        self._persons = Persons(profile, (await ctx.call(GetGrants(self.name))).clients)
+        self._places = Places(ctx.root, settings.roots, settings.incoming)
+
+        self._index = await ctx.enter(await ctx.run_sync(CodeIndex, _within(folder, "index.sqlite3"), ctx.log.warning))
         if self._index.set_aside is not None:
             ctx.log.error("the index could not be read; it was moved to %s", self._index.set_aside.path)
-        limits = Limits(source_bytes=self.settings.max_source_bytes, file_bytes=self.settings.max_file_bytes)
-        apart = () if folder is None else (folder,)
-        panel = Panel(lambda: ctx.hooks.implementations("classify_file"), clock=time.perf_counter, say=ctx.log.warning)
+        limits = Limits(source_bytes=settings.max_source_bytes, file_bytes=settings.max_file_bytes)
+        panel = Panel(partial(ctx.hooks.implementations, "classify_file"), clock=time.perf_counter, say=ctx.log.warning)
+        apart = () if folder is None else (folder.parent,)
         scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=apart, panel=panel)
         self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
-        ctx.every(self.settings.scan_interval, self._begin_scan, at_start=self.settings.scan_at_start)
+
+        self._safety = await ctx.enter(
+            await ctx.run_sync(SafetyIndex, _within(folder, "decisions.sqlite3"), ctx.log.error)
+        )
+        self._quarantine = None
+        if folder is not None:
+            self._quarantine = await ctx.run_sync(partial(QuarantineManager, folder / "quarantine", clock=clock.time))
+            for undone in await ctx.run_sync(self._quarantine.recover):
+                ctx.log.warning("%s is %s, as an earlier run has not finished with it", undone.path, undone.state)
+        grants = GrantBook(ctx)
+        gate = SecurityGate(
+            settings.policy,
+            self._safety,
+            profile=profile,
+            grants=grants,
+            ring=await ctx.run_sync(self._ring, folder),
+            quarantine=self._quarantine,
+            strict_network=net_strict(),
+        )
+        self._gate = gate
+        self._assessor = Assessor(ctx, self._surveyor, Stock(self._index), gate, grants, self._places)
+
+        self._nights = await ctx.enter(
+            await ctx.run_sync(NightStore, None if folder is None else folder / "nights", clock.time, ctx.log.warning)
+        )
+        self._school = School(self._nights, scanner, self._surveyor.ask, ctx.log)
+        self._surveyor.school = self._school
+        library = RootLibrary(self._first_root, self._index, self._safety)
+        port = NightPort(ctx, self._surveyor, self._school)
+        self._night = NightCycleProcessor(settings.night, self._nights, library, port)
+
+        self._integrator: CoreIntegrator | None = None
+        self._incorporator: Incorporator | None = None
+        if folder is not None:
+            await self._open_integrator(ctx, folder)
+
+        ctx.subscribe(ApprovalDecided, self._hear)
+        ctx.start_soon(self._begin)
+        ctx.start_soon(self._night.run)
+        ctx.every(settings.scan_interval, self._begin_survey, at_start=settings.scan_at_start)
+        ctx.every(LOOK_AFTER_SEC, self._look_after)
+        ctx.every(HEALTH_SEC, self._tell_health)
+
+    async def _open_integrator(self, ctx: PluginContext, folder: Path) -> None:
+        settings = self.settings
+        swapper: Swapper = ctx.privilege("kernel:swap")
+        integrator = CoreIntegrator(
+            HostHands(ctx, swapper, settings.trial),
+            folder / "integrations",
+            now=ctx.clock.time,
+            log=ctx.log,
+            destination=None if settings.destination is None else ctx.root / settings.destination,
+        )
+        await integrator.recover()
+        waiting = StateFile(folder / "waiting.json", dict[str, Waiting])
+        self._integrator = integrator
+        self._incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting)
+
+    def _ring(self, folder: Path | None) -> KeyRing | None:
+        """Open the ring of known keys; where it cannot be used nobody is known, which is said."""
+        keyring = self.settings.keyring
+        if keyring is None and folder is None:
+            return None
+        path = self.ctx.root / keyring if keyring is not None else _beside(folder) / RING_NAME
+        try:
+            return KeyRing.load(path, clock=self.ctx.clock.time)
+        except SigningError as exc:
+            self._trouble("keys", f"nobody's signature counts: {exc}")
+            return None
 
     async def stop(self) -> None:
         """Have a scan end at its next file."""
         self._surveyor.stop()
 
+    async def _begin(self) -> None:
+        """Bring up what was brought in earlier, and go on with what was agreed to meanwhile."""
+        if self._integrator is None or self._incorporator is None:
+            return
+        for brought in await self._integrator.bring_up():
+            if brought.problem:
+                self.ctx.log.warning("%s was brought in earlier, and does not serve: %s", brought.name, brought.problem)
+        await self._incorporator.catch_up()
+
+    # Scanning
+
     @handler
-    async def scan(self, request: Scan) -> Scanned:
+    async def trigger_scan(self, request: m.Scan) -> m.Scanned:
         """Scan one tree; a cancelled call ends the scan at its next file, and what was read stays in the index."""
-        return await self._surveyor.scan(self._root(request.path))
+        return await self._surveyor.scan(self._places.path(request.path))
 
     @handler
-    async def classify(self, _: Classify) -> Kinds:
-        """Count the kinds of the first root."""
-        counted = await self._surveyor.ask(lambda: self._index.kinds(self._key(None)))
-        return Kinds({str(kind): count for kind, count in counted.items()})
+    async def trigger_classify(self, _: m.Classify) -> m.Kinds:
+        """Count the kinds of all roots."""
+        kinds: Counter[str] = Counter()
+        for root in self._places.roots():
+            counted = await self._surveyor.ask(partial(self._index.kinds, root))
+            kinds.update({str(kind): count for kind, count in counted.items()})
+        return m.Kinds(dict(kinds))
 
     @handler
-    async def judge(self, _: SecurityEval) -> Judged:
-        """Tell the risks of the first root."""
-        root = self._key(None)
-        severities = await self._surveyor.ask(lambda: self._index.severities(root))
-        riskiest = await self._surveyor.ask(lambda: self._index.riskiest(root))
-        return Judged(
-            {str(severity): count for severity, count in severities.items()},
-            tuple(Risk(record.path, record.risk, record.factors) for record in riskiest),
-        )
-
-    @handler
-    async def tell_file(self, request: GetFile) -> IndexedFile:
-        """Tell what is known of one file of the first root."""
-        record = await self._surveyor.ask(lambda: self._index.file(self._key(None), request.path))
-        if record is None:
-            raise LookupError(f"the index holds no file {request.path!r}; paths are relative to {self._key(None)}")
-        return IndexedFile(
+    async def tell_file(self, request: m.GetFile) -> m.IndexedFile:
+        """Tell what is known of one file of the roots."""
+        _, record = await self._file(request.path)
+        return m.IndexedFile(
             path=record.path,
             sha256=record.sha256,
             size=record.stamp.size,
@@ -122,12 +237,208 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             lines=record.lines,
         )
 
+    async def _file(self, path: str) -> tuple[str, FileRecord]:
+        roots = self._places.roots()
+        for root in roots:
+            record = await self._surveyor.ask(partial(self._index.file, root, path))
+            if record is not None:
+                return root, record
+        raise LookupError(f"the index holds no file {path!r}; paths are relative to {' or '.join(roots)}")
+
     @handler
-    async def report(self, _: GetSelfIncorporationStatus) -> SelfIncorporationStatus:
+    async def correct(self, request: m.CorrectKind) -> m.Corrected:
+        """Note what a file really is, at a person's word."""
+        self._persons.require(current_call(), "say what a file is")
+        root, record = await self._file(request.path)
+        await self._school.note_kind(record, root, request.kind, by="person")
+        return m.Corrected(record.path, record.kind, request.kind)
+
+    # Items
+
+    @handler
+    async def trigger_security_eval(self, _: m.SecurityEval) -> m.Judged:
+        """Decide about every item that is new, has changed, or falls under other rules."""
+        assessed = await self._assessor.assess()
+        severities: Counter[str] = Counter()
+        risks: list[Risk] = []
+        for root in self._places.roots():
+            severities.update(await self._surveyor.ask(partial(self._index.severities, root)))
+            riskiest = await self._surveyor.ask(partial(self._index.riskiest, root))
+            risks.extend(Risk(record.path, record.risk, record.factors) for record in riskiest)
+        risks.sort(key=lambda risk: (-risk.risk, risk.path))
+        return m.Judged(
+            severities=dict(severities),
+            riskiest=tuple(risks[:10]),
+            verdicts=assessed.verdicts,
+            blocked=assessed.blocked,
+            judged=assessed.judged,
+            drifted=assessed.drifted,
+            quarantined=assessed.quarantined,
+            held=assessed.held,
+        )
+
+    @handler
+    async def tell_items(self, request: m.ListItems) -> m.Items:
+        """List items with what was decided about them."""
+        registered = {} if self._integrator is None else self._integrator.registered
+        names = {one.digest: one.name for one in registered.values()}
+        found: list[m.JudgedItem] = []
+        total = 0
+        async for item in self._assessor.items():
+            if request.name and request.name not in (item.name, item.path):
+                continue
+            if request.kind is not None and item.kind is not request.kind:
+                continue
+            decision = await self._assessor.latest(item)
+            if request.verdict is not None and (decision is None or decision.verdict != request.verdict):
+                continue
+            total += 1
+            if len(found) < request.limit:
+                found.append(m.JudgedItem(item, decision, names.get(item.digest, "")))
+        return m.Items(tuple(found), total)
+
+    @handler
+    async def decide(self, request: m.DecideItem) -> m.ItemDecided:
+        """Keep a person's word on exactly these bytes, and decide anew."""
+        person = self._persons.require(current_call(), "decide about an item")
+        item = await self._assessor.find(request.item)
+        if item.digest != request.digest:
+            raise ValueError(f"{item.path} is not what you looked at: its digest is {item.digest} now")
+        says: Literal["accept", "reject"] = "accept" if request.accept else "reject"
+        now = self.ctx.clock.time()
+        await self._surveyor.ask(
+            partial(self._gate.review, item.digest, says, person=str(person), reason=request.reason, now=now)
+        )
+        return m.ItemDecided(await self._assessor.judge(item))
+
+    # Bringing in, and taking out
+
+    @handler
+    async def trigger_planning(self, request: m.MakePlan) -> m.Planned:
+        """Make a plan, and say exactly what carrying it out would do."""
+        return await self._kept("a plan").rehearse(request.items)
+
+    @handler
+    async def trigger_integrate(self, request: m.Integrate) -> m.Incorporated:
+        """Bring items in, or have them wait for a person."""
+        asker = self._asker()
+        return await self._kept("bringing something in").integrate(
+            request.items, digest=request.digest, sender=asker.name, ask_why=asker.ask_why
+        )
+
+    @handler
+    async def trigger_rollback(self, request: m.Rollback) -> m.TakenOut:
+        """Put everything back to what it was before an integration."""
+        asker = self._asker()
+        return await self._kept("a way back").take_out(request.token, reason=request.reason, sender=asker.name)
+
+    @handler
+    async def tell_integrations(self, request: m.ListIntegrations) -> m.Integrations:
+        """List what was brought in."""
+        if self._integrator is None or self._incorporator is None:
+            return m.Integrations((), {}, {}, ())
+        return m.Integrations(
+            self._incorporator.integrations(request.limit),
+            dict(self._integrator.registered),
+            self._incorporator.waiting,
+            self._problems(),
+        )
+
+    def _kept(self, what: str) -> Incorporator:
+        if self._incorporator is None:
+            raise NothingKeptError(what)
+        return self._incorporator
+
+    def _asker(self) -> Asker:
+        """Tell who asks for what is answered now."""
+        call = current_call()
+        try:
+            person = self._persons.require(call, "bring something in unasked")
+        except NotAPersonError as exc:
+            return Asker("" if call is None else str(call.caller), f"{exc.who} asks for it, which is no person")
+        return Asker(str(person.identity), "")
+
+    async def _hear(self, told: ApprovalDecided) -> None:
+        if self._incorporator is not None:
+            self.ctx.start_soon(self._incorporator.hear, told)
+
+    async def _look_after(self) -> None:
+        if self._incorporator is not None:
+            await self._incorporator.look_after(self.settings.aftercare)
+
+    # Quarantine
+
+    @handler
+    async def quarantine_item(self, request: m.QuarantineItem) -> m.SetAside:
+        """Set an item aside: at a person's word at once, at a plugin's if that may be done now."""
+        item = await self._assessor.find(request.item)
+        decision = await self._assessor.judge(item)
+        return m.SetAside(
+            await self._assessor.quarantine(item, decision, reason=request.reason, sender=self._asker().name)
+        )
+
+    @handler
+    async def release(self, request: m.ReleaseItem) -> m.SetAside:
+        """Put something back where it was."""
+        person = self._persons.require(current_call(), "release something from quarantine")
+        return m.SetAside(await self._surveyor.ask(partial(self._vault().release, request.id, by=str(person))))
+
+    @handler
+    async def delete(self, request: m.DeleteItem) -> m.SetAside:
+        """Delete something in quarantine."""
+        person = self._persons.require(current_call(), "delete something in quarantine")
+        return m.SetAside(await self._surveyor.ask(partial(self._vault().delete, request.id, by=str(person))))
+
+    @handler
+    async def review(self, request: m.ReviewItem) -> m.SetAside:
+        """Note what a person says of something in quarantine."""
+        person = self._persons.require(current_call(), "review something in quarantine")
+        noted = partial(self._vault().review, request.id, by=str(person), says=request.says)
+        return m.SetAside(await self._surveyor.ask(noted))
+
+    @handler
+    async def tell_quarantined(self, request: m.ListQuarantined) -> m.QuarantineList:
+        """List what is in quarantine."""
+        vault = self._vault()
+        items = await self._surveyor.ask(partial(vault.all, kept=not request.ended))
+        return m.QuarantineList(tuple(items), await self._surveyor.ask(vault.statistics))
+
+    def _vault(self) -> QuarantineManager:
+        if self._quarantine is None:
+            raise NothingKeptError("quarantine")
+        return self._quarantine
+
+    # Nights
+
+    @handler
+    async def tell_night(self, _: m.GetNight) -> m.Night:
+        """Tell what the night cycle does."""
+        reports = self._nights.reports.all()
+        return m.Night(self._night.status(), reports[-1] if reports else None)
+
+    @handler
+    async def run_night(self, _: m.RunNight) -> m.NightDone:
+        """Have a night's work done now."""
+        return m.NightDone(await self._night.night_now())
+
+    @handler
+    async def unlearn(self, request: m.Unlearn) -> m.Unlearned:
+        """Go back to what was in use before."""
+        self._persons.require(current_call(), "have something unlearnt")
+        return m.Unlearned(await self._night.undo(request.target))
+
+    def _first_root(self) -> str:
+        return name_of_root(self._places.path())
+
+    # How this is
+
+    @handler
+    async def get_status(self, _: m.GetSelfIncorporationStatus) -> m.SelfIncorporationStatus:
         """Say what was done, also in the middle of a scan: then the index is as it was before."""
         held = await self._surveyor.statistics()
         aside = self._index.set_aside
-        return SelfIncorporationStatus(
+        incorporator = self._incorporator
+        return m.SelfIncorporationStatus(
             scanning=self._surveyor.scanning,
             scans=self._surveyor.scans,
             failed_scans=self._surveyor.failed,
@@ -136,50 +447,115 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             refusals=held.refusals,
             findings=held.findings,
             set_aside="" if aside is None else str(aside.path),
+            items=dict(self._assessor.verdicts),
+            integrations=0 if incorporator is None else incorporator.done,
+            failed_integrations=0 if incorporator is None else incorporator.failed,
+            rollbacks=0 if incorporator is None else incorporator.rollbacks,
+            registered=() if self._integrator is None else tuple(sorted(self._integrator.registered)),
+            not_serving={} if incorporator is None else dict(incorporator.not_serving),
+            quarantined=0 if self._quarantine is None else len(self._quarantine.all(kept=True)),
+            waiting=0 if incorporator is None else len(incorporator.waiting),
+            night=str(self._night.phase),
+            problems=self._problems(),
         )
+
+    @handler
+    async def health_check(self, _: m.CheckHealth) -> m.SelfIncorporationHealth:
+        """Look whether all that is kept is in order."""
+        reasons = list(self._problems())
+        if self._incorporator is not None:
+            reasons += [f"{name} does not serve: {why}" for name, why in self._incorporator.not_serving.items()]
+        metrics = {sample.name: sample.value for sample in self.collect_metrics() if sample.value is not None}
+        return m.SelfIncorporationHealth(not reasons, tuple(reasons), metrics)
+
+    async def _tell_health(self) -> None:
+        await self.ctx.publish(await self.health_check(m.CheckHealth()))
 
     @hookimpl
     def cycle_steps(self) -> Iterable[CycleStep]:
-        """Scan, then tell the kinds and the risks."""
-        return [
-            CycleStep("discover", Scan()),
-            CycleStep("classify", Classify()),
-            CycleStep("judge", SecurityEval()),
+        """Scan, tell the kinds, decide, and plan what lies in the incoming folders."""
+        steps = [
+            CycleStep("discover", m.Scan()),
+            CycleStep("classify", m.Classify()),
+            CycleStep("judge", m.SecurityEval()),
         ]
+        return steps if self._incorporator is None else [*steps, CycleStep("plan", m.MakePlan())]
 
     @hookimpl
     def collect_metrics(self) -> Iterable[MetricSample]:
-        """Count scans."""
-        return [
-            MetricSample("scans", float(self._surveyor.scans), "scans"),
-            MetricSample("failed_scans", float(self._surveyor.failed), "scans"),
+        """Count what was done."""
+        incorporator = self._incorporator
+        counts: list[tuple[str, int, str]] = [
+            ("scans", self._surveyor.scans, "scans"),
+            ("failed_scans", self._surveyor.failed, "scans"),
+            ("blocked", self._assessor.verdicts.get("blocked", 0), "items"),
+            ("problems", len(self._problems()), "problems"),
         ]
+        if incorporator is not None:
+            counts += [
+                ("integrations", incorporator.done, "integrations"),
+                ("failed_integrations", incorporator.failed, "integrations"),
+                ("rollbacks", incorporator.rollbacks, "rollbacks"),
+                ("waiting", len(incorporator.waiting), "integrations"),
+                ("not_serving", len(incorporator.not_serving), "plugins"),
+            ]
+        if self._quarantine is not None:
+            counts.append(("quarantined", len(self._quarantine.all(kept=True)), "items"))
+        return [MetricSample(name, float(count), unit) for name, count, unit in counts]
 
-    async def _begin_scan(self) -> None:
-        """Scan in a task of its own, which neither a stop nor a swap of this plugin waits for: ``stop`` ends it."""
-        if not self._scanning_roots:
-            self._scanning_roots = True
-            self.ctx.start_soon(self._scan_roots)
+    def _problems(self) -> tuple[str, ...]:
+        problems = () if self._integrator is None else self._integrator.problems
+        return (*self._troubles.values(), *problems)
 
-    async def _scan_roots(self) -> None:
+    def _trouble(self, what: str, why: str) -> None:
+        """Show that something is wrong with a part, or with ``""`` that it is not any more."""
+        if why == self._troubles.get(what, ""):
+            return
+        if why:
+            self._troubles[what] = why
+            self.ctx.log.error("%s", why)
+        else:
+            del self._troubles[what]
+        reason = "; ".join(self._troubles.values())
+        self.ctx.set_status(ServiceStatus.DEGRADED if reason else ServiceStatus.HEALTHY, reason)
+
+    # By itself
+
+    async def _begin_survey(self) -> None:
+        """Look around in a task of its own, which neither a stop nor a swap of this plugin waits for."""
+        if not self._surveying:
+            self._surveying = True
+            self.ctx.start_soon(self._survey)
+
+    async def _survey(self) -> None:
+        """Scan the roots, decide about what is new, and bring in what lies in the incoming folders."""
         try:
-            for root in self.settings.roots:
-                await self._surveyor.scan(self._root(root))
+            for root in self._places.paths():
+                await self._surveyor.scan(root)
+            await self._assessor.assess()
+            await self._bring_in()
         except ScanStopped as exc:
             self.ctx.log.info("%s", exc)
-        except (OSError, DatabaseUnusableError) as exc:
-            self.ctx.log.error("the project cannot be scanned: %s", exc)  # noqa: TRY400  # the text says it all
-            self.ctx.set_status(ServiceStatus.DEGRADED, str(exc))
-            self._degraded = True
+        except (OSError, DatabaseUnusableError, AetherraError) as exc:
+            self._trouble("scan", f"the project cannot be looked at: {exc}")
         else:
-            if self._degraded:
-                self.ctx.set_status(ServiceStatus.HEALTHY)
-            self._degraded = False
+            self._trouble("scan", "")
         finally:
-            self._scanning_roots = False
+            self._surveying = False
 
-    def _root(self, path: str | None) -> Path:
-        return self.ctx.root / (self.settings.roots[0] if path is None else path)
+    async def _bring_in(self) -> None:
+        mode = self.settings.integrate
+        if self._incorporator is None or mode == "off" or not self.settings.incoming:
+            return
+        await self._incorporator.integrate_incoming(
+            "it lies in an incoming folder, and the setting 'integrate' is 'ask'" if mode == "ask" else ""
+        )
 
-    def _key(self, path: str | None) -> str:
-        return name_of_root(self._root(path))
+
+def _within(folder: Path | None, name: str) -> str | Path:
+    return ":memory:" if folder is None else folder / name
+
+
+def _beside(folder: Path | None) -> Path:
+    assert folder is not None
+    return folder.parent / "governance"

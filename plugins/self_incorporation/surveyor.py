@@ -15,8 +15,9 @@ import anyio.lowlevel
 from aetherra.plugins import PluginContext
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics
 from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
-from aetherra.plugins.self_incorporation.index.scanner import Scanner, ScanStopped
+from aetherra.plugins.self_incorporation.index.scanner import Scanner, ScanStopped, name_of_root
 from aetherra.plugins.self_incorporation.messages import Scanned, ScanProgress
+from aetherra.plugins.self_incorporation.school import School
 
 __all__ = ["Surveyor"]
 
@@ -33,6 +34,7 @@ class Surveyor:
         scans: Scans finished.
         failed: Scans that ended with an error.
         problem: Why, for the latest of these.
+        school: Says which files to look at first, and is told of those that have changed; may be given later.
     """
 
     def __init__(self, ctx: PluginContext, index: CodeIndex, scanner: Scanner, held: IndexStatistics) -> None:
@@ -46,6 +48,7 @@ class Surveyor:
         self.scans = 0
         self.failed = 0
         self.problem = ""
+        self.school: School | None = None
 
     def stop(self) -> None:
         """Have a scan end at its next file, and begin none."""
@@ -84,6 +87,8 @@ class Surveyor:
             finally:
                 self.scanning = ""
         self.scans += 1
+        if self.school is not None:
+            await self.school.note_changes(report.root, report.changed)
         scanned = _told(report)
         await self._ctx.publish(scanned)
         return scanned
@@ -101,7 +106,8 @@ class Surveyor:
         def should_stop() -> bool:
             return self._stop.is_set() or _is_cancelled(anyio.from_thread.check_cancelled)
 
-        return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop)
+        first = self.school.first(self._index.paths(name_of_root(root))) if self.school is not None else ()
+        return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop, first=first)
 
 
 def _is_cancelled(ask: Callable[[], object]) -> bool:

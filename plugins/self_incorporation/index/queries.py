@@ -158,6 +158,13 @@ class IndexQueries:
         found = self._rows("SELECT weights FROM roots WHERE name = ?", (root,))
         return found[0][0] if found else ""
 
+    def revision(self, root: str) -> str:
+        """Return what is another text once anything in a root is other than it was."""
+        sql = f"SELECT count(*), max(indexed_at), total(size) FROM files WHERE {_ROOT}"
+        (files,) = self._rows(sql, (root,))
+        refused = self._rows(f"SELECT count(*) FROM refusals WHERE {_ROOT}", (root,))[0][0]
+        return " ".join(map(str, (*files, refused)))
+
     def statistics(self) -> IndexStatistics:
         """Return how much the index holds."""
         counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("files", "refusals", "findings"))

@@ -1,0 +1,355 @@
+"""The incorporator: brings items in by a plan and takes them out again, each under a permit, and minds what waits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from hashlib import sha256
+
+import msgspec
+
+from aetherra.plugins import (
+    AetherraError,
+    Intent,
+    ListPlugins,
+    NoHandlerError,
+    NotPermittedError,
+    Permit,
+    PluginContext,
+)
+from aetherra.plugins.governance.messages import ApprovalDecided, ListApprovals
+from aetherra.plugins.self_incorporation.assessor import Assessor
+from aetherra.plugins.self_incorporation.integration.errors import IntegrationError
+from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator, Integrated
+from aetherra.plugins.self_incorporation.integration.intents import History
+from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
+from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
+from aetherra.plugins.self_incorporation.school import School
+from aetherra.plugins.storage import StateFile
+
+__all__ = ["Incorporator", "PlanChangedError", "Waiting"]
+
+
+class PlanChangedError(AetherraError, RuntimeError):
+    """What would be done now is not the plan that somebody has looked at, or has agreed to; nothing was done."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(expected, found)
+        self.expected, self.found = expected, found
+
+    def __str__(self) -> str:
+        return (
+            f"expected the plan {self.expected[:12]}, and what would be done now is {self.found[:12]}: "
+            "look at it again by 'selfinc.plan'"
+        )
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A plan that waits for a person.
+
+    Attributes:
+        items: What it is for, as it was asked for.
+        digest: Of the plan.
+        sender: Who has asked for it; ``""`` if nobody has.
+    """
+
+    items: tuple[str, ...]
+    digest: str
+    sender: str
+
+
+class Incorporator:
+    """One plan is made, and one is carried out, at a time.
+
+    Args:
+        ctx: Of the plugin that it works in.
+        assessor: Knows items and decisions.
+        integrator: Does it.
+        school: Says in which order, and is told how it ended.
+        waiting: What waits for a person, on disk.
+
+    Attributes:
+        done: Integrations since the start.
+        failed: Those that failed, and were taken back.
+        rollbacks: Since the start.
+        not_serving: Plugins that were brought in and do not serve, each with the reason.
+    """
+
+    def __init__(
+        self,
+        ctx: PluginContext,
+        assessor: Assessor,
+        integrator: CoreIntegrator,
+        school: School,
+        waiting: StateFile[dict[str, Waiting]],
+    ) -> None:
+        self._ctx = ctx
+        self._assessor = assessor
+        self._integrator = integrator
+        self._school = school
+        self._file = waiting
+        self._waiting: dict[str, Waiting] = waiting.load() or {}
+        self.done = self.failed = self.rollbacks = 0
+        self.not_serving: dict[str, str] = {}
+        self._said: set[str] = set()
+
+    # Bringing in
+
+    async def plan(self, items: Sequence[str]) -> tuple[Plan, list[Judged]]:
+        """Return a plan for items by name or path, or for all that lie in the incoming folders, and what it is of.
+
+        Raises:
+            UnknownItemError: There is no such item, or several have this name.
+        """
+        judged = await self._assessor.wanted(items)
+        planner = IntegrationPlanner(self._school.weigh)
+        return planner.plan(judged, await self._integrator.world(), at=self._ctx.clock.time()), judged
+
+    async def rehearse(self, items: Sequence[str]) -> Planned:
+        """Make a plan, and say exactly what carrying it out would do."""
+        plan, _ = await self.plan(items)
+        if not plan.steps:
+            return Planned(plan, None)
+        try:
+            return Planned(plan, await self._integrator.describe(plan))
+        except AetherraError as exc:
+            return Planned(plan, None, str(exc))
+
+    async def integrate(
+        self, items: Sequence[str], *, digest: str = "", sender: str = "", ask_why: str = ""
+    ) -> Incorporated:
+        """Bring items in: all of them or none; or have it wait for a person.
+
+        Args:
+            items: By name or path; for none, those of the incoming folders that were approved.
+            digest: Of the plan that it must be; ``""`` for any.
+            sender: Who has asked for it, in the words of ``str(Identity)``; ``""`` if nobody has.
+            ask_why: Why a person has to agree, beside what the decisions say.
+
+        Raises:
+            UnknownItemError: There is no such item, or several have this name.
+            PlanChangedError: It is not the plan that was looked at.
+            NotPermittedError: It may not be done now, and does not wait for anybody.
+            AetherraError: A step failed, and all was taken back.
+        """
+        plan, judged = await self.plan(items)
+        if digest and plan.digest != digest:
+            raise PlanChangedError(digest, plan.digest)
+        if not plan.steps:
+            return Incorporated("", (), why_not=_why_not(plan))
+        if items and plan.left_out:
+            return Incorporated("", (), why_not=_why_not(plan))
+        intent = Intent(
+            kind="integration",
+            component=plan.component,
+            summary=plan.summary,
+            digest=plan.digest,
+            sender=sender,
+            needs_approval="; ".join(filter(None, (plan.needs_approval, ask_why))),
+            facts={"steps": len(plan.steps), "risk": max(step.risk for step in plan.steps)},
+        )
+        try:
+            async with self._ctx.permitted(intent) as permit:
+                integrated = await self._carry_out(plan, judged, permit)
+                permit.outcome("done", "; ".join(integrated.notes), {"token": integrated.token})
+        except NotPermittedError as exc:
+            if exc.code != "needs_approval":
+                raise
+            self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender))
+            return Incorporated("", (), approval=exc.approval, why_not=exc.reason)
+        self._forget(permit.approval)
+        self.done += 1
+        done = Incorporated(integrated.token, integrated.names, integrated.notes)
+        await self._ctx.publish(done)
+        return done
+
+    async def _carry_out(self, plan: Plan, judged: Sequence[Judged], permit: Permit) -> Integrated:
+        offered = {(one.item.root, one.item.path): one.item for one in judged}
+        items = [offered[step.root, step.path] for step in plan.steps]
+        try:
+            integrated = await self._integrator.integrate(plan, permit)
+        except IntegrationError as exc:
+            self.failed += 1
+            await self._school.note_plan(plan, items, failed=exc.where)
+            raise
+        await self._school.note_plan(plan, items, failed="")
+        return integrated
+
+    async def integrate_incoming(self, ask_why: str) -> None:
+        """Bring in what lies in the incoming folders and may come in, each item with those that it needs.
+
+        What fails, or is refused, is logged once; it is tried again when something about it has changed.
+        """
+        plan, _ = await self.plan(())
+        for group in _groups(plan):
+            digest = f"{'/'.join(group)} {plan.digest}"
+            if digest in self._said:
+                continue
+            try:
+                await self.integrate(group, ask_why=ask_why)
+            except NotPermittedError as exc:
+                if exc.code in ("stopped", "paused", "guard"):  # it is its turn again when that is over
+                    self._say(f"{exc.code} {exc.reason}", "nothing is brought in: %s", exc)
+                    return
+                self._say(digest, "%s is not brought in: %s", group, exc)
+            except AetherraError as exc:
+                self._say(digest, "%s was not brought in: %s", group, exc)
+
+    def _say(self, once: str, text: str, *values: object) -> None:
+        if once not in self._said:
+            self._said.add(once)
+            self._ctx.log.warning(text, *values)
+
+    # Waiting for a person
+
+    @property
+    def waiting(self) -> dict[str, tuple[str, ...]]:
+        """What waits for an approval, by its id."""
+        return {approval: waiting.items for approval, waiting in self._waiting.items()}
+
+    def _wait(self, approval: str, waiting: Waiting) -> None:
+        others = {name: one for name, one in self._waiting.items() if one.items != waiting.items}
+        self._keep({**others, approval: waiting})
+
+    def _forget(self, approval: str) -> None:
+        if approval in self._waiting:
+            self._keep({name: one for name, one in self._waiting.items() if name != approval})
+
+    def _keep(self, waiting: dict[str, Waiting]) -> None:
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._file.save(waiting)
+
+    async def hear(self, told: ApprovalDecided) -> None:
+        """Go on with what a person has agreed to; forget what they have not."""
+        approval = told.approval
+        waiting = self._waiting.get(approval.id)
+        if waiting is None:
+            return
+        if approval.state == "approved":
+            await self._go_on(waiting)
+        self._forget(approval.id)
+
+    async def catch_up(self) -> None:
+        """Go on with what was agreed to while nobody was here to hear it."""
+        if not self._waiting:
+            return
+        try:
+            told = await self._ctx.call(ListApprovals(limit=10_000))
+        except NoHandlerError:
+            return
+        known = {approval.id: approval for approval in told.approvals}
+        for name, waiting in list(self._waiting.items()):
+            state = known[name].state if name in known else "void"
+            if state == "approved":
+                await self._go_on(waiting)
+            if state != "pending":
+                self._forget(name)
+
+    async def _go_on(self, waiting: Waiting) -> None:
+        try:
+            done = await self.integrate(waiting.items, digest=waiting.digest, sender=waiting.sender)
+        except AetherraError as exc:
+            self._ctx.log.error("what was agreed to could not be done: %s", exc)  # noqa: TRY400  # the text says it
+        else:
+            if done.why_not:
+                self._ctx.log.warning("what was agreed to is not done: %s", done.why_not)
+
+    # Taking out
+
+    async def take_out(self, token: str, *, reason: str, sender: str = "", automatic: bool = False) -> TakenOut:
+        """Put everything back to what it was before an integration.
+
+        Raises:
+            UnknownTokenError: There is none of that name.
+            RollbackRefusedError: Something needs it, somebody has changed its files, or it was rolled back already.
+            NotPermittedError: It may not be done now.
+        """
+        names = next((one.begun.names for one in self._integrator.integrations() if one.token == token), ())
+        intent = Intent(
+            kind="rollback",
+            component=", ".join(names) or token,
+            summary=f"take out {', '.join(names) or token}: {reason}",
+            digest=sha256(f"rollback {token}".encode()).hexdigest(),
+            sender=sender,
+            undo=True,
+            facts={"token": token, "automatic": automatic},
+        )
+        async with self._ctx.permitted(intent) as permit:
+            back = await self._integrator.trigger_rollback(token, permit, reason=reason)
+            permit.outcome("done", "; ".join(back.left))
+        self.rollbacks += 1
+        for name in names:
+            self.not_serving.pop(name, None)
+        taken = TakenOut(token, back.names, back.left, reason, automatic)
+        await self._ctx.publish(taken)
+        return taken
+
+    async def look_after(self, seconds: float) -> None:
+        """Take out again what was brought in within so many seconds and does not serve."""
+        await self._look()
+        now = self._ctx.clock.time()
+        begun = {one.token: one.begun.at for one in self._integrator.integrations()}
+        for name, reason in list(self.not_serving.items()):
+            token = self._integrator.token_of(name)
+            if token and now - begun.get(token, -math.inf) < seconds:
+                try:
+                    await self.take_out(token, reason=f"{name} does not serve: {reason}", automatic=True)
+                except AetherraError as exc:
+                    self._say(f"{token} {exc}", "%s does not serve, and is not taken out: %s", name, exc)
+
+    async def _look(self) -> None:
+        """See which of the plugins that were brought in serve."""
+        plugins = {info.name: info for info in (await self._ctx.call(ListPlugins())).plugins}
+        self.not_serving = {}
+        for name, registered in self._integrator.registered.items():
+            if registered.action != "load_plugin":
+                continue
+            info = plugins.get(name)
+            if info is None:
+                self.not_serving[name] = "it was not brought up"
+            elif info.state in ("failed", "quarantined"):
+                self.not_serving[name] = info.reason or info.state
+
+    # What there is
+
+    def integrations(self, limit: int) -> tuple[Integration, ...]:
+        """Return the integrations that are remembered, the latest first."""
+        return tuple(_told(one) for one in reversed(self._integrator.integrations()[-limit:]))
+
+
+def _told(history: History) -> Integration:
+    return Integration(
+        token=history.token,
+        at=history.begun.at,
+        names=history.begun.names,
+        summary=history.begun.summary,
+        stage=history.stage,
+        reason=history.reason,
+        left=history.left,
+    )
+
+
+def _why_not(plan: Plan) -> str:
+    return "; ".join(f"{one.name or one.item}: {one.text}" for one in plan.left_out) or "there is nothing to bring in"
+
+
+def _groups(plan: Plan) -> list[tuple[str, ...]]:
+    """Return the paths of each step's item with those of the steps that it needs, which come first."""
+    steps = {step.number: step for step in plan.steps}
+    groups: list[tuple[str, ...]] = []
+    needed: set[int] = set()
+    for step in reversed(plan.steps):
+        if step.number in needed:
+            continue
+        closure: set[int] = set()
+        pending = [step.number]
+        while pending:
+            number = pending.pop()
+            if number not in closure:
+                closure.add(number)
+                pending.extend(steps[number].after)
+        needed |= closure
+        groups.append(tuple(steps[number].path for number in sorted(closure)))
+    return groups[::-1]

@@ -1,0 +1,104 @@
+"""The school: tells nights what happened, and puts to use what they have learnt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from aetherra.plugins import DataFileError
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.index.rows import FileRecord
+from aetherra.plugins.self_incorporation.index.scanner import Scanner
+from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.planner import risk_of
+from aetherra.plugins.self_incorporation.night.evidence import StepEnd, StepOutcome, Vote
+from aetherra.plugins.self_incorporation.night.learning.plan_features import features_of
+from aetherra.plugins.self_incorporation.night.learning.trial import Target
+from aetherra.plugins.self_incorporation.night.store import NightStore
+
+__all__ = ["School"]
+
+T = TypeVar("T")
+MOST_FIRST = 2_000
+"""Files that a scan deals with first."""
+
+
+class School:
+    """What cannot be noted is logged, and not learnt from; nothing fails for it.
+
+    Args:
+        store: Of the night cycle.
+        scanner: Classifies by what was learnt.
+        run: Runs something in a worker thread, in turn with whoever else uses the store.
+        log: Told what could not be noted.
+    """
+
+    def __init__(
+        self,
+        store: NightStore,
+        scanner: Scanner,
+        run: Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]],
+        log: logging.Logger,
+    ) -> None:
+        self._store = store
+        self._scanner = scanner
+        self._run = run
+        self._log = log
+        self.take_up("classifier_weights")
+
+    def take_up(self, target: Target) -> None:
+        """Put to use what was learnt for a target: weights count from the next scan on, orders are asked for."""
+        if target == "classifier_weights":
+            self._scanner.learn(self._store.learned.weights)
+
+    def weigh(self, item: Item) -> float:
+        """Return what orders steps of a plan: how likely one is to fail, where that was learnt, else its risk."""
+        order = self._store.learned.plan_order
+        return risk_of(item) if order is None else order.likelihood(features_of(item, self._store.marks))
+
+    def first(self, paths: Iterable[str]) -> list[str]:
+        """Return which files a scan should deal with first; none where nothing was learnt."""
+        order = self._store.learned.rescan_order
+        return [] if order is None else sorted(paths, key=order.key)[:MOST_FIRST]
+
+    # Telling
+
+    async def note_changes(self, root: str, paths: Sequence[str]) -> None:
+        """Tell what a scan has found changed."""
+        if paths:
+            await self._note(partial(self._store.evidence.add_changes, root, paths))
+
+    async def note_kind(
+        self, record: FileRecord, root: str, kind: FileKind, by: Literal["person", "integration"]
+    ) -> None:
+        """Tell what a file really is."""
+        votes = [Vote(feature.label, feature.kind, feature.weight) for feature in record.evidence]
+        await self._note(partial(self._store.evidence.add_label, root, record.path, kind, votes, by=by))
+
+    async def note_plan(self, plan: Plan, items: Sequence[Item], *, failed: str) -> None:
+        """Tell how a plan ended: ``failed`` is the name of the step that did, ``""`` if all were done."""
+        ends: list[StepEnd] = []
+        for step in plan.steps:
+            seen = "failed" in ends
+            ends.append("untried" if seen else "failed" if step.name == failed else "done")
+        marks = self._store.marks
+        outcomes = [
+            StepOutcome(
+                item=step.path,
+                after=tuple(number - 1 for number in step.after),
+                risk=step.risk,
+                features=features_of(item, marks),
+                end=end,
+            )
+            for step, item, end in zip(plan.steps, items, ends, strict=True)
+        ]
+        await self._note(partial(self._store.evidence.add_plan, outcomes))
+
+    async def _note(self, function: Callable[[], None]) -> None:
+        try:
+            await self._run(function)
+        except DataFileError as exc:
+            self._log.warning("this will not be learnt from: %s", exc)
