@@ -162,7 +162,7 @@ class DiskTrail:
         """Follow the end of the chain; all of it if there is more than is to be kept, which is deleted thereupon."""
         assert self._keys is not None
         follower = Follower(head, self._keys.secret)
-        if not head.sequence or len(segments) > len(kept):
+        if not head.count or len(segments) > len(kept):
             return follower.follow(segments, None)
         begin = max(i for i, segment in enumerate(kept) if segment.first <= head.sequence)
         start = Tip(

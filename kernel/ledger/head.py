@@ -95,7 +95,7 @@ class HeadStore:
         except OSError as exc:
             if isinstance(exc, DataFileError):
                 raise
-            raise DataFileError(str(self.folder), f"cannot read: {exc.strerror or exc}") from exc
+            raise DataFileError(str(self.folder), f"cannot read: {exc.strerror or exc}; {REMEDY}") from exc
 
     def begin(self, tip: Tip, at: float) -> LedgerKeys:
         """Make keys and a first head, in an order that a kill does no harm to.

@@ -59,7 +59,7 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
     try:
         keys, head, _ = store.read()
     except HeadError as exc:
-        if exc.kind == "head_missing" and store.is_new() and not segments_of(folder):
+        if store.is_new() and not segments_of(folder):
             return Verification(ok=True)
         problem = Problem(kind=exc.kind, detail=exc.detail)
         diagnosis = diagnose(folder, None, None)
