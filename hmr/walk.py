@@ -22,6 +22,11 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def listing(folder: Path) -> list[tuple[Path, bool]]:
+    """Return what is in a folder, and of each whether it is a folder, too."""
+    return [(folder / entry.name, is_folder(entry)) for entry in entries(folder)]
+
+
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder, or a link to one; a link that leads to itself is none."""
     try:

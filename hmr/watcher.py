@@ -18,10 +18,10 @@ from anyio.abc import TaskGroup, TaskStatus
 from watchfiles import awatch
 
 from aetherra.hmr.files import is_dir, real
-from aetherra.hmr.inotify import Inotify
 from aetherra.hmr.patterns import MAGIC
 from aetherra.hmr.poller import Poller
-from aetherra.hmr.walk import LEFT_OUT
+from aetherra.hmr.walk import LEFT_OUT, listing
+from aetherra.kernel.inotify import Inotify
 
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
@@ -98,7 +98,7 @@ class Watcher(AsyncContextManagerMixin):
     async def _listen(self, *, task_status: TaskStatus[None]) -> None:
         begun = False
         try:
-            async with Inotify(self._folders, self._below) as inotify:
+            async with Inotify(self._folders, self._below, listing) as inotify:
                 task_status.started()
                 begun = True
                 while True:

@@ -13,8 +13,9 @@ import anyio
 import pytest
 
 from aetherra.hmr import watcher as watcher_module
-from aetherra.hmr.inotify import Inotify
+from aetherra.hmr.walk import listing
 from aetherra.hmr.watcher import Watcher
+from aetherra.kernel.inotify import Inotify
 
 WAYS = ["inotify", "watchfiles", "polling"] if sys.platform == "linux" else ["watchfiles", "polling"]
 
@@ -176,7 +177,7 @@ class TestWatcher:
 
 @asynccontextmanager
 async def watching(*folders):
-    async with Inotify((), folders) as inotify:
+    async with Inotify((), folders, listing) as inotify:
         yield inotify
 
 
@@ -300,6 +301,6 @@ class TestInotify:
         """It says which, and leaves nothing open."""
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(FileNotFoundError, match="none"):
-            async with Inotify([tmp_path / "none"], ()):
+            async with Inotify([tmp_path / "none"], (), listing):
                 pass
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -11,14 +11,12 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
 import anyio
 import anyio.to_thread
-
-from aetherra.hmr.walk import LEFT_OUT, entries, is_folder
 
 IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 IN_DELETE_SELF, IN_MOVE_SELF, IN_Q_OVERFLOW, IN_IGNORED = 0x400, 0x800, 0x4000, 0x8000
@@ -27,7 +25,9 @@ _TOLD = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | I
 _EXHAUSTED = (errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _EVENT = struct.Struct("iIII")
 _BYTES = 64 * 1024
-log = logging.getLogger("aetherra.hmr.inotify")
+log = logging.getLogger("aetherra.kernel.inotify")
+Listing = Callable[[Path], Iterable[tuple[Path, bool]]]
+"""Returns what is in a folder, and of each whether it is a folder to be watched; nothing of one that cannot be read."""
 
 
 class Inotify:
@@ -40,14 +40,16 @@ class Inotify:
     Args:
         flat: Folders to watch alone.
         deep: Folders to watch with all that is below.
+        listing: Tells what is below.
 
     Raises:
         OSError: The system has no inotify, or no more of it; ``ENOSPC`` where its limit of watches is reached.
         FileNotFoundError: A folder is not there. Both are raised as the block is entered.
     """
 
-    def __init__(self, flat: Iterable[Path], deep: Iterable[Path]) -> None:
+    def __init__(self, flat: Iterable[Path], deep: Iterable[Path], listing: Listing) -> None:
         self._deep_roots = set(deep)
+        self._listing = listing
         self._roots = {*flat, *self._deep_roots}
         self._paths: dict[int, set[Path]] = {}
         self._deep: set[int] = set()
@@ -102,12 +104,18 @@ class Inotify:
                     raise
                 continue  # it went away, or is not ours to read
             self._deep.add(watch)
-            for entry in entries(folder) if watch not in entered else ():
-                found.add(folder / entry.name)
-                if is_folder(entry):
-                    ahead.append(folder / entry.name)
+            for path, is_watched in self._listing(folder) if watch not in entered else ():
+                found.add(path)
+                if is_watched:
+                    ahead.append(path)
             entered.add(watch)
         return found
+
+    def _watch_new(self, folders: set[Path]) -> set[Path]:
+        """Watch those of some folders that have come, and are to be watched, and return all that is in them."""
+        above = {folder.parent for folder in folders}
+        watched = {path for folder in above for path, is_watched in self._listing(folder) if is_watched}
+        return self._watch_below(folders & watched)
 
     async def changed(self) -> set[Path]:
         """Return the paths that were written, came or went since the last call, waiting for one if need be.
@@ -119,7 +127,7 @@ class Inotify:
             await anyio.wait_readable(self._descriptor)
             changed, folders = self._read()
             if folders:
-                changed |= await anyio.to_thread.run_sync(self._watch_below, folders)
+                changed |= await anyio.to_thread.run_sync(self._watch_new, folders)
             if changed:
                 return changed
 
@@ -139,7 +147,7 @@ class Inotify:
             offset += length
             told = self._told(watch, mask, name)
             changed |= told
-            if mask & IN_ISDIR and mask & (IN_CREATE | IN_MOVED_TO) and watch in self._deep and name not in LEFT_OUT:
+            if mask & IN_ISDIR and mask & (IN_CREATE | IN_MOVED_TO) and watch in self._deep:
                 folders |= told
         return changed, folders
 
