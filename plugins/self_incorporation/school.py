@@ -22,8 +22,6 @@ from aetherra.plugins.self_incorporation.night.store import NightStore
 __all__ = ["School"]
 
 T = TypeVar("T")
-MOST_FIRST = 2_000
-"""Files that a scan deals with first."""
 
 
 class School:
@@ -55,14 +53,14 @@ class School:
             self._scanner.learn(self._store.learned.weights)
 
     def weigh(self, item: Item) -> float:
-        """Return what orders steps of a plan: how likely one is to fail, where that was learnt, else its risk."""
+        """Return what orders steps, least first: of the likeliest to fail where that was learnt, else of no risk."""
         order = self._store.learned.plan_order
-        return risk_of(item) if order is None else order.likelihood(features_of(item, self._store.marks))
+        return risk_of(item) if order is None else order.weigh(features_of(item, self._store.marks))
 
     def first(self, paths: Iterable[str]) -> list[str]:
         """Return which files a scan should deal with first; none where nothing was learnt."""
         order = self._store.learned.rescan_order
-        return [] if order is None else sorted(paths, key=order.key)[:MOST_FIRST]
+        return [] if order is None else order.first(paths)
 
     # Telling
 

@@ -26,7 +26,7 @@ class Library(Protocol):
         ...
 
     def files(self, *, after: str, limit: int) -> Sequence[FileRecord]:
-        """Return the records of files in the order of their paths, of those behind ``after``, at most ``limit``."""
+        """Return the records of files in the order of the index, of those behind ``after``, at most ``limit``."""
         ...
 
     def read(self, path: str, *, limit: int) -> bytes | None:

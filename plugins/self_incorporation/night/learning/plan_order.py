@@ -34,13 +34,19 @@ class PlanOrder(Struct, frozen=True, tag="plan_order"):
         """Return how likely a step fails that has these features, 0 to 1."""
         return likelihood(self.weights, features)
 
+    def weigh(self, features: Mapping[str, float]) -> float:
+        """Return what the planner orders steps by: of the least weight, and so first, is what is likely to fail."""
+        return -self.likelihood(features)
 
-def arranged(after: Sequence[Iterable[int]], urgency: Sequence[float]) -> list[int]:
-    """Return the places of steps in an order in which each comes after those it needs, the most urgent first.
+
+def arranged(after: Sequence[Iterable[int]], weights: Sequence[float]) -> list[int]:
+    """Return the places of steps in the order in which the planner does them.
+
+    Each comes after those it needs; of those that could be next, the one of least weight is.
 
     Args:
         after: For each step the places, from 0 on, of those it needs; one that does not exist is not waited for.
-        urgency: Of each step. A step that is needed for a more urgent one is as urgent as that.
+        weights: Of each step.
 
     Steps that need one another in a circle come last, in the order they stand in.
     """
@@ -50,26 +56,18 @@ def arranged(after: Sequence[Iterable[int]], urgency: Sequence[float]) -> list[i
     for step, places in enumerate(needs):
         for place in places:
             wanted[place].append(step)
-    pull = list(urgency)
-    for step in sorted(range(count), key=lambda step: -urgency[step]):
-        pending = [step]
-        while pending:
-            for place in needs[pending.pop()]:
-                if pull[place] < urgency[step]:
-                    pull[place] = urgency[step]
-                    pending.append(place)
-    open_needs = [len(places) for places in needs]
-    ready = [(-pull[step], step) for step in range(count) if not open_needs[step]]
+    waiting = [len(places) for places in needs]
+    ready = [(weights[step], step) for step in range(count) if not waiting[step]]
     heapq.heapify(ready)
     order: list[int] = []
     while ready:
         _, step = heapq.heappop(ready)
         order.append(step)
         for later in wanted[step]:
-            open_needs[later] -= 1
-            if not open_needs[later]:
-                heapq.heappush(ready, (-pull[later], later))
-    return order + [step for step in range(count) if open_needs[step]]
+            waiting[later] -= 1
+            if not waiting[later]:
+                heapq.heappush(ready, (weights[later], later))
+    return order + [step for step in range(count) if waiting[step]]
 
 
 def fit(plans: Sequence[PlanOutcome], insights: Sequence[str], strength: float) -> Steps[None, PlanOrder]:
@@ -88,14 +86,14 @@ def losses(order: PlanOrder | None, plans: Iterable[PlanOutcome]) -> Steps[None,
         order: What to arrange steps by; None: the least risky first.
         plans: How plans ended.
     """
-    urgency: Callable[[StepOutcome], float] = (
-        (lambda step: -step.risk) if order is None else lambda step: order.likelihood(step.features)
+    weigh: Callable[[StepOutcome], float] = (
+        (lambda step: step.risk) if order is None else lambda step: order.weigh(step.features)
     )
     wasted: list[float] = []
     for plan in plans:
         failed = {place for place, step in enumerate(plan.steps) if step.end == "failed"}
         if failed:
-            places = arranged([step.after for step in plan.steps], [urgency(step) for step in plan.steps])
+            places = arranged([step.after for step in plan.steps], [weigh(step) for step in plan.steps])
             wasted.append(float(next(turn for turn, place in enumerate(places) if place in failed)))
         yield None
     return wasted

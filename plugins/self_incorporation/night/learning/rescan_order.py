@@ -1,5 +1,6 @@
 """The order in which a scan deals with files: where things change often comes first."""
 
+import heapq
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -8,10 +9,12 @@ from msgspec import Struct
 from aetherra.plugins.self_incorporation.night.evidence import Changes
 from aetherra.plugins.self_incorporation.night.pace import Steps
 
-__all__ = ["HALF_LIVES", "RescanOrder", "fit", "losses", "with_quiet"]
+__all__ = ["HALF_LIVES", "RescanOrder", "fit", "losses", "walked", "with_quiet"]
 
 HALF_LIVES = (4.0, 16.0, 64.0)
 """Scans after which a change counts half, to choose from."""
+MOST_FIRST = 2_000
+"""Files that a scan deals with first; the others follow as a walk finds them."""
 MOST_PLACES = 3_000
 MOST_QUIET = 5_000
 _DOUBT = 20.0  # files times scans of a folder at which it counts as much as the folder around it
@@ -40,9 +43,19 @@ class RescanOrder(Struct, frozen=True, tag="rescan_order"):
                 return rate * factor
         return factor
 
-    def key(self, path: str) -> tuple[float, str]:
+    def key(self, path: str) -> tuple[float, tuple[str, ...], str]:
         """Return what to sort files by, so that those come first that are likeliest to have changed."""
-        return (-self.urgency(path), path)
+        return (-self.urgency(path), *walked(path))
+
+    def first(self, paths: Iterable[str]) -> list[str]:
+        """Return which files a scan is to deal with before all others."""
+        return heapq.nsmallest(MOST_FIRST, paths, key=self.key)
+
+
+def walked(path: str) -> tuple[tuple[str, ...], str]:
+    """Return what to sort files by to have them as a walk finds them: a folder's before those of folders in it."""
+    folder, _, name = path.rpartition("/")
+    return (tuple(folder.split("/")) if folder else (), name)
 
 
 def fit(changes: Sequence[Changes], paths: Sequence[str], half_life: float) -> Steps[None, RescanOrder]:
@@ -109,21 +122,24 @@ def losses(order: RescanOrder | None, changes: Sequence[Changes], paths: Iterabl
         changes: What scans found. Files that are not there any more count for nothing.
         paths: All files.
     """
-    keyed: list[tuple[float, str]] = []
+    found: list[tuple[float, tuple[tuple[str, ...], str], str]] = []
     for number, path in enumerate(paths):
-        keyed.append((0.0, path) if order is None else order.key(path))
+        found.append((0.0 if order is None else -order.urgency(path), walked(path), path))
         if number % _STEP == 0:
             yield None
-    keyed.sort()
+    found.sort()
     yield None
-    last = max(1, len(keyed) - 1)
-    places = {path: number / last for number, (_, path) in enumerate(keyed)}
+    rest = sorted((walk, path) for _, walk, path in found[MOST_FIRST:])
+    yield None
+    ranked = [*(path for *_, path in found[:MOST_FIRST]), *(path for _, path in rest)]
+    last = max(1, len(ranked) - 1)
+    places = {path: number / last for number, path in enumerate(ranked)}
     yield None
     means: list[float] = []
     for change in changes:
-        found = [places[path] for path in change.paths if path in places]
-        if found:
-            means.append(math.fsum(found) / len(found))
+        there = [places[path] for path in change.paths if path in places]
+        if there:
+            means.append(math.fsum(there) / len(there))
         yield None
     return means
 

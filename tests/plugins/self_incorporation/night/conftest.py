@@ -32,7 +32,6 @@ class Folder:
         self.found_items = []
         self.found_decisions = []
         self.asked = 0
-        self.edition = 0
 
     @property
     def root(self):
@@ -44,14 +43,13 @@ class Folder:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
         Scanner(self.index, clock=time.perf_counter).scan(self.path, now=time.time() + 60)
-        self.edition += 1
 
     def revision(self):
-        return str(self.edition)
+        return self.index.revision(self.root)
 
     def files(self, *, after, limit):
         self.asked += 1
-        return [record for record in self.index.files(self.root, limit=10_000) if record.path > after][:limit]
+        return self.index.files(self.root, after=after, limit=limit)
 
     def read(self, path, *, limit):
         place = self.path / original(path)
