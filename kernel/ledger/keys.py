@@ -81,7 +81,7 @@ class LedgerKeys:
     def has_signed(self, signature: str, statement: bytes) -> bool:
         """Whether a signature is this key's of what a head says."""
         if self._signing is None:
-            return hmac.compare_digest(self.sign(statement), signature)
+            return hmac.compare_digest(self.sign(statement).encode(), signature.encode())
         try:
             return self._signing.public.verify(bytes.fromhex(signature), statement)
         except ValueError:

@@ -152,11 +152,14 @@ class AuditLedger:
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             entries = self._trail.commit([waiting.draft for waiting in batch])
-        except DataFileError as exc:
+        except BaseException as exc:
+            fault = exc if isinstance(exc, DataFileError) else DataFileError("the audit ledger", repr(exc))
             self._refused += len(batch)
-            self._problem = str(exc)
+            self._problem = str(fault)
             for waiting in batch:
-                waiting.fault = exc
+                waiting.fault = fault
+            if not isinstance(exc, DataFileError):
+                raise
             return
         finally:
             for waiting in batch:

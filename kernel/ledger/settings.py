@@ -10,6 +10,8 @@ from typing import Annotated
 
 import msgspec
 
+from aetherra.kernel.errors import ConfigError
+
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the ledger; a whole file leaves at a time, the oldest first, and the chain stays verifiable.
@@ -36,10 +38,18 @@ def ledger_folder(data_dir: Path) -> Path:
 
 
 def head_folder(data_dir: Path, settings: LedgerSettings, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where its head is: out of the reach of whatever may write to the project."""
+    """Return where its head is: out of the reach of whatever may write to the project.
+
+    Raises:
+        ConfigError: There is no home, and nothing says where else.
+    """
     if settings.head_folder is not None:
         return data_dir / Path(settings.head_folder).expanduser()
     state = Path(environ.get("XDG_STATE_HOME") or "")
     if not state.is_absolute():  # the specification has relative ones ignored
-        state = Path.home() / ".local" / "state"
+        try:
+            state = Path.home() / ".local" / "state"
+        except RuntimeError as exc:
+            problem = "this user has no home: set XDG_STATE_HOME, or `$.plugins.governance.audit.head_folder`"
+            raise ConfigError("the audit ledger's head", problem) from exc
     return state / "aetherra" / hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:32]
