@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.names import Names, folded_text
 
-__all__ = ["ATTRIBUTES", "Constant", "Constants", "Handler", "handlers_of"]
+__all__ = ["ATTRIBUTES", "Constant", "Constants", "Handler", "encodable", "handlers_of"]
 
 Method: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Constant: TypeAlias = str | int | float | bool | tuple[str, ...] | None
@@ -112,6 +112,11 @@ def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
                 continue
 
 
+def encodable(name: str) -> str:
+    """Return a name that can be written down: ``getattr`` makes one that cannot of half a surrogate pair."""
+    return name if name.isprintable() else name.encode("ascii", "backslashreplace").decode()
+
+
 def _conditional(body: list[ast.stmt]) -> frozenset[str]:
     """Return the names that statements within statements assign to: perhaps, or perhaps twice."""
     within = (statement for statement in body if not isinstance(statement, _PLAIN))
@@ -140,7 +145,7 @@ def _message(node: Method, names: Names) -> str:
         return ""
     resolved = names.resolve(annotation)
     if resolved is not None:
-        return resolved.name
+        return encodable(resolved.name)
     return annotation.id if isinstance(annotation, ast.Name) else ""
 
 

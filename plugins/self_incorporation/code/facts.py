@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.declared import Constant, Constants, Handler, handlers_of
+from aetherra.plugins.self_incorporation.code.declared import Constant, Constants, Handler, encodable, handlers_of
 from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.script import Script, script_of
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
@@ -149,7 +149,7 @@ def _called(nodes: list[ast.expr], names: Names) -> tuple[str, ...]:
         if text is None and isinstance(bare, ast.Attribute):
             text = bare.attr
         if text is not None:
-            found.append(text)
+            found.append(encodable(text))
     return tuple(found)
 
 

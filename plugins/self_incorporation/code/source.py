@@ -4,6 +4,7 @@ import ast
 import codecs
 import io
 import re
+import sys
 import tokenize
 import warnings
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = ["MAX_MARKS", "decode", "parse"]
 
 # A tree takes up to 1.4 kB for each of these characters: within this bound, at most about a gigabyte.
 MAX_MARKS = 700_000
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _MARKS = "([{,.=:;\n<>"
 _FILENAME = "<aetherra scan>"
 _MODULE = re.escape(_FILENAME) + r"\Z"
@@ -64,7 +66,7 @@ def parse(path: str, text: str) -> ast.Module | Refusal:
             warnings.filterwarnings("ignore", module=_MODULE)
             return ast.parse(text, filename=_FILENAME)
     except SyntaxError as exc:
-        return Refusal(path, "syntax_error", f"line {exc.lineno or 1}: {exc.msg}")
+        return Refusal(path, "syntax_error", f"line {exc.lineno or 1}: {exc.msg} (read as {_PYTHON})")
     except UnicodeEncodeError as exc:
         return Refusal(path, "bad_encoding_declaration", f"decoded to something that is no text: {exc.reason}")
     except (RecursionError, MemoryError, OverflowError, ValueError, SystemError) as exc:

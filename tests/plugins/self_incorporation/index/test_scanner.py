@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
+from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
 from aetherra.plugins.self_incorporation.index.rows import Entry
 from aetherra.plugins.self_incorporation.index.scanner import (
@@ -446,6 +449,182 @@ def change(path: Path, act: str) -> None:
     else:
         path.mkdir(exist_ok=True)
         (path / "pyvenv.cfg").touch()
+
+
+SOURCES: dict[str, tuple[bytes, str]] = {
+    "mark.py": (b"\xef\xbb\xbfx = 1\n", ""),
+    "marked_wrong.py": (b"\xef\xbb\xbf# coding: latin-1\nx = 1\n", "bad_encoding_declaration"),
+    "latin.py": (b"# coding: latin-1\nx = '\xe9'\n", ""),
+    "undeclared.py": (b"x = '\xe9'\n", "not_utf8"),
+    "unknown.py": (b"# coding: klingon\n", "bad_encoding_declaration"),
+    "wide.py": ("x = 1\n".encode("utf-16"), "null_bytes"),
+    "null.py": (b"x = 1\0\n", "null_bytes"),
+    "null.bin": (b"\0" * 10, ""),
+    "old_mac.py": (b"x = 1\ry = 2\r", ""),
+    "half.py": (b"import os\n@getattr(os, '\\ud800').x\ndef f(): ...\n", ""),
+    "half_base.py": (b"import os\nclass A(getattr(os, '\\ud800').x, tag='\\ud800'): ...\n", ""),
+    "deep.py": (b"x = " + b"(" * 5000 + b")" * 5000, "syntax_error"),
+    "chain.py": (b"x = " + b"+".join([b"a"] * 5000), "too_complex"),
+    "ladder.py": (b"if a: ...\n" + b"elif b: ...\n" * 5000, "too_complex"),
+    "nested.py": (b"".join(b" " * level + b"def f():\n" for level in range(95)) + b" " * 95 + b"...\n", ""),
+    "stairs.py": (b"".join(b" " * level + b"def f():\n" for level in range(101)) + b" " * 101 + b"...", "syntax_error"),
+    "long.py": (b"x = " + b"9" * 5000, "syntax_error"),
+    "many.py": (b"[" + b"[]," * 400_000 + b"]", "too_complex"),
+    "newer.py": (b"x = 1\ny = 2\nlazy import json\n", "syntax_error"),
+    "older.py": (b"print 'x'\n", "syntax_error"),
+}
+
+
+class TestFaults:
+    """What trees may hold that no tree should: the scan ends, and says of each what it did."""
+
+    @pytest.mark.parametrize("name", SOURCES)
+    def test_a_file_that_is_no_ordinary_source_is_taken_in_or_refused(
+        self, index: CodeIndex, tmp_path: Path, name: str
+    ) -> None:
+        """By itself, with its reason; what can be kept of it can be read again."""
+        data, reason = SOURCES[name]
+        (tmp_path / name).write_bytes(data)
+
+        report = scan(index, tmp_path)
+
+        assert [refusal.reason for refusal in report.files_refused] == ([reason] if reason else [])
+        assert report.files_found == report.files_indexed + len(report.files_refused) == 1
+        assert [record.path for record in index.records(report.root)] == ([] if reason else [name])
+
+    def test_syntax_of_a_newer_python_is_refused_with_where_and_what_read_it(
+        self, index: CodeIndex, tmp_path: Path
+    ) -> None:
+        """So that who reads of it knows that it may be no fault of the file."""
+        (tmp_path / "a.py").write_bytes(SOURCES["newer.py"][0])
+
+        (refusal,) = scan(index, tmp_path).files_refused
+
+        assert refusal.detail.startswith("line 3: ")
+        assert refusal.detail.endswith(f"(read as Python {sys.version_info.major}.{sys.version_info.minor})")
+
+    def test_links_in_a_circle_are_each_refused_and_none_is_entered(self, index: CodeIndex, tmp_path: Path) -> None:
+        """To themselves, to each other, to the folder they lie in, and out of the tree."""
+        root = tmp_path / "root"
+        (root / "pkg").mkdir(parents=True)
+        (root / "pkg" / "a.py").touch()
+        (tmp_path / "secret.py").touch()
+        links = {"self": "self", "one": "two", "two": "one", "pkg/up": "..", "pkg/root": str(root), "out": ".."}
+        for link, target in links.items():
+            (root / link).symlink_to(target)
+
+        report = scan(index, root)
+
+        assert {refusal.path for refusal in report.files_refused} == links.keys()
+        assert {refusal.reason for refusal in report.files_refused} == {"symlink"}
+        assert list(index.paths(report.root)) == ["pkg/a.py"]
+
+    def test_a_file_of_100_megabytes_is_not_read_unless_it_may_be(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its size is known before; refused, it is not looked at again until it changes."""
+        with (tmp_path / "large.bin").open("wb") as file:
+            file.truncate(100_000_000)
+        with (tmp_path / "large.py").open("wb") as file:
+            file.truncate(100_000_000)
+        monkeypatch.setattr(os, "read", None)
+
+        first, second = scan(index, tmp_path), scan(index, tmp_path)
+
+        assert {(it.path, it.reason) for it in first.files_refused} == {
+            ("large.bin", "too_large"),
+            ("large.py", "too_large"),
+        }
+        assert (first.files_read, second.files_read) == (2, 0)
+
+    def test_a_file_of_100_megabytes_that_may_be_read_is_never_in_memory(
+        self, index: CodeIndex, tmp_path: Path
+    ) -> None:
+        """Its digest is taken piece by piece."""
+        with (tmp_path / "large.bin").open("wb") as file:
+            file.truncate(100_000_000)
+        tracemalloc.start()
+        try:
+            report = scan(index, tmp_path, Limits(file_bytes=100_000_000))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        record = index.file(report.root, "large.bin")
+        assert record is not None
+        assert record.sha256 == "a993f8c574e0fea8c1cdcbcd9408d9e2e107ee6e4d120edcfa11decd53fa0cae"
+        assert peak < 8_000_000
+
+    def test_a_folder_of_10_000_files_is_taken_in_as_any_other(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each file once, in batches, and nothing is read again."""
+        for number in range(10_000):
+            os.mknod(tmp_path / f"{number}.py")
+        first = scan(index, tmp_path)
+        opens = Opens(monkeypatch)
+
+        second = scan(index, tmp_path)
+
+        assert (first.files_found, first.files_indexed, first.files_read) == (10_000, 10_000, 10_000)
+        assert (second.files_unchanged, opens.count) == (10_000, 0)
+
+    def test_what_is_held_does_not_grow_with_the_tree(self, index: CodeIndex, tmp_path: Path) -> None:
+        """A folder at a time: ten times the folders take no more memory, cold or warm."""
+        peaks: dict[str, list[int]] = {"cold": [], "warm": []}
+        for folders in (20, 200):
+            for number in range(folders):
+                folder = tmp_path / f"p{folders}" / f"q{number}"
+                folder.mkdir(parents=True)
+                for name in range(10):
+                    (folder / f"m{name}.md").touch()
+            for when in ("cold", "warm"):
+                tracemalloc.start()
+                try:
+                    assert scan(index, tmp_path / f"p{folders}").files_found == folders * 10
+                    peaks[when].append(tracemalloc.get_traced_memory()[1])
+                finally:
+                    tracemalloc.stop()
+
+        assert peaks["warm"][1] < peaks["warm"][0] + 100_000
+        assert peaks["cold"][1] < peaks["cold"][0] + 400_000
+
+    def test_names_that_no_report_could_print_are_written_so_that_it_can(
+        self, index: CodeIndex, tmp_path: Path
+    ) -> None:
+        """And are found again under what is written."""
+        names = [b"new\nline.py", b"\x1b[2Jclear.py", b"caf\xe9.py", "right\u202eleft.py".encode(), b"back\\slash.py"]
+        for name in names:
+            Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+
+        report = scan(index, tmp_path)
+
+        paths = list(index.paths(report.root))
+        assert report.files_indexed == len(names)
+        assert all(path.isprintable() for path in paths)
+        assert {os.fsencode(original(path)) for path in paths} == set(names)
+        assert all(index.file(report.root, path) is not None for path in paths)
+
+    def test_a_file_that_may_not_be_read_is_refused_and_tried_again(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rights come and go without a trace in size or times."""
+        (tmp_path / "a.py").touch()
+        real = os.open
+
+        def guarded(path: str, *more: int) -> int:
+            if str(path).endswith("a.py"):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", guarded)
+            refused = scan(index, tmp_path)
+
+        assert [(it.path, it.reason, it.detail) for it in refused.files_refused] == [
+            ("a.py", "unreadable", "Permission denied")
+        ]
+        assert (scan(index, tmp_path).files_refused, refused.files_found) == ((), 1)
 
 
 NAMES = st.text(st.sampled_from("ab._\n\\é\udcff"), min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
