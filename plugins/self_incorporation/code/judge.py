@@ -276,10 +276,10 @@ class _Evidence:
         argument = call.args[0] if call.args else None
         pickler = self.names.resolve(argument.func) if isinstance(argument, ast.Call) else None
         copied = pickler is not None and pickler.name in PICKLERS
-        if not copied and Origin.DOWNLOADED in self._origin(call.args, scope):
+        if not copied and self._origin(call.args, scope) & Origin.DOWNLOADED:
             self._sign("unpickle-of-downloaded", call.lineno)
 
-    def _origin(self, expressions: list[ast.expr], scope: Scope) -> Origin:
+    def _origin(self, expressions: list[ast.expr], scope: Scope) -> int:
         found = Origin.NOWHERE
         if self._flow is not None:
             for expression in expressions:
@@ -293,13 +293,13 @@ class _Evidence:
             if folded is not None and len(folded[0]) <= _LONGEST_CODE:
                 self._nested(*folded, line=call.lineno)
 
-    def _runs(self, origin: Origin, line: int) -> None:
+    def _runs(self, origin: int, line: int) -> None:
         for known, code in (
             (Origin.DECODED, "exec-of-decoded"),
             (Origin.DOWNLOADED, "exec-of-downloaded"),
             (Origin.DATA, "exec-of-data"),
         ):
-            if known in origin:
+            if origin & known:
                 self._sign(code, line)
 
     def _nested(self, text: str, joined: bool, *, line: int) -> None:
@@ -356,9 +356,9 @@ class _Evidence:
         if capability == "dynamic_code":
             self._runs(origin, call.lineno)
             return
-        if Origin.DECODED in origin:
+        if origin & Origin.DECODED:
             self._sign("run-of-decoded", call.lineno)
-        if Origin.DOWNLOADED in origin:
+        if origin & Origin.DOWNLOADED:
             self._sign("run-of-downloaded", call.lineno)
         texts = _texts(call)
         if any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
@@ -368,9 +368,9 @@ class _Evidence:
         origin = self._origin(call.args[:1] if name.startswith("subprocess") else call.args, scope)
         texts = self._command(call)
         written: set[str] = set() if self._flow is None else self._flow.written
-        if Origin.DECODED in origin:
+        if origin & Origin.DECODED:
             self._sign("run-of-decoded", call.lineno)
-        if Origin.DOWNLOADED in origin or any(path in text for path in written for text in texts):
+        if origin & Origin.DOWNLOADED or any(path in text for path in written for text in texts):
             self._sign("run-of-downloaded", call.lineno)
         if any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
             self._sign("shell-dropper", call.lineno)
@@ -390,9 +390,9 @@ class _Evidence:
 
     def _sent(self, call: ast.Call, scope: Scope) -> None:
         origin = self._origin([*call.args, *(keyword.value for keyword in call.keywords)], scope)
-        if Origin.ENVIRONMENT in origin:
+        if origin & Origin.ENVIRONMENT:
             self._sign("environment-sent", call.lineno)
-        if Origin.CREDENTIAL in origin:
+        if origin & Origin.CREDENTIAL:
             self._sign("credential-sent", call.lineno)
 
     def _touched(self, call: ast.Call, name: str, scope: Scope) -> None:
@@ -406,9 +406,9 @@ class _Evidence:
             paths, writes = call.args[1:2], True
         elif name not in ("open", "io.open"):
             return
-        if writes and Origin.STARTUP in self._origin(paths, scope):
+        if writes and self._origin(paths, scope) & Origin.STARTUP:
             self._sign("startup-write", call.lineno)
-        if Origin.CREDENTIAL in self._origin(call.args[:1] if name in _COPIERS else paths, scope):
+        if self._origin(call.args[:1] if name in _COPIERS else paths, scope) & Origin.CREDENTIAL:
             self._sign("credential-read", call.lineno)
 
     def _whole_file(self, calls: list[tuple[Scope, ast.Call, Resolved]]) -> None:

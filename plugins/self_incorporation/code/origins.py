@@ -7,8 +7,7 @@ a function of the file returns and into what it is called with, and from file to
 
 import ast
 import re
-from enum import Flag, auto
-from typing import Any
+from typing import Any, Final
 
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
@@ -45,16 +44,16 @@ _NO_SOURCE = re.compile(
 )
 
 
-class Origin(Flag):
-    """A place values come from."""
+class Origin:
+    """The places values come from: bits, as there are very many to put together."""
 
-    NOWHERE = 0
-    DECODED = auto()
-    DOWNLOADED = auto()
-    ENVIRONMENT = auto()
-    CREDENTIAL = auto()
-    STARTUP = auto()
-    DATA = auto()
+    NOWHERE: Final = 0
+    DECODED: Final = 1
+    DOWNLOADED: Final = 2
+    ENVIRONMENT: Final = 4
+    CREDENTIAL: Final = 8
+    STARTUP: Final = 16
+    DATA: Final = 32
 
 
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
@@ -75,10 +74,11 @@ class Origins:
         )
         scopes = [(unit, scope) for unit in program.units for scope in unit.syntax.scopes]
         self._unit_of = {scope: unit for unit, scope in scopes}
-        self._local: dict[Scope, dict[str, Origin]] = {scope: {} for _, scope in scopes}
-        self._shared: dict[tuple[str, str], Origin] = {}
+        self._local: dict[Scope, dict[str, int]] = {scope: {} for _, scope in scopes}
+        self._shared: dict[tuple[str, str], int] = {}
         self._opened = {scope: _opened_by_name(scope) for _, scope in scopes}
-        self._followed: set[tuple[Scope, str, Origin]] = set()
+        self._found: dict[tuple[str, str], tuple[Unit, str] | None] = {}
+        self._followed: set[tuple[Scope, str, int]] = set()
         self.written: set[str] = set()
         for _ in range(_PASSES):
             before = self._size()
@@ -88,7 +88,7 @@ class Origins:
             if self._size() == before:
                 break
 
-    def of(self, expression: ast.expr, scope: Scope) -> Origin:
+    def of(self, expression: ast.expr, scope: Scope) -> int:
         """Return every origin that any part of an expression may have."""
         self._unit = self._unit_of[scope]
         found = Origin.NOWHERE
@@ -121,7 +121,7 @@ class Origins:
 
     def _size(self) -> int:
         known = [origin for local in self._local.values() for origin in local.values()]
-        return sum(origin.value for origin in (*known, *self._shared.values())) + len(self.written)
+        return sum((*known, *self._shared.values())) + len(self.written)
 
     def _pass(self, scope: Scope) -> None:
         for targets, value in scope.bindings:
@@ -140,7 +140,7 @@ class Origins:
             self._follow_to_disk(call, scope)
             self._follow_into(call, scope)
 
-    def _add(self, scope: Scope, name: str, origin: Origin) -> None:
+    def _add(self, scope: Scope, name: str, origin: int) -> None:
         if not origin:
             return
         if "." in name or name.endswith("()"):
@@ -184,15 +184,17 @@ class Origins:
     def _reached(self, text: str) -> tuple[Unit, str] | None:
         """Return the other file that a dotted name reaches into, and the name there."""
         root, _, rest = text.partition(".")
-        alias = self._unit.names.aliases.get(root)
-        if alias is None:
+        names = self._unit.names
+        alias = names.aliases.get(root)
+        if alias is None or names.link is None:
             return None
-        linked = self._unit.names.link
-        name = f"{alias}.{rest}" if rest else alias
-        found = self._program.find(self._unit, name if linked is None else linked(name))
-        return None if found is None or found[0] is self._unit or not found[1] else found
+        key = (self._unit.path, text)
+        if key not in self._found:
+            found = self._program.find(self._unit, names.link(f"{alias}.{rest}" if rest else alias))
+            self._found[key] = None if found is None or found[0] is self._unit or not found[1] else found
+        return self._found[key]
 
-    def _looked_up(self, name: str, scope: Scope) -> Origin:
+    def _looked_up(self, name: str, scope: Scope) -> int:
         found = Origin.NOWHERE
         level: Scope | None = scope
         while level is not None:
@@ -207,7 +209,7 @@ class Origins:
             found |= self._elsewhere(name)
         return found
 
-    def _elsewhere(self, text: str) -> Origin:
+    def _elsewhere(self, text: str) -> int:
         """Return the origin of what a name of another file of the program holds."""
         reached = self._reached(text)
         if reached is None:
@@ -216,7 +218,7 @@ class Origins:
         there = self._local[unit.syntax.scopes[0]].get(name, Origin.NOWHERE)
         return there | self._shared.get((unit.path, name), Origin.NOWHERE)
 
-    def _of_attribute(self, node: ast.Attribute) -> Origin:
+    def _of_attribute(self, node: ast.Attribute) -> int:
         if self._is_environment(node):
             return Origin.ENVIRONMENT
         text = dotted_text(node)
@@ -225,7 +227,7 @@ class Origins:
         found = self._shared.get((self._unit.path, text), Origin.NOWHERE)
         return found if self._unit.names.link is None else found | self._elsewhere(text)
 
-    def _of_call(self, node: ast.Call, stack: list[Any]) -> Origin:
+    def _of_call(self, node: ast.Call, stack: list[Any]) -> int:
         resolved = self._unit.names.resolve(node.func)
         name = "" if resolved is None else resolved.name
         if name in SANITIZERS:
@@ -252,7 +254,7 @@ class Origins:
             found |= self._shared.get((reached[0].path, f"{reached[1].rpartition('.')[2]}()"), Origin.NOWHERE)
         return found
 
-    def _of_file(self, node: ast.Call, name: str) -> Origin:
+    def _of_file(self, node: ast.Call, name: str) -> int:
         """Say whether a call opens or reads a file that is no source, or the source it stands in."""
         if name in _OPENERS and node.args:
             path = node.args[0 if name.endswith("open") else -1]
@@ -301,7 +303,7 @@ class Origins:
             if opened_for_writing(value):
                 self._mark(value.args[0], scope, origin)
 
-    def _to_follow(self, handle: ast.expr, scope: Scope, origin: Origin) -> list[ast.Call]:
+    def _to_follow(self, handle: ast.expr, scope: Scope, origin: int) -> list[ast.Call]:
         """Return the calls that opened a handle, once for each origin of what is written to it."""
         name = dotted_text(handle)
         if name is None or (scope, name, origin) in self._followed:
@@ -309,7 +311,7 @@ class Origins:
         self._followed.add((scope, name, origin))
         return self._opened[scope].get(name, [])
 
-    def _mark(self, path: ast.expr, scope: Scope, origin: Origin) -> None:
+    def _mark(self, path: ast.expr, scope: Scope, origin: int) -> None:
         for name in targets_of(path):
             self._add(scope, name, origin)
         for node in ast.walk(path):
@@ -338,7 +340,7 @@ def _opened_by_name(scope: Scope) -> dict[str, list[ast.Call]]:
     return found
 
 
-def _of_constant(value: object) -> Origin:
+def _of_constant(value: object) -> int:
     if not isinstance(value, str):
         return Origin.NOWHERE
     found = Origin.NOWHERE

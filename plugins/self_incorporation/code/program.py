@@ -41,6 +41,7 @@ class Program:
         self.units = tuple(units)
         self.modules = modules
         self._by_path = {unit.path: unit for unit in units}
+        self._known: dict[tuple[str, str], str] = {}
         self.functions: dict[str, dict[str, list[Scope]]] = {}
         for unit in units:
             named = self.functions.setdefault(unit.path, {})
@@ -57,7 +58,10 @@ class Program:
 
     def _link(self, unit: Unit) -> None:
         def link(name: str) -> str:
-            return self._followed(unit, name)
+            key = (unit.path, name)
+            if (known := self._known.get(key)) is None:
+                known = self._known[key] = self._followed(unit, name)
+            return known
 
         def link_text(name: str) -> str | None:
             found = self.find(unit, name)

@@ -32,7 +32,7 @@ from aetherra.plugins.self_incorporation.index.paths import original, written
 
 __all__ = ["Look", "look"]
 
-MOST_FILES: Final = 3000
+MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 60_000_000
 MOST_BESIDE: Final = 200
 """Modules beside an item that are looked at with it."""

@@ -15,7 +15,7 @@ from aetherra.plugins.self_incorporation.gate.decision import Ground, Line
 __all__ = ["Reached", "network_grounds", "reached_by"]
 
 _URL = re.compile(
-    r"(?:https?|wss?|ftps?|tcp|udp|grpc|amqps?|rediss?|mqtts?|ssh|smtps?)://(?:[^/@\s?#]*@)?([^/\s?#:\]]+|\[[0-9a-fA-F:.]+\])",
+    r"(?:https?|wss?|ftps?|tcp|udp|grpc|amqps?|rediss?|mqtts?|ssh|smtps?)://(?:[^/@\s?#]*@)?(\[[0-9a-fA-F:.]+\]|[^/\s?#:\[\]]+)",
     re.IGNORECASE,
 )
 _HOST = re.compile(
