@@ -135,6 +135,7 @@ class TestAsking:
             (measure,) = (await here.call(GetGovernanceStatus())).measures
             assert (measure.breach, measure.key) == ("require_human_approval", "self_improvement")
             (asked,) = await approvals(here)
+            assert [code for *_, code in await ledger(here)].count("needs_approval") == 1
             await here.call(Approve(asked.id))
             await here.go_on(2 * EVERY)
             assert await here.value() == 2
@@ -256,6 +257,7 @@ class TestStopping:
             await here.call(EmergencyStopAll("fire"))
             await here.go_on(WATCHED)
             assert ((await here.proposal()).state, await here.value()) == ("applied", 2)
+            assert "stopped" not in [code for *_, code in await ledger(here)], "it is asked about over and over"
             await here.call(LiftStop())
             await here.go_on(EVERY)
             only = await here.proposal()
@@ -273,6 +275,7 @@ class TestStopping:
             await here.call(EnablePlugin("plant"))
             await here.go_on(4 * EVERY)
             assert await here.value() == 1
+            assert "stopped" not in [code for *_, code in await ledger(here)], "it is asked about over and over"
             await here.call(LiftStop())
             await here.go_on(2 * EVERY)
             assert await here.value() == 2

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from aetherra.plugins import Correction, Plugin, hookimpl
+from aetherra.plugins.homeostasis.corrector.messages import RewriteImports
 
 LOG = logging.getLogger("acme")
 FAILING = "raise RuntimeError('no mill yet')\n"
@@ -180,12 +181,15 @@ class TestPuttingOff:
             assert await host.work() == [("plugin_load_failure", "fixed")]
             assert host.state("mill") == "serving"
 
-    async def test_an_edit_stays_that_a_stop_came_upon(self, clinic, governor, project, plugin_text):
+    async def test_an_edit_stays_that_a_stop_came_upon(
+        self, clinic, governor, project, plugin_text, tmp_path, monkeypatch
+    ):
         """A correction that is stopped between two acts is not gone on with, and its edit is put back."""
         mill = project("mill.py", plugin_text("mill", before="from oldlib import thing\n"))
-        project("newlib.py", "thing = 1\n")
-        before = mill.read_text()
-        async with clinic(plugins=["mill"], allow_edits=True, moved={"oldlib.thing": "newlib.thing"}) as host:
+        project("site/newlib_of_put_off.py", "thing = 1\n")
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        before, moved = mill.read_text(), {"oldlib.thing": "newlib_of_put_off.thing"}
+        async with clinic(plugins=["mill"], allow_edits=True, moved=moved) as host:
             await host.kernel.add_plugin(governor)
             act = host.doctor._act
 
@@ -193,10 +197,15 @@ class TestPuttingOff:
                 try:
                     return await act(request)
                 finally:
-                    governor.here.says("*", "stopped", reason="a person said stop")
+                    if isinstance(request, RewriteImports):
+                        edited.append(mill.read_text())
+                        governor.here.says("*", "stopped", reason="a person said stop")
 
+            edited: list[str] = []
             host.corrector._hands._act = stop_after
             await host.work()
+            assert "from newlib_of_put_off import thing" in edited[0]
             assert mill.read_text() == before
             assert "a person said stop" in host.last
-            assert [outcome for _, outcome, _ in governor.here.told] == ["failed"]
+            assert host.state("mill") == "failed"
+            assert [outcome for _, outcome, _ in governor.here.told] == ["failed", "failed"]

@@ -186,3 +186,23 @@ class TestPuttingOff:
         drive.look({"wait": 3.0}, outcome=Outcome("skipped", "stopped", again=0.0))
         assert drive.core.status().changes == ()
         assert [one.action for one in drive.look({"wait": 3.0}, 3)] == ["shed"]
+
+    def test_what_was_put_off_goes_to_and_fro(self, drive, load):
+        """Being put off over and over is no oscillation: what comes back later is acted on as soon as ever."""
+        drive = drive({"load": load})
+        for _ in range(8):
+            drive.look({"wait": 3.0}, 4, outcome=Outcome("skipped", "stopped", again=0.0))
+        drive.look({"wait": 3.0}, 4, outcome="done")
+        drive.look({"wait": 0.1}, 130, outcome="done")
+        assert drive.did("undo") == ["shed"]
+        assert [one.action for one in drive.look({"wait": 3.0}, 6)] == ["shed"]
+
+    def test_others_wait_for_what_was_put_off(self, drive, wedged):
+        """Another symptom of the same target is dealt with at once: nothing settles there."""
+        other = Rule("svc.*.errors", bad_above=0.5, ladder=(Rung("poke", settle=5.0),), enter=(6, 6))
+        slow = msgspec.structs.replace(wedged, ladder=(Rung("restart", disruptive=True, settle=500.0),))
+        drive = drive({"wedged": slow, "failing": other})
+        ill = {**ILL, "svc.a.errors": 0.9}
+        drive.look(ill, 2)
+        drive.look(ill, outcome=Outcome("skipped", "disabled by a guard", again=600.0))
+        assert [one.action for one in drive.look(ill, 10)] == ["poke"]
