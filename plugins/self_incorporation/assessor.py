@@ -47,7 +47,10 @@ class UnknownItemError(AetherraError, LookupError):
     def __str__(self) -> str:
         if self.paths:
             return f"several items are called {self.item!r}: give a path, one of {', '.join(self.paths)}"
-        return f"no item is called {self.item!r}, nor lies there: 'selfinc.items' lists what there is"
+        return (
+            f"no item is called {self.item!r}, nor lies there: 'aetherra incorporate items --all' lists what there is, "
+            "and 'aetherra incorporate scan' looks for what is new"
+        )
 
 
 class GrantBook:

@@ -22,7 +22,7 @@ from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.integration.errors import IntegrationError
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator, Integrated
 from aetherra.plugins.self_incorporation.integration.intents import History
-from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.plan import Plan, digest_of
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
@@ -93,6 +93,7 @@ class Incorporator:
         self.done = self.failed = self.rollbacks = 0
         self.not_serving: dict[str, str] = {}
         self._said: set[str] = set()
+        self._failed: dict[str, str] = {}
 
     # Bringing in
 
@@ -157,9 +158,10 @@ class Incorporator:
             if exc.code != "needs_approval":
                 raise
             self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender))
-            return Incorporated("", (), approval=exc.approval, why_not=exc.reason)
+            return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
         self._forget(permit.approval)
         self.done += 1
+        self._ctx.log.info("brought in by %s: %s", integrated.token, "; ".join(integrated.notes))
         done = Incorporated(integrated.token, integrated.names, integrated.notes)
         await self._ctx.publish(done)
         return done
@@ -176,25 +178,38 @@ class Incorporator:
         await self._school.note_plan(plan, items, failed="")
         return integrated
 
-    async def integrate_incoming(self, ask_why: str) -> None:
+    async def integrate_incoming(self, ask_why: str) -> tuple[tuple[Incorporated, ...], dict[str, str]]:
         """Bring in what lies in the incoming folders and may come in, each item with those that it needs.
 
         What fails, or is refused, is logged once; it is tried again when something about it has changed.
+
+        Returns:
+            What came of each, and why the other items that lie there stay out, by path; what has not changed since it
+            came in is none of either.
         """
         plan, _ = await self.plan(())
+        came: list[Incorporated] = []
+        kept_out = {one.item: one.text for one in plan.left_out if one.code != "unchanged"}
+        steps = {step.path: step for step in plan.steps}
         for group in _groups(plan):
-            digest = f"{'/'.join(group)} {plan.digest}"
-            if digest in self._said:
+            key = f"{'/'.join(group)} {digest_of([steps[path] for path in group])}"
+            if key in self._failed:
+                kept_out |= dict.fromkeys(group, f"{self._failed[key]}; it is tried again once something has changed")
                 continue
             try:
-                await self.integrate(group, ask_why=ask_why)
+                came.append(await self.integrate(group, ask_why=ask_why))
             except NotPermittedError as exc:
-                if exc.code in ("stopped", "paused", "guard"):  # it is its turn again when that is over
+                kept_out |= dict.fromkeys(group, str(exc))
+                if exc.code in ("stopped", "paused", "guard", "unrecorded"):  # it is its turn again when that is over
                     self._say(f"{exc.code} {exc.reason}", "nothing is brought in: %s", exc)
-                    return
-                self._say(digest, "%s is not brought in: %s", group, exc)
+                    break
+                self._failed[key] = str(exc)
+                self._say(key, "%s is not brought in: %s", ", ".join(group), exc)
             except AetherraError as exc:
-                self._say(digest, "%s was not brought in: %s", group, exc)
+                self._failed[key] = str(exc)
+                kept_out |= dict.fromkeys(group, str(exc))
+                self._say(key, "%s was not brought in: %s", ", ".join(group), exc)
+        return tuple(came), kept_out
 
     def _say(self, once: str, text: str, *values: object) -> None:
         if once not in self._said:
@@ -282,6 +297,7 @@ class Incorporator:
         self.rollbacks += 1
         for name in names:
             self.not_serving.pop(name, None)
+        self._ctx.log.info("taken out: %s: %s", ", ".join(back.names), reason)
         taken = TakenOut(token, back.names, back.left, reason, automatic)
         await self._ctx.publish(taken)
         return taken

@@ -123,12 +123,14 @@ class ListItems(Request[Items], tag="selfinc.items"):
         name: Only those of this name or path.
         verdict: Only those that were decided so.
         kind: Only those of this kind.
+        judged: Only those that something was decided about.
         limit: How many, at most.
     """
 
     name: str = ""
     verdict: Verdict | None = None
     kind: FileKind | None = None
+    judged: bool = False
     limit: Limit = 100
 
 
@@ -230,7 +232,7 @@ class Incorporated(Message, tag="selfinc.integrate_reply"):
 
     Attributes:
         token: What it is rolled back by; ``""`` if nothing was done.
-        names: What was brought in, by the names it is registered under.
+        names: What was brought in, or waits to be, by the names it is registered under.
         notes: How each step went, for people.
         approval: The approval that it waits for; ``""`` if it does not.
         why_not: Why nothing was done; ``""`` if it was.
@@ -273,6 +275,38 @@ class TakenOut(Message, tag="selfinc.rollback_reply"):
     left: tuple[str, ...]
     reason: str
     automatic: bool = False
+
+
+class LookedAround(Message, tag="selfinc.look_reply"):
+    """What was found at all roots, what was decided, and what came of it.
+
+    Attributes:
+        files_found: Files below the roots.
+        files_new: Of them, those that were seen for the first time.
+        files_changed: With other content than last time.
+        files_removed: In the index last time, and gone.
+        files_refused: That are not in the index.
+        verdicts: Items by what is decided about them.
+        quarantined: Those that were set aside now.
+        held: Those that would have been set aside, and why they were not.
+        brought_in: What came of bringing in what lies in the incoming folders, of each item with those it needs.
+        kept_out: Why other items of the incoming folders stay out, by path.
+    """
+
+    files_found: int
+    files_new: int
+    files_changed: int
+    files_removed: int
+    files_refused: int
+    verdicts: dict[str, int]
+    quarantined: tuple[str, ...]
+    held: dict[str, str]
+    brought_in: tuple[Incorporated, ...]
+    kept_out: dict[str, str]
+
+
+class LookAround(Request[LookedAround], tag="selfinc.look"):
+    """Do at once what is done by itself every ``scan_interval``: scan all roots, decide, bring in what may come in."""
 
 
 class Rollback(Request[TakenOut], tag="selfinc.rollback"):

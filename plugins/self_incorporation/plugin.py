@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import anyio
+
 from aetherra.plugins import (
     AetherraError,
     CycleStep,
@@ -102,7 +104,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
         super().__init__(settings)
         self._troubles: dict[str, str] = {}
-        self._surveying = False
+        self._looking = anyio.Lock()
 
     async def start(self, ctx: PluginContext) -> None:
         """Open what is kept, put the parts together, and undo what an earlier run has not finished."""
@@ -280,8 +282,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     @handler
     async def tell_items(self, request: m.ListItems) -> m.Items:
         """List items with what was decided about them."""
-        registered = {} if self._integrator is None else self._integrator.registered
-        names = {one.digest: one.name for one in registered.values()}
+        registered = () if self._integrator is None else self._integrator.registered.values()
+        names = {one.digest: one.name for one in registered}
         found: list[m.JudgedItem] = []
         total = 0
         async for item in self._assessor.items():
@@ -290,7 +292,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             if request.kind is not None and item.kind is not request.kind:
                 continue
             decision = await self._assessor.latest(item)
-            if request.verdict is not None and (decision is None or decision.verdict != request.verdict):
+            if decision is None and (request.judged or request.verdict is not None):
+                continue
+            if decision is not None and request.verdict not in (None, decision.verdict):
                 continue
             total += 1
             if len(found) < request.limit:
@@ -523,31 +527,44 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     async def _begin_survey(self) -> None:
         """Look around in a task of its own, which neither a stop nor a swap of this plugin waits for."""
-        if not self._surveying:
-            self._surveying = True
+        if not self._looking.locked():
             self.ctx.start_soon(self._survey)
 
     async def _survey(self) -> None:
-        """Scan the roots, decide about what is new, and bring in what lies in the incoming folders."""
         try:
-            for root in self._places.paths():
-                await self._surveyor.scan(root)
-            await self._assessor.assess()
-            await self._bring_in()
+            await self.look_around(m.LookAround())
         except ScanStopped as exc:
             self.ctx.log.info("%s", exc)
         except (OSError, DatabaseUnusableError, AetherraError) as exc:
             self._trouble("scan", f"the project cannot be looked at: {exc}")
         else:
             self._trouble("scan", "")
-        finally:
-            self._surveying = False
 
-    async def _bring_in(self) -> None:
+    @handler
+    async def look_around(self, _: m.LookAround) -> m.LookedAround:
+        """Scan the roots, decide about what is new, and bring in what lies in the incoming folders."""
+        async with self._looking:
+            scans = [await self._surveyor.scan(root) for root in self._places.paths()]
+            assessed = await self._assessor.assess()
+            brought_in, kept_out = await self._bring_in()
+        return m.LookedAround(
+            files_found=sum(scan.files_found for scan in scans),
+            files_new=sum(scan.files_new for scan in scans),
+            files_changed=sum(scan.files_changed for scan in scans),
+            files_removed=sum(scan.files_removed for scan in scans),
+            files_refused=sum(len(scan.files_refused) for scan in scans),
+            verdicts=assessed.verdicts,
+            quarantined=assessed.quarantined,
+            held=assessed.held,
+            brought_in=brought_in,
+            kept_out=kept_out,
+        )
+
+    async def _bring_in(self) -> tuple[tuple[m.Incorporated, ...], dict[str, str]]:
         mode = self.settings.integrate
         if self._incorporator is None or mode == "off" or not self.settings.incoming:
-            return
-        await self._incorporator.integrate_incoming(
+            return (), {}
+        return await self._incorporator.integrate_incoming(
             "it lies in an incoming folder, and the setting 'integrate' is 'ask'" if mode == "ask" else ""
         )
 
