@@ -21,6 +21,8 @@ Profile = Literal["dev", "test", "standard", "prod"]
 Durability = Literal["none", "process", "power"]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 """A duration: more than nothing, and a year at most, so that no wait is for ever."""
+LATER = "later"
+"""The source of a plugin that the host does not start: another plugin adds it, as self-incorporation does."""
 MOST_WORKERS = 1000
 """Actions that may run at a time, whatever is asked for."""
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -193,7 +195,10 @@ class KernelConfig(_Section, frozen=True, kw_only=True):
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What the configuration says of one plugin; ``settings`` is the plugin's own part."""
+    """What the configuration says of one plugin; ``settings`` is the plugin's own part.
+
+    A ``source`` of ``later`` means that the plugin is not started with the host: another one adds it.
+    """
 
     enabled: bool = True
     source: str | None = None
@@ -275,9 +280,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return capabilities
 
     def plugin_source(self, name: str) -> str | None:
-        """Return the ``source`` of a plugin as an absolute path, with its ``:Class`` if it names one."""
+        """Return the ``source`` of a plugin as an absolute path, with its ``:Class`` if it names one; or ``None``."""
         source = self.plugins[name].source if name in self.plugins else None
-        if source is None:
+        if source is None or source == LATER:
             return None
         return str((self.path.parent if self.path is not None else self.root).absolute() / source)
 

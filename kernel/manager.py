@@ -12,7 +12,7 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from aetherra.kernel.config import PluginConfig, convert
+from aetherra.kernel.config import LATER, PluginConfig, convert
 from aetherra.kernel.errors import Phase, PluginDefinitionError, PluginLoadError, PluginNotFoundError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
@@ -190,7 +190,7 @@ class PluginManager:
             location = config.plugin_source(name)
             if plugin.enabled and location is not None:
                 sources[name] = FileSource(name, location)
-            elif plugin.enabled and name not in sources:
+            elif plugin.enabled and name not in sources and plugin.source != LATER:
                 sources[name] = _Missing(name)
         return sources
 

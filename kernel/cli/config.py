@@ -9,7 +9,7 @@ import msgspec
 
 from aetherra.kernel.cli.output import print_json, stdout_kept_clean
 from aetherra.kernel.cli.project import PROJECT, config_option, load_config
-from aetherra.kernel.config import Config, schema
+from aetherra.kernel.config import LATER, Config, schema
 from aetherra.kernel.sources import FileSource, installed_plugins
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry import AetherraError
@@ -77,6 +77,8 @@ def _specs(loaded: Config) -> tuple[dict[str, PluginSpec], list[str]]:
     for name in sorted({*found, *loaded.plugins}):
         location = loaded.plugin_source(name)
         source = FileSource(name, location) if location is not None else found.get(name)
+        if source is None and name in loaded.plugins and loaded.plugins[name].source == LATER:
+            continue
         if source is None:
             problems.append(f"{loaded.path}: `$.plugins.{name}`: no installed package offers it, and it has no source")
             continue

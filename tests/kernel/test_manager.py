@@ -14,8 +14,9 @@ import pytest
 from aetherra.kernel import Config, Kernel, Plugin, PluginContext, PluginLoadError, PluginNotFoundError, Settings
 from aetherra.kernel.config import KernelConfig, PluginConfig
 from aetherra.kernel.manager import convert_settings
+from aetherra.kernel.sources import FileSource
 from aetherra.kernel.testing import FakeClock
-from aetherra.registry import NoHandlerError, ServiceFailedError, ServiceStartingError, ServiceStoppingError
+from aetherra.registry import Identity, NoHandlerError, ServiceFailedError, ServiceStartingError, ServiceStoppingError
 
 HEADER = "from aetherra.plugins import Plugin, Request, Settings, handler\nimport sys, anyio, time\n"
 
@@ -159,6 +160,21 @@ class TestConfigured:
                 "five": "",
             }
             assert "no installed package offers a plugin 'five'; install one, or name a file" in reason(kernel, "five")
+
+    async def test_what_comes_later_fails_at_the_start_or_cannot_come(self, site: Path) -> None:
+        """A plugin of source ``later`` is no failure, and once somebody adds it, it has its settings and grants."""
+        text = "class S(Settings):\n    size: int = 1\nclass P(Plugin[S]):\n    name = 'one'\n"
+        body = "    async def start(self, ctx): self.__class__.version = str(self.settings.size)\n"
+        (site / "one.py").write_text(HEADER + text + body)
+        later = PluginConfig(source="later", settings={"size": 5}, grants=("call:two.*",))
+        config = Config(kernel=KernelConfig(data_dir=None, discover=False), plugins={"one": later}, root=site)
+        async with Kernel(config) as kernel:
+            assert kernel.plugins() == []
+            await kernel._running().plugins.add(FileSource("one", str(site / "one.py")), "one")
+            (info,) = kernel.plugins()
+            assert (info.state, info.version) == ("serving", "5")
+            identity = Identity("plugin", "one", info.generation)
+            assert kernel.registry.bus.capabilities.covers(identity, "call", "two.ask")
 
     async def test_wrong_settings_are_taken(self, tmp_path: Path) -> None:
         """A wrong setting is named with its path, and its plugin alone fails."""
