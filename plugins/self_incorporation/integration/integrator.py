@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from aetherra.plugins import AetherraError, NotPermittedError
+from aetherra.plugins.self_incorporation.integration.alone import Alone
 from aetherra.plugins.self_incorporation.integration.blobs import Blobs, telling
 from aetherra.plugins.self_incorporation.integration.catalogue import AgentEntry
 from aetherra.plugins.self_incorporation.integration.describe import Description, describe
@@ -146,7 +148,8 @@ class CoreIntegrator:
         self._registered: dict[str, Registration] = {}
         self._unreadable: tuple[Unreadable, ...] = ()
         self._problems: tuple[str, ...] = ()
-        self._turn = anyio.Lock()
+        self._alone = Alone(folder)
+        self._seen: object = None
 
     # What there is
 
@@ -172,7 +175,8 @@ class CoreIntegrator:
     async def world(self) -> World:
         """Return what plans are made for: the host's plugins, what was integrated, what is installed."""
         found = await anyio.to_thread.run_sync(installed)
-        return World(plugins=await self._hands.plugins(), registered=self.registered, **found)
+        async with self._held():
+            return World(plugins=await self._hands.plugins(), registered=self.registered, **found)
 
     async def describe(self, plan: Plan) -> Description:
         """Return exactly what carrying a plan out would do; nothing is done.
@@ -181,7 +185,7 @@ class CoreIntegrator:
             ItemChangedError: A file is not what was judged.
             IntegrationError: A step cannot be done.
         """
-        async with self._turn:
+        async with self._held():
             _refuse_empty(plan)
             prepared = await self._prepared(plan, "0" * 16, keep=False)
             users = {step.name: self._users(step.name) for step in plan.steps}
@@ -197,7 +201,8 @@ class CoreIntegrator:
         Raises:
             DataFileError: The state cannot be read or written.
         """
-        async with self._turn:
+        await self._in_thread(self._lay_out)
+        async with self._alone.held():
             recovery = await self._in_thread(self._recover)
         for problem in (*recovery.problems, *(f"{one.path}: {one.problem}" for one in self._unreadable)):
             self._log.error("what was integrated is in disorder: %s", problem)
@@ -205,10 +210,12 @@ class CoreIntegrator:
             self._log.warning("unfinished integrations were rolled back: %s", ", ".join(recovery.rolled_back))
         return recovery
 
-    def _recover(self) -> Recovery:
+    def _lay_out(self) -> None:
         for folder in (self.folder, *self._tree.places.values()):
             with telling(folder, "made"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _recover(self) -> Recovery:
         self._histories = self._journal.histories()
         rolled_back: list[str] = []
         problems: list[str] = []
@@ -255,14 +262,15 @@ class CoreIntegrator:
 
         One that cannot be brought up, or whose files are not what was integrated, is told of and left out.
         """
-        async with self._turn:
+        async with self._held():
             if self._problems:
                 return tuple(
                     BroughtUp(name, "an unfinished integration is to be seen to first") for name in self._plugins()
                 )
             found: list[BroughtUp] = []
+            there = await self._hands.plugins()
             for name in self._plugins():
-                problem = await self._brought_up(self._registered[name])
+                problem = await self._brought_up(self._registered[name], there.get(name))
                 if problem:
                     self._log.error("integrated plugin %r was not brought up: %s", name, problem)
                 found.append(BroughtUp(name, problem))
@@ -271,11 +279,14 @@ class CoreIntegrator:
                     await self._take_actions_back(history.token)
             return tuple(found)
 
-    async def _brought_up(self, registered: Registration) -> str:
+    async def _brought_up(self, registered: Registration, present: Present | None) -> str:
+        path = self.destination / registered.path
+        if present is not None and present.source == str(path):
+            return ""  # an earlier generation of the plugin that looks after it has brought it up
         try:
             if problem := await self._in_thread(self._disorder, registered):
                 return problem
-            await self._hands.load(registered.name, self.destination / registered.path, registered.settings)
+            await self._hands.load(registered.name, path, registered.settings)
         except AetherraError as exc:
             return str(exc)
         return ""
@@ -321,7 +332,7 @@ class CoreIntegrator:
             NotPermittedError: Somebody has said stop, and all was taken back.
             DataFileError: The state cannot be written. Nothing was changed.
         """
-        async with self._turn:
+        async with self._held():
             self._refuse_disorder(plan.digest[:12])
             _refuse_empty(plan)
             token = secrets.token_hex(8)
@@ -436,7 +447,7 @@ class CoreIntegrator:
             RollbackRefusedError: It was rolled back already, something needs it, or somebody has changed its files.
             NotPermittedError: It may not be done now. In all cases nothing was changed.
         """
-        async with self._turn:
+        async with self._held():
             self._refuse_disorder(token)
             history = self._histories.get(token)
             if history is None:
@@ -612,12 +623,26 @@ class CoreIntegrator:
         histories = dict(self._histories)  # others may be reading the old one
         take_in(histories, record)
         self._histories = histories
+        self._seen = self._journal.signature()
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[None]:
+        """Be alone with the state, and know it, whoever has changed it since it was last looked at."""
+        async with self._alone.held():
+            if self._journal.signature() != self._seen:
+                await self._in_thread(self._look_again)
+            yield
+
+    def _look_again(self) -> None:
+        self._histories = self._journal.histories()
+        self._read()
 
     def _commit(self, token: str) -> None:
         self._write(Committed(token=token, at=self._now()))
         self._read()
 
     def _read(self) -> None:
+        self._seen = self._journal.signature()
         self._registered, self._unreadable = read_registrations(self._tree.places[REGISTRATIONS])
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from aetherra.plugins import AppendFile
+from aetherra.plugins.self_incorporation.integration.blobs import telling
 from aetherra.plugins.self_incorporation.integration.tree import Change
 
 __all__ = [
@@ -176,6 +177,19 @@ class Journal:
             else:
                 take_in(found, record)
         return found
+
+    def signature(self) -> object:
+        """Return what changes whenever the file does.
+
+        Raises:
+            DataFileError: It cannot be looked at.
+        """
+        with telling(self.path, "looked at"):
+            try:
+                told = self.path.stat()
+            except FileNotFoundError:
+                return None
+        return told.st_ino, told.st_size, told.st_mtime_ns
 
     def keep_only(self, histories: Iterable[History]) -> None:
         """Forget all other integrations, in one step.

@@ -195,8 +195,9 @@ class _Draft:
 def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
     """Return why an item is in no plan, whatever else there is."""
     if decision.verdict not in ("approved", "needs_approval"):
-        against = "; ".join(ground.text for ground in decision.rationale if ground.against)
-        return "not_approved", f"it is {decision.verdict}{f': {against}' if against else ''}"
+        against = [ground.text for ground in decision.rationale if ground.against]
+        more = f", and on {len(against) - 1} more grounds" if len(against) > 1 else ""
+        return "not_approved", f"it is {decision.verdict}{f': {against[0]}{more}' if against else ''}"
     if decision.digest != item.digest:
         return "judged_otherwise", "it was judged with other bytes; judge it again"
     if item.kind not in ACTIONS:

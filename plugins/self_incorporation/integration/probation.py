@@ -14,9 +14,9 @@ Measured with a look after every 10 calls of the candidate at a share of 0.2, fo
 
 import math
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 __all__ = ["Calls", "Terms", "Trial", "Verdict", "calls_needed", "fails_too_often"]
 
@@ -28,7 +28,7 @@ NOTICEABLE_SEC = 0.001
 MOST_CALLS = 1 << 20
 
 
-class Terms(Struct, frozen=True, kw_only=True):
+class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a candidate has to show.
 
     Attributes:
@@ -37,19 +37,19 @@ class Terms(Struct, frozen=True, kw_only=True):
         look: Seconds between two looks.
         margin: By how much more of its calls it may fail, of 1.
         alpha: The probability of a wrong verdict, of each kind.
-        traffic: Seconds for which calls are counted to know whether there are enough for a canary.
+        traffic: Seconds for which calls are counted to know whether there are enough for a canary; 0 for no canary.
         first_time: Seconds for which code is watched that has no control beside it.
         tolerated: The share of calls that such code may fail.
     """
 
-    share: float = 0.2
-    seconds: float = 120.0
-    look: float = 1.0
-    margin: float = 0.05
-    alpha: float = 0.05
-    traffic: float = 2.0
-    first_time: float = 10.0
-    tolerated: float = 0.5
+    share: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    seconds: Annotated[float, Meta(gt=0)] = 120.0
+    look: Annotated[float, Meta(gt=0)] = 1.0
+    margin: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    traffic: Annotated[float, Meta(ge=0)] = 2.0
+    first_time: Annotated[float, Meta(ge=0)] = 10.0
+    tolerated: Annotated[float, Meta(ge=0, lt=1)] = 0.5
 
 
 class Calls(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -443,6 +444,41 @@ class TestAtTheStart:
         for token in reversed(tokens[2:]):
             await world.integrator.trigger_rollback(token, Leave())
         assert world.hands.serving["a"][0] == b"1"
+
+
+class TestBesideAnotherGeneration:
+    async def test_nothing_is_recovered_while_it_is_in_the_middle(self, world: World) -> None:
+        """A candidate of the plugin starts while the old one may be integrating; what is under way is not undone."""
+        go_on = anyio.Event()
+
+        async def hang(name: str, check: Any) -> None:
+            await go_on.wait()
+
+        world.hands.prove = hang  # type: ignore[method-assign]
+        other = world.begin()
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.integrate, world.write("a.py", "one"))
+            while "load a" not in world.hands.said:
+                await anyio.lowlevel.checkpoint()
+            with pytest.raises(IntegrationError, match="another generation"):
+                await other.recover()
+            go_on.set()
+        assert (await other.recover()).rolled_back == ()
+        assert set(other.registered) == set(world.integrator.registered) == {"a"}
+
+    async def test_what_it_did_is_known_and_what_it_brought_up_is_left(self, world: World) -> None:
+        """The next generation finds plugins serving; the one before learns what the next has done."""
+        await world.integrate(world.write("a.py", "one"))
+        other = world.begin()
+        await other.recover()
+        world.hands.said.clear()
+        assert [(one.name, one.problem) for one in await other.bring_up()] == [("a", "")]
+        assert world.hands.said == []
+        token = await world.integrate(world.write("a.py", "two"))
+        await other.trigger_rollback(token, Leave())
+        assert (await world.integrator.world()).registered == other.registered
+        with pytest.raises(RollbackRefusedError, match="already"):
+            await world.integrator.trigger_rollback(token, Leave())
 
 
 class Died(BaseException):
