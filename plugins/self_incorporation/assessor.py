@@ -206,9 +206,11 @@ class Assessor:
 
     async def _set_aside(self, item: Item, decision: Decision) -> str:
         """Put an item into quarantine, and return why not, ``""`` if it is there."""
-        grounds = "; ".join(ground.text for ground in decision.rationale if ground.against)
+        if await self._surveyor.ask(partial(self._gate.was_released, item)):
+            return "a person has released it as it is"
+        reason = next((ground.text for ground in decision.rationale if ground.against), decision.verdict)
         try:
-            await self.quarantine(item, decision, reason=grounds or decision.verdict)
+            await self.quarantine(item, decision, reason=reason)
         except AetherraError as exc:
             return str(exc)
         return ""
@@ -236,7 +238,7 @@ class Assessor:
         )
         by = sender or str(self._ctx.identity)
         async with self._ctx.permitted(intent) as permit:
-            done = await self._surveyor.ask(partial(self._gate.set_aside, item, decision, by=by))
+            done = await self._surveyor.ask(partial(self._gate.set_aside, item, decision, by=by, reason=reason))
             permit.outcome("done", facts={"quarantine": done.id})
         return done
 

@@ -68,6 +68,7 @@ class Incorporator:
         integrator: Does it.
         school: Says in which order, and is told how it ended.
         waiting: What waits for a person, on disk.
+        taken_out: Why what was taken out again is not brought in unasked, by the digest of the item, on disk.
 
     Attributes:
         done: Integrations since the start.
@@ -83,6 +84,7 @@ class Incorporator:
         integrator: CoreIntegrator,
         school: School,
         waiting: StateFile[dict[str, Waiting]],
+        taken_out: StateFile[dict[str, str]],
     ) -> None:
         self._ctx = ctx
         self._assessor = assessor
@@ -90,6 +92,8 @@ class Incorporator:
         self._school = school
         self._file = waiting
         self._waiting: dict[str, Waiting] = waiting.load() or {}
+        self._taken_out_file = taken_out
+        self._taken_out: dict[str, str] = taken_out.load() or {}
         self.done = self.failed = self.rollbacks = 0
         self.not_serving: dict[str, str] = {}
         self._said: set[str] = set()
@@ -150,6 +154,7 @@ class Incorporator:
             needs_approval="; ".join(filter(None, (plan.needs_approval, ask_why))),
             facts={"steps": len(plan.steps), "risk": max(step.risk for step in plan.steps)},
         )
+        digests = {step.digest for step in plan.steps}
         try:
             async with self._ctx.permitted(intent) as permit:
                 integrated = await self._carry_out(plan, judged, permit)
@@ -160,6 +165,7 @@ class Incorporator:
             self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender))
             return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
         self._forget(permit.approval)
+        self._note_taken_out({digest: why for digest, why in self._taken_out.items() if digest not in digests})
         self.done += 1
         self._ctx.log.info("brought in by %s: %s", integrated.token, "; ".join(integrated.notes))
         done = Incorporated(integrated.token, integrated.names, integrated.notes)
@@ -181,7 +187,8 @@ class Incorporator:
     async def integrate_incoming(self, ask_why: str) -> tuple[tuple[Incorporated, ...], dict[str, str]]:
         """Bring in what lies in the incoming folders and may come in, each item with those that it needs.
 
-        What fails, or is refused, is logged once; it is tried again when something about it has changed.
+        What was taken out again stays out as it is. What fails, or is refused, is logged once; it is tried again when
+        something about it has changed.
 
         Returns:
             What came of each, and why the other items that lie there stay out, by path; what has not changed since it
@@ -192,6 +199,10 @@ class Incorporator:
         kept_out = {one.item: one.text for one in plan.left_out if one.code != "unchanged"}
         steps = {step.path: step for step in plan.steps}
         for group in _groups(plan):
+            out = [self._taken_out[steps[path].digest] for path in group if steps[path].digest in self._taken_out]
+            if out:
+                kept_out |= dict.fromkeys(group, out[0])
+                continue
             key = f"{'/'.join(group)} {digest_of([steps[path] for path in group])}"
             if key in self._failed:
                 kept_out |= dict.fromkeys(group, f"{self._failed[key]}; it is tried again once something has changed")
@@ -215,6 +226,11 @@ class Incorporator:
         if once not in self._said:
             self._said.add(once)
             self._ctx.log.warning(text, *values)
+
+    def _note_taken_out(self, taken_out: dict[str, str]) -> None:
+        if taken_out != self._taken_out:
+            self._taken_out = taken_out
+            self._taken_out_file.save(taken_out)
 
     # Waiting for a person
 
@@ -291,10 +307,13 @@ class Incorporator:
             undo=True,
             facts={"token": token, "automatic": automatic},
         )
+        out = [one.digest for one in self._integrator.registered.values() if one.token == token]
         async with self._ctx.permitted(intent) as permit:
             back = await self._integrator.trigger_rollback(token, permit, reason=reason)
             permit.outcome("done", "; ".join(back.left))
         self.rollbacks += 1
+        why = f"it was taken out: {reason}; it comes in again when somebody asks for it by name, or it has changed"
+        self._note_taken_out({**self._taken_out, **dict.fromkeys(out, why)})
         for name in names:
             self.not_serving.pop(name, None)
         self._ctx.log.info("taken out: %s: %s", ", ".join(back.names), reason)

@@ -176,8 +176,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         )
         await integrator.recover()
         waiting = StateFile(folder / "waiting.json", dict[str, Waiting])
+        taken_out = StateFile(folder / "taken_out.json", dict[str, str])
         self._integrator = integrator
-        self._incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting)
+        self._incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting, taken_out)
 
     def _ring(self, folder: Path | None) -> KeyRing | None:
         """Open the ring of known keys; where it cannot be used nobody is known, which is said."""
@@ -385,12 +386,14 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     async def release(self, request: m.ReleaseItem) -> m.SetAside:
         """Put something back where it was."""
         person = self._persons.require(current_call(), "release something from quarantine")
+        await self._note_review(request.id, str(person), request.reason)
         return m.SetAside(await self._surveyor.ask(partial(self._vault().release, request.id, by=str(person))))
 
     @handler
     async def delete(self, request: m.DeleteItem) -> m.SetAside:
         """Delete something in quarantine."""
         person = self._persons.require(current_call(), "delete something in quarantine")
+        await self._note_review(request.id, str(person), request.reason)
         return m.SetAside(await self._surveyor.ask(partial(self._vault().delete, request.id, by=str(person))))
 
     @handler
@@ -399,6 +402,10 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         person = self._persons.require(current_call(), "review something in quarantine")
         noted = partial(self._vault().review, request.id, by=str(person), says=request.says)
         return m.SetAside(await self._surveyor.ask(noted))
+
+    async def _note_review(self, id: str, by: str, says: str) -> None:  # noqa: A002 - what it is called
+        if says:
+            await self._surveyor.ask(partial(self._vault().review, id, by=by, says=says))
 
     @handler
     async def tell_quarantined(self, request: m.ListQuarantined) -> m.QuarantineList:

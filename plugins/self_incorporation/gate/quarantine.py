@@ -255,6 +255,10 @@ class QuarantineManager:
         """Say whether exactly this item is set aside, or was and is deleted: it does not come back by another way."""
         return any(record.digest == digest and record.state != "released" for record in self._records.values())
 
+    def gave_back(self, digest: str) -> bool:
+        """Say whether a person has released exactly this item."""
+        return any(record.digest == digest and record.state == "released" for record in self._records.values())
+
     def content(self, id: str, *, limit: int = 100_000) -> dict[str, bytes]:  # noqa: A002 - what it is called
         """Return the beginning of each file that is kept, by its path within the item, for a person to review."""
         record = self._kept(id)

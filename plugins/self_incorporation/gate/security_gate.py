@@ -137,8 +137,12 @@ class SecurityGate:
         self.safety.review(review)
         return review
 
-    def set_aside(self, item: Item, decision: Decision, *, by: str) -> Quarantined:
-        """Put an item into quarantine, if its files are still those that were judged.
+    def was_released(self, item: Item) -> bool:
+        """Say whether a person has given exactly these bytes back from quarantine."""
+        return self._quarantine is not None and self._quarantine.gave_back(item.digest)
+
+    def set_aside(self, item: Item, decision: Decision, *, by: str, reason: str = "") -> Quarantined:
+        """Put an item into quarantine, if its files are still those that were judged; by default for the first ground.
 
         Raises:
             QuarantineError: There is no vault, or it cannot be set aside; it stays where it is.
@@ -146,7 +150,7 @@ class SecurityGate:
         if self._quarantine is None:
             raise QuarantineError(item.path, "there is no quarantine without a data directory")
         against = [ground for ground in decision.rationale if ground.against]
-        reason = against[0].text if against else f"the verdict was {decision.verdict}"
+        reason = reason or (against[0].text if against else f"the verdict was {decision.verdict}")
         return self._quarantine.quarantine(
             item.root,
             item.path,
