@@ -81,7 +81,7 @@ class IdleWatch:
         self._calls: Calls | None = None
         self._before: tuple[Usage, float, float] | None = None
         self._rates: Rates | None = None
-        self._unknown: Mapping[str, str] = {}
+        self._unknown: dict[str, str] = {}
 
     def notice(self, what: str) -> None:
         """Take note that somebody needs the host now, and for what."""
@@ -119,7 +119,7 @@ class IdleWatch:
             last_activity=self._notice[1] if self.is_noticed and self._notice else self._why,
             figures=figures,
             judged_by=("calls", *(name for name in FIGURES if name not in self._unknown)),
-            unknown=self._unknown,
+            unknown=dict(self._unknown),
         )
 
     def _of_notice(self) -> list[str]:
@@ -144,7 +144,7 @@ class IdleWatch:
             return []
         usage, (own_cpu, own_io) = self._usage(), self._own()
         before, self._before = self._before, (usage, own_cpu, own_io)
-        self._unknown = usage.unknown
+        self._unknown = dict(usage.unknown)
         if before is None or usage.at <= before[0].at:
             return []
         rates = self._rates = rates_between(
@@ -154,7 +154,9 @@ class IdleWatch:
         reasons: list[str] = []
         for name in FIGURES:
             value, bound = getattr(rates, name), getattr(self._settings, name) * factor
-            if value is not None and value > bound:
+            if value is None:
+                self._unknown.setdefault(name, "its total has not moved since the last look")
+            elif value > bound:
                 reasons.append(f"{_NAMES[name]} is {value:.3g} {_UNITS[name]}, more than {bound:.3g}")
         return reasons
 

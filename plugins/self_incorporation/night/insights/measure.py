@@ -28,8 +28,8 @@ class Measured(Struct, frozen=True, kw_only=True, omit_defaults=True):
         documented: How many of them have a docstring.
         functions: Functions and methods, of any name.
         branches: Ways that their flow can take besides the first: conditions, loops, handlers.
-        names: Every name that it uses, also in short texts, sorted, with blanks between; those it only defines are not
-            among them.
+        names: Every name that it uses, also in short texts, sorted, with blanks between; those it only defines or
+            describes are not among them.
         problem: Why there are no measures.
     """
 
@@ -56,6 +56,8 @@ def measure(path: str, sha256: str, data: bytes) -> Steps[None, Measured]:
     count = 0
     while pending:
         node = pending.pop()
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue  # it describes
         pending.extend(ast.iter_child_nodes(node))
         names.update(_used(node))
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):

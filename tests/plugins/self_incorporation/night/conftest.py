@@ -6,6 +6,7 @@ import time
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from aetherra.kernel.testing import FakeClock
@@ -104,7 +105,7 @@ class Host:
     async def rest(self):
         """Wait until no unit of work is done."""
         while self.busy:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
 
     async def vitals(self):
