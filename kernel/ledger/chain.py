@@ -54,7 +54,7 @@ class Tip(msgspec.Struct, frozen=True, kw_only=True):
             "at": at,
             "prev_hash": self.entry_hash,
         }
-        return Entry(**sealed(document, self.ledger, secret))
+        return sealed(document, self.ledger, secret)
 
     def after(self, entry: Entry) -> Tip:
         """Return where the chain ends once it has one entry more; an anchor says where it begins, too.

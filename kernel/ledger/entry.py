@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import re
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -31,8 +31,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         digest: SHA-256, in hex, of exactly what was to be done.
         facts: What else is known.
         prev_hash: The hash of the entry before.
-        entry_hash: SHA-256 of all of this but itself, as ``canonical`` writes it.
-        seal: HMAC-SHA256 of all but both by a key that is kept apart: nobody else adds an entry.
+        entry_hash: SHA-256, in hex, of the line that this is in a file, without the hash itself.
+        seal: HMAC-SHA256 of all the rest by a key that is kept apart: nobody else adds an entry.
     """
 
     sequence: int
@@ -52,46 +52,40 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def line(self) -> bytes:
         """How it stands in a file, without a newline."""
-        return canonical(msgspec.structs.asdict(self))
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return _ENCODER.encode(self)
 
 
 def canonical(document: dict[str, Any]) -> bytes:
-    """Write JSON in the one way that its hash is taken of: keys sorted, no blanks, UTF-8, nothing escaped needlessly.
-
-    It is what ``json.dumps`` of every Python writes, so that a chain can be checked with nothing of ours.
-    """
-    return _ENCODER.encode(document).encode("utf-8")
+    """Write JSON in the one way that it is hashed and signed in: keys sorted, no blanks, UTF-8."""
+    return _ENCODER.encode(document)
 
 
-def sealed(document: dict[str, Any], ledger: str, secret: bytes) -> dict[str, Any]:
-    """Return the fields of a ledger's entry with the two that bind it: seal and hash."""
-    document = {**document, "seal": _seal(document, ledger, secret)}
-    return {**document, "entry_hash": _hash(document)}
+def sealed(document: dict[str, Any], ledger: str, secret: bytes) -> Entry:
+    """Return the entry of a ledger that says what a document does, with the two fields that bind it: seal and hash."""
+    seal = _seal(canonical(document), ledger, secret)
+    entry_hash = hashlib.sha256(canonical({**document, "seal": seal})).hexdigest()
+    return Entry(**document, seal=seal, entry_hash=entry_hash)
 
 
 def hash_of(entry: Entry) -> str:
     """Return the hash that an entry should have, by all that it says."""
-    document = msgspec.structs.asdict(entry)
-    del document["entry_hash"]
-    return _hash(document)
+    return hashlib.sha256(_without_hash(entry.line)).hexdigest()
 
 
 def is_sealed(entry: Entry, ledger: str, secret: bytes) -> bool:
     """Whether an entry was made for a ledger, by whoever has its key."""
     document = msgspec.structs.asdict(entry)
     del document["entry_hash"], document["seal"]
-    return hmac.compare_digest(_seal(document, ledger, secret).encode(), entry.seal.encode())
+    return hmac.compare_digest(_seal(canonical(document), ledger, secret).encode(), entry.seal.encode())
 
 
-def _hash(document: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical(document)).hexdigest()
+def _seal(said: bytes, ledger: str, secret: bytes) -> str:
+    return hmac.new(secret, b"entry of %b\n%b" % (ledger.encode(), said), hashlib.sha256).hexdigest()
 
 
-def _seal(document: dict[str, Any], ledger: str, secret: bytes) -> str:
-    return hmac.new(secret, b"entry of %b\n%b" % (ledger.encode(), canonical(document)), hashlib.sha256).hexdigest()
+def _without_hash(line: bytes) -> bytes:
+    """Cut the hash out of a line; before it stand texts alone, in which quotes are escaped, so that it is the first."""
+    return _HASH_FIELD.sub(b"", line, count=1)
 
 
 Flaw = Literal["unreadable", "edited"]
@@ -104,7 +98,11 @@ def read_line(line: bytes) -> Entry | Flaw:
         as_written = entry.line
     except (msgspec.DecodeError, UnicodeError, ValueError, RecursionError):
         return "unreadable"
-    return entry if as_written == line and hash_of(entry) == entry.entry_hash else "edited"
+    if as_written != line or hashlib.sha256(_without_hash(line)).hexdigest() != entry.entry_hash:
+        return "edited"
+    return entry
 
 
 _DECODER = msgspec.json.Decoder(Entry)
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_HASH_FIELD = re.compile(rb'"entry_hash":"[^"]*",')

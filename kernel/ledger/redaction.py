@@ -53,6 +53,8 @@ _KNOWN_FORMS = re.compile(
 _RUN = re.compile(rf"[A-Za-z0-9+/_\-]{{{SHORTEST_TOKEN},}}={{0,2}}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])")
 _DIGEST_NAME = re.compile(r"(?:digest|hash|sha\d*|checksum|before|ledger)$", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"[:=>@]|--|-\w|\w{16}|[A-Za-z0-9+/_\-]{20}|bearer|basic|eyJ", re.IGNORECASE)
+"""What any text has that one of the others finds something in."""
 _WORD = re.compile(r"[a-z]{3,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -97,14 +99,8 @@ class Redactor:
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         if self._known is not None:
             text = self._known.sub(MARK, text)
-        text = _PEM.sub(MARK, text)
-        text = _USERINFO.sub(MARK, text)
-        text = _ASSIGNED.sub(lambda found: found["name"] + MARK, text)
-        text = _OPTION.sub(lambda found: found["name"] + MARK, text)
-        text = _SCHEME.sub(lambda found: found["name"] + MARK, text)
-        text = _KNOWN_FORMS.sub(MARK, text)
-        text = _HEX.sub(lambda found: f"{found[0][:8]}...", text)
-        text = _RUN.sub(lambda found: MARK if is_disordered(found[0]) else found[0], text)
+        if not text.isascii() or _SUSPICIOUS.search(text) is not None:
+            text = _without_secrets(text)
         return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} characters more)"
 
     def facts(self, facts: Mapping[str, Fact]) -> dict[str, Fact]:
@@ -137,6 +133,21 @@ class Redactor:
         if _DIGEST_NAME.search(name) and re.fullmatch(r"[0-9a-f]{32,128}", value):
             return value
         return self.text(value)
+
+
+def _without_secrets(text: str) -> str:
+    text = _PEM.sub(MARK, text)
+    text = _USERINFO.sub(MARK, text)
+    text = _ASSIGNED.sub(_marked, text)
+    text = _OPTION.sub(_marked, text)
+    text = _SCHEME.sub(_marked, text)
+    text = _KNOWN_FORMS.sub(MARK, text)
+    text = _HEX.sub(lambda found: f"{found[0][:8]}...", text)
+    return _RUN.sub(lambda found: MARK if is_disordered(found[0]) else found[0], text)
+
+
+def _marked(found: re.Match[str]) -> str:
+    return f"{found['name']}{MARK}"
 
 
 def is_secret_name(name: str) -> bool:
