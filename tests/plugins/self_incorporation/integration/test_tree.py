@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aetherra.plugins.self_incorporation.integration.blobs import Blobs
@@ -139,6 +139,7 @@ CONTENTS = st.dictionaries(NAMES, st.sampled_from([b"", b"1", b"22"]), max_size=
 )
 
 
+@settings(max_examples=50)
 @given(CONTENTS, CONTENTS, st.randoms(use_true_random=False), st.booleans())
 def test_any_state_between_two_leads_to_either(
     old: dict[str, bytes], new: dict[str, bytes], chance: random.Random, forward: bool
