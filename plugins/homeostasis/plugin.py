@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from aetherra.plugins import (
     ActionPriority,
@@ -13,11 +13,13 @@ from aetherra.plugins import (
     DataFileError,
     DoubtService,
     GetStatus,
+    HandlerError,
     NotPermittedError,
     Plugin,
     PluginContext,
     Reject,
     Request,
+    RestartPlugin,
     RetryPolicy,
     ServiceStatus,
     current_action,
@@ -80,8 +82,6 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         "call:selfimprovement.record_metric",
         "call:selfinc.status",
         "submit:homeostasis.*",
-        "submit:hmr.reload",
-        "submit:kernel.restart_plugin",
     )
 
     async def start(self, ctx: PluginContext) -> None:
@@ -239,7 +239,12 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     # What parts ask of the whole
 
     async def _submit(self, request: Request[ReplyT]) -> ReplyT:
-        """Have a correction made by way of the queue, like all else that changes something."""
+        """Have a correction made by way of the queue, like all else that changes something.
+
+        All of it is answered here: what an earlier run has left in the journal is asked about anew.
+        """
+        if isinstance(request, (c.ReloadPlugin, RestartPlugin)):
+            return cast("ReplyT", await self._submit(c.BringUp.by(request)))
         return await self.ctx.submit_and_wait(
             request,
             priority=ActionPriority.MAINTENANCE,
@@ -520,6 +525,18 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         self._gate.check_freeze(CORRECTOR)
         async with self._leave.use(by_hand(request, undo=True), repr(request)):
             return await self._corrector.restore_edit(request)
+
+    @handler(timeout=CORRECTION_SEC)
+    async def bring_up(self, request: c.BringUp) -> c.BroughtUp:
+        """Bring a plugin up."""
+        self._gate.check(CORRECTOR)
+        way: Request[Any] = request.way
+        async with self._leave.use(by_hand(way), repr(way)):
+            try:
+                await self.ctx.call(way, timeout=self.settings.corrector.timeout)
+            except HandlerError as exc:
+                raise (exc.__cause__ or exc) from None  # what kept it down is the next trouble, and not whom we asked
+        return c.BroughtUp(request.plugin)
 
     @handler
     async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from aetherra.plugins import Message, Request
+from aetherra.plugins import Message, Request, RestartPlugin
 
 Outcome = Literal["fixed", "advised", "failed"]
 """It is mended, as a look at it has shown; a person must, and was told how; it was tried, and is not mended."""
@@ -150,6 +150,32 @@ class MakeOffered(Request[OfferedDone], tag="homeostasis.make_offered_correction
 
     category: str
     subject: dict[str, str]
+
+
+class BroughtUp(Message, tag="homeostasis.plugin_brought_up"):
+    """A plugin was brought up; whether it serves, its check says."""
+
+    plugin: str
+
+
+class BringUp(Request[BroughtUp], tag="homeostasis.bring_up"):
+    """Bring a plugin up that does not serve: ``anew``, by its code on disk; else by that in memory, and says why."""
+
+    plugin: str
+    anew: bool = False
+    reason: str = ""
+
+    @classmethod
+    def by(cls, way: ReloadPlugin | RestartPlugin) -> BringUp:
+        """Ask for what would be asked of the host."""
+        if isinstance(way, RestartPlugin):
+            return cls(way.plugin, reason=way.reason)
+        return cls(way.plugin, anew=True)
+
+    @property
+    def way(self) -> ReloadPlugin | RestartPlugin:
+        """What to ask of the host for it."""
+        return ReloadPlugin(plugin=self.plugin) if self.anew else RestartPlugin(self.plugin, self.reason)
 
 
 # What is asked of the host, with the fields that are read

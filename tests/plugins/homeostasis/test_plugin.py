@@ -12,9 +12,9 @@ import pytest
 
 from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import HandlerError, MetricSample, Plugin, handler, hookimpl
+from aetherra.plugins import AetherraError, HandlerError, MetricSample, Plugin, RetryPolicy, handler, hookimpl
 from aetherra.plugins.homeostasis import Homeostasis
-from aetherra.plugins.homeostasis.corrector.messages import MakeDataFile
+from aetherra.plugins.homeostasis.corrector.messages import BringUp, MakeDataFile
 from aetherra.plugins.homeostasis.messages import Collect, Correct, GetHomeostasisStatus, Measured
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_improvement.messages import (
@@ -298,3 +298,17 @@ class TestCorrections:
             with pytest.raises(HandlerError, match="a person said stop"):
                 await kernel.call(MakeDataFile("b.json"))
             assert not (tmp_path / "b.json").exists()
+
+    async def test_what_lies_in_the_journal_is_done_after_a_stop(self, hosting, governor):
+        """A plugin that was to be brought up when the host died is asked about anew, and left if that is stopped."""
+        async with hosting(governor, Homeostasis, Queue, clock=FakeClock(), homeostasis={"mode": "act"}) as kernel:
+            governor.here.says("correction", "stopped", reason="a person said stop")
+            with pytest.raises(AetherraError, match="a person said stop"):
+                await kernel.submit_and_wait(BringUp("queue", reason="of an earlier run"), retry=RetryPolicy(1))
+            (info,) = [info for info in kernel.plugins() if info.name == "queue"]
+            assert info.generation == 1
+            governor.here.says("correction")
+            await kernel.submit_and_wait(BringUp("queue", reason="of an earlier run"), retry=RetryPolicy(1))
+            (info,) = [info for info in kernel.plugins() if info.name == "queue"]
+            assert info.generation == 2
+            assert [one.component for one in governor.here.asked] == ["queue"]
