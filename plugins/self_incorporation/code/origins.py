@@ -77,6 +77,7 @@ class Origins:
         self._local: dict[Scope, dict[str, int]] = {scope: {} for _, scope in scopes}
         self._shared: dict[tuple[str, str], int] = {}
         self._opened = {scope: _opened_by_name(scope) for _, scope in scopes}
+        self._named: dict[ast.expr, str] = {}
         self._found: dict[tuple[str, str], tuple[Unit, str] | None] = {}
         self._followed: set[tuple[Scope, str, int]] = set()
         self.written: set[str] = set()
@@ -228,8 +229,7 @@ class Origins:
         return found if self._unit.names.link is None else found | self._elsewhere(text)
 
     def _of_call(self, node: ast.Call, stack: list[Any]) -> int:
-        resolved = self._unit.names.resolve(node.func)
-        name = "" if resolved is None else resolved.name
+        name = self._name(node.func)
         if name in SANITIZERS:
             return Origin.NOWHERE
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -270,21 +270,23 @@ class Origins:
         named = any(_NO_SOURCE.search(part) for part in parts) and not any(part.endswith(".py") for part in parts)
         return Origin.DATA if named else Origin.NOWHERE
 
+    def _name(self, node: ast.expr) -> str:
+        """Return what an expression reaches, or nothing; it is asked once a pass, and always the same."""
+        if (known := self._named.get(node)) is None:
+            resolved = self._unit.names.resolve(node)
+            known = self._named[node] = "" if resolved is None else resolved.name
+        return known
+
     def _is_environment(self, node: ast.expr) -> bool:
-        if not isinstance(node, ast.Name | ast.Attribute):
-            return False
-        resolved = self._unit.names.resolve(node)
-        return resolved is not None and resolved.name == "os.environ"
+        return isinstance(node, ast.Name | ast.Attribute) and self._name(node) == "os.environ"
 
     def _is_chr(self, node: ast.expr) -> bool:
         """Say whether characters are made of numbers here."""
-        resolved = self._unit.names.resolve(node.func if isinstance(node, ast.Call) else node)
-        return resolved is not None and resolved.name == "chr"
+        return self._name(node.func if isinstance(node, ast.Call) else node) == "chr"
 
     def _follow_to_disk(self, call: ast.Call, scope: Scope) -> None:
         """Give the path of a file the origin of what is written to it."""
-        resolved = self._unit.names.resolve(call.func)
-        if resolved is not None and resolved.name.endswith(".urlretrieve"):
+        if self._name(call.func).endswith(".urlretrieve"):
             for path in call.args[1:2]:
                 self._mark(path, scope, Origin.DOWNLOADED)
         if not isinstance(call.func, ast.Attribute) or not call.args:

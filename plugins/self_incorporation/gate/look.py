@@ -163,11 +163,14 @@ class _Looking:
         own = {file.path for file in self.item.files}
         modules = Modules(self.item.path, [path for path in own if is_source(path)])
         found: dict[str, None] = {}
+        seen: set[str] = set()
         waiting = list(self.units)
         while waiting:
             unit = waiting.pop()
             for name, line in _imported(unit):
-                if modules.file(modules.absolute(unit.path, name)) is None or name.startswith("."):
+                absolute = modules.absolute(unit.path, name)
+                if absolute not in seen and (modules.file(absolute) is None or name.startswith(".")):
+                    seen.add(absolute)
                     self._one_beside(unit, modules, name, line, own, found, waiting)
         return list(found)
 
