@@ -20,6 +20,8 @@ VERDICTS = ("approved", "needs_approval", "blocked", "quarantined")
 """What may be decided about an item."""
 KINDS = ("plugin", "agent", "aether", "workflow", "utility", "dataset", "docs", "unknown")
 """What a file may be."""
+STAGES = {"open": "under way", "committed": "done", "going_back": "going back", "undone": "taken back"}
+"""How far an integration may be, and what people are told of that."""
 LONG = 3600.0
 """Seconds that a look at large trees, or a trial of new code, may take."""
 
@@ -230,7 +232,7 @@ def list_integrations(limit: int, path: Path, config_file: Path | None, as_json:
         (
             each["token"],
             write_moment(each["at"]),
-            _words("done" if each["stage"] == "committed" else each["stage"]),
+            STAGES[each["stage"]],
             ", ".join(sorted(name for name, one in found["registered"].items() if one["token"] == each["token"])),
             each["summary"],
             "; ".join(filter(None, (each["reason"], *each["left"]))),
@@ -368,7 +370,7 @@ def _say_integrated(done: Mapping[str, Any]) -> None:
         return
     what = ", ".join(done["names"])
     click.echo(f"not brought in{f': {what}' if what else ''}: {done['why_not']}")
-    if done["approval"]:
+    if done["approval"] and done["approval"] not in done["why_not"]:
         click.echo(f"  it waits for a person: {_to_approve(done['approval'])}")
 
 

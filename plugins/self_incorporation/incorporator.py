@@ -52,11 +52,13 @@ class Waiting(msgspec.Struct, frozen=True):
         items: What it is for, as it was asked for.
         digest: Of the plan.
         sender: Who has asked for it; ``""`` if nobody has.
+        ask_why: Why a person has to agree, beside what the decisions say: asked again so, the approval is used up.
     """
 
     items: tuple[str, ...]
     digest: str
     sender: str
+    ask_why: str = ""
 
 
 class Incorporator:
@@ -162,7 +164,7 @@ class Incorporator:
         except NotPermittedError as exc:
             if exc.code != "needs_approval":
                 raise
-            self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender))
+            self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender, ask_why))
             return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
         self._forget(permit.approval)
         self._note_taken_out({digest: why for digest, why in self._taken_out.items() if digest not in digests})
@@ -280,7 +282,9 @@ class Incorporator:
 
     async def _go_on(self, waiting: Waiting) -> None:
         try:
-            done = await self.integrate(waiting.items, digest=waiting.digest, sender=waiting.sender)
+            done = await self.integrate(
+                waiting.items, digest=waiting.digest, sender=waiting.sender, ask_why=waiting.ask_why
+            )
         except AetherraError as exc:
             self._ctx.log.error("what was agreed to could not be done: %s", exc)  # noqa: TRY400  # the text says it
         else:
