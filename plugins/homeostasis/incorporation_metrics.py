@@ -58,5 +58,12 @@ class IncorporationMetrics:
             ("selfinc.files", status.files, "files"),
             ("selfinc.refusals", status.refusals, "files"),
             ("selfinc.findings", status.findings, "findings"),
+            ("selfinc.integrations", status.integrations, "integrations"),
+            ("selfinc.failed_integrations", status.failed_integrations, "integrations"),
+            ("selfinc.rollbacks", status.rollbacks, "rollbacks"),
+            ("selfinc.registered", len(status.registered), "items"),
+            ("selfinc.not_serving", len(status.not_serving), "plugins"),
+            ("selfinc.quarantined", status.quarantined, "items"),
+            ("selfinc.approvals_waiting", status.waiting, "approvals"),
         ):
             yield Reading(name, float(count), unit), now - at
