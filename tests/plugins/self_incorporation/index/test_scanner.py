@@ -373,8 +373,9 @@ class TestRescan:
         assert (after.files_read, after.files_found) == (0, before.files_found)
         assert after.folders_excluded == before.folders_excluded == (".git",)
 
+    @pytest.mark.parametrize("told", ["shut", "shut/b.py"])
     def test_folders_that_are_left_out_or_shut_since_are_told(
-        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
     ) -> None:
         """And told no more once they are not, as the whole scan tells."""
         for name in ("env/a.py", "shut/b.py", "c.py"):
@@ -391,7 +392,7 @@ class TestRescan:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", guarded)
-            closed = self.rescan(index, tmp_path, "env/pyvenv.cfg", "shut")
+            closed = self.rescan(index, tmp_path, "env/pyvenv.cfg", told)
             whole = scan(index, tmp_path)
         (tmp_path / "env" / "pyvenv.cfg").unlink()
         opened = self.rescan(index, tmp_path, "env/pyvenv.cfg", "shut")
