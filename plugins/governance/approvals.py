@@ -208,7 +208,7 @@ class Approvals:
         if approve and {found.asker, found.sender} & person.names:
             raise ApprovalError(
                 f"approval {approval!r} was asked for on behalf of {found.sender or found.asker!r}, and whoever asks "
-                "does not approve; another person may, by their own name"
+                "does not approve; another person may, by their own name: --as NAME on the command line"
             )
         now = self._time()
         return self._put(

@@ -230,6 +230,8 @@ class Clerk:
         if verdict.question:
             requested = self._approvals.request(asker, intent, verdict.question)
             approval = requested.id
+            reason = f"a person must agree, by 'aetherra approvals approve {approval}': {verdict.question}"
+            verdict = msgspec.structs.replace(verdict, reason=reason)
         elif verdict.code == "allowed" and approval:
             self._approvals.use(approval)
         if verdict.measure is not None:

@@ -30,6 +30,9 @@ from aetherra.plugins.storage import StateFile
 
 __all__ = ["Incorporator", "PlanChangedError", "Waiting"]
 
+PASSING = frozenset({"stopped", "paused", "guard", "unrecorded"})
+"""Why something is not permitted now, and may be later as it is."""
+
 
 class PlanChangedError(AetherraError, RuntimeError):
     """What would be done now is not the plan that somebody has looked at, or has agreed to; nothing was done."""
@@ -41,7 +44,7 @@ class PlanChangedError(AetherraError, RuntimeError):
     def __str__(self) -> str:
         return (
             f"expected the plan {self.expected[:12]}, and what would be done now is {self.found[:12]}: "
-            "look at it again by 'selfinc.plan'"
+            "look at it again by 'aetherra incorporate plan'"
         )
 
 
@@ -100,6 +103,7 @@ class Incorporator:
         self.not_serving: dict[str, str] = {}
         self._said: set[str] = set()
         self._failed: dict[str, str] = {}
+        self._going_on: set[str] = set()
 
     # Bringing in
 
@@ -213,7 +217,7 @@ class Incorporator:
                 came.append(await self.integrate(group, ask_why=ask_why))
             except NotPermittedError as exc:
                 kept_out |= dict.fromkeys(group, str(exc))
-                if exc.code in ("stopped", "paused", "guard", "unrecorded"):  # it is its turn again when that is over
+                if exc.code in PASSING:  # it is its turn again when that is over
                     self._say(f"{exc.code} {exc.reason}", "nothing is brought in: %s", exc)
                     break
                 self._failed[key] = str(exc)
@@ -261,11 +265,12 @@ class Incorporator:
         if waiting is None:
             return
         if approval.state == "approved":
-            await self._go_on(waiting)
-        self._forget(approval.id)
+            await self._go_on(approval.id, waiting)
+        else:
+            self._forget(approval.id)
 
     async def catch_up(self) -> None:
-        """Go on with what was agreed to while nobody was here to hear it."""
+        """Go on with what was agreed to while nobody was here to hear it, and forget what nobody agreed to."""
         if not self._waiting:
             return
         try:
@@ -276,20 +281,28 @@ class Incorporator:
         for name, waiting in list(self._waiting.items()):
             state = known[name].state if name in known else "void"
             if state == "approved":
-                await self._go_on(waiting)
-            if state != "pending":
+                await self._go_on(name, waiting)
+            elif state != "pending":
                 self._forget(name)
 
-    async def _go_on(self, waiting: Waiting) -> None:
+    async def _go_on(self, approval: str, waiting: Waiting) -> None:
+        """Do what was agreed to, once; while it may not be done now it goes on waiting."""
+        if approval in self._going_on:
+            return
+        self._going_on.add(approval)
         try:
             done = await self.integrate(
                 waiting.items, digest=waiting.digest, sender=waiting.sender, ask_why=waiting.ask_why
             )
-        except AetherraError as exc:
-            self._ctx.log.error("what was agreed to could not be done: %s", exc)  # noqa: TRY400  # the text says it
-        else:
             if done.why_not:
                 self._ctx.log.warning("what was agreed to is not done: %s", done.why_not)
+        except AetherraError as exc:
+            self._say(f"{approval} {exc}", "what was agreed to could not be done: %s", exc)
+            if isinstance(exc, NotPermittedError) and exc.code in PASSING:
+                return
+        finally:
+            self._going_on.discard(approval)
+        self._forget(approval)
 
     # Taking out
 
