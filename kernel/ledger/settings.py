@@ -25,7 +25,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             project. Relative ones are taken from the data directory.
     """
 
-    segment_bytes: Annotated[int, msgspec.Meta(ge=4096, le=2**30)] = 4 * 2**20
+    segment_bytes: Annotated[int, msgspec.Meta(ge=4096, le=2**30)] = 2**20
     segment_age: Annotated[float, msgspec.Meta(gt=0, le=315_360_000)] = 7 * 86_400.0
     max_bytes: Annotated[int, msgspec.Meta(ge=4096, le=2**40)] = 256 * 2**20
     max_age: Annotated[float, msgspec.Meta(gt=0, le=3_153_600_000)] = 2 * 365 * 86_400.0
