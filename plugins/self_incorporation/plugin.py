@@ -21,6 +21,7 @@ from aetherra.plugins import (
     Persons,
     Plugin,
     PluginContext,
+    ServiceRegistered,
     ServiceStatus,
     Swapper,
     current_call,
@@ -91,6 +92,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     capabilities = (
         "publish:selfinc.*",
         "subscribe:governance.approval_decided",
+        "subscribe:service.registered",
         "call:governance.approvals",
         "call:hmr.*",
         "call:kernel.grants",
@@ -158,6 +160,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             await self._open_integrator(ctx, folder)
 
         ctx.subscribe(ApprovalDecided, self._hear)
+        ctx.subscribe(ServiceRegistered, self._meet)
         ctx.start_soon(self._begin)
         ctx.start_soon(self._night.run)
         ctx.every(settings.scan_interval, self._begin_survey, at_start=settings.scan_at_start)
@@ -367,9 +370,15 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         if self._incorporator is not None:
             self.ctx.start_soon(self._incorporator.hear, told)
 
+    async def _meet(self, told: ServiceRegistered) -> None:
+        """Once governance serves, go on with what was agreed to."""
+        if told.service == "governance" and self._incorporator is not None:
+            self.ctx.start_soon(self._incorporator.catch_up)
+
     async def _look_after(self) -> None:
         if self._incorporator is not None:
             await self._incorporator.look_after(self.settings.aftercare)
+            await self._incorporator.catch_up()
 
     # Quarantine
 
