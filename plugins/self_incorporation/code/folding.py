@@ -8,7 +8,7 @@ import base64
 import binascii
 import codecs
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from aetherra.plugins.self_incorporation.code.syntax import dotted_text
 
@@ -134,7 +134,8 @@ class _Folding:
         if isinstance(left, str) and isinstance(node.op, ast.Mod):
             if "*" in left or any(character.isdigit() for character in left):
                 raise _Unknown
-            return _short(left % (tuple(right) if isinstance(right, list) else right))
+            listed = _listed(right)
+            return _short(left % (right if listed is None else tuple(listed)))
         operate = _NUMERIC.get(type(node.op))
         if operate is None:
             raise _Unknown
@@ -170,7 +171,7 @@ class _Folding:
                 return str(value)
             case ("str", [bytes(value), str(encoding)]) | ("decode", [bytes() | str() as value, str(encoding)]):
                 return _decoded(value, encoding)
-            case ("bytes" | "bytearray", [list(codes)]):
+            case ("bytes" | "bytearray", [value]) if (codes := _listed(value)) is not None:
                 return bytes(codes)
             case ("reversed", [value]):
                 return list(reversed(_sequence(value)))
@@ -202,7 +203,7 @@ class _Folding:
 
 def _decoded(value: Any, encoding: str) -> Any:
     name = codecs.lookup(encoding).name
-    if name not in ("utf-8", "ascii", "iso8859-1", "latin-1", "rot13", "hex", "base64", "utf-16"):
+    if name not in ("utf-8", "rot-13", "ascii", "iso8859-1", "latin-1", "rot13", "hex", "base64", "utf-16"):
         raise _Unknown
     return _short(codecs.decode(value, name))
 
@@ -222,12 +223,23 @@ def _number(value: Any) -> int:
 
 
 def _sequence(value: Any) -> Any:
-    if not isinstance(value, str | bytes | list):
+    if isinstance(value, str | bytes):
+        return value
+    if (listed := _listed(value)) is None:
         raise _Unknown
-    return value
+    return listed
+
+
+def _listed(value: Any) -> list[Any] | None:
+    return value if _is_list(value) else None
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _short(value: Any) -> Any:
-    if isinstance(value, str | bytes | list) and len(value) > _LONGEST:
+    size = len(value) if isinstance(value, str | bytes) else len(_listed(value) or ())
+    if size > _LONGEST:
         raise _Unknown
     return value

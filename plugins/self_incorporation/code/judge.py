@@ -14,7 +14,7 @@ import ast
 import math
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 
 from msgspec import Struct
 
@@ -120,7 +120,7 @@ def judge_together(program: Program) -> dict[str, Judgement]:
     flow = Origins(program) if any(evidence.is_worth_following() for evidence in found) else None
     for evidence in found:
         evidence.weigh(flow)
-    reach = frozenset(chain.from_iterable(evidence.uses for evidence in found))
+    reach: frozenset[Capability] = frozenset(capability for evidence in found for capability in evidence.uses)
     return {evidence.path: evidence.judgement(reach) for evidence in found}
 
 

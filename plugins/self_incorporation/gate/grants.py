@@ -41,7 +41,7 @@ def covers(grant: str, needed: str) -> bool:
 def missing_grants(capabilities: Iterable[Capability], grants: Iterable[str]) -> dict[Capability, str]:
     """Return the grants that none of those given covers, by the capability that needs them."""
     given = tuple(grants)
-    needed = {capability: GRANT_OF[capability] for capability in sorted(set(capabilities))}
+    needed: dict[Capability, str] = {capability: GRANT_OF[capability] for capability in sorted(set(capabilities))}
     return {capability: grant for capability, grant in needed.items() if not any(covers(each, grant) for each in given)}
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import cast
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.facts import Definition
@@ -205,4 +206,6 @@ def _text(value: object) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(each) for each in cast("tuple[object, ...]", value)) if isinstance(value, tuple) else ()

@@ -1,0 +1,64 @@
+"""Where values may come from."""
+
+import ast
+
+import pytest
+
+from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.origins import Origin, Origins
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
+from aetherra.plugins.self_incorporation.code.syntax import Syntax
+
+
+def origin(text: str) -> int:
+    """Return the origin of the first argument of the last call of ``sink``."""
+    syntax = Syntax(ast.parse(text))
+    origins = Origins(Program([Unit("a.py", text, syntax, Names(syntax))]))
+    calls = [(scope, call) for scope in syntax.scopes for call in scope.calls if ast.unparse(call.func) == "sink"]
+    return origins.of(calls[-1][1].args[0], calls[-1][0])
+
+
+class TestOrigins:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "sink(b64decode(x))",
+            "y = b64decode(x)\nz = y.decode()\nsink(z[1:])",
+            "def f(p):\n    sink(p)\nf(b64decode(x))",
+            "def f(a, p=None):\n    sink(p)\nf(1, p=b64decode(x))",
+            "class C:\n    def f(self, p):\n        sink(p)\n    def g(self):\n        self.f(b64decode(x))",
+            "def f():\n    return b64decode(x)\nsink(f())",
+            "def f(p):\n    return g(p)\ndef g(p):\n    sink(p)\nf(b64decode(x))",
+            "f = lambda p: sink(p)\nf(b64decode(x))",
+            "for p in [b64decode(x)]:\n    sink(p)",
+            "y = ''\ny += b64decode(x)\nsink(y)",
+        ],
+    )
+    def test_a_decoded_value_is_lost_on_its_way(self, text: str) -> None:
+        """Through names, functions, parameters and methods."""
+        assert origin(f"from base64 import b64decode\n{text}") & Origin.DECODED
+
+    @pytest.mark.parametrize(
+        "text",
+        ["sink(len(b64decode(x)))", "sink(x == b64decode(x))", "def f(p):\n    sink(1)\nf(b64decode(x))", "sink(x)"],
+    )
+    def test_a_harmless_value_is_taken_for_a_decoded_one(self, text: str) -> None:
+        """What says nothing any more of what it was made of is nothing."""
+        assert origin(f"from base64 import b64decode\n{text}") == Origin.NOWHERE
+
+    @pytest.mark.parametrize(
+        ("text", "data"),
+        [
+            ("sink(open('a.txt').read())", True),
+            ("sink(open('a.txt', 'rb').read())", True),
+            ("from pathlib import Path\nsink((Path(x) / 'logo.png').read_bytes())", True),
+            ("sink(open(__file__).read())", True),
+            ("sink(__doc__)", True),
+            ("sink(open('a.py').read())", False),
+            ("sink(open(path).read())", False),
+            ("sink(open('VERSION').read())", False),
+        ],
+    )
+    def test_a_file_that_is_no_source_is_taken_for_one(self, text: str, data: bool) -> None:
+        """What its name says is enough, and a name that says nothing is not."""
+        assert bool(origin(text) & Origin.DATA) is data
