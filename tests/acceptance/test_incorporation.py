@@ -321,7 +321,7 @@ class TestUnderGovernance:
                 await ask(kernel)
             place.write_text(greeter("Howdy"))  # after it was judged, before it is approved
             await kernel.call(Approve(waiting.id, "it is polite"))
-            await until(lambda: gone(kernel))
+            await until(lambda: waits(kernel, False))
             with pytest.raises(NoHandlerError):
                 await ask(kernel)
 
@@ -335,6 +335,7 @@ class TestUnderGovernance:
         project.put("greeter.py", greeter())
         async with project.hosted(integrate="ask", scan_at_start=True) as kernel:
             waiting = await until(lambda: pending(kernel))
+            await until(lambda: waits(kernel))
             await kernel.remove_plugin("self_incorporation")
             await kernel.call(Approve(waiting.id, "it is polite"))
         async with project.hosted(integrate="ask") as kernel:
@@ -407,5 +408,5 @@ async def pending(kernel: Kernel) -> Any:
     return found[0] if found else None
 
 
-async def gone(kernel: Kernel) -> bool:
-    return not (await kernel.call(ListIntegrations())).waiting
+async def waits(kernel: Kernel, wanted: bool = True) -> bool:
+    return bool((await kernel.call(ListIntegrations())).waiting) is wanted
