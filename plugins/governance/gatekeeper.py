@@ -90,7 +90,7 @@ class Gatekeeper:
         if count is not None and wait > 0:
             breached = self._breached(count, name, intent)
             if breached.breach != "require_human_approval":
-                return Verdict(code="guard", reason=breached.reason, retry_after=wait, measure=breached)
+                return Verdict(code="guard", reason=breached.sentence, retry_after=wait, measure=breached)
             question = breached.reason
         if not question:
             return Verdict(code="allowed", count=count)

@@ -176,7 +176,7 @@ class Governance(Plugin[GovernanceSettings]):
         """Say whether something may be done; once it is allowed, that is on disk."""
         asker = _asker()
         if asker is None:
-            reason = "permission is asked for by a call of one's own, not by an action"
+            reason = "permission is asked for by a call of one's own, not by an action or a step of the host's"
             return Permission(allowed=False, code="refused", reason=reason)
         if request.peek:
             return await self.ctx.run_sync(self._clerk.peek, asker, request.intent)
@@ -382,6 +382,11 @@ class Governance(Plugin[GovernanceSettings]):
 
 
 def _asker() -> Identity | None:
-    """Return who makes the call that is being answered; ``None`` if it is an action, which anybody may have worded."""
+    """Return who makes the call that is being answered; ``None`` if the host makes it for somebody else.
+
+    So it does with actions and with steps of its cycle, which anybody may have worded.
+    """
     call = current_call()
-    return call.caller if call is not None and call.kind == "call" else None
+    if call is None or (call.caller.kind == "host" and call.parent is not None):
+        return None
+    return call.caller

@@ -91,7 +91,7 @@ class TestAsk:
         assert (codes.count("allowed"), set(codes)) == (5, {"allowed", "guard", "paused"})
 
     def test_a_stop_while_it_is_written_comes_too_late(self, office: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A stop that is said while an answer is written makes it a no, in the ledger too, and leaves the approval unused."""
+        """A stop that is said while an answer is written makes it a no, also in the ledger, and nothing is used up."""
         kept = office()
         used = approved(kept)
         append = kept.counts.append
