@@ -23,7 +23,7 @@ from aetherra.plugins.self_incorporation.places import Places
 from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
 
-__all__ = ["Assessment", "Assessor", "GrantBook", "UnknownItemError"]
+__all__ = ["Assessment", "Assessor", "GrantBook", "UnknownItemError", "names_of"]
 
 MOST_TOLD = 100
 """Decisions that are told of."""
@@ -132,7 +132,7 @@ class Assessor:
                     yield item
 
     async def find(self, wanted: str) -> Item:
-        """Return an item by its path or name.
+        """Return an item by its path, its name, or the name of its file or folder.
 
         Raises:
             UnknownItemError: There is none, or there are several of this name.
@@ -142,7 +142,7 @@ class Assessor:
             item = await self._surveyor.ask(partial(self._stock.item, root, path))
             if item is not None and item.path == path:
                 return item
-        named = [item async for item in self.items() if item.name == wanted]
+        named = [item async for item in self.items() if wanted in names_of(item)]
         if len(named) != 1:
             raise UnknownItemError(wanted, [item.path for item in named])
         return named[0]
@@ -241,6 +241,11 @@ class Assessor:
             done = await self._surveyor.ask(partial(self._gate.set_aside, item, decision, by=by, reason=reason))
             permit.outcome("done", facts={"quarantine": done.id})
         return done
+
+
+def names_of(item: Item) -> tuple[str, str, str]:
+    """Return what an item may be called: its path, its name, and the name of its file or folder."""
+    return item.path, item.name, PurePosixPath(item.path).name
 
 
 def _page(items: Iterator[Item]) -> list[Item]:

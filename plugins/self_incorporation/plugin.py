@@ -30,7 +30,7 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.governance.messages import ApprovalDecided
 from aetherra.plugins.self_incorporation import messages as m
-from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook
+from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook, names_of
 from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
 from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
@@ -291,7 +291,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         found: list[m.JudgedItem] = []
         total = 0
         async for item in self._assessor.items():
-            if request.name and request.name not in (item.name, item.path):
+            if request.name and request.name not in names_of(item):
                 continue
             if request.kind is not None and item.kind is not request.kind:
                 continue
