@@ -425,6 +425,10 @@ class _Evidence:
                     self._sign("network-at-install", call.lineno)
         if self.path.endswith(".pth"):
             self._sign("code-at-start", 1)
+        if self._flow is not None and any(path.endswith(".py") for path in self._flow.written):
+            for _, call, resolved in calls:
+                if resolved.name in ("sys.path.insert", "sys.path.append", "site.addsitedir"):
+                    self._sign("import-of-downloaded", call.lineno)
         for constant in self.syntax.long_constants:
             if _looks_encoded(constant.value):
                 self._sign("encoded-constant", constant.lineno)

@@ -20,6 +20,7 @@ _BUILTIN_ROOTS = ("builtins.", "__builtins__.", "__builtin__.")
 # Aliases of aliases could otherwise grow with the square of the file.
 _LONGEST_NAME = 200
 _DEEPEST = 12
+_MOST_TEXTS = 8
 _IMPORTERS = frozenset(["__import__", "importlib.import_module", "importlib.__import__", "pkgutil.resolve_name"])
 _GETTERS = frozenset(["getattr", "object.__getattribute__", "type.__getattribute__", "inspect.getattr_static"])
 _NAMESPACES = frozenset(["globals()", "locals()", "vars()", "builtins.globals()"])
@@ -62,7 +63,7 @@ class Names:
         self._members: dict[str, str] = {}
         self._hidden: set[str] = set()
         self._joined: set[str] = set()
-        self._unclear: set[str] = set()
+        self._unclear: dict[str, list[str]] = {}
         self._stars: list[str] = []
         for statement in syntax.imports:
             self._import(statement)
@@ -149,15 +150,15 @@ class Names:
         if len(targets) != 1 or "." in targets[0]:
             return
         name = targets[0]
-        if name in self._unclear:
-            return
         folded = None
         if isinstance(value, ast.Constant | ast.BinOp | ast.JoinedStr | ast.Call | ast.Subscript | ast.Name):
             folded = self.folded(value)
         continues = isinstance(value, ast.BinOp) and isinstance(value.left, ast.Name) and value.left.id == name
-        if folded is None or (name in self.texts and self.texts[name] != folded[0] and not continues):
-            self._unclear.add(name)
-            self.texts.pop(name, None)
+        several = self._unclear.get(name)
+        if folded is None or several is not None or (self.texts.get(name, folded[0]) != folded[0] and not continues):
+            several = self._unclear.setdefault(name, [self.texts.pop(name)] if name in self.texts else [])
+            if folded is not None and len(several) < _MOST_TEXTS:
+                several.append(folded[0])
             return
         self.texts[name] = folded[0]
         if folded[1]:
@@ -282,7 +283,7 @@ class Names:
             folded = self.folded(function.args[0]) if function.args else None
             return None if folded is None else (folded[0], True, arguments[0])
         if len(arguments) > 1 and self._spelled(function) in _GETTERS:
-            folded = self.folded(arguments[1])
+            folded = self.folded(arguments[1]) or self._telling_text(arguments[0], arguments[1])
             return None if folded is None else (*folded, arguments[0])
         if not isinstance(function, ast.Attribute) or not arguments:
             return None
@@ -293,6 +294,13 @@ class Names:
             folded = self.folded(arguments[0])
             return None if folded is None else (*folded, owner)
         return None
+
+    def _telling_text(self, owner: ast.expr, attribute: ast.expr) -> tuple[str, bool] | None:
+        """Return which of the texts that a name is given at one time or another makes a telling function."""
+        texts = self._unclear.get(attribute.id) if isinstance(attribute, ast.Name) else None
+        module = self._spelled(owner) if texts else None
+        found = (text for text in texts or () if self._final(f"{module}.{text}") in TELLING)
+        return next(((text, True) for text in found), None)
 
     def _namespace(self, node: ast.expr) -> ast.expr | None:
         """Return whose names an expression holds as a mapping: ``os.__dict__``, ``vars(os)``."""

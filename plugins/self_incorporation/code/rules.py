@@ -177,6 +177,9 @@ INDICATORS: dict[str, Indicator] = {
     "hidden-call": Indicator(
         0.7, _needs("dynamic_code", "process", "network", "native_code"), "calls a function whose name it hides"
     ),
+    "import-of-downloaded": Indicator(
+        0.85, _needs("network fs_write"), "writes a module that it takes from the network, and makes it importable"
+    ),
     "exec-of-data": Indicator(0.7, _needs("dynamic_code"), "runs code that it keeps in a file that is no source"),
     "unknown-call": Indicator(
         0.3, (), "calls a function of a telling module by a name that only running it would tell"

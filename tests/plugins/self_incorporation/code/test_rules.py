@@ -1,0 +1,37 @@
+"""The tables of the judge, and samples that are made to get past them. None of these is ever run."""
+
+import ast
+import runpy
+from pathlib import Path
+
+import pytest
+
+from aetherra.plugins.self_incorporation.code.judge import judge
+from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.rules import CAPABILITY_WEIGHTS, INDICATORS, TELLING, capability_of
+from aetherra.plugins.self_incorporation.code.syntax import Syntax
+
+SAMPLES: dict[str, str] = runpy.run_path(str(Path(__file__).parents[1] / "samples.py"))["SAMPLES"]
+
+
+class TestSamples:
+    @pytest.mark.parametrize("name", SAMPLES)
+    def test_a_way_to_hide_is_not_seen_through(self, name: str) -> None:
+        """However a file hides what it runs, fetches or sends, it is a threat."""
+        syntax = Syntax(ast.parse(SAMPLES[name]))
+        judgement = judge("module.py", SAMPLES[name], syntax, Names(syntax))
+
+        assert [finding.code for finding in judgement.findings if finding.severity == "threat"]
+        assert judgement.risk >= 0.6
+
+
+class TestTables:
+    def test_an_indicator_needs_what_nobody_has(self) -> None:
+        """What makes a sign a threat is a capability that the judge knows."""
+        needed = {need for indicator in INDICATORS.values() for needs in indicator.needs for need in needs}
+
+        assert needed <= CAPABILITY_WEIGHTS.keys()
+
+    def test_a_telling_function_tells_nothing(self) -> None:
+        """Each stands for a capability, so that holding it is using that."""
+        assert {capability_of(name) for name in TELLING} == {"dynamic_code", "process"}
