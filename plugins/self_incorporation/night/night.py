@@ -1,6 +1,7 @@
 """One night: its tasks in the order of their phases, each in small steps, and none done twice."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -83,6 +84,9 @@ class Night:
         self._time, self._statistics = time, statistics
         self._census: Census | None = None
         self.task = ""
+        self._tasks = self._all_tasks()
+        open_phases = [phase for phase in WORKING if not self._tasks[phase].keys() <= set(progress.finished)]
+        progress.phase = open_phases[0] if open_phases else Phase.REPORTING
         self.steps = self._work()
 
     def at(self) -> str:
@@ -96,12 +100,11 @@ class Night:
             self.progress.interrupted_by.append(why)
 
     def _work(self) -> Steps[Wanted, NightReport]:
-        tasks = self._tasks()
         first = WORKING.index(self.progress.phase)
         for phase in WORKING[first:]:
             self.progress.phase = phase
             yield phase
-            for name, task in tasks[phase].items():
+            for name, task in self._tasks[phase].items():
                 if name not in self.progress.finished:
                     self.task = name
                     yield from task()
@@ -110,7 +113,7 @@ class Night:
                     yield None
         return self._report()
 
-    def _tasks(self) -> dict[Phase, dict[str, Callable[[], Steps[Wanted, None]]]]:
+    def _all_tasks(self) -> dict[Phase, dict[str, Callable[[], Steps[Wanted, None]]]]:
         return {
             Phase.DISCOVERY_ANALYSIS: {"census": self._look_at_files, "conflicts": self._find_conflicts},
             Phase.PATTERN_LEARNING: {
@@ -190,7 +193,7 @@ class Night:
 
     def _taken_back(self, target: Target, trial: Trial, why: str) -> Steps[Wanted, None]:
         what = f"go back to the {target.replace('_', ' ')} before: {why}"
-        yield from self._changed(trial, "taken_back", what, lambda: self._store.learned.undo(target))
+        yield from self._changed(trial, "taken_back", what, partial(self._store.learned.undo, target))
 
     def _try_out(self) -> Steps[Wanted, None]:
         for learner in (yield from self._learners()):
@@ -200,6 +203,9 @@ class Night:
             refused = False
             for candidate in candidates:
                 in_use = _in_use(self._store, target)
+                if (kept := self._kept_already(candidate)) is not None:  # before this night was interrupted
+                    self.progress.tried.append(Tried(trial=kept, outcome="kept", reason=_taking(kept)))
+                    continue
                 if candidate.builds_on != mark_of(in_use) or mark_of(candidate.value) == mark_of(in_use):
                     continue
                 before = yield from learner.losses(in_use)
@@ -219,8 +225,14 @@ class Night:
                 yield None
 
     def _kept(self, trial: Trial, value: LearnedValue) -> Steps[Wanted, bool]:
-        what = f"take a {trial.target.replace('_', ' ')} into use that {trial.insight} taught: {trial.reason}"
-        return (yield from self._changed(trial, "kept", what, lambda: self._store.learned.keep(trial, value)))
+        keep = partial(self._store.learned.keep, trial, value)
+        return (yield from self._changed(trial, "kept", _taking(trial), keep))
+
+    def _kept_already(self, candidate: Candidate) -> Trial | None:
+        for kept in self._store.learned.versions(candidate.target):
+            if kept.trial.digest == mark_of(candidate.value) and kept.trial.at >= self.progress.began_at:
+                return kept.trial
+        return None
 
     def _changed(
         self, trial: Trial, outcome: Literal["kept", "taken_back"], what: str, do: Callable[[], object]
@@ -312,6 +324,10 @@ class Night:
         progress = self.progress
         for found in (progress.quality, progress.conflicts, progress.dead_code, progress.risks):
             yield from found.insights if found is not None else ()
+
+
+def _taking(trial: Trial) -> str:
+    return f"take a {trial.target.replace('_', ' ')} into use that {trial.insight} taught: {trial.reason}"
 
 
 def _in_use(store: NightStore, target: Target) -> LearnedValue | None:
