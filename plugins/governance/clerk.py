@@ -357,10 +357,9 @@ class Clerk:
                 raise
             return len(gone), lifted
 
-    def note_stop(self) -> None:
+    def note_stop(self, said: Stopped) -> None:
         """Write that all was stopped, or that this is over, if it is news. Never raises for the disk."""
         with self._turn:
-            said = self._stop.last()
             if said == self._stop_seen:
                 return
             self._stop_seen = said

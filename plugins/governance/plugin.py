@@ -167,7 +167,7 @@ class Governance(Plugin[GovernanceSettings]):
             self._guards.recall(state.counted, self.ctx.clock.time())
             self._stop.recall(state.stopped)
             self._told_stop = state.stopped
-            self._clerk.note_stop()
+            self._clerk.note_stop(state.stopped)
 
     # Asking
 
@@ -339,7 +339,7 @@ class Governance(Plugin[GovernanceSettings]):
         elif held.stopped:
             self.ctx.log.warning("the emergency stop is lifted by %s", said.who or "somebody, by the file")
             await self.ctx.publish(m.StopLifted(said.who or "somebody, by the file", said.why, held))
-        await self.ctx.run_sync(self._clerk.note_stop)
+        await self.ctx.run_sync(self._clerk.note_stop, said)
 
     # The ledger
 

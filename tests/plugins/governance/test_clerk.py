@@ -295,16 +295,17 @@ class TestStop:
         """A stop and its end are written once each, also what was said while no host ran."""
         kept = office()
         for _ in range(2):
-            kept.clerk.note_stop()
+            kept.clerk.note_stop(kept.stop.last())
         kept.stop.stop("ada", "smoke")
         for _ in range(2):
-            kept.clerk.note_stop()
+            kept.clerk.note_stop(kept.stop.last())
         later = office()
-        later.clerk.note_stop()
+        later.clerk.note_stop(later.stop.last())
         later.stop.lift("bob", "a drill")
         last = office()
-        last.clerk.note_stop()
-        office().clerk.note_stop()
+        last.clerk.note_stop(last.stop.last())
+        again = office()
+        again.clerk.note_stop(again.stop.last())
         assert [(kind, actor) for kind, actor, *_ in last.entries()] == [
             ("governance.stop", "ada"),
             ("governance.lift", "bob"),

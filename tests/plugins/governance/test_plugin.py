@@ -620,12 +620,11 @@ class TestDamage:
 
             async def is_noticed() -> bool:
                 await clock.advance(TIDY_SEC)
-                return bool((await kernel.call(m.GetGovernanceStatus())).problem)
+                service = kernel.registry.get_service_info("governance")
+                return service is not None and service.status == ServiceStatus.DEGRADED
 
             await until(is_noticed)
-            service = kernel.registry.get_service_info("governance")
-            assert service is not None
-            assert service.status == ServiceStatus.DEGRADED
+            assert "aetherra audit adopt" in (await kernel.call(m.GetGovernanceStatus())).problem
             assert (await refusal_of(kernel, intent(component="y"))).code == "unrecorded"
             assert not (await kernel.call(m.VerifyAudit())).verification.ok
 
