@@ -22,6 +22,10 @@ from aetherra.kernel.ledger.settings import LedgerSettings
 from aetherra.kernel.ledger.trail import MemoryTrail, Trail
 
 
+OWN = "audit."
+"""How the kinds of entries begin that only the ledger itself writes: some of them say where its chain begins."""
+
+
 class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How a ledger stands.
 
@@ -121,7 +125,8 @@ class AuditLedger:
     ) -> Entry:
         """Add an entry and return it once the disk has it, and the head that signs it.
 
-        Secrets are taken out, and what is too long is cut, which the text says. What fails once is tried anew the next
+        Secrets are taken out, and what is too long is cut, which the text says. Kinds that begin with ``audit.`` are the
+        ledger's own: anybody else's gets a question mark before it. What fails once is tried anew the next
         time, so that it goes on by itself once there is room.
 
         Raises:
@@ -129,7 +134,7 @@ class AuditLedger:
             DataFileError: It could not be written. Nothing of it is in the ledger.
         """
         draft = Draft(
-            kind=kind,
+            kind=f"?{kind}" if kind.startswith(OWN) else kind,
             actor=actor,
             component=component,
             summary=summary,

@@ -60,6 +60,20 @@ class TestAppend:
 
         assert (told.entries, told.first, told.last, told.appended, told.refused, told.problem) == (4, 1, 4, 3, 0, "")
 
+    @pytest.mark.parametrize("kind", ["audit.retained", "audit.adopted", "audit.begun"])
+    def test_a_plugin_moves_the_beginning(self, ledger: AuditLedger, kind: str) -> None:
+        """An entry that looks like an anchor is none if it comes from outside: nothing is dropped by it."""
+        add(ledger, 3)
+        facts = {"ledger": "mine", "key": "mine", "first": 4, "before": "0" * 64}
+        entry = ledger.append(kind=kind, actor="plugin:evil", facts=facts)
+        add(ledger)
+        ledger.close()
+        ledger.prepare()
+
+        assert entry.kind == f"?{kind}"
+        assert ledger.statistics().first == 1
+        assert (ledger.verify().ok, ledger.verify().entries) == (True, 6)
+
     def test_the_wall_clock_goes_back(self, ledger: AuditLedger, place: Place) -> None:
         """Numbers, not times, order a ledger."""
         add(ledger)
