@@ -47,6 +47,7 @@ from aetherra.plugins.self_incorporation.integration.preparation import (
 from aetherra.plugins.self_incorporation.integration.registrations import (
     Registration,
     Unreadable,
+    file_name,
     read_registrations,
 )
 from aetherra.plugins.self_incorporation.integration.tree import Change, File, Tree
@@ -287,18 +288,24 @@ class CoreIntegrator:
             if problem := await self._in_thread(self._disorder, registered):
                 return problem
             await self._hands.load(registered.name, path, registered.settings)
-        except AetherraError as exc:
+        except (AetherraError, ValueError) as exc:  # a path that leads out of its place
             return str(exc)
         return ""
 
     def _disorder(self, registered: Registration) -> str:
-        """Return how a registration's files are not what was integrated."""
+        """Return how a registration, or its files, are not what was integrated."""
+        remedy = f"integrate it again, or roll {registered.token} back"
+        history = self._histories.get(registered.token)
+        name = file_name(registered.name)
+        for change in history.begun.changes if history is not None else ():
+            if (change.place, change.path) == (REGISTRATIONS, name) and change.after != self._tree.state(*_at(change)):
+                return f"its registration was changed since it was integrated; {remedy}"
+        if not {registered.path, f"{registered.path}/__init__.py"} & registered.files.keys():
+            return f"its registration names {registered.path!r}, which is none of its files; {remedy}"
         for path, sha256 in registered.files.items():
             state = self._tree.state(INCORPORATED, path)
             if not isinstance(state, File) or state.sha256 != sha256:
-                return (
-                    f"{path!r} was changed since it was integrated; integrate it again, or roll {registered.token} back"
-                )
+                return f"{path!r} was changed since it was integrated; {remedy}"
         return ""
 
     def _plugins(self) -> list[str]:
@@ -358,8 +365,9 @@ class CoreIntegrator:
                 await self._in_thread(self._commit, token)
             except BaseException as exc:
                 left: tuple[str, ...] = ()
+                why = (str(exc) or repr(exc)) if isinstance(exc, Exception) else "it was called off before its end"
                 with anyio.CancelScope(shield=True):  # each of its steps is bounded
-                    left = await self._take_back(token, prepared[: len(notes) + 1], str(exc) or repr(exc))
+                    left = await self._take_back(token, prepared[: len(notes) + 1], why)
                 if isinstance(exc, NotPermittedError) or not isinstance(exc, Exception):
                     raise
                 raise IntegrationError(at, _problem(exc), left) from exc
@@ -421,7 +429,8 @@ class CoreIntegrator:
             except AetherraError:
                 await self._in_thread(self._write, TakenBack(token=token, key=key))  # it was not done
                 raise
-        return f"{len(prepared.workflow.steps)} actions were done"
+        done = len(prepared.workflow.steps)
+        return f"{done} action{'s were' if done != 1 else ' was'} done"
 
     # Taking back
 
@@ -674,6 +683,10 @@ async def _nothing() -> None:
 
 def _problem(exc: Exception) -> str:
     return exc.problem if isinstance(exc, IntegrationError) else str(exc) or repr(exc)
+
+
+def _at(change: Change) -> tuple[str, str]:
+    return change.place, change.path
 
 
 def _told(state: object) -> str:

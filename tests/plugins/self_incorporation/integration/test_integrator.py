@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -88,6 +90,15 @@ async def world(tmp_path: Path) -> World:
     found = World(tmp_path)
     await found.integrator.recover()
     return found
+
+
+async def problem_of(world: World, plan: Plan) -> str:
+    """Carry a plan out, and return what was wrong, empty if nothing was."""
+    try:
+        await world.integrator.integrate(plan, Leave())
+    except (DataFileError, IntegrationError) as exc:
+        return str(exc)
+    return ""
 
 
 class TestIntegrating:
@@ -277,6 +288,30 @@ class TestIntegrating:
             await world.integrator.integrate(plan, Leave())
         assert world.held() == ({}, {})
 
+    @pytest.mark.parametrize("call", range(1, 30))
+    async def test_a_full_disk_takes_all_back(self, world: World, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+        """At whichever write; what was there needs no new room where it was not touched yet."""
+        await world.integrate(world.write("a.py", "one"))
+        before = world.held()
+        plan = world.plan(world.write("a.py", "two"), world.write("b.py", "b", risk=0.9))
+        count, real = 0, os.write
+
+        def full(descriptor: int, data: Any) -> int:
+            nonlocal count
+            count += 1
+            if count == call:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(descriptor, data)
+
+        monkeypatch.setattr(os, "write", full)
+        problem = await problem_of(world, plan)
+        monkeypatch.undo()
+        if problem:
+            assert "No space left" in problem
+            assert world.held() == before
+            await world.integrator.integrate(plan, Leave())
+        assert {name: code for name, (code, _) in world.hands.serving.items()} == {"a": b"two", "b": b"b"}
+
 
 class TestADryRun:
     async def test_says_what_would_be_done_and_does_nothing(self, world: World) -> None:
@@ -414,6 +449,48 @@ class TestAtTheStart:
         assert set(world.hands.serving) == {"b"}
         assert "was changed" in found["a"]
         assert found["b"] == ""
+
+    @pytest.mark.parametrize("change", [{"path": "../evil.py"}, {"settings": {"x": 1}}, {"files": {}}])
+    async def test_a_registration_that_somebody_changed_loads_nothing(self, world: World, change: Any) -> None:
+        """Wherever it points to, also when the integration itself is forgotten."""
+        await world.integrate(world.write("a.py", "one"))
+        path = world.folder / "registrations" / "a.json"
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | change), encoding="utf-8")
+        for forgotten in (False, True):
+            if forgotten:
+                (world.folder / "integrations.jsonl").unlink()
+            world.hands.serving.clear()
+            world.integrator = world.begin()
+            await world.integrator.recover()
+            (found,) = await world.integrator.bring_up()
+            if not forgotten or "settings" not in change:
+                assert found.problem
+                assert world.hands.serving == {}
+
+    async def test_what_cannot_be_undone_stops_everything_until_it_can(self, world: World) -> None:
+        """Somebody has changed a file of what a crash cut off: their file is kept, and nothing is done."""
+        await world.integrate(world.write("a.py", "one"))
+        before = world.held()
+        plan = world.plan(world.write("a.py", "two"), world.write("b.py", "b", risk=0.9))
+        end = Death(8)
+        with end.ahead_of(world.integrator), pytest.raises(Died):
+            await world.integrator.integrate(plan, Leave())
+        mine = world.integrator.destination / "a.py"
+        half = mine.read_bytes()
+        assert half == b"two"
+        mine.write_text("mine", encoding="utf-8")
+
+        await world.restart()
+        assert mine.read_text(encoding="utf-8") == "mine"
+        assert world.hands.serving == {}
+        assert len(world.integrator.problems) == 1
+        assert "a.py' was changed by somebody" in world.integrator.problems[0]
+        with pytest.raises(IntegrationError, match="seen to"):
+            await world.integrate(world.write("c.py", "c"))
+        mine.write_bytes(half)
+        await world.restart()
+        assert world.integrator.problems == ()
+        assert world.held() == before
 
     async def test_a_registration_that_cannot_be_read_harms_no_other(self, world: World) -> None:
         """It is told of, and left as it is."""
