@@ -1,0 +1,86 @@
+"""Items put together from an index: packages whole, files by themselves, what was refused, and one by its path."""
+
+from pathlib import Path
+
+import pytest
+
+from aetherra.plugins.self_incorporation.gate.items import assemble
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
+from aetherra.plugins.self_incorporation.index.scanner import Scanner
+from aetherra.plugins.self_incorporation.stock import ALL, Stock
+
+FILES = {
+    "single.py": "def one():\n    return 1\n",
+    "notes.md": "# Notes\n",
+    "single.py.sig": "{}",
+    "pack/__init__.py": "from pack.inner import two\n",
+    "pack/inner.py": "import os\n\ndef two():\n    return os.environ\n",
+    "pack/data.csv": "a,b\n1,2\n",
+    "pack/sub/__init__.py": "",
+    "pack/sub/deep.py": "x = 1\n",
+    "pack2/__init__.py": "",
+    "loose/beside.py": "y = 2\n",
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "pack" / "broken.py").write_text("def (:\n")
+    return root
+
+
+@pytest.fixture
+def index(tree: Path, tmp_path: Path):
+    with CodeIndex(":memory:") as index:
+        Scanner(index, clock=lambda: 0.0).scan(tree, now=0.0)
+        yield index
+
+
+class TestStock:
+    def test_an_item_is_another_than_if_all_were_put_together_at_once(self, tree: Path, index: CodeIndex) -> None:
+        """One at a time or all at once, the items are the same."""
+        root = str(tree)
+        found = sorted(Stock(index).items(root), key=lambda item: item.path)
+
+        assert found == list(
+            assemble(root, index.records(root), findings=index.findings(root, limit=ALL), refusals=index.refusals(root))
+        )
+        assert [item.path for item in found] == ["loose/beside.py", "notes.md", "pack", "pack2", "single.py"]
+
+    @pytest.mark.parametrize(
+        ("path", "item"),
+        [("pack", "pack"), ("pack/sub/deep.py", "pack"), ("pack/data.csv", "pack"), ("single.py", "single.py")],
+    )
+    def test_a_path_leads_to_the_wrong_item(self, tree: Path, index: CodeIndex, path: str, item: str) -> None:
+        """A file of a package leads to the whole package."""
+        found = Stock(index).item(str(tree), path)
+
+        assert found is not None
+        assert found.path == item
+        assert found in list(Stock(index).items(str(tree)))
+
+    @pytest.mark.parametrize("path", ["nothing.py", "loose", "single.py.sig", "", "../tree/single.py", "/"])
+    def test_what_is_no_item_is_one(self, tree: Path, index: CodeIndex, path: str) -> None:
+        """A folder that is no package, a signature, and what is not there are no items."""
+        assert Stock(index).item(str(tree), path) is None
+
+    def test_what_was_refused_is_forgotten(self, tree: Path, index: CodeIndex) -> None:
+        """A file of a package that could not be parsed is told of with the package."""
+        found = Stock(index).item(str(tree), "pack")
+
+        assert found is not None
+        assert found.refused == ("pack/broken.py",)
+
+    def test_a_root_that_is_a_package_is_taken_apart(self, tree: Path) -> None:
+        """Where the root itself is a package, it is one item with all that lies below."""
+        (tree / "__init__.py").write_text("")
+        with CodeIndex(":memory:") as index:
+            Scanner(index, clock=lambda: 0.0).scan(tree, now=0.0)
+            (found,) = Stock(index).items(str(tree))
+            assert Stock(index).item(str(tree), "pack/inner.py") == found
+
+        assert found.path == "."
