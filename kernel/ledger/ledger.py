@@ -21,7 +21,6 @@ from aetherra.kernel.ledger.redaction import Redactor
 from aetherra.kernel.ledger.settings import LedgerSettings
 from aetherra.kernel.ledger.trail import MemoryTrail, Trail
 
-
 OWN = "audit."
 """How the kinds of entries begin that only the ledger itself writes: some of them say where its chain begins."""
 
@@ -125,9 +124,9 @@ class AuditLedger:
     ) -> Entry:
         """Add an entry and return it once the disk has it, and the head that signs it.
 
-        Secrets are taken out, and what is too long is cut, which the text says. Kinds that begin with ``audit.`` are the
-        ledger's own: anybody else's gets a question mark before it. What fails once is tried anew the next
-        time, so that it goes on by itself once there is room.
+        Secrets are taken out, and what is too long is cut, which the text says. Kinds that begin with ``audit.`` are
+        the ledger's own: anybody else's gets a question mark before it. What fails once is tried anew the next time, so
+        that it goes on by itself once there is room.
 
         Raises:
             LedgerBrokenError: What is there is not what was written; a person has to look.
