@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -40,6 +41,7 @@ from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.report import Risk
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
 from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
+from aetherra.plugins.self_incorporation.index.tree_watcher import ANYTHING, TreeWatcher
 from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
 from aetherra.plugins.self_incorporation.night.processor import NightCycleProcessor
@@ -120,8 +122,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             ctx.log.error("the index could not be read; it was moved to %s", self._index.set_aside.path)
         limits = Limits(source_bytes=settings.max_source_bytes, file_bytes=settings.max_file_bytes)
         panel = Panel(partial(ctx.hooks.implementations, "classify_file"), clock=time.perf_counter, say=ctx.log.warning)
-        apart = () if folder is None else (folder.parent,)
-        scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=apart, panel=panel)
+        self._apart = () if folder is None else (folder.parent,)
+        scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=self._apart, panel=panel)
         self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
 
         self._safety = await ctx.enter(
@@ -163,6 +165,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         ctx.subscribe(ServiceRegistered, self._meet)
         ctx.start_soon(self._begin)
         ctx.start_soon(self._night.run)
+        if settings.watch:
+            ctx.start_soon(self._follow)
         ctx.every(settings.scan_interval, self._begin_survey, at_start=settings.scan_at_start)
         ctx.every(LOOK_AFTER_SEC, self._look_after)
         ctx.every(HEALTH_SEC, self._tell_health)
@@ -546,9 +550,18 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         if not self._looking.locked():
             self.ctx.start_soon(self._survey)
 
-    async def _survey(self) -> None:
+    async def _follow(self) -> None:
+        """Look at what changes, as it is saved."""
+        roots = [root for root in self._places.paths() if root.exists()]
+        async with TreeWatcher(roots, apart=self._apart, say=self.ctx.log.info) as watcher:
+            while True:
+                changed = await watcher.changed()
+                self._night.notice("files were saved")
+                await self._survey(changed)
+
+    async def _survey(self, changed: Mapping[Path, AbstractSet[str]] | None = None) -> None:
         try:
-            await self.look_around(m.LookAround())
+            await self._look_at(changed or dict.fromkeys(self._places.paths(), ANYTHING))
         except ScanStopped as exc:
             self.ctx.log.info("%s", exc)
         except (OSError, DatabaseUnusableError, AetherraError) as exc:
@@ -559,8 +572,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     @handler
     async def look_around(self, _: m.LookAround) -> m.LookedAround:
         """Scan the roots, decide about what is new, and bring in what lies in the incoming folders."""
+        return await self._look_at(dict.fromkeys(self._places.paths(), ANYTHING))
+
+    async def _look_at(self, changed: Mapping[Path, AbstractSet[str]]) -> m.LookedAround:
+        """Look at what may have changed, by root."""
         async with self._looking:
-            scans = [await self._surveyor.scan(root) for root in self._places.paths()]
+            scans = [await self._surveyor.scan(root, paths) for root, paths in changed.items()]
             assessed = await self._assessor.assess()
             brought_in, kept_out = await self._bring_in()
         return m.LookedAround(

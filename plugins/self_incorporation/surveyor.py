@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from aetherra.plugins import PluginContext
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics
 from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
 from aetherra.plugins.self_incorporation.index.scanner import Scanner, ScanStopped, name_of_root
+from aetherra.plugins.self_incorporation.index.tree_watcher import ANYTHING
 from aetherra.plugins.self_incorporation.messages import Scanned, ScanProgress
 from aetherra.plugins.self_incorporation.school import School
 
@@ -65,8 +67,12 @@ class Surveyor:
             self._held = await self.ask(self._index.statistics)
         return self._held
 
-    async def scan(self, root: Path) -> Scanned:
+    async def scan(self, root: Path, changed: AbstractSet[str] = ANYTHING) -> Scanned:
         """Scan one tree; cancelled, it ends at its next file, and what was read stays in the index.
+
+        Args:
+            root: The tree.
+            changed: Paths that alone may have changed since the last scan; by default anything may.
 
         Raises:
             RootNotFoundError: There is no such tree.
@@ -76,7 +82,7 @@ class Surveyor:
         async with self._turn:
             self.scanning = str(root)
             try:
-                report = await self._ctx.run_sync(self._scan_in_thread, root)
+                report = await self._ctx.run_sync(self._scan_in_thread, root, changed)
             except ScanStopped:
                 await anyio.lowlevel.checkpoint_if_cancelled()  # who has cancelled it gets no other error
                 raise
@@ -93,7 +99,7 @@ class Surveyor:
         await self._ctx.publish(scanned)
         return scanned
 
-    def _scan_in_thread(self, root: Path) -> ScanReport:
+    def _scan_in_thread(self, root: Path, changed: AbstractSet[str]) -> ScanReport:
         told = 0.0
 
         def progress(now: Progress) -> None:
@@ -106,6 +112,8 @@ class Surveyor:
         def should_stop() -> bool:
             return self._stop.is_set() or _is_cancelled(anyio.from_thread.check_cancelled)
 
+        if changed != ANYTHING:
+            return self._scanner.rescan(root, changed, now=time.time(), should_stop=should_stop)
         first = self.school.first(self._index.paths(name_of_root(root))) if self.school is not None else ()
         return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop, first=first)
 
