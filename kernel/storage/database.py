@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from aetherra.kernel.storage.clean_stop import mark_clean_stop
-from aetherra.kernel.storage.sqlite_file import Schema, connected, open_sqlite
+from aetherra.kernel.storage.sqlite_file import NAMELESS, Schema, connected, open_sqlite
 from aetherra.registry import AetherraError
 
 __all__ = ["Database", "DatabaseUnusableError", "silent", "size_of"]
@@ -62,12 +62,12 @@ class Database:
     def __init__(self, path: Path | str, schema: Schema, tell: Callable[[str], None] = silent) -> None:
         self.set_aside: Path | None = None
         self.reason = ""
-        self._path = path if path == ":memory:" else Path(path)
+        self._path = path if path in NAMELESS else Path(path)
         self._schema = schema
         self._tell = tell
         self._closed = self._broken = False
         self._write_lock = threading.RLock()
-        self._read_lock = self._write_lock if path == ":memory:" else threading.RLock()
+        self._read_lock = self._write_lock if path in NAMELESS else threading.RLock()
         with self._explained("opened"):
             self._open()
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from aetherra.kernel.storage.clean_stop import take_clean_stop
 
-__all__ = ["Opened", "Schema", "connected", "open_sqlite"]
+__all__ = ["NAMELESS", "Opened", "Schema", "connected", "open_sqlite"]
 
+NAMELESS = (":memory:", "")
+"""Paths of databases that are no file that anybody could find."""
 _BUSY_SECONDS = 5.0
 _LOG_BYTES = 8_000_000  # that the log keeps of what a large transaction made of it
 
@@ -74,7 +76,10 @@ class Opened:
 
 
 def open_sqlite(path: Path | str, schema: Schema) -> Opened:
-    """Open the database at ``path``, or create it, with its folder; ``":memory:"`` lives and dies with the connection.
+    """Open the database at ``path``, or create it, with its folder.
+
+    ``":memory:"`` lives and dies with the connection; so does ``""``, of which the system's folder for temporary files
+    takes what does not fit into a few megabytes, under no name.
 
     One of an older schema is upgraded. One that is found damaged, or not of this schema, is renamed to the first free
     ``<file>.corrupt-<n>`` together with its log, and a new one started.
@@ -88,7 +93,7 @@ def open_sqlite(path: Path | str, schema: Schema) -> Opened:
         OSError: The folder cannot be made, or the mark of a clean stop not be removed.
         sqlite3.OperationalError: It cannot be opened for a reason other than damage: rights, space, a lock.
     """
-    if path == ":memory:":
+    if path in NAMELESS:
         return Opened(_checked(path, schema))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

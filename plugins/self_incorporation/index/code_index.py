@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,7 +93,9 @@ class CodeIndex(IndexQueries):
         """Open the index, or begin one.
 
         Args:
-            path: Of the file, or ``:memory:``. The backup lies beside it, as ``.jsonl``.
+            path: Of the file, beside which the backup lies, as ``.jsonl``; or ``:memory:``, for an index that nobody
+                else sees and that ends with this one. What it holds beyond a few megabytes is put where the system has
+                its temporary files, under no name.
             tell: Told, from whichever thread, what was done about damage.
 
         Raises:
@@ -103,7 +106,7 @@ class CodeIndex(IndexQueries):
         self.backup_problem = ""
         self._tell = tell
         self._backup = None if self.path == ":memory:" else Backup(Path(path).with_suffix(".jsonl"))
-        self._database = Database(self.path if self._backup is None else Path(path), INDEX, tell)
+        self._database = Database(_nameless() if self._backup is None else Path(path), INDEX, tell)
         try:
             self._opened()
         except BaseException:
@@ -261,6 +264,15 @@ class CodeIndex(IndexQueries):
                     known = known_of(*values, "", Refusal(path, reason, detail))
                     assert known.refusal is not None
                     yield RefusalLine(root, RefusalRecord(known.refusal, known.stamp, known.rules, known.indexed_at))
+
+
+def _nameless() -> str:
+    """Return the path of a database that ends with its connection, and that may grow beyond memory where it can."""
+    try:
+        gettempdir()
+    except FileNotFoundError:  # nothing can be written anywhere
+        return ":memory:"
+    return ""
 
 
 def _line(root: str, entry: Entry) -> Line:

@@ -1,7 +1,8 @@
 """The index on disk."""
 
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -328,6 +329,39 @@ class TestRebuilding:
             check_filled(index)
 
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are looked up in /proc")
+    def test_an_index_in_memory_does_not_stay_there_when_it_grows(self, tmp_path: Path) -> None:
+        """A scan of a large tree by a host that keeps nothing must not need room for all of it."""
+        with CodeIndex(":memory:") as index:
+            for folder in range(40):
+                index.write("/root", [(record(f"{folder}/{number}.py"), ()) for number in range(256)])
+                index.write("/other", [(record(f"{folder}/{number}.py"), ()) for number in range(256)])
+
+            assert unnamed_bytes() > 5_000_000
+            assert index.counts("/root") == (40 * 256, 0)
+        assert unnamed_bytes() == 0
+
+    def test_an_index_is_in_memory_where_nothing_can_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A system without any folder for temporary files has one all the same."""
+
+        def nowhere() -> str:
+            raise FileNotFoundError("no usable temporary directory found")
+
+        monkeypatch.setattr("aetherra.plugins.self_incorporation.index.code_index.gettempdir", nowhere)
+        with CodeIndex(":memory:") as index:
+            filled(index)
+            check_filled(index)
+
+
+def unnamed_bytes() -> int:
+    """Return how large the files are that SQLite has open and that nobody else could open."""
+    total = 0
+    for entry in list(os.scandir("/proc/self/fd")):
+        with suppress(OSError):
+            if "etilqs" in str(Path(entry.path).readlink()):  # how SQLite names them
+                total += entry.stat().st_size
+    return total
 
 
 class TestSchemas:
