@@ -88,6 +88,10 @@ class Hands(Protocol):
         """Stop a plugin and forget it; one that is not there is no error."""
         ...
 
+    def strayed(self, name: str, files: Mapping[Path, str]) -> bool:
+        """Whether code of other files serves than those, which are given with their SHA-256; not if nothing does."""
+        ...
+
     async def perform(self, tag: str, body: dict[str, Any], key: str) -> Any:
         """Have an action done, once under its key, and return its reply.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ from aetherra.plugins.self_incorporation.integration.probation import (
 from aetherra.plugins.self_incorporation.integration.workflows import request_of
 from aetherra.plugins.self_incorporation.integration.world import Present
 
-__all__ = ["CAPABILITIES", "HostHands", "Loaded", "Swapping"]
+__all__ = ["CAPABILITIES", "HostHands", "Loaded", "Snapshot", "Swapping"]
 
 CAPABILITIES = ("call:hmr.*", "call:kernel.plugins", "call:kernel.vitals")
 """What the plugin whose context this is given has to be granted."""
@@ -113,12 +114,26 @@ class ReloadCode(Request[CodeSwapped], tag="hmr.reload"):
     force: bool = False
 
 
+class Snapshot(Protocol):
+    """The files that code was read from."""
+
+    @property
+    def files(self) -> Mapping[Path, bytes]:
+        """What each of them held, by its path."""
+        ...
+
+
 class Loaded(Protocol):
     """Code that serves."""
 
     @property
-    def digest(self) -> str:
-        """The SHA-256 of all its files, in hex."""
+    def code(self) -> Snapshot | None:
+        """What it was made of, if it was read from files."""
+        ...
+
+    @property
+    def origin(self) -> object:
+        """What it has in common with the same code brought up afresh, and with no other."""
         ...
 
 
@@ -163,7 +178,7 @@ class HostHands:
         self._ctx = ctx
         self._swapping = swapping
         self._terms = terms or Terms()
-        self._earlier: dict[str, str] = {}
+        self._earlier: dict[str, object] = {}
         self._on_trial: set[str] = set()
 
     async def plugins(self) -> Mapping[str, Present]:
@@ -183,13 +198,13 @@ class HostHands:
 
     async def prove(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         """Watch a plugin in its first time: it serves, is well, and does not fail what it is asked."""
-        digest, clock = self._digest(name), self._ctx.clock
+        origin, clock = self._origin(name), self._ctx.clock
         begun = await self._vitals(name)
         end = clock.monotonic() + self._terms.first_time
         while clock.monotonic() < end:
             await clock.sleep(min(self._terms.look, end - clock.monotonic()))
             await check()
-            if self._digest(name) != digest:
+            if self._origin(name) is not origin:
                 raise IntegrationError(name, "its code was changed back, or by somebody, in its first time")
             if problem := _complaint(begun, await self._vitals(name), self._terms):
                 raise IntegrationError(name, problem)
@@ -209,7 +224,7 @@ class HostHands:
         """Swap new code in: by a canary if there are calls enough to judge it by, else watched by itself."""
         if name not in self._swapping.states():
             raise IntegrationError(name, f"there is no plugin {name!r} to swap; roll its integration back")
-        self._earlier[name] = self._digest(name)
+        self._earlier[name] = self._origin(name)
         rate = await self._rate(name)
         if rate * self._terms.seconds >= calls_needed(self._terms):
             self._on_trial.add(name)  # until it is known to be over: this may be cancelled at any moment
@@ -231,7 +246,7 @@ class HostHands:
         terms, clock = self._terms, self._ctx.clock
         trial, end, control = Trial(terms), clock.monotonic() + terms.seconds, told.control.generation
         try:
-            if self._digest(name) != self._earlier[name]:
+            if self._origin(name) is not self._earlier[name]:
                 raise IntegrationError(
                     name, "its files were swapped in by somebody before it could be tried beside them"
                 )
@@ -264,16 +279,16 @@ class HostHands:
 
     async def put_back(self, name: str, path: Path, write: Write, settings: Mapping[str, Any]) -> None:
         """Have earlier code serve again; what serves it already is left alone."""
-        earlier = self._earlier.pop(name, "")
+        earlier = self._earlier.pop(name, None)
         if name in self._on_trial:
             await self._abort(name)
         if name not in self._swapping.states():
             await write()
             await self.load(name, path, settings)
             return
-        if earlier and earlier == self._digest(name):
+        if earlier is not None and earlier is self._origin(name):
             await write()
-            if earlier == self._digest(name):
+            if earlier is self._origin(name):
                 return
             write = _nothing
         swapped = await self._queued(name, ReloadCode(name, force=True), write)
@@ -323,9 +338,19 @@ class HostHands:
 
     # Looking
 
-    def _digest(self, name: str) -> str:
-        code = self._swapping.current(name) if name in self._swapping.states() else None
-        return code.digest if code is not None else ""
+    def strayed(self, name: str, files: Mapping[Path, str]) -> bool:
+        """Whether code of other files serves than those, which are given with their SHA-256."""
+        loaded = self._current(name)
+        if loaded is None or loaded.code is None:
+            return False
+        return any(sha256(data).hexdigest() != files[path] for path, data in loaded.code.files.items() if path in files)
+
+    def _current(self, name: str) -> Loaded | None:
+        return self._swapping.current(name) if name in self._swapping.states() else None
+
+    def _origin(self, name: str) -> object:
+        loaded = self._current(name)
+        return None if loaded is None else loaded.origin
 
     async def _rate(self, name: str) -> float:
         """Return how many calls a second a plugin has now."""

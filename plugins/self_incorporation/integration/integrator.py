@@ -324,6 +324,21 @@ class CoreIntegrator:
             take(name, ())
         return [name for name in order if self._registered[name].action == "load_plugin"]
 
+    async def strayed(self) -> dict[str, str]:
+        """Return plugins that serve other code than what was integrated, with the integration to roll back.
+
+        That is so once hot swap, or somebody, has brought earlier code back after an integration had come to its end;
+        the next start would load what was integrated all the same.
+        """
+        found: dict[str, str] = {}
+        async with self._held():
+            for name in self._plugins():
+                registered = self._registered[name]
+                files = {self._tree.path(INCORPORATED, path): sha256 for path, sha256 in registered.files.items()}
+                if self._hands.strayed(name, files):
+                    found[name] = registered.token
+        return found
+
     # Integrating
 
     async def integrate(self, plan: Plan, leave: Leave) -> Integrated:

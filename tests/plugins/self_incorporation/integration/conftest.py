@@ -165,6 +165,9 @@ class FakeHands:
         self._may(f"unload {name}")
         self.serving.pop(name, None)
 
+    def strayed(self, name: str, files: Mapping[Path, str]) -> bool:
+        return hashlib.sha256(self.serving[name][0]).hexdigest() not in files.values()
+
     async def perform(self, tag: str, body: dict[str, Any], key: str) -> Any:
         self._may(f"perform {tag}")
         self.done.append((tag, body, key))

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aetherra.hmr import GetCanary, HmrController, TakeIn
+from aetherra.hmr import GetCanary, HmrController, Reload, Rollback, TakeIn
 from aetherra.kernel import Config, Kernel
 from aetherra.plugins import AetherraError, HandlerError, NoHandlerError, Plugin, PluginContext
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
@@ -240,6 +240,34 @@ class TestNewCode:
             assert await host.light() == "1 white"
             assert await host.asked() == 3
             assert host.held() == before
+
+    async def test_that_imports_late_is_no_other_code(self, tmp_path: Path) -> None:
+        """Neither in its first time nor later; earlier code that somebody has brought back is."""
+        (tmp_path / "project").mkdir()
+        (tmp_path / "project" / "late.py").write_text("V = 1\n", encoding="utf-8")
+        async with hosting(tmp_path, terms=Terms(look=0.01, first_time=0.3, traffic=0.0)) as host:
+            await host.integrate("late.py", kind=FileKind.UTILITY)
+            host.lamp("1")
+            await host.integrate("lamp.py", imports=("late",))
+            host.lamp(
+                "2", body="import late", start="ctx.start_soon(self.soon)\n\n    async def soon(self): import late"
+            )
+            token = await host.integrate("lamp.py", imports=("late",))
+            await host.light()
+            assert await host.integrator.strayed() == {}
+            await host.kernel.call(Reload("lamp"))
+            assert await host.integrator.strayed() == {}
+            await host.kernel.call(Rollback("lamp"))
+            await host.kernel.call(Rollback("lamp"))
+            assert await host.light() == "2 white"
+            host.lamp("3")
+            token = await host.integrate("lamp.py", imports=("late",))
+            await host.kernel.call(Rollback("lamp"))
+            assert await host.light() == "2 white"
+            assert await host.integrator.strayed() == {"lamp": token}
+            await host.integrator.trigger_rollback(token, Leave())
+            assert await host.integrator.strayed() == {}
+            assert await host.light() == "2 white"
 
     async def test_needs_hot_swap(self, tmp_path: Path) -> None:
         """Without it there is no new code, and the way back of what came in goes all the same."""
