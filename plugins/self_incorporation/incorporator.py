@@ -363,6 +363,8 @@ class Incorporator:
                 self.not_serving[name] = "it was not brought up"
             elif info.state in ("failed", "quarantined"):
                 self.not_serving[name] = info.reason or info.state
+        for name in await self._integrator.strayed():
+            self.not_serving[name] = "earlier code of it was brought back"
 
     # What there is
 
