@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 import msgspec
@@ -20,6 +20,16 @@ PLACE = ("governance", "STOP")
 """Where the file is in the data directory. There is a stop while it is there and does not say that there is none."""
 PATIENCE = 5.0
 """Seconds that a host has to say that it has noticed."""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What the file says; governance reads the same."""
+
+    stopped: bool
+    who: str = ""
+    why: str = ""
+    since: float = 0.0
+    problem: str = ""
 
 
 @click.group()
@@ -40,7 +50,7 @@ def stop(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
     file = _file(path, config_file)
     problem = ""
     try:
-        if _read(file) is None:
+        if (found := _read(file)) is None or found.problem:
             _write(file, stopped=True, name=name, reason=reason)
     except (DataFileError, OSError) as exc:
         problem = str(exc)
@@ -55,7 +65,7 @@ def stop(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
     except (AetherraError, click.ClickException) as exc:
         host = f"the host did not answer ({exc}); one with governance stops at its next question"
     if as_json:
-        print_json({"stopped": _read(file), "file": str(file), "host": host, "problem": problem})
+        print_json({"stopped": _told(_read(file)), "file": str(file), "host": host, "problem": problem})
     elif not problem:
         click.echo(f"everything autonomous is stopped by {file}: {host}")
     if problem and not as_json:
@@ -78,7 +88,7 @@ def lift(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
         if held is not None:
             _write(file, stopped=False, name=name, reason=reason)
     if as_json:
-        print_json({"stopped": _read(file), "held": held, "file": str(file)})
+        print_json({"stopped": _told(_read(file)), "held": _told(held), "file": str(file)})
     else:
         click.echo("the emergency stop is lifted" if held is not None else "there was no emergency stop")
 
@@ -91,12 +101,12 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     file = _file(path, config_file)
     found = _read(file)
     if as_json:
-        print_json({"stopped": found, "file": str(file)})
+        print_json({"stopped": _told(found), "file": str(file)})
     elif found is None:
         click.echo("there is no emergency stop")
     else:
-        who, why = found.get("who") or "somebody", found.get("why") or "no reason was given"
-        click.echo(found.get("problem") or f"everything autonomous is stopped by {who}: {why}")
+        who, why = found.who or "somebody", found.why or "no reason was given"
+        click.echo(found.problem or f"everything autonomous is stopped by {who}: {why}")
 
 
 def _file(path: Path, config_file: Path | None) -> Path:
@@ -107,23 +117,27 @@ def _file(path: Path, config_file: Path | None) -> Path:
     return data_dir.joinpath(*PLACE)
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read(file: Path) -> Said | None:
     """Return what a file says of a stop, ``None`` if there is none; what cannot be understood stops, too."""
     try:
         text = file.read_bytes()
-        said = msgspec.json.decode(text) if text.strip() else {"stopped": True, "who": "whoever made an empty file"}
-        if isinstance(said, dict) and isinstance(cast("dict[str, Any]", said).get("stopped"), bool):
-            found = cast("dict[str, Any]", said)
-            return found if found["stopped"] else None
+        if not text.strip():
+            return Said(stopped=True, who="whoever made an empty file")
+        said = msgspec.json.decode(text, type=Said)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        return {"stopped": True, "problem": f"everything autonomous is stopped, as {file} cannot be read: {exc}"}
-    return {"stopped": True, "problem": f"everything autonomous is stopped, as {file} says nothing that is understood"}
+        problem = f"everything autonomous is stopped, as {file} cannot be understood: {exc}"
+        return Said(stopped=True, problem=problem)
+    return said if said.stopped else None
 
 
 def _write(file: Path, *, stopped: bool, name: str, reason: str) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     who = f"{getpass.getuser()} on the command line" if name == CLIENT else name
-    said = {"stopped": stopped, "who": who, "why": reason, "since": time.time()}
+    said = Said(stopped=stopped, who=who, why=reason, since=time.time())
     AppendFile(file).replace([msgspec.json.encode(said)])
+
+
+def _told(said: Said | None) -> Any:
+    return None if said is None else msgspec.to_builtins(said)
