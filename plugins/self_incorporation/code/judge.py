@@ -63,6 +63,8 @@ _LOADERS = frozenset(
         "imp.load_source",
     ]
 )
+# These start no command, but a function of the program or nothing at all.
+_NO_COMMANDS = ("os.kill", "os.fork", "multiprocessing.", "subprocess.list2cmdline")
 _LIBC = frozenset(["system", "popen", "execve", "execv", "execl", "execlp", "execvp"])
 _INJECTORS = frozenset(["VirtualAlloc", "VirtualAllocEx", "VirtualProtect", "WriteProcessMemory", "CreateRemoteThread"])
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_\-\s]+\Z")
@@ -246,7 +248,7 @@ class _Evidence:
             self._sign("hidden-call", line)
         if name in EXECUTORS:
             self._executed(call, scope, name)
-        elif capability == "process":
+        elif capability == "process" and not name.startswith(_NO_COMMANDS):
             self._started(call, name, scope)
         elif name in UNPICKLERS:
             self._unpickled(call, scope)

@@ -24,6 +24,10 @@ from aetherra.plugins.self_incorporation.code.syntax import Scope, dotted_text, 
 __all__ = ["Origin", "Origins", "opened_for_writing"]
 
 _PASSES = 4
+# How often a value may be passed on from function to function: beyond, everything may come from everywhere.
+_CALLS = 2
+_BITS = 6
+_FEWEST_CALLS = (1 << _CALLS * _BITS) - 1
 _MOST_WRITTEN = 100
 _PASSED_ON = frozenset(["marshal.loads", "marshal.load"])
 _OPENERS = frozenset(
@@ -54,6 +58,7 @@ class Origin:
     CREDENTIAL: Final = 8
     STARTUP: Final = 16
     DATA: Final = 32
+    ALL: Final = 63
 
 
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
@@ -91,6 +96,11 @@ class Origins:
 
     def of(self, expression: ast.expr, scope: Scope) -> int:
         """Return every origin that any part of an expression may have."""
+        found = self._all_of(expression, scope)
+        return (found | found >> _BITS | found >> 2 * _BITS) & Origin.ALL
+
+    def _all_of(self, expression: ast.expr, scope: Scope) -> int:
+        """Likewise, apart by how many calls it was passed through."""
         self._unit = self._unit_of[scope]
         found = Origin.NOWHERE
         stack: list[Any] = [expression]
@@ -127,16 +137,16 @@ class Origins:
     def _pass(self, scope: Scope) -> None:
         for targets, value in scope.bindings:
             if isinstance(value, ast.Lambda):
-                origin = self.of(value.body, scope)
+                origin = self._all_of(value.body, scope)
                 for target in targets:
                     self._add(scope, f"{target}()", origin)
             else:
-                origin = self.of(value, scope)
+                origin = self._all_of(value, scope)
                 for target in targets:
                     self._add(scope, target, origin)
         if scope.name:
             for value in scope.returns:
-                self._add(scope, f"{scope.name}()", self.of(value, scope))
+                self._add(scope, f"{scope.name}()", self._all_of(value, scope))
         for call in scope.calls:
             self._follow_to_disk(call, scope)
             self._follow_into(call, scope)
@@ -145,6 +155,8 @@ class Origins:
         if not origin:
             return
         if "." in name or name.endswith("()"):
+            # Who calls it with what cannot be told apart here: what was passed in stays with the function.
+            origin &= Origin.ALL
             key = (self._unit_of[scope].path, name)
             self._shared[key] = self._shared.get(key, Origin.NOWHERE) | origin
         else:
@@ -161,10 +173,14 @@ class Origins:
                 parameters = parameters[1:]
             for parameter, argument in zip(parameters, call.args, strict=False):
                 if not isinstance(argument, ast.Starred):
-                    self._add(function, parameter, self.of(argument, scope))
+                    self._add(function, parameter, self._deeper(self._all_of(argument, scope)))
             for keyword in call.keywords:
                 if keyword.arg is not None and keyword.arg in parameters:
-                    self._add(function, keyword.arg, self.of(keyword.value, scope))
+                    self._add(function, keyword.arg, self._deeper(self._all_of(keyword.value, scope)))
+
+    def _deeper(self, origin: int) -> int:
+        """Return what a value is to the function that it is passed to; nothing, once it was passed on too often."""
+        return (origin & _FEWEST_CALLS) << _BITS
 
     def _functions(self, node: ast.expr) -> list[Scope]:
         """Return the functions of the program that an expression may call."""
