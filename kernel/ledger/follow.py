@@ -67,7 +67,6 @@ class Follower:
         self._head = head
         self._secret = secret
         self._tip: Tip | None = None
-        self._begins: str | None = None
         self._entries = 0
         self._torn: Line | None = None
         self._ahead: Line | None = None
@@ -85,7 +84,6 @@ class Follower:
             BrokenChainError: Something is not as it has to be; says what.
             OSError: A file cannot be read.
         """
-        self._begins = None if start is None else start.before
         self._tip = start or (Tip(ledger=self._head.ledger) if self._head.sequence == 0 else None)
         last, size = None, 0
         for segment in segments:
@@ -114,8 +112,6 @@ class Follower:
         if self._tip is None:
             self._tip = Tip(ledger=self._head.ledger, sequence=segment.first - 1, entry_hash=entry.prev_hash)
         before = self._tip
-        if entry.sequence == self._head.sequence - self._head.count + 1:
-            self._begins = entry.prev_hash
         if entry.sequence != before.sequence + 1 or entry.prev_hash != before.entry_hash:
             raise BrokenChainError(f"{where} is entry {entry.sequence}, which does not follow on {before.sequence}")
         if line.number == 1 and entry.sequence != segment.first:
@@ -135,8 +131,6 @@ class Follower:
                 raise BrokenChainError(f"entry {entry.sequence} is not the one that the head signs")
             if (tip.ledger, tip.key, tip.count) != (head.ledger, head.key, head.count):
                 raise BrokenChainError("its last anchor is not that of the head: another ledger, key or beginning")
-            if self._begins != tip.before:
-                raise BrokenChainError(f"it does not begin as its last anchor says, with entry {tip.first}")
         elif entry.sequence > head.sequence:
             if not is_sealed(entry, head.ledger, self._secret):
                 raise BrokenChainError(f"entry {entry.sequence}, behind the head, is not sealed by the ledger's key")

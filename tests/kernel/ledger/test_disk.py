@@ -21,6 +21,7 @@ import pytest
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger import AuditLedger, LedgerBrokenError, head
+from aetherra.kernel.ledger.chain import Draft, Tip
 from aetherra.kernel.ledger.disk import LOCK_NAME
 from aetherra.kernel.ledger.head import HEAD_NAME, SLOT
 from aetherra.kernel.ledger.keys import SECRET_NAME
@@ -484,9 +485,12 @@ class TestTampering:
     def test_a_forged_entry_is_gone_on_from(self, place: Place) -> None:
         """What somebody without the key put behind the last entry is not signed by the next."""
         place.filled(5)
+        head = place.head()
+        tip = Tip(ledger=head.ledger, sequence=head.sequence, entry_hash=head.hash)
+        entry = tip.next_entry(Draft(kind="knob", actor="nobody"), 1.0, b"guessed")
         with place.files[0].open("ab") as file:
-            file.write(place.lines[-1])
-        with place.open() as ledger, pytest.raises(LedgerBrokenError, match="line 7"):
+            file.write(entry.line + b"\n")
+        with place.open() as ledger, pytest.raises(LedgerBrokenError, match="not sealed by the ledger's key"):
             add(ledger)
 
     def test_what_is_broken_is_read_for_each_append(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

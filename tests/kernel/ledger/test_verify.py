@@ -187,6 +187,14 @@ class TestAnyTampering:
         assert not found.ok
         assert {problem.kind for problem in found.problems} & {"forged", "fork", "edited"}
 
+    def test_an_entry_is_added_unseen(self, place: Place) -> None:
+        """Behind the last one, with the right number and the right hashes: all but the seal."""
+        place.filled(3)
+        with place.files[0].open("ab") as file:
+            file.write(forged(tip_of(place)))
+
+        assert kinds(place.verify()) == [("forged", 5)]
+
     @settings(max_examples=50)
     @given(at=st.integers(0, COUNT - 1), to=st.integers(1, COUNT))
     def test_history_is_written_anew_unseen(self, original: Place, bench: Path, at: int, to: int) -> None:
@@ -421,11 +429,17 @@ class TestTorn:
         assert not place.verify().ok
 
     def test_a_torn_line_hides_what_is_behind_it(self, place: Place) -> None:
-        """Nothing follows on a torn line; the host cuts it off first."""
+        """Nothing follows on a torn line, not even what is genuine: the host cuts it off first."""
         place.filled(3)
-        with place.files[0].open("ab") as file:
-            file.write(b"{torn\n" + forged(tip_of(place)))
+        head = (place.heads / HEAD_NAME).read_bytes()
+        place.filled(1)
+        (place.heads / HEAD_NAME).write_bytes(head)
+        *lines, last = place.lines
+        place.write([*lines, b"{torn\n", last])
 
+        assert not place.verify().ok
+        place.write([*lines, b"{torn"])
+        (place.folder / "audit-000000000005.jsonl").write_bytes(last)
         assert not place.verify().ok
 
 

@@ -1,0 +1,1 @@
+"""Governance: what an entry of the audit ledger costs."""
