@@ -134,7 +134,7 @@ class DiskTrail:
         self._keys, head, self._slots = self.heads.read()
         LedgerKeys.keep(self.heads.folder)
         kept = kept_of(segments, head)
-        self._files = [_kept(segment) for segment in kept]
+        self._files = [_kept(segment, head) for segment in kept]
         followed = self._follow(segments, kept, head)
         tip = followed.tip
         if followed.segment is None:
@@ -267,15 +267,20 @@ class DiskTrail:
         self._tip = None
 
 
-def _kept(segment: Segment) -> Kept:
-    """Return what is known of a file by its first line; the rest of it is not read."""
+def _kept(segment: Segment, head: SignedHead) -> Kept:
+    """Return what is known of a file by its first line; the rest of it is not read.
+
+    Raises:
+        BrokenChainError: It does not begin with the entry that its name says.
+    """
     size = segment.path.stat().st_size
-    for line in lines_of(segment.path):
-        entry = read_line(line.data)
-        return (
-            Kept(segment, size, entry.at, entry.prev_hash) if isinstance(entry, Entry) else Kept(segment, size, 0, "")
-        )
-    return Kept(segment, 0, 0.0, "")
+    line = next(lines_of(segment.path), None)
+    entry = "unreadable" if line is None else read_line(line.data)
+    if isinstance(entry, Entry) and entry.sequence == segment.first:
+        return Kept(segment, size, entry.at, entry.prev_hash)
+    if segment.first <= head.sequence:
+        raise BrokenChainError(f"{segment.path.name} does not begin with entry {segment.first}")
+    return Kept(segment, size, 0.0, "")  # begun when a kill came
 
 
 def _retained(after: Tip, before: Tip, key: str) -> Draft:

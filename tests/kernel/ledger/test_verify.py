@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aetherra.kernel.ledger import SignedHead
+from aetherra.kernel.ledger import LedgerBrokenError, SignedHead
 from aetherra.kernel.ledger.chain import Draft, Tip
 from aetherra.kernel.ledger.entry import Entry, hash_of, read_line
 from aetherra.kernel.ledger.head import HEAD_NAME, SLOT
@@ -247,6 +247,15 @@ class TestFiles:
         place.files[0].unlink()
 
         assert kinds(place.verify()) == [("deleted", 1)]
+
+    def test_the_oldest_is_deleted_and_the_next_takes_its_name_unseen(self, place: Place) -> None:
+        """A file begins with the entry that its name says."""
+        place.files[0].unlink()
+        place.files[0].rename(place.folder / "audit-000000000001.jsonl")
+
+        assert kinds(place.verify()) == [("deleted", 1)]
+        with place.open() as ledger, pytest.raises(LedgerBrokenError):
+            ledger.prepare()
 
     def test_the_newest_is_deleted_unseen(self, place: Place) -> None:
         """The head knows how far it went."""
