@@ -516,7 +516,7 @@ class CoreIntegrator:
             try:
                 await self._turn_back(before, after, write)
             except AetherraError as exc:
-                left.append(str(exc))
+                left.append(f"{_name_of(before, after)} does not serve as before: {_problem(exc)}")
         await write()
         return (*left, *blocked)
 
@@ -524,7 +524,7 @@ class CoreIntegrator:
         self, before: Registration | None, after: Registration | None, write: Callable[[], Awaitable[None]]
     ) -> None:
         hands = self._hands
-        name = (before or after).name  # type: ignore[union-attr]  # one of them is there
+        name = _name_of(before, after)
         if after is not None and after.action == "load_plugin" and not _is_swap(before, after):
             await hands.unload(name)
         if before is not None and before.action == "load_plugin":
@@ -690,6 +690,12 @@ def _is_swap(before: Registration | None, after: Registration | None) -> bool:
     if before is None or after is None or before.action != "load_plugin" or after.action != "load_plugin":
         return False
     return before.path == after.path and before.settings == after.settings
+
+
+def _name_of(before: Registration | None, after: Registration | None) -> str:
+    registered = before or after
+    assert registered is not None  # one of them is there
+    return registered.name
 
 
 async def _nothing() -> None:

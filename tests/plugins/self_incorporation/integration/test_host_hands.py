@@ -361,7 +361,7 @@ class TestNewCodeUnderLoad:
 
     async def test_of_which_too_little_is_known_is_not(self, tmp_path: Path) -> None:
         """No verdict is no reason to let it through."""
-        terms = Terms(look=0.01, traffic=0.2, seconds=0.3, share=0.5, margin=0.9, first_time=0.05)
+        terms = Terms(look=0.01, traffic=0.2, seconds=1.0, share=0.5, margin=0.9, first_time=0.05)
         async with hosting(tmp_path, terms=terms) as host:
             host.lamp("1")
             await host.integrate("lamp.py")

@@ -417,7 +417,7 @@ class TestRollingBack:
         token = await world.integrate(world.write("a.py", "two"))
         world.hands.fails["put_back a"] = IntegrationError("a", "does not start")
         rolled_back = await world.integrator.trigger_rollback(token, Leave())
-        assert rolled_back.left == ("a: does not start; all is as it was",)
+        assert rolled_back.left == ("a does not serve as before: does not start",)
         assert world.held()[0] == files
 
     async def test_undoes_actions_at_last_in_the_next_run(self, world: World) -> None:
