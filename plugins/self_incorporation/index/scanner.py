@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -265,9 +267,14 @@ class _Run:
             for item in tree.walk(folder):
                 self._take(item, folders)
 
+        enters = cache(tree.reaches)
+
         def is_stale(folder: str) -> bool:
-            """Say whether what was known of a folder is to be believed no more."""
-            return folder in listed or not walked.isdisjoint(_and_above(folder)) or not tree.reaches(folder)
+            """Say whether what was known of a folder is to be believed no more: it was looked at, or is gone."""
+            if folder in listed or not walked.isdisjoint(_and_above(folder)):
+                return True
+            ways = _and_above(folder)
+            return any(above in listed and not enters(below) for below, above in pairwise(ways))
 
         self._drop({folder for folder in index.folders(root) - folders if is_stale(folder)})
         self._write()

@@ -440,7 +440,7 @@ def change(path: Path, act: str) -> None:
         else:
             path.unlink(missing_ok=True)
         return
-    if os.path.lexists(path) and (act != "env" or not path.is_dir()):
+    if os.path.lexists(path) and (act != "env" or path.is_symlink() or not path.is_dir()):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     if act == "write":

@@ -1,0 +1,1 @@
+"""What it costs to know the code of a project."""
