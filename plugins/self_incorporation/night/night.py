@@ -83,6 +83,7 @@ class Night:
         self._library, self._store, self._settings = library, store, settings
         self._time, self._statistics = time, statistics
         self._census: Census | None = None
+        self._tried: list[Tried] = []
         self.task = ""
         self._tasks = self._all_tasks()
         open_phases = [phase for phase in WORKING if not self._tasks[phase].keys() <= set(progress.finished)]
@@ -106,8 +107,9 @@ class Night:
             yield phase
             for name, task in self._tasks[phase].items():
                 if name not in self.progress.finished:
-                    self.task = name
+                    self.task, self._tried = name, []
                     yield from task()
+                    self.progress.tried.extend(self._tried)
                     self.progress.finished.append(name)
                     self._store.save_progress(self.progress)
                     yield None
@@ -204,7 +206,7 @@ class Night:
             for candidate in candidates:
                 in_use = _in_use(self._store, target)
                 if (kept := self._kept_already(candidate)) is not None:  # before this night was interrupted
-                    self.progress.tried.append(Tried(trial=kept, outcome="kept", reason=_taking(kept)))
+                    self._tried.append(Tried(trial=kept, outcome="kept", reason=_taking(kept)))
                     continue
                 if candidate.builds_on != mark_of(in_use) or mark_of(candidate.value) == mark_of(in_use):
                     continue
@@ -213,11 +215,9 @@ class Night:
                 allowed = self._settings.doubt / purposes
                 trial = self._trial(learner, candidate.insight, before, after, candidate.value, allowed=allowed)
                 if trial.passed and (harm := learner.harm(in_use, candidate.value)):
-                    self.progress.tried.append(
-                        Tried(trial=trial, outcome="discarded", reason=f"less is lost, but {harm}")
-                    )
+                    self._tried.append(Tried(trial=trial, outcome="discarded", reason=f"less is lost, but {harm}"))
                 elif not trial.passed:
-                    self.progress.tried.append(Tried(trial=trial, outcome="discarded", reason=trial.reason))
+                    self._tried.append(Tried(trial=trial, outcome="discarded", reason=trial.reason))
                 else:
                     refused |= not (yield from self._kept(trial, candidate.value))
             if candidates and not refused:
@@ -253,9 +253,9 @@ class Night:
         )
         refusal = yield Wish(trial.target, intent, do)
         if refusal:
-            self.progress.tried.append(Tried(trial=trial, outcome="not_permitted", reason=f"{what}; {refusal}"))
+            self._tried.append(Tried(trial=trial, outcome="not_permitted", reason=f"{what}; {refusal}"))
         else:
-            self.progress.tried.append(Tried(trial=trial, outcome=outcome, reason=what))
+            self._tried.append(Tried(trial=trial, outcome=outcome, reason=what))
         return not refusal
 
     def _trial(

@@ -301,6 +301,7 @@ class NightCycleProcessor:
     def _unit(self, night: Night, calls: Calls, answer: object) -> Finished[NightReport] | Wanted | _Interrupted | None:
         if (why := self._watch.look(calls, working=True)) and not self._asks:
             night.interrupted(why)
+            self._store.save_progress(night.progress)
             return _Interrupted(why)
         return self._pace.unit(night.steps, night.at, answer)
 

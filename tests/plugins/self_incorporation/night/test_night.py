@@ -116,8 +116,8 @@ class Walk:
                     wanted.do()
             yield
 
-    def all(self):
-        work = self.steps(self.begin())
+    def all(self, progress=None):
+        work = self.steps(self.begin(progress))
         while True:
             try:
                 next(work)
@@ -295,7 +295,8 @@ class TestInterruptions:
                     walk = Walk(store, Library(), Clock())
                     before = [] if store.unfinished is None else list(store.unfinished.finished)
                     assert before == done or store.unfinished is None
-                    work, steps = walk.steps(walk.begin(store.unfinished)), 0
+                    night = walk.begin(store.unfinished)
+                    work, steps = walk.steps(night), 0
                     while cut is None or steps < cut:
                         steps += 1
                         try:
@@ -303,7 +304,10 @@ class TestInterruptions:
                         except StopIteration as stop:
                             report = stop.value
                             break
+                    if cut is not None and cut % 2:  # it was interrupted before it was killed
+                        store.save_progress(night.progress)
                     done = [] if store.unfinished is None else list(store.unfinished.finished)
+                    assert len(done) == len(set(done))
                     phases.extend(walk.phases)
                     assert all(phase is Phase.VALIDATION for phase, _ in walk.wishes)
                     for target in ("classifier_weights", "rescan_order", "plan_order"):
@@ -314,6 +318,25 @@ class TestInterruptions:
             assert finished(report) == finished(expected)
             order = [WORKING.index(phase) for phase in phases]
             assert set(order) == set(range(5)) and all(b - a in (0, 1) for a, b in itertools.pairwise(order))
+
+    @pytest.mark.parametrize("wishes", [1, 2])
+    def test_what_was_kept_before_a_kill_is_forgotten(self, tmp_path, wishes):
+        """Killed right after something was put to use, the night tells of it as if nothing had happened."""
+        with NightStore(None, Clock()) as quiet:
+            teach(quiet, "/r", random.Random(1))
+            expected = Walk(quiet, Library(), Clock()).all()
+        with NightStore(tmp_path, Clock()) as store:
+            teach(store, "/r", random.Random(1))
+            killed = Walk(store, Library(), Clock())
+            for _ in killed.steps(killed.begin()):
+                if len(killed.wishes) == wishes:
+                    break
+
+        with NightStore(tmp_path, Clock()) as store:
+            again = Walk(store, Library(), Clock())
+            report = again.all(store.unfinished)
+
+            assert finished(report) == finished(expected) and len(again.wishes) == 2 - wishes
 
     def test_a_step_is_endless(self, walk):
         """A night of a small root with much evidence is hundreds of steps."""
