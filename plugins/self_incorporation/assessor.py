@@ -179,6 +179,7 @@ class Assessor:
         judged = drifted = 0
         quarantined: list[str] = []
         held: dict[str, str] = {}
+        await self._surveyor.ask(self._gate.look_at_keys)
         async for item in self.items():
             if not self._is_candidate(item):
                 continue

@@ -52,7 +52,7 @@ from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
 from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
-from aetherra.plugins.signing import RING_NAME, KeyRing, SigningError
+from aetherra.plugins.signing import RING_NAME, KeyRing
 from aetherra.plugins.storage import DatabaseUnusableError, StateFile
 
 __all__ = ["NothingKeptError", "SelfIncorporationService"]
@@ -140,11 +140,13 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             self._safety,
             profile=profile,
             grants=grants,
-            ring=await ctx.run_sync(self._ring, folder),
+            ring=self._ring(folder),
             quarantine=self._quarantine,
             strict_network=net_strict(),
         )
         self._gate = gate
+        await ctx.run_sync(gate.look_at_keys)
+        self._trouble("keys", gate.ring_problem)
         self._assessor = Assessor(ctx, self._surveyor, Stock(self._index), gate, grants, self._places)
 
         self._nights = await ctx.enter(
@@ -188,16 +190,14 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         self._incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting, taken_out)
 
     def _ring(self, folder: Path | None) -> KeyRing | None:
-        """Open the ring of known keys; where it cannot be used nobody is known, which is said."""
-        keyring = self.settings.keyring
-        if keyring is None and folder is None:
+        """Return the ring of known keys, which is not read yet."""
+        if self.settings.keyring is not None:
+            path = self.ctx.root / self.settings.keyring
+        elif folder is not None:
+            path = folder.parent / RING_NAME
+        else:
             return None
-        path = self.ctx.root / keyring if keyring is not None else _beside(folder) / RING_NAME
-        try:
-            return KeyRing.load(path, clock=self.ctx.clock.time)
-        except SigningError as exc:
-            self._trouble("keys", f"nobody's signature counts: {exc}")
-            return None
+        return KeyRing(path, clock=self.ctx.clock.time)
 
     async def stop(self) -> None:
         """Have a scan end at its next file."""
@@ -579,6 +579,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         async with self._looking:
             scans = [await self._surveyor.scan(root, paths) for root, paths in changed.items()]
             assessed = await self._assessor.assess()
+            self._trouble("keys", self._gate.ring_problem)
             brought_in, kept_out = await self._bring_in()
         return m.LookedAround(
             files_found=sum(scan.files_found for scan in scans),
@@ -604,8 +605,3 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
 def _within(folder: Path | None, name: str) -> str | Path:
     return ":memory:" if folder is None else folder / name
-
-
-def _beside(folder: Path | None) -> Path:
-    assert folder is not None
-    return folder.parent / "governance"

@@ -15,7 +15,7 @@ from aetherra.kernel.cli.app import run_cli
 from tests.acceptance.conftest import Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from tests.acceptance.conftest import Project, RunningHost
@@ -135,7 +135,7 @@ def greeter(project: Project, text: str = "Hello!", version: str = "1") -> Path:
 
 
 @contextmanager
-def a_host(project: Project, *, integrate: str = "off", **section: Any) -> Iterator[RunningHost]:
+def a_host(project: Project, *, integrate: str = "off", **section: Any) -> Generator[RunningHost]:
     """Run a host that lets code stand its first time at once, and looks around when it is told to."""
     section |= {"incoming": ["incoming"], "integrate": integrate, "trial": {"traffic": 0, "first_time": 0.3}}
     section |= {"scan_at_start": False, "watch": False, "night": {"enabled": True, "host_cpu": 0.99}}
@@ -196,7 +196,7 @@ class TestMisuse:
             (["quarantine", "review", "x"], "Missing option '--says'"),
             (["night", "unlearn", "everything"], "'plan_order'"),
         ],
-        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+        ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
     )
     def test_ends_with_another_status_than_2(self, project: Project, arguments: list[str], said: str) -> None:
         """What makes no sense is told before a host is asked."""
@@ -353,6 +353,25 @@ class TestDeciding:
             digest = tell("incorporate", "show", "thief")["item"]["digest"]
             accepted = do("incorporate", "accept", "thief", "--digest", digest, "--reason", "a test", status=1)
             assert "nothing grants 'process:spawn'" in accepted
+
+
+class TestSigned:
+    def test_keys_count_as_they_were_at_the_start(self, project: Project) -> None:
+        """A key that is taken in counts at the next look, and one that is revoked no more, without a restart."""
+        with a_host(project, policy={"require_signature": True}):
+            greeter(project)
+            do("incorporate", "scan")
+            assert "a signature of a known key is required" in do("incorporate", "show", "greeter")
+            do("keys", "new", "ada.key")
+            do("sign", "incoming/greeter.py", "--key", "ada.key")
+            do("keys", "add", "ada.key.pub", "--owner", "Ada", "--pin")
+            do("incorporate", "scan")
+            assert "approved, in tier verified" in (shown := do("incorporate", "show", "greeter")), shown
+            key = tell("keys", "list")[0]["key"]
+            do("keys", "revoke", key, "--reason", "stolen")
+            do("incorporate", "scan")
+            shown = tell("incorporate", "show", "greeter")["decision"]
+            assert (shown["verdict"], "revoked" in shown["rationale"][0]["text"]) == ("blocked", True)
 
 
 class TestQuarantine:

@@ -390,7 +390,7 @@ class TestUnderGovernance:
             assert refused.token == ""
             assert "sign" in refused.why_not
         key = SigningKey.generate()
-        ring = KeyRing.load(project.path / ".aetherra" / "governance" / RING_NAME)
+        ring = KeyRing.load(project.path / ".aetherra" / RING_NAME)
         ring.add(key.public, owner="the owner")
         ring.pin(key.public.id)
         sign(place, key, version="1", capabilities=())

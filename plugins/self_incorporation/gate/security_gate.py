@@ -50,6 +50,9 @@ class SecurityGate:
         quarantine: What is set aside; None where there is no vault.
         ethics: The rules of ethics.
         strict_network: Whether every host must be named and allowed, whatever the policy says.
+
+    Attributes:
+        ring_problem: Why the ring could not be read when it was last looked at: nobody is known then.
     """
 
     def __init__(
@@ -67,9 +70,21 @@ class SecurityGate:
         self.engine = PolicyEngine(policy.hardened(profile, net_strict=strict_network))
         self.ethics = ethics or EthicsEngine()
         self.safety = safety
+        self.ring_problem = ""
         self._ring = ring
         self._quarantine = quarantine
         self._grants = grants
+
+    def look_at_keys(self) -> None:
+        """See which keys are known now, as people add and revoke some meanwhile."""
+        if self._ring is None:
+            return
+        try:
+            self._ring.reload()
+        except SigningError as exc:
+            self.ring_problem = f"nobody's signature counts: {exc}"
+        else:
+            self.ring_problem = ""
 
     def evaluate(self, item: Item, *, now: float) -> Decision:
         """Look at an item as it lies there now, decide on it, and keep the decision.
@@ -89,6 +104,7 @@ class SecurityGate:
 
     def decide(self, item: Item, *, now: float) -> Decision:
         """Likewise, and keep nothing: what `evaluate` would say."""
+        self.look_at_keys()
         seen = look(item)
         looked = seen.item
         signed = self._signed(item, now)
@@ -114,11 +130,12 @@ class SecurityGate:
         return msgspec.structs.replace(decision, rationale=(*decision.rationale, *notes)) if notes else decision
 
     def is_current(self, decision: Decision, item: Item) -> bool:
-        """Say whether a decision still counts: the same bytes, by the index, the same policy, and the same rules."""
+        """Say whether a decision still counts: the same bytes, by the index, the same policy, rules and known keys."""
         return (
             decision.digest == item.digest
             and decision.policy == self.engine.digest
             and decision.rules == RULES_VERSION
+            and (self._ring is None or decision.decided_at > self._ring.changed_at)
             and not (self._quarantine is not None and self._quarantine.holds(item.digest))
         )
 
