@@ -29,7 +29,7 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.governance import messages as m
 from aetherra.plugins.governance.approvals import Approvals
-from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, Kept, OpenAct
+from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, Kept, OpenAct, UnknownActError
 from aetherra.plugins.governance.count_file import CountFile
 from aetherra.plugins.governance.emergency_stop import FILE_NAME, EmergencyStop, Stopped
 from aetherra.plugins.governance.gatekeeper import Gatekeeper
@@ -219,7 +219,9 @@ class Governance(Plugin[GovernanceSettings]):
     @handler
     async def tell(self, request: TellOutcome) -> OutcomeRecorded:
         """Write what came of it; raises ``LookupError`` for what was not allowed to the one who tells."""
-        asker = _asker() or Identity("host", "an action")
+        asker = _asker()
+        if asker is None:
+            raise UnknownActError(request.entry)
         try:
             entry = await self.ctx.run_sync(
                 self._clerk.tell, asker, request.entry, request.outcome, request.detail, request.facts

@@ -219,6 +219,8 @@ class TestAsking:
             body = {"entry": answer.entry, "outcome": "done"}
             fault = await fault_of(kernel.call(Ask(body, "governance.tell")))
             assert isinstance(fault.__cause__, UnknownActError)
+            with pytest.raises(HandlerError, match="no act of yours"):
+                await kernel.submit_and_wait(TellOutcome(answer.entry, "done"), retry=RetryPolicy(max_attempts=1))
             assert (await kernel.call(CheckPermission(answer.entry))).allowed
             await kernel.call(TellOutcome(answer.entry, "done"))
 
