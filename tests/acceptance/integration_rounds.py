@@ -143,7 +143,7 @@ async def tell(kernel: Kernel, integrator: CoreIntegrator) -> dict[str, Any]:
         if integrator.registered[name].action == "load_plugin":
             serving[name] = (await kernel.call_tag(f"{name}.light"))["text"]
     committed = [history for history in integrator.integrations() if history.stage == "committed"]
-    differing = integrator._tree.differing(committed[-1].begun.changes, "after") if committed else []
+    differing = integrator._archive.tree.differing(committed[-1].begun.changes, "after") if committed else []
     open_ = [history.stage for history in integrator.integrations() if history.stage in ("open", "going_back")]
     return {
         "serving": serving,

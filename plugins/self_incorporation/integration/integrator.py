@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
-import msgspec
-from msgspec import Struct
 
 from aetherra.plugins import AetherraError, NotPermittedError
+from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.integration.alone import Alone
-from aetherra.plugins.self_incorporation.integration.blobs import Blobs, telling
+from aetherra.plugins.self_incorporation.integration.archive import Archive, told
 from aetherra.plugins.self_incorporation.integration.catalogue import AgentEntry
 from aetherra.plugins.self_incorporation.integration.describe import Description, describe
 from aetherra.plugins.self_incorporation.integration.errors import (
@@ -27,30 +26,24 @@ from aetherra.plugins.self_incorporation.integration.errors import (
 from aetherra.plugins.self_incorporation.integration.hands import Hands, Leave
 from aetherra.plugins.self_incorporation.integration.intents import (
     Begun,
-    Committed,
     GoingBack,
     History,
-    Journal,
-    Record,
     Sent,
     TakenBack,
     Undone,
-    take_in,
 )
+from aetherra.plugins.self_incorporation.integration.outcomes import BroughtUp, Integrated, Recovery, RolledBack
 from aetherra.plugins.self_incorporation.integration.plan import Plan, digest_of
 from aetherra.plugins.self_incorporation.integration.preparation import (
     INCORPORATED,
-    REGISTRATIONS,
     PreparedStep,
     prepare,
 )
 from aetherra.plugins.self_incorporation.integration.registrations import (
     Registration,
     Unreadable,
-    file_name,
-    read_registrations,
 )
-from aetherra.plugins.self_incorporation.integration.tree import Change, File, Tree
+from aetherra.plugins.self_incorporation.integration.tree import Change
 from aetherra.plugins.self_incorporation.integration.utilities import prove_import
 from aetherra.plugins.self_incorporation.integration.world import Present, World, installed
 
@@ -59,57 +52,6 @@ __all__ = ["BroughtUp", "CoreIntegrator", "Integrated", "Recovery", "RolledBack"
 T = TypeVar("T")
 KEPT = 100
 """Integrations that are remembered with all contents, the latest ones; those that are not finished always are."""
-
-
-class Integrated(Struct, frozen=True):
-    """A plan was carried out.
-
-    Attributes:
-        token: What it is rolled back by.
-        plan: The plan's digest.
-        names: What its steps are registered as.
-        notes: How each went, for people.
-    """
-
-    token: str
-    plan: str
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-class RolledBack(Struct, frozen=True):
-    """An integration was rolled back.
-
-    Attributes:
-        token: Which.
-        names: What its steps were registered as.
-        left: What could not be undone; empty if all is as it was.
-    """
-
-    token: str
-    names: tuple[str, ...]
-    left: tuple[str, ...]
-
-
-class Recovery(Struct, frozen=True):
-    """What was found at the start.
-
-    Attributes:
-        rolled_back: Tokens of integrations that had not come to their end, and are undone.
-        problems: Why one could not be undone: nothing is integrated, nor brought up, before somebody has seen to it.
-        unreadable_lines: Lines of the journal that are no record; one is what a crash leaves.
-    """
-
-    rolled_back: tuple[str, ...]
-    problems: tuple[str, ...]
-    unreadable_lines: int
-
-
-class BroughtUp(Struct, frozen=True):
-    """Whether a registered plugin serves; ``problem`` says why not, empty if it does."""
-
-    name: str
-    problem: str
 
 
 class CoreIntegrator:
@@ -141,37 +83,29 @@ class CoreIntegrator:
         self._hands = hands
         self._now = now
         self._log = log
-        self._kept = kept
-        places = {INCORPORATED: self.destination, REGISTRATIONS: folder.absolute() / REGISTRATIONS}
-        self._tree = Tree(places, Blobs(folder / "blobs"))
-        self._journal = Journal(folder / "integrations.jsonl")
-        self._histories: dict[str, History] = {}
-        self._registered: dict[str, Registration] = {}
-        self._unreadable: tuple[Unreadable, ...] = ()
-        self._problems: tuple[str, ...] = ()
         self._alone = Alone(folder)
-        self._seen: object = None
+        self._archive = Archive(folder, self.destination, now=now, kept=kept)
 
     # What there is
 
     @property
     def registered(self) -> Mapping[str, Registration]:
         """What was integrated, by name."""
-        return dict(self._registered)
+        return dict(self._archive.registered)
 
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
         """Registrations that cannot be read."""
-        return self._unreadable
+        return self._archive.unreadable
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why nothing can be integrated; empty if it can."""
-        return self._problems
+        return self._archive.problems
 
     def integrations(self) -> tuple[History, ...]:
         """Return the integrations that are remembered, the latest last."""
-        return tuple(self._histories.values())
+        return tuple(self._archive.histories.values())
 
     async def world(self) -> World:
         """Return what plans are made for: the host's plugins, what was integrated, what is installed."""
@@ -189,8 +123,8 @@ class CoreIntegrator:
         async with self._held():
             _refuse_empty(plan)
             prepared = await self._prepared(plan, "0" * 16, keep=False)
-            users = {step.name: self._users(step.name) for step in plan.steps}
-            return describe(plan, prepared, self._tree, users)
+            users = {step.name: self._archive.users(step.name) for step in plan.steps}
+            return describe(plan, prepared, self._archive.tree, users)
 
     # At the start
 
@@ -202,61 +136,14 @@ class CoreIntegrator:
         Raises:
             DataFileError: The state cannot be read or written.
         """
-        await self._in_thread(self._lay_out)
+        await self._in_thread(self._archive.lay_out)
         async with self._alone.held():
-            recovery = await self._in_thread(self._recover)
-        for problem in (*recovery.problems, *(f"{one.path}: {one.problem}" for one in self._unreadable)):
+            recovery = await self._in_thread(self._archive.recover)
+        for problem in (*recovery.problems, *(f"{one.path}: {one.problem}" for one in self._archive.unreadable)):
             self._log.error("what was integrated is in disorder: %s", problem)
         if recovery.rolled_back:
             self._log.warning("unfinished integrations were rolled back: %s", ", ".join(recovery.rolled_back))
         return recovery
-
-    def _lay_out(self) -> None:
-        for folder in (self.folder, *self._tree.places.values()):
-            with telling(folder, "made"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _recover(self) -> Recovery:
-        self._histories = self._journal.histories()
-        rolled_back: list[str] = []
-        problems: list[str] = []
-        for history in reversed(tuple(self._histories.values())):
-            if history.stage not in ("open", "going_back"):
-                continue
-            try:
-                self._refuse_differing(history, "before", "after")
-                left = self._tree.become(history.begun.changes, "before")
-            except (PlaceChangedError, RollbackRefusedError) as exc:
-                problems.append(f"integration {history.token!r} was not finished, and cannot be undone: {exc}")
-                continue
-            reason = history.reason or "the host ended in the middle of it"
-            self._write(Undone(token=history.token, at=self._now(), reason=reason, left=left))
-            rolled_back.append(history.token)
-        unreadable = self._journal.unreadable
-        if not problems:
-            self._forget()
-        self._read()
-        self._problems = tuple(problems)
-        return Recovery(tuple(rolled_back), self._problems, unreadable)
-
-    def _forget(self) -> None:
-        """Keep the latest integrations alone, and the contents that they need."""
-        ended = [history.token for history in self._histories.values() if not history.sent or _is_committed(history)]
-        forgotten = set(ended[: max(0, len(self._histories) - self._kept)])
-        kept = {token: history for token, history in self._histories.items() if token not in forgotten}
-        if forgotten or self._journal.unreadable:
-            self._journal.keep_only(kept.values())
-        self._histories = kept
-        self._tree.blobs.keep_only(
-            {
-                state.sha256
-                for history in kept.values()
-                if history.stage != "undone"
-                for change in history.begun.changes
-                for state in (change.before, change.after)
-                if isinstance(state, File)
-            }
-        )
 
     async def bring_up(self) -> tuple[BroughtUp, ...]:
         """Load the registered plugins, each after what it needs, and undo what actions are still to be undone.
@@ -264,14 +151,13 @@ class CoreIntegrator:
         One that cannot be brought up, or whose files are not what was integrated, is told of and left out.
         """
         async with self._held():
-            if self._problems:
-                return tuple(
-                    BroughtUp(name, "an unfinished integration is to be seen to first") for name in self._plugins()
-                )
+            if self._archive.problems:
+                why = "an unfinished integration is to be seen to first"
+                return tuple(BroughtUp(name, why) for name in self._archive.plugins())
             found: list[BroughtUp] = []
             there = await self._hands.plugins()
-            for name in self._plugins():
-                problem = await self._brought_up(self._registered[name], there.get(name))
+            for name in self._archive.plugins():
+                problem = await self._brought_up(self._archive.registered[name], there.get(name))
                 if problem:
                     self._log.error("integrated plugin %r was not brought up: %s", name, problem)
                 found.append(BroughtUp(name, problem))
@@ -285,44 +171,12 @@ class CoreIntegrator:
         if present is not None and present.source == str(path):
             return ""  # an earlier generation of the plugin that looks after it has brought it up
         try:
-            if problem := await self._in_thread(self._disorder, registered):
+            if problem := await self._in_thread(self._archive.disorder, registered):
                 return problem
             await self._hands.load(registered.name, path, registered.settings)
         except (AetherraError, ValueError) as exc:  # a path that leads out of its place
             return str(exc)
         return ""
-
-    def _disorder(self, registered: Registration) -> str:
-        """Return how a registration, or its files, are not what was integrated."""
-        remedy = f"integrate it again, or roll {registered.token} back"
-        history = self._histories.get(registered.token)
-        name = file_name(registered.name)
-        for change in history.begun.changes if history is not None else ():
-            if (change.place, change.path) == (REGISTRATIONS, name) and change.after != self._tree.state(*_at(change)):
-                return f"its registration was changed since it was integrated; {remedy}"
-        if not {registered.path, f"{registered.path}/__init__.py"} & registered.files.keys():
-            return f"its registration names {registered.path!r}, which is none of its files; {remedy}"
-        for path, sha256 in registered.files.items():
-            state = self._tree.state(INCORPORATED, path)
-            if not isinstance(state, File) or state.sha256 != sha256:
-                return f"{path!r} was changed since it was integrated; {remedy}"
-        return ""
-
-    def _plugins(self) -> list[str]:
-        """Return the registered plugins, each after those it needs."""
-        order: list[str] = []
-
-        def take(name: str, above: tuple[str, ...]) -> None:
-            registered = self._registered.get(name)
-            if registered is None or name in order or name in above:
-                return
-            for need in (*registered.requires, *registered.uses):
-                take(need, (*above, name))
-            order.append(name)
-
-        for name in sorted(self._registered):
-            take(name, ())
-        return [name for name in order if self._registered[name].action == "load_plugin"]
 
     async def strayed(self) -> dict[str, str]:
         """Return plugins that serve other code than what was integrated, with the integration to roll back.
@@ -332,9 +186,9 @@ class CoreIntegrator:
         """
         found: dict[str, str] = {}
         async with self._held():
-            for name in self._plugins():
-                registered = self._registered[name]
-                files = {self._tree.path(INCORPORATED, path): sha256 for path, sha256 in registered.files.items()}
+            for name in self._archive.plugins():
+                registered = self._archive.registered[name]
+                files = {self.destination / original(path): sha256 for path, sha256 in registered.files.items()}
                 if self._hands.strayed(name, files):
                     found[name] = registered.token
         return found
@@ -355,7 +209,7 @@ class CoreIntegrator:
             DataFileError: The state cannot be written. Nothing was changed.
         """
         async with self._held():
-            self._refuse_disorder(plan.digest[:12])
+            self._archive.refuse_disorder(plan.digest[:12])
             _refuse_empty(plan)
             token = secrets.token_hex(8)
             prepared = await self._prepared(plan, token, keep=True)
@@ -368,7 +222,7 @@ class CoreIntegrator:
                 names=tuple(step.name for step in plan.steps),
                 changes=tuple(change for step in prepared for change in step.changes),
             )
-            await self._in_thread(self._write, begun)
+            await self._in_thread(self._archive.write, begun)
             notes: list[str] = []
             at = plan.steps[0].name
             try:
@@ -377,7 +231,7 @@ class CoreIntegrator:
                     await leave.check()
                     notes.append(f"{at}: {await self._carry_out(step, token, leave)}")
                 await leave.check()
-                await self._in_thread(self._commit, token)
+                await self._in_thread(self._archive.commit, token)
             except BaseException as exc:
                 left: tuple[str, ...] = ()
                 why = (str(exc) or repr(exc)) if isinstance(exc, Exception) else "it was called off before its end"
@@ -390,7 +244,7 @@ class CoreIntegrator:
 
     async def _prepared(self, plan: Plan, token: str, *, keep: bool) -> tuple[PreparedStep, ...]:
         registered = self.registered
-        return await self._in_thread(lambda: prepare(plan, self._tree, token, registered, keep=keep))
+        return await self._in_thread(lambda: prepare(plan, self._archive.tree, token, registered, keep=keep))
 
     async def _carry_out(self, prepared: PreparedStep, token: str, leave: Leave) -> str:
         """Do one step, and return how it went."""
@@ -415,7 +269,7 @@ class CoreIntegrator:
                 entry = prepared.after.entry
                 classes = tuple(entry.classes) if isinstance(entry, AgentEntry) else ()
                 await prove_import(self.destination, step.main.removesuffix(".py"), classes)
-                users = self._users(step.name) if prepared.before is not None else ()
+                users = self._archive.users(step.name) if prepared.before is not None else ()
                 for user in users:
                     await hands.replace(user, _nothing, leave.check)
                 return "can be imported" + (f"; {', '.join(users)} took it" if users else "")
@@ -428,21 +282,21 @@ class CoreIntegrator:
 
     def _make(self, changes: Sequence[Change]) -> None:
         """Make changes, if nobody has changed the same places since they were looked at."""
-        for change, now in self._tree.differing(changes, "before"):
-            path = self._tree.path(change.place, change.path)
-            raise PlaceChangedError(str(path), f"expected {_told(change.before)}, found {_told(now)}")
-        self._tree.become(changes, "after")
+        for change, now in self._archive.tree.differing(changes, "before"):
+            path = self._archive.tree.path(change.place, change.path)
+            raise PlaceChangedError(str(path), f"expected {told(change.before)}, found {told(now)}")
+        self._archive.tree.become(changes, "after")
 
     async def _do_actions(self, prepared: PreparedStep, token: str, leave: Leave) -> str:
         assert prepared.workflow is not None
         for number, action in enumerate(prepared.workflow.steps, 1):
             await leave.check()
             key = f"{token}.{prepared.step.number}.{number}"
-            await self._in_thread(self._write, Sent(token=token, key=key, tag=action.tag, undo=action.undo))
+            await self._in_thread(self._archive.write, Sent(token=token, key=key, tag=action.tag, undo=action.undo))
             try:
                 await self._hands.perform(action.tag, action.body, key)
             except AetherraError:
-                await self._in_thread(self._write, TakenBack(token=token, key=key))  # it was not done
+                await self._in_thread(self._archive.write, TakenBack(token=token, key=key))  # it was not done
                 raise
         done = len(prepared.workflow.steps)
         return f"{done} action{'s were' if done != 1 else ' was'} done"
@@ -453,11 +307,12 @@ class CoreIntegrator:
         """Undo the steps that were begun of an integration that is not to be; return what could not be undone."""
         turns = [(step.before, step.after) for step in prepared]
         try:
-            left = await self._go_back(self._histories[token], turns)
+            left = await self._go_back(self._archive.histories[token], turns)
             left += await self._finish(token, reason, left)
         except (AetherraError, OSError) as exc:
-            self._problems = (f"integration {token!r} could not be undone: {exc}; it is tried again at the next start",)
-            self._log.error("%s", self._problems[0])  # the text says it all
+            problem = f"integration {token!r} could not be undone: {exc}; it is tried again at the next start"
+            self._archive.problems = (problem,)
+            self._log.error("%s", problem)  # the text says it all
             return (str(exc),)
         return left
 
@@ -472,33 +327,34 @@ class CoreIntegrator:
             NotPermittedError: It may not be done now. In all cases nothing was changed.
         """
         async with self._held():
-            self._refuse_disorder(token)
-            history = self._histories.get(token)
+            self._archive.refuse_disorder(token)
+            history = self._archive.histories.get(token)
             if history is None:
                 raise UnknownTokenError(token)
             if history.stage != "committed":
                 raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
-            self._refuse_needed(history, await self._hands.plugins())
-            await self._in_thread(self._refuse_later, history)
-            turns = await self._in_thread(self._turns, history)
+            self._archive.refuse_needed(history, await self._hands.plugins())
+            await self._in_thread(self._archive.refuse_later, history)
+            turns = await self._in_thread(self._archive.turns, history)
             await leave.check()
             left: tuple[str, ...] = ()
             with anyio.CancelScope(shield=True):  # each of its steps is bounded
-                await self._in_thread(self._write, GoingBack(token=token, at=self._now(), reason=reason))
+                await self._in_thread(self._archive.write, GoingBack(token=token, at=self._now(), reason=reason))
                 try:
                     left = await self._go_back(history, turns)
                     left += await self._finish(token, reason, left)
                 except (AetherraError, OSError) as exc:
-                    self._problems = (f"integration {token!r} is rolled back in part: {exc}; restart the host",)
-                    raise IntegrationError(token, f"it could not be rolled back: {exc}", self._problems) from exc
+                    problem = f"integration {token!r} is rolled back in part: {exc}; restart the host"
+                    self._archive.problems = (problem,)
+                    raise IntegrationError(token, f"it could not be rolled back: {exc}", (problem,)) from exc
                 finally:
-                    await self._in_thread(self._read)
+                    await self._in_thread(self._archive.read)
             await anyio.lowlevel.checkpoint_if_cancelled()
             return RolledBack(token, history.begun.names, left)
 
     def token_of(self, plugin: str) -> str:
         """Return the integration that a plugin's present code came with, ``""`` if it is none of ours."""
-        registered = self._registered.get(plugin)
+        registered = self._archive.registered.get(plugin)
         return registered.token if registered is not None else ""
 
     async def _go_back(
@@ -510,7 +366,7 @@ class CoreIntegrator:
 
         async def write() -> None:
             nonlocal blocked
-            blocked = await self._in_thread(self._put_back, history)
+            blocked = await self._in_thread(self._archive.put_back, history)
 
         for before, after in reversed(turns):
             try:
@@ -531,30 +387,20 @@ class CoreIntegrator:
             await hands.put_back(name, self.destination / before.path, write, before.settings)
         elif before is not None:
             await write()
-            for user in self._users(name):
-                used = self._registered[user]
+            for user in self._archive.users(name):
+                used = self._archive.registered[user]
                 await hands.put_back(user, self.destination / used.path, _nothing, used.settings)
-
-    def _put_back(self, history: History) -> tuple[str, ...]:
-        """Put files back, but for what somebody else has put in their places meanwhile; return that."""
-        changes = history.begun.changes
-        foreign = {(change.place, change.path) for change, _ in self._tree.differing(changes, "before", "after")}
-        ours = [change for change in changes if (change.place, change.path) not in foreign]
-        told = (
-            f"{self._tree.path(*place)} was changed by somebody, and is as they left it" for place in sorted(foreign)
-        )
-        return (*self._tree.become(ours, "before"), *told)
 
     async def _finish(self, token: str, reason: str, left: tuple[str, ...]) -> tuple[str, ...]:
         """Record that files and code are back, then undo actions; return what cannot be undone of those."""
         undone = Undone(token=token, at=self._now(), reason=reason, left=left)
-        await self._in_thread(self._write, undone)
+        await self._in_thread(self._archive.write, undone)
         return await self._take_actions_back(token)
 
     async def _take_actions_back(self, token: str) -> tuple[str, ...]:
         """Undo the actions of an integration, the last first; one whose undoing fails stays for the next start."""
         left: list[str] = []
-        for sent in reversed(self._histories[token].sent):
+        for sent in reversed(self._archive.histories[token].sent):
             if sent.undo is None:
                 left.append(f"action {sent.tag!r} has no way back")
             else:
@@ -563,111 +409,21 @@ class CoreIntegrator:
                 except AetherraError as exc:
                     left.append(f"action {sent.tag!r} was not undone by {sent.undo.tag!r}: {exc}")
                     continue
-            await self._in_thread(self._write, TakenBack(token=token, key=sent.key))
+            await self._in_thread(self._archive.write, TakenBack(token=token, key=sent.key))
         for problem in left:
             self._log.warning("of integration %s, %s", token, problem)
         return tuple(left)
 
-    def _turns(self, history: History) -> list[tuple[Registration | None, Registration | None]]:
-        """Return what was registered before and after, in the order of its steps."""
-        changed = [change for change in history.begun.changes if change.place == REGISTRATIONS]
-        return [(self._registration(change.before), self._registration(change.after)) for change in changed]
-
-    def _registration(self, state: Any) -> Registration | None:
-        if not isinstance(state, File):
-            return None
-        return msgspec.json.decode(self._tree.blobs.read(state.sha256), type=Registration)
-
     # What is refused
 
-    def _refuse_disorder(self, where: str) -> None:
-        if self._problems:
-            raise IntegrationError(where, f"nothing can be done before this is seen to: {'; '.join(self._problems)}")
-
-    def _refuse_needed(self, history: History, plugins: Mapping[str, Present]) -> None:
-        """Let nothing be taken out that something else needs."""
-        gone = {change.path.removesuffix(".json") for change in history.begun.changes if change.place == REGISTRATIONS}
-        gone = {name for name in gone if name in self._registered and self._is_new(history, name)}
-        for other in self._registered.values():
-            if needed := gone.intersection((*other.requires, *other.uses)) if other.name not in gone else ():
-                problem = f"{other.name!r}, of integration {other.token!r}, needs {min(needed)!r}"
-                raise RollbackRefusedError(history.token, f"{problem}; roll that back first")
-        for plugin in plugins.values():
-            if needed := gone.intersection(plugin.requires) if plugin.name not in gone else ():
-                problem = f"plugin {plugin.name!r} needs {min(needed)!r}; remove that first"
-                raise RollbackRefusedError(history.token, problem)
-
-    def _is_new(self, history: History, name: str) -> bool:
-        return any(
-            change.place == REGISTRATIONS and change.path == f"{name}.json" and change.before is None
-            for change in history.begun.changes
-        )
-
-    def _refuse_later(self, history: History) -> None:
-        """Let nothing be overwritten that came later."""
-        tokens = list(self._histories)
-        touched = {(change.place, change.path) for change in history.begun.changes}
-        for token in tokens[tokens.index(history.token) + 1 :]:
-            later = self._histories[token]
-            if later.stage == "committed" and touched.intersection(
-                (change.place, change.path) for change in later.begun.changes
-            ):
-                problem = (
-                    f"integration {token!r} has changed the same since ({later.begun.summary}); roll that back first"
-                )
-                raise RollbackRefusedError(history.token, problem)
-        self._refuse_differing(history, "after")
-
-    def _refuse_differing(self, history: History, *sides: Any) -> None:
-        try:
-            differing = self._tree.differing(history.begun.changes, *sides)
-        except PlaceChangedError as exc:
-            raise RollbackRefusedError(history.token, str(exc)) from exc
-        for change, now in differing:
-            path = self._tree.path(change.place, change.path)
-            wanted = " or ".join(_told(getattr(change, side)) for side in sides)
-            problem = (
-                f"{str(path)!r} was changed by somebody: expected {wanted}, found {_told(now)}; put that back first"
-            )
-            raise RollbackRefusedError(history.token, problem)
-
     # Its own
-
-    def _users(self, name: str) -> tuple[str, ...]:
-        """Return the registered plugins that import what is registered under a name."""
-        return tuple(
-            other.name
-            for other in self._registered.values()
-            if other.action == "load_plugin" and name in other.uses and other.name != name
-        )
-
-    def _write(self, record: Record) -> None:
-        """Have a record on disk, and know it."""
-        self._journal.append(record)
-        histories = dict(self._histories)  # others may be reading the old one
-        take_in(histories, record)
-        self._histories = histories
-        self._seen = self._journal.signature()
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None]:
         """Be alone with the state, and know it, whoever has changed it since it was last looked at."""
         async with self._alone.held():
-            if self._journal.signature() != self._seen:
-                await self._in_thread(self._look_again)
+            await self._in_thread(self._archive.look_again)
             yield
-
-    def _look_again(self) -> None:
-        self._histories = self._journal.histories()
-        self._read()
-
-    def _commit(self, token: str) -> None:
-        self._write(Committed(token=token, at=self._now()))
-        self._read()
-
-    def _read(self) -> None:
-        self._seen = self._journal.signature()
-        self._registered, self._unreadable = read_registrations(self._tree.places[REGISTRATIONS])
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run what waits for the disk in a worker thread; a cancelled caller waits for its end."""
@@ -679,10 +435,6 @@ def _refuse_empty(plan: Plan) -> None:
         raise IntegrationError("plan", "it has no step: nothing is to be done")
     if plan.digest != digest_of(plan.steps):
         raise IntegrationError("plan", "its digest is not that of its steps; plan again")
-
-
-def _is_committed(history: History) -> bool:
-    return history.stage == "committed"
 
 
 def _is_swap(before: Registration | None, after: Registration | None) -> bool:
@@ -704,17 +456,3 @@ async def _nothing() -> None:
 
 def _problem(exc: Exception) -> str:
     return exc.problem if isinstance(exc, IntegrationError) else str(exc) or repr(exc)
-
-
-def _at(change: Change) -> tuple[str, str]:
-    return change.place, change.path
-
-
-def _told(state: object) -> str:
-    match state:
-        case None:
-            return "nothing"
-        case File(sha256, size, mode):
-            return f"{size} bytes with SHA-256 {sha256[:12]}... and mode {mode:o}"
-        case _:
-            return "a folder"

@@ -1,0 +1,281 @@
+"""The archive: what is kept and known of integrations, on disk, and what stands against changing it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aetherra.plugins.self_incorporation.integration.blobs import Blobs, telling
+from aetherra.plugins.self_incorporation.integration.errors import (
+    IntegrationError,
+    PlaceChangedError,
+    RollbackRefusedError,
+)
+from aetherra.plugins.self_incorporation.integration.intents import (
+    Committed,
+    History,
+    Journal,
+    Record,
+    Undone,
+    take_in,
+)
+from aetherra.plugins.self_incorporation.integration.outcomes import Recovery
+from aetherra.plugins.self_incorporation.integration.preparation import INCORPORATED, REGISTRATIONS
+from aetherra.plugins.self_incorporation.integration.registrations import (
+    Registration,
+    Unreadable,
+    file_name,
+    read_registrations,
+)
+from aetherra.plugins.self_incorporation.integration.tree import Change, File, Tree
+from aetherra.plugins.self_incorporation.integration.world import Present
+
+__all__ = ["Archive", "told"]
+
+
+class Archive:
+    """The journal, the tree with its contents, and the registrations. All of it waits for the disk: use it in a thread.
+
+    Args:
+        folder: Where state is kept.
+        destination: Where files are copied to.
+        now: Unix time.
+        kept: Integrations that are remembered with all contents, the latest; those that are not finished always are.
+
+    Attributes:
+        tree: The places that integrations change, and the contents of what was there.
+        journal: What was intended and done.
+        histories: What it says, by token, the oldest first; replaced, never changed.
+        registered: What was integrated, by name.
+        unreadable: Registrations that cannot be read.
+        problems: What could not be undone, before which is seen to nothing can be done.
+    """
+
+    def __init__(self, folder: Path, destination: Path, *, now: Callable[[], float], kept: int) -> None:
+        places = {INCORPORATED: destination, REGISTRATIONS: folder.absolute() / REGISTRATIONS}
+        self.folder = folder
+        self.tree = Tree(places, Blobs(folder / "blobs"))
+        self.journal = Journal(folder / "integrations.jsonl")
+        self.histories: dict[str, History] = {}
+        self.registered: dict[str, Registration] = {}
+        self.unreadable: tuple[Unreadable, ...] = ()
+        self.problems: tuple[str, ...] = ()
+        self.seen: object = None
+        self._now = now
+        self._kept = kept
+
+    def lay_out(self) -> None:
+        """Make the folders that are not there.
+
+        Raises:
+            DataFileError: One cannot be made.
+        """
+        for folder in (self.folder, *self.tree.places.values()):
+            with telling(folder, "made"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def recover(self) -> Recovery:
+        """Undo what had not come to its end, and forget the oldest integrations.
+
+        Raises:
+            DataFileError: The state cannot be read or written.
+        """
+        self.histories = self.journal.histories()
+        rolled_back: list[str] = []
+        problems: list[str] = []
+        for history in reversed(tuple(self.histories.values())):
+            if history.stage not in ("open", "going_back"):
+                continue
+            try:
+                self._refuse_differing(history, "before", "after")
+                left = self.tree.become(history.begun.changes, "before")
+            except (PlaceChangedError, RollbackRefusedError) as exc:
+                problems.append(f"integration {history.token!r} was not finished, and cannot be undone: {exc}")
+                continue
+            reason = history.reason or "the host ended in the middle of it"
+            self.write(Undone(token=history.token, at=self._now(), reason=reason, left=left))
+            rolled_back.append(history.token)
+        unreadable = self.journal.unreadable
+        if not problems:
+            self._forget()
+        self.read()
+        self.problems = tuple(problems)
+        return Recovery(tuple(rolled_back), self.problems, unreadable)
+
+    def _forget(self) -> None:
+        """Keep the latest integrations alone, and the contents that they need."""
+        ended = [
+            history.token for history in self.histories.values() if not history.sent or history.stage == "committed"
+        ]
+        forgotten = set(ended[: max(0, len(self.histories) - self._kept)])
+        kept = {token: history for token, history in self.histories.items() if token not in forgotten}
+        if forgotten or self.journal.unreadable:
+            self.journal.keep_only(kept.values())
+        self.histories = kept
+        self.tree.blobs.keep_only(
+            {
+                state.sha256
+                for history in kept.values()
+                if history.stage != "undone"
+                for change in history.begun.changes
+                for state in (change.before, change.after)
+                if isinstance(state, File)
+            }
+        )
+
+    def disorder(self, registered: Registration) -> str:
+        """Return how a registration, or its files, are not what was integrated."""
+        remedy = f"integrate it again, or roll {registered.token} back"
+        history = self.histories.get(registered.token)
+        name = file_name(registered.name)
+        for change in history.begun.changes if history is not None else ():
+            if (change.place, change.path) == (REGISTRATIONS, name) and change.after != self.tree.state(*_at(change)):
+                return f"its registration was changed since it was integrated; {remedy}"
+        if not {registered.path, f"{registered.path}/__init__.py"} & registered.files.keys():
+            return f"its registration names {registered.path!r}, which is none of its files; {remedy}"
+        for path, sha256 in registered.files.items():
+            state = self.tree.state(INCORPORATED, path)
+            if not isinstance(state, File) or state.sha256 != sha256:
+                return f"{path!r} was changed since it was integrated; {remedy}"
+        return ""
+
+    def plugins(self) -> list[str]:
+        """Return the registered plugins, each after those it needs."""
+        order: list[str] = []
+
+        def take(name: str, above: tuple[str, ...]) -> None:
+            registered = self.registered.get(name)
+            if registered is None or name in order or name in above:
+                return
+            for need in (*registered.requires, *registered.uses):
+                take(need, (*above, name))
+            order.append(name)
+
+        for name in sorted(self.registered):
+            take(name, ())
+        return [name for name in order if self.registered[name].action == "load_plugin"]
+
+    def users(self, name: str) -> tuple[str, ...]:
+        """Return the registered plugins that import what is registered under a name."""
+        return tuple(
+            other.name
+            for other in self.registered.values()
+            if other.action == "load_plugin" and name in other.uses and other.name != name
+        )
+
+    def put_back(self, history: History) -> tuple[str, ...]:
+        """Put files back, but for what somebody else has put in their places meanwhile; return that."""
+        changes = history.begun.changes
+        foreign = {(change.place, change.path) for change, _ in self.tree.differing(changes, "before", "after")}
+        ours = [change for change in changes if (change.place, change.path) not in foreign]
+        told = (
+            f"{self.tree.path(*place)} was changed by somebody, and is as they left it" for place in sorted(foreign)
+        )
+        return (*self.tree.become(ours, "before"), *told)
+
+    def turns(self, history: History) -> list[tuple[Registration | None, Registration | None]]:
+        """Return what was registered before and after, in the order of its steps."""
+        changed = [change for change in history.begun.changes if change.place == REGISTRATIONS]
+        return [(self._registration(change.before), self._registration(change.after)) for change in changed]
+
+    def _registration(self, state: Any) -> Registration | None:
+        if not isinstance(state, File):
+            return None
+        return msgspec.json.decode(self.tree.blobs.read(state.sha256), type=Registration)
+
+    def refuse_disorder(self, where: str) -> None:
+        """Let nothing be done before what could not be undone is seen to.
+
+        Raises:
+            IntegrationError: There is such a thing.
+        """
+        if self.problems:
+            raise IntegrationError(where, f"nothing can be done before this is seen to: {'; '.join(self.problems)}")
+
+    def refuse_needed(self, history: History, plugins: Mapping[str, Present]) -> None:
+        """Let nothing be taken out that something else needs."""
+        gone = {change.path.removesuffix(".json") for change in history.begun.changes if change.place == REGISTRATIONS}
+        gone = {name for name in gone if name in self.registered and self._is_new(history, name)}
+        for other in self.registered.values():
+            if needed := gone.intersection((*other.requires, *other.uses)) if other.name not in gone else ():
+                problem = f"{other.name!r}, of integration {other.token!r}, needs {min(needed)!r}"
+                raise RollbackRefusedError(history.token, f"{problem}; roll that back first")
+        for plugin in plugins.values():
+            if needed := gone.intersection(plugin.requires) if plugin.name not in gone else ():
+                problem = f"plugin {plugin.name!r} needs {min(needed)!r}; remove that first"
+                raise RollbackRefusedError(history.token, problem)
+
+    def _is_new(self, history: History, name: str) -> bool:
+        return any(
+            change.place == REGISTRATIONS and change.path == f"{name}.json" and change.before is None
+            for change in history.begun.changes
+        )
+
+    def refuse_later(self, history: History) -> None:
+        """Let nothing be overwritten that came later."""
+        tokens = list(self.histories)
+        touched = {(change.place, change.path) for change in history.begun.changes}
+        for token in tokens[tokens.index(history.token) + 1 :]:
+            later = self.histories[token]
+            if later.stage == "committed" and touched.intersection(
+                (change.place, change.path) for change in later.begun.changes
+            ):
+                problem = (
+                    f"integration {token!r} has changed the same since ({later.begun.summary}); roll that back first"
+                )
+                raise RollbackRefusedError(history.token, problem)
+        self._refuse_differing(history, "after")
+
+    def _refuse_differing(self, history: History, *sides: Any) -> None:
+        try:
+            differing = self.tree.differing(history.begun.changes, *sides)
+        except PlaceChangedError as exc:
+            raise RollbackRefusedError(history.token, str(exc)) from exc
+        for change, now in differing:
+            path = self.tree.path(change.place, change.path)
+            wanted = " or ".join(told(getattr(change, side)) for side in sides)
+            problem = (
+                f"{str(path)!r} was changed by somebody: expected {wanted}, found {told(now)}; put that back first"
+            )
+            raise RollbackRefusedError(history.token, problem)
+
+    def write(self, record: Record) -> None:
+        """Have a record on disk, and know it."""
+        self.journal.append(record)
+        histories = dict(self.histories)  # others may be reading the old one
+        take_in(histories, record)
+        self.histories = histories
+        self.seen = self.journal.signature()
+
+    def look_again(self) -> None:
+        """Know what another integrator has done, if one has."""
+        if self.journal.signature() == self.seen:
+            return
+        self.histories = self.journal.histories()
+        self.read()
+
+    def commit(self, token: str) -> None:
+        """Have it on disk that an integration came to its end, and know what is registered."""
+        self.write(Committed(token=token, at=self._now()))
+        self.read()
+
+    def read(self) -> None:
+        """Read what is registered."""
+        self.seen = self.journal.signature()
+        self.registered, self.unreadable = read_registrations(self.tree.places[REGISTRATIONS])
+
+
+def _at(change: Change) -> tuple[str, str]:
+    return change.place, change.path
+
+
+def told(state: object) -> str:
+    """Say what is at a path, for people."""
+    match state:
+        case None:
+            return "nothing"
+        case File(sha256, size, mode):
+            return f"{size} bytes with SHA-256 {sha256[:12]}... and mode {mode:o}"
+        case _:
+            return "a folder"
