@@ -104,8 +104,11 @@ def judged(name: str, folder: Path, blocking: Counter[str]) -> Judged:
 
 def samples() -> Iterator[tuple[str, dict[str, str | bytes]]]:
     """Yield every sample: a name, and files by path, of which an item is made whose path begins with ``p``."""
-    for name, text in runpy.run_path(str(SAMPLES / "samples.py"))["SAMPLES"].items():
+    kept = runpy.run_path(str(SAMPLES / "samples.py"))
+    for name, text in kept["SAMPLES"].items():
         yield name, {"p.py": text}
+    for name, (path, text) in kept["LATER"].items():
+        yield name, {"p/__init__.py": "", f"p/{path}": text}
     parts = runpy.run_path(str(SAMPLES / "gate" / "test_look.py"))
     for group in ("ACROSS", "BESIDE", "IN_DATA"):
         for name, (_, files) in parts[group].items():

@@ -65,6 +65,8 @@ _LOADERS = frozenset(
 )
 # These start no command, but a function of the program or nothing at all.
 _NO_COMMANDS = ("os.kill", "os.fork", "multiprocessing.", "subprocess.list2cmdline")
+_WRITING_COMMANDS = frozenset(["tee", "cp", "mv", "install", "ln", "dd"])
+_REGISTRY = frozenset(["winreg.OpenKey", "winreg.OpenKeyEx", "winreg.CreateKey", "winreg.CreateKeyEx"])
 _LIBC = frozenset(["system", "popen", "execve", "execv", "execl", "execlp", "execvp"])
 _INJECTORS = frozenset(["VirtualAlloc", "VirtualAllocEx", "VirtualProtect", "WriteProcessMemory", "CreateRemoteThread"])
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_\-\s]+\Z")
@@ -86,7 +88,7 @@ _GROPED: Mapping[str, Capability] = {
     **dict.fromkeys(["builtins", "__builtins__", "importlib"], "dynamic_code"),
     "ctypes": "native_code",
 }
-_OUT_OF_SIGHT = re.compile(r";[ \t]{80,}\S")
+_OUT_OF_SIGHT = re.compile(r";[ \t]{80,}\S|\S[ \t]{80,};")
 _PATHS = re.compile(f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}")
 
 
@@ -239,7 +241,7 @@ class _Evidence:
             return True
         if any(word in self.text for word in _PATH_WORDS) and _PATHS.search(self.text):
             return True
-        return not self._reached.isdisjoint(EXECUTORS) and any(reader in self.text for reader in _READERS)
+        return not self._reached.isdisjoint(EXECUTORS) and any(reader in self.text for reader in (*_READERS, "^"))
 
     def _call(self, scope: Scope, call: ast.Call, resolved: Resolved) -> None:
         name, line = resolved.name, call.lineno
@@ -258,6 +260,8 @@ class _Evidence:
             self._loaded(call)
         elif capability == "native_code":
             self._native(name.rpartition(".")[2], line)
+            if name == "mmap.mmap" and any(getattr(keyword.value, "value", None) == 7 for keyword in call.keywords):
+                self._sign("shellcode", line)
         else:
             self._touched(call, name, scope)
 
@@ -342,6 +346,11 @@ class _Evidence:
                 arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
                 for node, resolved in self.names.references(arguments):
                     self._handed(call, node, resolved, scope, [each for each in arguments if each is not node])
+        for scope in self.syntax.scopes:
+            if scope.name in ("__reduce__", "__reduce_ex__"):  # called with what stands beside it, when it is unpickled
+                for node, resolved in self.names.references(scope.returns):
+                    self._use(capability_of(resolved.name) or "dynamic_code", node.lineno)
+                    self._sign("hidden-call", node.lineno)
         for _, decorator in self.syntax.decorators:
             for _, resolved in self.names.references([decorator]):
                 self._use(capability_of(resolved.name) or "dynamic_code", decorator.lineno)
@@ -376,6 +385,8 @@ class _Evidence:
             self._sign("run-of-downloaded", call.lineno)
         if any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
             self._sign("shell-dropper", call.lineno)
+        if not _WRITING_COMMANDS.isdisjoint(texts) and any(STARTUP_PATH.search(text) for text in texts):
+            self._sign("startup-write", call.lineno)
         if "-c" in texts and self._depth < _DEEPEST:  # an interpreter that is given its program
             for text in texts[texts.index("-c") + 1 :][:1]:
                 self._nested(text, joined=False, line=call.lineno)
@@ -406,6 +417,10 @@ class _Evidence:
             paths, writes = [call.func.value], name.startswith(".write")
         elif name in _COPIERS:
             paths, writes = call.args[1:2], True
+        elif name in _REGISTRY:
+            paths, writes = call.args, "winreg.SetValueEx" in self._reached or "winreg.SetValue" in self._reached
+        elif isinstance(call.func, ast.Attribute) and call.func.attr == "read":
+            paths, writes = call.args, False  # as a parser of settings does
         elif name not in ("open", "io.open"):
             return
         if writes and self._origin(paths, scope) & Origin.STARTUP:
@@ -419,7 +434,7 @@ class _Evidence:
         started = [call for _, call, resolved in calls if capability_of(resolved.name) == "process"]
         shell = any(SHELL_PROGRAM.search(text) for call in started for text in _texts(call))
         piped = [call.lineno for call in started if sum(_of_socket(keyword.value) for keyword in call.keywords) > 1]
-        if (shell and len(duplicated) > 1) or piped:
+        if (shell and duplicated) or piped:
             self.signs.setdefault("socket-to-shell", set()).update(duplicated + piped)
         if self.path.rpartition("/")[2] == "setup.py":
             for _, call, resolved in calls:

@@ -255,6 +255,8 @@ class Origins:
         stack.extend(keyword.value for keyword in node.keywords)
         if name in DECODERS or (name == "map" and node.args and self._is_chr(node.args[0])):
             return Origin.DECODED
+        if name in ("bytes", "bytearray") and node.args and _is_mixed(node.args[0]):
+            return Origin.DECODED
         if name in DOWNLOADERS or (self._networked and method in RECEIVERS):
             return Origin.DOWNLOADED
         if name in _PASSED_ON and node.args and isinstance(node.args[0], ast.Constant):
@@ -316,6 +318,8 @@ class Origins:
         if call.func.attr != "write":
             self._mark(handle, scope, origin)
             return
+        if isinstance(handle, ast.Name):
+            self._add(scope, f"{handle.id}.name", origin)  # of a temporary file, by which it is found again
         opened = [handle] if isinstance(handle, ast.Call) else self._to_follow(handle, scope, origin)
         for value in opened:
             if opened_for_writing(value):
@@ -337,6 +341,12 @@ class Origins:
                 break
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 3:
                 self.written.add(node.value)
+
+
+def _is_mixed(node: ast.expr) -> bool:
+    """Say whether numbers are made of numbers by the operation that ciphers are made of."""
+    parts = ast.walk(node.elt) if isinstance(node, ast.GeneratorExp | ast.ListComp) else ()
+    return any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitXor) for part in parts)
 
 
 def opened_for_writing(call: ast.Call) -> bool:

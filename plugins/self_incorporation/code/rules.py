@@ -55,7 +55,7 @@ _CAPABILITIES: dict[Capability, str] = {
     "fs_read": "os.listdir os.scandir os.walk os.read os.readlink glob linecache fileinput",
     "fs_write": "os.remove os.unlink os.rename os.replace os.mkdir os.makedirs os.rmdir os.removedirs os.chmod os.chown"
     " os.link os.symlink os.truncate os.write shutil.copy shutil.copy2 shutil.copyfile shutil.copytree shutil.move"
-    " shutil.rmtree shutil.unpack_archive tempfile",
+    " shutil.rmtree shutil.unpack_archive tempfile winreg.SetValueEx winreg.SetValue",
     "process": "subprocess os.system os.popen os.fork os.forkpty os.posix_spawn os.posix_spawnp os.startfile os.execl"
     " os.execle os.execlp os.execlpe os.execv os.execve os.execvp os.execvpe os.spawnl os.spawnle os.spawnlp"
     " os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe os.kill os.killpg pty.spawn pty.fork commands popen2"
@@ -104,7 +104,7 @@ CLIENTS = frozenset(
     (
         *("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession"),
         *("urllib3.PoolManager", "urllib.request.build_opener", "urllib.request.URLopener"),
-        *("http.client.HTTPConnection", "http.client.HTTPSConnection"),
+        *("http.client.HTTPConnection", "http.client.HTTPSConnection", "cryptography.fernet.Fernet"),
     )
 )
 _SESSIONS = ("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession")
@@ -118,7 +118,7 @@ RECEIVERS = frozenset(["recv", "recvfrom", "recv_into", "getresponse"])
 SENDERS = frozenset(
     [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "patch", "request")]
     + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "patch", "request")]
-    + ["urllib.request.urlopen", "urllib.request.Request"]
+    + ["urllib.request.urlopen", "urllib.request.Request", "socket.gethostbyname", "socket.getaddrinfo"]
     + ["urllib2.urlopen", "urllib2.Request", "http.client.HTTPSConnection().request"]
     + ["http.client.HTTPConnection().request"]
 )
@@ -137,12 +137,12 @@ STARTUP_PATH = re.compile(
     r"|Start Menu\\+Programs\\+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
 )
 CREDENTIAL_PATH = re.compile(
-    r"\.ssh[/\\]id_(?:rsa|dsa|ecdsa|ed25519)|\.aws[/\\]credentials|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json"
+    r"\.ssh[/\\](?:id_(?:rsa|dsa|ecdsa|ed25519)|\*)|\.aws[/\\]credentials|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json"
     r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
     r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
 )
 SHELL_DROPPER = re.compile(
-    r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
+    r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:curl|wget)\b.{0,300}(?:;|&&)\s*chmod\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
     r"|bash\s+-i\s*>&|powershell.{0,200}\s-e(?:nc(?:odedcommand)?)?\s|base64\s+(?:-d|--decode)\b.{0,200}\|\s*(?:ba)?sh\b"
     r"|IEX\s*\(|DownloadString\(|mshta\s+http|certutil.{0,100}-urlcache|>>\s{0,9}\S{0,100}(?:\.bashrc|\.profile|\.zshrc|authorized_keys)",
     re.IGNORECASE,
@@ -191,7 +191,7 @@ INDICATORS: dict[str, Indicator] = {
     "unpickle-of-downloaded": Indicator(
         0.7, _needs("serialization network"), "unpickles what it takes from the network"
     ),
-    "startup-write": Indicator(0.75, _needs("fs_write"), "writes to a file that is run at login or start"),
+    "startup-write": Indicator(0.75, _needs("fs_write", "process"), "writes to a file that is run at login or start"),
     "credential-read": Indicator(0.75, _needs("network", "process"), "reads where credentials are kept, and can send"),
     "credential-sent": Indicator(0.9, _needs("network"), "sends what it reads where credentials are kept"),
     "environment-sent": Indicator(0.8, _needs("network environment"), "sends the whole environment over the network"),

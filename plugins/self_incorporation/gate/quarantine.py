@@ -378,6 +378,7 @@ class QuarantineManager:
                     raise
                 self._step("copy back")
                 _copy(vault, arriving)
+                self._step("arrived")
                 _put(arriving, place, record.folder)
                 _sync(place.parent)
                 self._step("copied back")

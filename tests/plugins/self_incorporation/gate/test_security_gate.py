@@ -311,6 +311,17 @@ class TestSignatures:
 
         assert tree.write({"p/b.py": GOOD}).decided("p", ring=ring).verdict == "blocked"
 
+    def test_a_signature_of_what_was_not_judged_verifies(self, tree, key, ring):
+        """Whoever signs between the scan and the decision has signed something else."""
+        ring.pin(key.public.id)
+        item = tree.write({"a.py": GOOD}).items()["a.py"]
+        tree.write({"a.py": GOOD + "#"})
+        self.signed(tree, key, "a.py")
+        decision = tree.gate(ring=ring).decide(item, now=1_700_000_001.0)
+
+        assert decision.tier is Tier.EXPERIMENTAL
+        assert {"changed", "signature"} <= set(against(decision))
+
     def test_a_verified_threat_comes_in(self, tree, key, ring):
         """A signature says who; it does not say that it does no harm."""
         ring.pin(key.public.id)
