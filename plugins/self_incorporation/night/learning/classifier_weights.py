@@ -43,8 +43,8 @@ def loss(label: Label, weights: Mapping[str, float]) -> float:
 
 def is_right(label: Label, weights: Mapping[str, float]) -> bool:
     """Say whether the classifier would take the file for what it is."""
-    shares = _shares(label.votes, weights)
-    return max(shares, key=shares.__getitem__) is label.kind
+    scores = _scores(label.votes, weights)
+    return max(scores, key=scores.__getitem__) is label.kind
 
 
 def fit(labels: Sequence[Label], strength: float) -> Steps[None, ClassifierWeights]:
@@ -85,11 +85,16 @@ def _crowd(votes: Iterable[Vote]) -> dict[FileKind, int]:
 
 
 def _shares(votes: Iterable[Vote], weights: Mapping[str, float]) -> dict[FileKind, float]:
-    scores = dict.fromkeys(FileKind, 0.0)
-    scores[FileKind.UNKNOWN] = _UNKNOWN
-    for vote in votes:
-        scores[vote.kind] += weights.get(vote.feature, vote.weight)
+    scores = _scores(votes, weights)
     top = max(scores.values())
     powers = {kind: math.exp(score - top) for kind, score in scores.items()}
     whole = sum(powers.values())
     return {kind: power / whole for kind, power in powers.items()}
+
+
+def _scores(votes: Iterable[Vote], weights: Mapping[str, float]) -> dict[FileKind, float]:
+    scores = dict.fromkeys(FileKind, 0.0)
+    scores[FileKind.UNKNOWN] = _UNKNOWN
+    for vote in votes:
+        scores[vote.kind] += weights.get(vote.feature, vote.weight)
+    return scores
