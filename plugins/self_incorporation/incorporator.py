@@ -170,7 +170,7 @@ class Incorporator:
                 raise
             self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender, ask_why))
             return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
-        self._forget(permit.approval)
+        self._keep({name: one for name, one in self._waiting.items() if one.digest != plan.digest})
         self._note_taken_out({digest: why for digest, why in self._taken_out.items() if digest not in digests})
         self.done += 1
         self._ctx.log.info("brought in by %s: %s", integrated.token, "; ".join(integrated.notes))
@@ -246,7 +246,8 @@ class Incorporator:
         return {approval: waiting.items for approval, waiting in self._waiting.items()}
 
     def _wait(self, approval: str, waiting: Waiting) -> None:
-        others = {name: one for name, one in self._waiting.items() if one.items != waiting.items}
+        asked = (waiting.items, waiting.sender)
+        others = {name: one for name, one in self._waiting.items() if (one.items, one.sender) != asked}
         self._keep({**others, approval: waiting})
 
     def _forget(self, approval: str) -> None:

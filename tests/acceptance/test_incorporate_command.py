@@ -196,7 +196,7 @@ class TestMisuse:
             (["quarantine", "review", "x"], "Missing option '--says'"),
             (["night", "unlearn", "everything"], "'plan_order'"),
         ],
-        ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
     def test_ends_with_another_status_than_2(self, project: Project, arguments: list[str], said: str) -> None:
         """What makes no sense is told before a host is asked."""
@@ -308,9 +308,12 @@ class TestByItself:
             )
             refused = do("approvals", "approve", waits["approval"], status=1)
             assert "--as NAME" in refused
+            again = tell("incorporate", "integrate", "greeter", "--as", "Bob", status=1)
+            assert again["approval"] != waits["approval"]
             do("approvals", "approve", waits["approval"], "--as", "Ada")
             host.wait_for("brought in by")
             assert host.call("greeter.greet") == {"text": "Hello!"}
+            assert tell("incorporate", "list")["waiting"] == {}
 
 
 class TestDeciding:
