@@ -475,6 +475,8 @@ SOURCES: dict[str, tuple[bytes, str]] = {
     "older.py": (b"print 'x'\n", "syntax_error"),
 }
 
+DEEP = frozenset(["chain.py", "ladder.py"])  # too deep for the parsers of some Pythons, and never for ours
+
 
 class TestFaults:
     """What trees may hold that no tree should: the scan ends, and says of each what it did."""
@@ -489,9 +491,10 @@ class TestFaults:
 
         report = scan(index, tmp_path)
 
-        assert [refusal.reason for refusal in report.files_refused] == ([reason] if reason else [])
+        reasons = [refusal.reason for refusal in report.files_refused]
+        assert reasons == ([reason] if reason else []) or (name in DEEP and not reasons)
         assert report.files_found == report.files_indexed + len(report.files_refused) == 1
-        assert [record.path for record in index.records(report.root)] == ([] if reason else [name])
+        assert [record.path for record in index.records(report.root)] == ([] if reasons else [name])
 
     def test_syntax_of_a_newer_python_is_refused_with_where_and_what_read_it(
         self, index: CodeIndex, tmp_path: Path
