@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from aetherra.plugins.self_incorporation.night.evidence import Changes
+from aetherra.plugins.self_incorporation.night.evidence import MOST_PATHS, Changes
 from aetherra.plugins.self_incorporation.night.learning.candidate import Candidate, LearnedValue, mark_of
 from aetherra.plugins.self_incorporation.night.learning.rescan_order import (
     HALF_LIVES,
@@ -19,6 +19,8 @@ __all__ = ["RescanLearner"]
 
 FEWEST = 5
 """Scans to learn from, below which nothing is learnt."""
+MOST_SHARE = 0.5
+"""Of all files; a scan that found more of them changed, as the first one does, says nothing of where changes are."""
 
 
 class RescanLearner:
@@ -37,10 +39,12 @@ class RescanLearner:
     def __init__(
         self, changes: Sequence[Changes], paths: Sequence[str], quiet: Iterable[str], held_back: float
     ) -> None:
-        self._changes, self._paths, self._quiet, self._share = changes, paths, frozenset(quiet), held_back
-        self._learn, self._held_back = split_by_time(changes, held_back)
+        most = min(MOST_PATHS - 1, MOST_SHARE * len(paths))
+        self._changes = [change for change in changes if len(change.paths) <= most]
+        self._paths, self._quiet, self._share = paths, frozenset(quiet), held_back
+        self._learn, self._held_back = split_by_time(self._changes, held_back)
         self.learnt_from = len(self._learn)
-        self.latest = max((change.at for change in changes), default=0.0)
+        self.latest = max((change.at for change in self._changes), default=0.0)
 
     def younger(self, since: float) -> int:
         """Return how many pieces of evidence are younger than a Unix time."""

@@ -276,7 +276,11 @@ def finished(report):
 
 class TestInterruptions:
     @settings(max_examples=10, phases=[Stage.explicit, Stage.generate])
-    @given(st.integers(0, 3), st.sampled_from([0.0, 0.5, 1.0]), st.lists(st.integers(1, 20) | st.integers(1, 600), max_size=5))
+    @given(
+        st.integers(0, 3),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.lists(st.integers(1, 20) | st.integers(1, 600), max_size=5),
+    )
     def test_an_interrupted_night_comes_to_something_else(self, seed, truth, cuts):
         """Killed after any steps and begun anew from the disk, it comes to what an undisturbed night comes to.
 

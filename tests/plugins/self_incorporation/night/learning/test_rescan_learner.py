@@ -44,6 +44,14 @@ class TestRescanLearner:
         assert [one.builds_on for one in found] == [mark_of(in_use), mark_of(found[0].value), mark_of(in_use)]
         assert found[2].value.places == in_use.places and found[2].value.quiet == {"a/f1.py"}
 
+    def test_a_scan_of_all_tells_where_changes_are(self, run):
+        """The first scan finds every file new: that is neither learnt from nor tried on."""
+        first = Changes(at=0.5, root="/r", paths=tuple(PATHS))
+
+        with_first, without = (RescanLearner(found, PATHS, (), 0.3) for found in ([first, *changes(20)], changes(20)))
+        assert run(with_first.learn(None)) == run(without.learn(None))
+        assert with_first.learnt_from == without.learnt_from
+
     def test_it_learns_from_next_to_nothing(self, run):
         """A few scans, or a root without files, are not learnt from."""
         assert run(RescanLearner(changes(5), PATHS, (), 0.3).learn(None)) == ()
