@@ -184,6 +184,10 @@ class HeadStore:
             head = msgspec.json.decode(slot, type=SignedHead)
         except (msgspec.DecodeError, UnicodeError) as exc:
             raise HeadError("head_forged", f"{self.path} holds something that is no head: {exc}") from exc
+        if _slot_of(head) != slot:
+            raise HeadError(
+                "head_forged", f"{self.path} does not hold the head of entry {head.sequence} as it was written"
+            )
         if head.key != keys.id:
             raise HeadError("head_forged", f"{self.path} is signed by {head.key!r}; the key kept beside is {keys.id!r}")
         if not keys.has_signed(head.signature, head.statement):
@@ -198,7 +202,7 @@ class HeadStore:
         Raises:
             DataFileError: It could not be written; both places are as they were, or ``restore`` has to be called.
         """
-        line = canonical(msgspec.structs.asdict(head)).ljust(SLOT - 1) + b"\n"
+        line = _slot_of(head)
         assert len(line) == SLOT, "a head has to fit its place"
         slot = _older_slot(current)
         changed = line + current[SLOT:] if slot == 0 else current[:SLOT] + line
@@ -224,6 +228,10 @@ class HeadStore:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _slot_of(head: SignedHead) -> bytes:
+    return canonical(msgspec.structs.asdict(head)).ljust(SLOT - 1) + b"\n"
 
 
 def _older_slot(current: bytes) -> int:

@@ -83,9 +83,10 @@ class LedgerKeys:
         if self._signing is None:
             return hmac.compare_digest(self.sign(statement).encode(), signature.encode())
         try:
-            return self._signing.public.verify(bytes.fromhex(signature), statement)
+            raw = bytes.fromhex(signature)
         except ValueError:
             return False
+        return raw.hex() == signature and self._signing.public.verify(raw, statement)
 
 
 def _secret(path: Path) -> bytes | None:

@@ -72,7 +72,7 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
         followed = Follower(head, keys.secret).follow(segments, None)
     except BrokenChainError as exc:
         diagnosis = diagnose(folder, head, keys)
-        problems = diagnosis.problems or (Problem(kind="fork", detail=str(exc)),)
+        problems = diagnosis.problems or (Problem(kind="edited", detail=str(exc)),)
         return _told(head, None, problems, entries=diagnosis.entries)
     except OSError as exc:
         return _told(head, None, (Problem(kind="unreadable", detail=str(exc)),))

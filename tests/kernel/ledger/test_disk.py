@@ -341,9 +341,10 @@ class TestFullDisk:
                 with pytest.raises(DataFileError):
                     add(ledger)
             (place.heads / HEAD_NAME).write_bytes(_older(place))
-            add(other)
+            theirs = other.append(kind="knob", actor="plugin:other")
             add(ledger)
 
+            assert ledger.get(theirs.sequence) == theirs
         assert place.verify().problems == ()
 
 

@@ -86,6 +86,10 @@ class TestLine:
             json.dumps(dict(reversed(document.items())), separators=(",", ":"), ensure_ascii=False),
             json.dumps(document, sort_keys=True, ensure_ascii=False),
             json.dumps(document, sort_keys=True, separators=(",", ":")),
+            entry(summary="é")
+            .line.decode()
+            .replace('"entry_hash":"', f'"entry_hash":"\\u00{ord(document["entry_hash"][0]):x}')
+            .replace(document["entry_hash"], document["entry_hash"][1:]),
             json.dumps({k: v for k, v in document.items() if k != "refers_to"}, sort_keys=True, separators=(",", ":")),
         ):
             assert read_line(other.encode()) == "edited"

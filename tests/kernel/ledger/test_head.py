@@ -104,6 +104,22 @@ class TestStore:
 
         assert caught.value.kind == "head_forged"
 
+    @pytest.mark.parametrize(
+        "change", [(b"1.5", b"15e-1"), (b'{"at"', b'{ "at"'), (b'"l', b'"\\u006c'), (b"\n", b"\n ")]
+    )
+    def test_a_head_is_taken_that_says_the_same_in_another_way(
+        self, store: HeadStore, change: tuple[bytes, bytes]
+    ) -> None:
+        """What is signed is read as it was written, to the last byte of both places."""
+        keys = store.begin(Tip(ledger="l" * 32), 1.5)
+        content = store.write(head(keys, 1), store.raw())
+        changed = content.replace(*change)
+        store.path.write_bytes(changed if len(change[0]) == len(change[1]) else changed.replace(b"    ", b"", 1))
+        with pytest.raises(HeadError) as caught:
+            store.read()
+
+        assert caught.value.kind == "head_forged"
+
     @pytest.mark.parametrize("what", ["symlink", "folder", "fifo"])
     def test_something_that_is_no_file_hangs_or_is_followed(self, store: HeadStore, what: str, tmp_path: Path) -> None:
         """An error names it."""

@@ -30,6 +30,7 @@ class TestKeys:
         assert not again.has_signed(signature, b"another")
         assert not again.has_signed("", b"statement")
         assert not again.has_signed("no hex", b"statement")
+        assert not again.has_signed(signature.upper(), b"statement")
         assert not again.has_signed("é", b"statement")
 
     @pytest.mark.usefixtures("scheme")

@@ -187,6 +187,20 @@ class TestAnyTampering:
         assert not found.ok
         assert {problem.kind for problem in found.problems} & {"forged", "fork", "edited"}
 
+    @pytest.mark.parametrize("at", range(COUNT))
+    def test_one_entry_is_written_anew_unseen(self, original: Place, bench: Path, at: int) -> None:
+        """It says something else and has the hash of that, and all others are as they were."""
+        place = copied(original, bench)
+        lines = place.lines
+        before = lines[at]
+        lines[at] = before.replace(b'"summary":"', b'"summary":"not ')
+        lines[at] = rechained(lines, at)[at]
+        place.write(lines)
+        found = place.verify()
+
+        assert not found.ok
+        assert ("edited", at + 1) in kinds(found)
+
     def test_an_entry_is_added_unseen(self, place: Place) -> None:
         """Behind the last one, with the right number and the right hashes: all but the seal."""
         place.filled(3)
@@ -280,6 +294,14 @@ class TestFiles:
         b.write_bytes(content)
 
         assert {problem.kind for problem in place.verify().problems} == {"reordered"}
+
+    def test_one_gets_another_name_unseen(self, place: Place) -> None:
+        """Its name says which entry it begins with."""
+        first = int(place.files[1].stem[6:])
+        place.files[1].rename(place.folder / f"audit-{first + 1:012d}.jsonl")
+        (problem,) = place.verify().problems
+
+        assert problem.detail == f"audit-{first + 1:012d}.jsonl begins with entry {first}"
 
     def test_another_ledger_takes_its_place_unseen(self, place: Place, tmp_path: Path) -> None:
         """One just as whole, but with another history."""
@@ -448,6 +470,8 @@ class TestTorn:
 
         assert not place.verify().ok
         place.write([*lines, b"{torn"])
+        (place.folder / "audit-000000000005.jsonl").touch()
+        assert not place.verify().ok
         (place.folder / "audit-000000000005.jsonl").write_bytes(last)
         assert not place.verify().ok
 
