@@ -482,6 +482,7 @@ class TestTampering:
                 add(ledger)
             with place.open() as restarted, pytest.raises(LedgerBrokenError):
                 restarted.prepare()
+        assert place.verify().problems[0].kind == ("deleted" if what == "ledger" else "head_missing")
 
     def test_a_forged_entry_is_gone_on_from(self, place: Place) -> None:
         """What somebody without the key put behind the last entry is not signed by the next."""
