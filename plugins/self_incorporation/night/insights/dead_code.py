@@ -16,6 +16,7 @@ _STEP = 100
 _FOUND_BY_NAME = re.compile(
     r"(test|pytest|visit|setup|teardown|upgrade|downgrade)(_|$)|Test|main$|__\w+__$", re.IGNORECASE
 )
+_FOUND_BY_ITS_BASE = re.compile(r"aetherra\.(plugins|kernel(\.\w+)?)\.Plugin\b")
 
 
 class DeadCode(Struct, frozen=True):
@@ -35,8 +36,8 @@ class DeadCode(Struct, frozen=True):
 def dead_code_in(census: Census) -> Steps[None, DeadCode]:
     """Find top-level functions and classes whose names stand nowhere else, neither in code nor in short texts.
 
-    What is decorated, or found by its name (tests, hooks, visitors), may be used without being named, and so may what
-    other projects import: that is not known here.
+    What is decorated, a plugin, or found by its name (tests, hooks, visitors), may be used without being named, and so
+    may what other projects import: that is not known here.
     """
     dead = 0
     quiet: list[str] = []
@@ -56,5 +57,7 @@ def dead_code_in(census: Census) -> Steps[None, DeadCode]:
 
 def _is_unused(definition: Definition, census: Census) -> bool:
     if definition.decorators or _FOUND_BY_NAME.match(definition.name):
+        return False
+    if any(map(_FOUND_BY_ITS_BASE.match, definition.bases)):
         return False
     return definition.name not in census.names

@@ -48,6 +48,13 @@ class TestDeadCode:
 
         assert run(dead_code_in(census((), a=definitions))).definitions == 0
 
+    def test_a_plugin_is_dead(self, run):
+        """The host finds its class by what it is; a class of another base is told."""
+        bases = ("aetherra.plugins.Plugin", "aetherra.kernel.plugin.Plugin", "somewhere.Plugin")
+        classes = [Definition(f"C{i}", "class", 3, bases=(base,)) for i, base in enumerate(bases)]
+        found = run(dead_code_in(census(set(), a=classes)))
+        assert [one.text for one in found.insights] == ["the class 'C2' in line 3 is named nowhere else"]
+
     def test_a_report_without_end(self, run):
         """All are counted, and the first are told."""
         found = run(dead_code_in(census((), a=[function(f"f{number}") for number in range(MOST_TOLD + 20)])))
