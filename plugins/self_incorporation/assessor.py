@@ -13,7 +13,6 @@ import msgspec
 
 from aetherra.plugins import AetherraError, GetGrants, Intent, PluginContext
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
-from aetherra.plugins.self_incorporation.code.modules import is_source
 from aetherra.plugins.self_incorporation.gate.decision import Decision
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined
@@ -29,7 +28,7 @@ MOST_TOLD = 100
 """Decisions that are told of."""
 PAGE = 50
 """Items that are read from the index in one turn."""
-_DATA = frozenset({FileKind.DATASET, FileKind.DOCS, FileKind.UNKNOWN})
+_ACTING = frozenset({FileKind.PLUGIN, FileKind.AGENT, FileKind.WORKFLOW, FileKind.AETHER})
 
 
 class UnknownItemError(AetherraError, LookupError):
@@ -91,7 +90,7 @@ class Assessment(msgspec.Struct, frozen=True):
 
 
 class Assessor:
-    """Judges what can come in: all that holds code, and whatever lies in an incoming folder or is asked for by name.
+    """Judges what can come in: what acts by itself, and whatever lies in an incoming folder or is asked for by name.
 
     An item that was judged as it is, by the policy and rules that hold, is not judged again.
 
@@ -201,9 +200,7 @@ class Assessor:
         return Assessment(self.verdicts, tuple(blocked[:MOST_TOLD]), judged, drifted, tuple(quarantined), held)
 
     def _is_candidate(self, item: Item) -> bool:
-        if self._places.is_incoming(item):
-            return True
-        return item.kind not in _DATA and any(is_source(file.path) for file in item.files)
+        return item.kind in _ACTING or self._places.is_incoming(item)
 
     async def _set_aside(self, item: Item, decision: Decision) -> str:
         """Put an item into quarantine, and return why not, ``""`` if it is there."""

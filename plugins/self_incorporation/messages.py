@@ -159,7 +159,11 @@ class Judged(Message, tag="selfinc.security_eval_reply"):
 
 
 class SecurityEval(Request[Judged], tag="selfinc.security_eval"):
-    """Decide about every item that is new, has changed, or falls under other rules, and set aside what must be."""
+    """Decide about every item that is new, has changed, or falls under other rules, and set aside what must be.
+
+    Items are plugins, agents and workflows wherever they lie, and all that lies in an incoming folder; others are
+    judged when somebody asks for them by name.
+    """
 
 
 class ItemDecided(Message, tag="selfinc.decide_reply"):
