@@ -358,11 +358,14 @@ class TestFiles:
 
 
 class TestHead:
-    @pytest.mark.parametrize("name", [HEAD_NAME, SECRET_NAME])
+    @pytest.mark.parametrize("name", [HEAD_NAME, SECRET_NAME, ""])
     def test_a_part_of_the_head_is_deleted_unseen(self, place: Place, name: str) -> None:
         """Without head or key nothing is proven, and that is no success."""
         place.filled(3)
-        (place.heads / name).unlink()
+        if name:
+            (place.heads / name).unlink()
+        else:
+            shutil.rmtree(place.heads)
 
         assert ("head_missing", 0) in kinds(place.verify())
 
