@@ -11,7 +11,7 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -82,7 +82,8 @@ class Inotify:
                 self._watch(folder)
             except PermissionError as exc:
                 log.warning("changes in %s are not noticed: %s", folder, exc)
-        self._watch_below(self._deep_roots)
+        for _ in self._watch_below(self._deep_roots):
+            pass
 
     def _watch(self, folder: Path) -> int:
         mask = ctypes.c_uint32(_TOLD | IN_ONLYDIR)
@@ -90,9 +91,8 @@ class Inotify:
         self._paths.setdefault(watch, set()).add(folder)  # links may lead to one folder by two ways
         return watch
 
-    def _watch_below(self, folders: Iterable[Path]) -> set[Path]:
-        """Watch folders and those below, and return all that is in them."""
-        found: set[Path] = set()
+    def _watch_below(self, folders: Iterable[Path]) -> Iterator[Path]:
+        """Watch folders and those below, and yield all that is in them."""
         ahead = list(folders)
         entered: set[int] = set()
         while ahead:
@@ -105,17 +105,16 @@ class Inotify:
                 continue  # it went away, or is not ours to read
             self._deep.add(watch)
             for path, is_watched in self._listing(folder) if watch not in entered else ():
-                found.add(path)
+                yield path
                 if is_watched:
                     ahead.append(path)
             entered.add(watch)
-        return found
 
     def _watch_new(self, folders: set[Path]) -> set[Path]:
         """Watch those of some folders that have come, and are to be watched, and return all that is in them."""
         above = {folder.parent for folder in folders}
         watched = {path for folder in above for path, is_watched in self._listing(folder) if is_watched}
-        return self._watch_below(folders & watched)
+        return set(self._watch_below(folders & watched))
 
     async def changed(self) -> set[Path]:
         """Return the paths that were written, came or went since the last call, waiting for one if need be.

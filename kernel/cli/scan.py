@@ -38,5 +38,5 @@ async def _scan(folder: Path, path: str) -> Any:
         raise click.ClickException(f"no installed package offers the plugin {PLUGIN!r}, which does the scanning")
     only = {"data_dir": None, "durability": "none", "discover": False}
     async with Kernel(Config.parse({"kernel": only}, root=folder)) as kernel:
-        await kernel.add_plugin(source.load(1).plugin_type, settings={"scan_at_start": False})
+        await kernel.add_plugin(source.load(1).plugin_type, settings={"scan_at_start": False, "watch": False})
         return await kernel.call_tag("selfinc.scan", {"path": path}, timeout=3600.0)
