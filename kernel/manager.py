@@ -325,7 +325,7 @@ class PluginManager:
 
     async def _run_code(self, entry: Entry, source: Source, load: Callable[[], Loaded]) -> Loaded:
         limit = self._host.config.kernel.import_timeout
-        errand = Errand(load, name=f"aetherra import {entry.name}", unwanted=Loaded.unload)
+        errand = Errand(partial(_untangled, load), name=f"aetherra import {entry.name}", unwanted=Loaded.unload)
         async with self._import_turn():
             with short_turns(), self._host.clock.move_on_after(limit) as scope:
                 await errand.wait()
@@ -625,6 +625,19 @@ def convert_settings(name: str, settings: Mapping[str, Any] | Settings, wanted: 
     given = msgspec.to_builtins(settings) if isinstance(settings, Settings) else settings
     checked: Settings = convert(given, wanted, f"settings of plugin {name!r}")
     return checked
+
+
+def _untangled(load: Callable[[], Loaded]) -> Loaded:
+    """Load code; once more, if it and what another thread imports wait for each other: that one goes on by then.
+
+    The import system tells so by an error that has no public name (importlib._bootstrap, ``_DeadlockError``).
+    """
+    try:
+        return load()
+    except RuntimeError as exc:
+        if type(exc).__name__ != "_DeadlockError":
+            raise
+    return load()
 
 
 def _describe(fault: BaseException) -> str:

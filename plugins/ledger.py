@@ -8,7 +8,6 @@ from aetherra.kernel.ledger import (
     LedgerSettings,
     LedgerStatistics,
     Problem,
-    Redactor,
     Verification,
 )
 
@@ -20,6 +19,5 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatistics",
     "Problem",
-    "Redactor",
     "Verification",
 ]

@@ -5,7 +5,6 @@ from aetherra.kernel.ledger.entry import Entry, Fact
 from aetherra.kernel.ledger.head import SignedHead
 from aetherra.kernel.ledger.ledger import AuditLedger, LedgerStatistics
 from aetherra.kernel.ledger.problem import LedgerBrokenError, Problem, ProblemKind, Verification
-from aetherra.kernel.ledger.redaction import Redactor
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
 
@@ -19,7 +18,6 @@ __all__ = [
     "LedgerStatistics",
     "Problem",
     "ProblemKind",
-    "Redactor",
     "SignedHead",
     "Verification",
     "adopt",

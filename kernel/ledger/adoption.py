@@ -20,7 +20,6 @@ from aetherra.kernel.ledger.entry import Entry, Fact, is_sealed, read_line
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
-from aetherra.kernel.ledger.redaction import Redactor
 from aetherra.kernel.ledger.segments import Line, SegmentWriter, lines_of, segments_of
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
@@ -107,6 +106,8 @@ class _Adoption:
         if tip is None:
             facts |= {"aside": self._name, "aside_digest": self._digest()}
             tip = Tip(ledger=secrets.token_hex(16), sequence=highest, first=highest + 1)
+        from aetherra.kernel.ledger.redaction import Redactor  # noqa: PLC0415  # who adopts needs it, and no start
+
         draft = Redactor.of_environment().clean(
             Draft(kind=ADOPTED, actor=actor, component="audit", summary=reason, facts=facts)
         )

@@ -6,9 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -17,9 +18,11 @@ from aetherra.kernel.ledger.chain import Draft
 from aetherra.kernel.ledger.disk import DiskTrail
 from aetherra.kernel.ledger.entry import Entry, Fact
 from aetherra.kernel.ledger.problem import Verification
-from aetherra.kernel.ledger.redaction import Redactor
 from aetherra.kernel.ledger.settings import LedgerSettings
 from aetherra.kernel.ledger.trail import MemoryTrail, Trail
+
+if TYPE_CHECKING:
+    from aetherra.kernel.ledger.redaction import Redactor
 
 OWN = "audit."
 """How the kinds of entries begin that only the ledger itself writes: some of them say where its chain begins."""
@@ -60,9 +63,8 @@ class AuditLedger:
         redactor: Takes secrets out of what is to be written.
     """
 
-    def __init__(self, trail: Trail, redactor: Redactor) -> None:
+    def __init__(self, trail: Trail) -> None:
         self._trail = trail
-        self._redactor = redactor
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.Lock()
         self._appended = self._refused = 0
@@ -85,7 +87,13 @@ class AuditLedger:
         """
         settings = settings or LedgerSettings()
         trail = MemoryTrail(clock) if data_dir is None else DiskTrail.of(data_dir, settings, clock)
-        return cls(trail, Redactor.of_environment())
+        return cls(trail)
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        from aetherra.kernel.ledger.redaction import Redactor  # noqa: PLC0415  # 9 ms, which a start need not wait for
+
+        return Redactor.of_environment()
 
     def __enter__(self) -> Self:
         return self

@@ -176,6 +176,21 @@ class TestConfigured:
             identity = Identity("plugin", "one", info.generation)
             assert kernel.registry.bus.capabilities.covers(identity, "call", "two.ask")
 
+    async def test_imports_that_wait_for_each_other_fail(self, site: Path) -> None:
+        """Where the import system says that two threads wait for each other's modules, one of them tries again."""
+        (site / "tangled.py").write_text(
+            f"{HEADER}from importlib._bootstrap import _DeadlockError\nsys.tries.append(1)\n"
+            "if len(sys.tries) < 2: raise _DeadlockError('deadlock detected by _ModuleLock')\n"
+            "class P(Plugin):\n    name = 'tangled'\n"
+        )
+        sys.tries = []  # type: ignore[attr-defined]
+        offer(site, "tangled", "tangled = tangled:P")
+        ours = ("governance", "hmr", "homeostasis", "self_improvement", "self_incorporation")
+        document = {"kernel": {"data_dir": None}, "plugins": {name: {"enabled": False} for name in ours}}
+        async with Kernel(Config.parse(document, path=site / "config.json")) as kernel:
+            assert states(kernel) == {"tangled": "serving"}
+        del sys.tries  # type: ignore[attr-defined]
+
     async def test_wrong_settings_are_taken(self, tmp_path: Path) -> None:
         """A wrong setting is named with its path, and its plugin alone fails."""
         config = files(
