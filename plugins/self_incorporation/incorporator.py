@@ -164,7 +164,7 @@ class Incorporator:
         try:
             async with self._ctx.permitted(intent) as permit:
                 integrated = await self._carry_out(plan, judged, permit)
-                permit.outcome("done", "; ".join(integrated.notes), {"token": integrated.token})
+                permit.outcome("done", "; ".join(integrated.notes), {"integration": integrated.token})
         except NotPermittedError as exc:
             if exc.code != "needs_approval":
                 raise
@@ -323,7 +323,7 @@ class Incorporator:
             digest=sha256(f"rollback {token}".encode()).hexdigest(),
             sender=sender,
             undo=True,
-            facts={"token": token, "automatic": automatic},
+            facts={"integration": token, "automatic": automatic},
         )
         out = [one.digest for one in self._integrator.registered.values() if one.token == token]
         async with self._ctx.permitted(intent) as permit:
