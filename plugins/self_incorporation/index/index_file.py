@@ -58,14 +58,6 @@ _FINDINGS = """CREATE TABLE findings (
     message TEXT NOT NULL
 )"""
 
-_CHANGES = """CREATE TABLE changes (
-    root INTEGER NOT NULL,
-    folder TEXT NOT NULL,
-    times INTEGER NOT NULL CHECK (typeof(times) = 'integer'),
-    last_at REAL NOT NULL CHECK (typeof(last_at) = 'real'),
-    PRIMARY KEY (root, folder)
-) WITHOUT ROWID"""
-
 _STATE = """CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     writes INTEGER NOT NULL CHECK (typeof(writes) = 'integer')
@@ -109,7 +101,6 @@ INDEX = Schema(
         "findings": _FINDINGS,
         "findings_by_file": "CREATE INDEX findings_by_file ON findings (file)",
         "findings_by_severity": "CREATE INDEX findings_by_severity ON findings (root, severity)",
-        "changes": _CHANGES,
         "state": _STATE,
     },
     text=("SELECT name FROM roots",),

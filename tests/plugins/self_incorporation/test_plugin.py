@@ -13,7 +13,7 @@ from aetherra.plugins import HandlerError, Plugin, ServiceStatus, SourceFacts, V
 from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_incorporation import SelfIncorporationService
-from aetherra.plugins.self_incorporation.index import scanner as scanner_module
+from aetherra.plugins.self_incorporation.index import scan as scan_module
 from aetherra.plugins.self_incorporation.messages import (
     Classify,
     GetFile,
@@ -46,14 +46,14 @@ def tree(tmp_path):
 def slow_reading(monkeypatch):
     """Hold the scan at each file until it is let on; returns what has been reached, and the gate."""
     reached, gate = threading.Event(), threading.Semaphore(0)
-    real = scanner_module.read
+    real = scan_module.read
 
     def read(found, **kwargs):
         reached.set()
         assert gate.acquire(timeout=30)
         return real(found, **kwargs)
 
-    monkeypatch.setattr(scanner_module, "read", read)
+    monkeypatch.setattr(scan_module, "read", read)
     return reached, gate
 
 
@@ -80,7 +80,7 @@ class TestScan:
 
     async def test_an_unchanged_file_is_read_again(self, hosting, tree, monkeypatch):
         """A second scan opens only what has changed since."""
-        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)  # files of this moment count as settled
+        monkeypatch.setattr(scan_module, "_TICK", -3600.0)  # files of this moment count as settled
         async with hosting(SelfIncorporationService, self_incorporation=QUIET) as kernel:
             first = await kernel.call(Scan())
             second = await kernel.call(Scan())
@@ -228,7 +228,7 @@ class TestIndex:
 
     async def test_a_restart_reads_everything_again(self, hosting, tree, monkeypatch):
         """With a data directory the index outlives the host."""
-        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)
+        monkeypatch.setattr(scan_module, "_TICK", -3600.0)
         async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
             await kernel.call(Scan())
         async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
@@ -240,7 +240,7 @@ class TestIndex:
         self, hosting, tree, tmp_path, caplog, monkeypatch, backup
     ):
         """It is moved aside, said so in log and status, and rebuilt from its backup, or by a scan without one."""
-        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)
+        monkeypatch.setattr(scan_module, "_TICK", -3600.0)
         async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
             await kernel.call(Scan())
             held = (await status_of(kernel)).files
@@ -271,7 +271,7 @@ class Poet(Plugin):
 class TestClassifiers:
     async def test_other_plugins_have_no_say_in_what_a_file_is(self, hosting, tree, monkeypatch):
         """What they vote counts, files are read again when they come or go, and none lives on in a scanner."""
-        monkeypatch.setattr(scanner_module, "_TICK", -3600.0)
+        monkeypatch.setattr(scan_module, "_TICK", -3600.0)
         async with hosting(SelfIncorporationService, self_incorporation=QUIET) as kernel:
             before = await kernel.call(Scan())
             await kernel.add_plugin(Poet)
