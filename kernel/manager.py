@@ -16,6 +16,7 @@ from aetherra.kernel.config import LATER, PluginConfig, convert
 from aetherra.kernel.errors import Phase, PluginDefinitionError, PluginLoadError, PluginNotFoundError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
+from aetherra.kernel.permission import ANYBODY, GOVERNOR
 from aetherra.kernel.plugin import Settings
 from aetherra.kernel.retired import RetiredGenerations
 from aetherra.kernel.sources import FileSource, Loaded, Source, installed_plugins
@@ -216,8 +217,9 @@ class PluginManager:
     def say_absent(self, entry: Entry, error: type[ServiceUnavailableError] | None) -> None:
         """Have callers of a plugin's tags told what it does instead of serving; with ``None``, that nobody answers."""
         provider = str(Identity("plugin", entry.name, entry.last_number))
+        unread = ANYBODY if entry.name == GOVERNOR else ()
         absence = None if error is None else partial(error, provider=provider, reason=entry.reason)
-        self._host.bus.say_absent(entry.spec.tags if entry.spec is not None else (), absence)
+        self._host.bus.say_absent(entry.spec.tags if entry.spec is not None else unread, absence)
 
     def _announce_failure(self, entry: Entry, error: PluginLoadError) -> None:
         """Log it, with the traceback where the text does not say it all, and show it as the service's status."""
@@ -266,6 +268,7 @@ class PluginManager:
         if held is not None:
             entry.last_number, entry.lease = held.last_number, held.lease
         self._entries[name] = entry
+        self.say_absent(entry, ServiceStartingError)
         return entry
 
     async def _bring_up(self, entry: Entry) -> None:

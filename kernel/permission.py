@@ -94,6 +94,8 @@ class TellOutcome(Request[OutcomeRecorded], tag="governance.tell"):
     facts: dict[str, Fact] = {}
 
 
+GOVERNOR = "governance"
+"""The plugin that governs a host. Where there is one of that name, it is asked for before its code was even read."""
 ANYBODY = ("governance.ask", "governance.check", "governance.tell")
 """What every plugin may call without a grant: asking is what is wanted of it."""
 

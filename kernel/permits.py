@@ -33,16 +33,15 @@ class Permit:
     Attributes:
         entry: The ledger's entry about it; 0 where nobody keeps one.
         approval: The approval that was used for it; ``""`` if it needed none.
+        told: What is told at the end if the body raises nothing.
     """
 
     def __init__(self, caller: Caller, intent: Intent, permission: Permission) -> None:
         self.entry = permission.entry
         self.approval = permission.approval
+        self.told = TellOutcome(self.entry, "done")
         self._caller = caller
         self._intent = intent
-        self._outcome: ActOutcome = "done"
-        self._detail = ""
-        self._facts: dict[str, Fact] = {}
 
     async def check(self) -> None:
         """See between two steps that nobody has said stop.
@@ -55,17 +54,7 @@ class Permit:
 
     def outcome(self, outcome: ActOutcome, detail: str = "", facts: Mapping[str, Fact] | None = None) -> None:
         """Say what is to be told at the end in place of ``done``; what the body raises is told in any case."""
-        self._outcome, self._detail = outcome, detail
-        self._facts.update(facts or {})
-
-    async def _tell(self, outcome: ActOutcome, detail: str) -> None:
-        if not self.entry:
-            return
-        with anyio.CancelScope(shield=True):  # bounded by the call's own time
-            try:
-                await self._caller.call(TellOutcome(self.entry, outcome, detail, self._facts), timeout=PATIENCE)
-            except AetherraError as exc:
-                log.error("what came of entry %d of the ledger is not in it (%s): %s", self.entry, outcome, exc)  # noqa: TRY400  # the text says it all
+        self.told = TellOutcome(self.entry, outcome, detail, {**self.told.facts, **(facts or {})})
 
 
 @asynccontextmanager
@@ -86,17 +75,28 @@ async def permitted(caller: Caller, intent: Intent, profile: str) -> AsyncGenera
     try:
         yield permit
     except Exception as exc:
-        await permit._tell("failed", str(exc) or repr(exc))  # of the same noun
+        await _tell(caller, TellOutcome(permit.entry, "failed", str(exc) or repr(exc), permit.told.facts))
         raise
     except BaseException:
-        await permit._tell("cancelled", permit._detail)
+        await _tell(caller, TellOutcome(permit.entry, "cancelled", permit.told.detail, permit.told.facts))
         raise
-    await permit._tell(permit._outcome, permit._detail)
+    await _tell(caller, permit.told)
 
 
 async def peek(caller: Caller, intent: Intent, profile: str) -> Permission:
     """Return whether something would be permitted now; nothing is counted, recorded or asked of a person."""
     return await _permission(caller, AskPermission(intent, peek=True), intent, profile)
+
+
+async def _tell(caller: Caller, told: TellOutcome) -> None:
+    if not told.entry:
+        return
+    with anyio.CancelScope(shield=True):  # bounded by the call's own time
+        try:
+            await caller.call(told, timeout=PATIENCE)
+        except AetherraError as exc:
+            text = "what came of entry %d of the ledger is not in it (%s): %s"
+            log.error(text, told.entry, told.outcome, exc)  # noqa: TRY400  # the text says it all
 
 
 async def _ask(caller: Caller, intent: Intent, profile: str) -> Permission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -185,6 +186,33 @@ class TestPermitted:
             with pytest.raises(NotPermittedError, match="does not serve"):
                 async with ctx.permitted(INTENT):
                     pytest.fail("it was done")
+
+    @pytest.mark.parametrize("source", ["import nothing_of_that_name", "x = 1", "raise SystemExit"])
+    async def test_an_act_is_allowed_as_governance_cannot_be_loaded(self, tmp_path: Path, source: str) -> None:
+        """A plugin ``governance`` whose code cannot even be read permits nothing, from the start on."""
+        (tmp_path / "governance.py").write_text(source)
+        async with host(governance=PluginConfig(source=str(tmp_path / "governance.py"))) as kernel:
+            ctx = await gardener_of(kernel)
+            peeked = await ctx.peek_permission(INTENT)
+            assert (peeked.allowed, peeked.code) == (False, "refused")
+            with pytest.raises(NotPermittedError, match="does not serve"):
+                async with ctx.permitted(INTENT):
+                    pytest.fail("it was done")
+
+    async def test_an_act_is_allowed_while_governance_loads(self, tmp_path: Path) -> None:
+        """A plugin that starts before the code of ``governance`` was read is told to wait, not that nobody governs."""
+        (tmp_path / "governance.py").write_text("import time\ntime.sleep(0.5)\n")
+        (tmp_path / "early.py").write_text(
+            "from aetherra.plugins import Intent, NotPermittedError, Plugin\n"
+            "class Early(Plugin):\n    name = 'early'\n    version = '0'\n"
+            "    async def start(self, ctx):\n"
+            "        seen = await ctx.peek_permission(Intent(kind='knob', component='a', summary='b'))\n"
+            "        type(self).version = seen.code\n"
+        )
+        sources = {name: PluginConfig(source=str(tmp_path / f"{name}.py")) for name in ("early", "governance")}
+        async with host(**sources) as kernel:
+            versions = {info.name: info.version for info in kernel.plugins()}
+            assert versions["early"] == "refused"
 
     async def test_a_lost_report_breaks_the_act(self, caplog: pytest.LogCaptureFixture) -> None:
         """An act whose outcome cannot be told is done, and the log says which entry lacks it."""
