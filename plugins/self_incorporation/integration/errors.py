@@ -7,6 +7,7 @@ __all__ = [
     "ItemChangedError",
     "PlaceChangedError",
     "RollbackRefusedError",
+    "StepFailedError",
     "UnknownTokenError",
 ]
 
@@ -27,6 +28,10 @@ class IntegrationError(AetherraError, RuntimeError):
     def __str__(self) -> str:
         rest = f"; could not be undone: {'; '.join(self.left)}" if self.left else "; all is as it was"
         return f"{self.where}: {self.problem}{rest}"
+
+
+class StepFailedError(IntegrationError):
+    """A step of an integration was begun and failed; ``where`` is its name."""
 
 
 class ItemChangedError(AetherraError, RuntimeError):

@@ -21,6 +21,7 @@ from aetherra.plugins.self_incorporation.integration.errors import (
     IntegrationError,
     PlaceChangedError,
     RollbackRefusedError,
+    StepFailedError,
     UnknownTokenError,
 )
 from aetherra.plugins.self_incorporation.integration.hands import Hands, Leave
@@ -204,7 +205,7 @@ class CoreIntegrator:
         Raises:
             ItemChangedError: A file is not what was judged. Nothing was changed.
             PlaceChangedError: Something stands in the way. Nothing was changed.
-            IntegrationError: A step failed, and all was taken back, but for what it names.
+            StepFailedError: A step failed, and all was taken back, but for what it names.
             NotPermittedError: Somebody has said stop, and all was taken back.
             DataFileError: The state cannot be written. Nothing was changed.
         """
@@ -239,7 +240,7 @@ class CoreIntegrator:
                     left = await self._take_back(token, prepared[: len(notes) + 1], why)
                 if isinstance(exc, NotPermittedError) or not isinstance(exc, Exception):
                     raise
-                raise IntegrationError(at, _problem(exc), left) from exc
+                raise StepFailedError(at, _problem(exc), left) from exc
             return Integrated(token, plan.digest, begun.names, tuple(notes))
 
     async def _prepared(self, plan: Plan, token: str, *, keep: bool) -> tuple[PreparedStep, ...]:
