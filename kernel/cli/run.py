@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import AsyncGenerator
@@ -112,7 +113,9 @@ class _Session:
                 scope.cancel()
 
             signals.bind(stop)
+            gc.disable()  # what a start makes stays; looking for garbage in it is a tenth of its time
             async with Kernel(self._config) as kernel, self._shown(kernel, live):
+                gc.enable()
                 self._announce(kernel)
                 if self._once:
                     await self._cycle(kernel)
