@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -21,7 +20,7 @@ from aetherra.hmr.files import is_dir, real
 from aetherra.hmr.patterns import MAGIC
 from aetherra.hmr.poller import Poller
 from aetherra.hmr.walk import LEFT_OUT, listing
-from aetherra.kernel.inotify import Inotify
+from aetherra.kernel.inotify import Inotify, remedy_of
 
 STEP_MS = 5
 """How long watchfiles waits for further events; its default of 50 ms is most of what a save costs."""
@@ -29,8 +28,6 @@ BATCHES = 1000
 """Batches that may wait to be looked at; the rest wait in the system."""
 FALLBACK_SEC = 1.0
 """Seconds between two looks where the system gives no more watches."""
-LIMITS = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
-"""What to raise where the system gives no more."""
 Backend = Literal["inotify", "watchfiles", "polling"]
 DEFAULT_BACKEND: Backend = "inotify" if sys.platform == "linux" else "watchfiles"
 log = logging.getLogger("aetherra.hmr.watcher")
@@ -107,8 +104,7 @@ class Watcher(AsyncContextManagerMixin):
             task_status.started()
             await self._send.send(set(self._folders))
         except OSError as exc:  # no more watches, at the beginning or for folders that have come
-            remedy = f"; raise {LIMITS[exc.errno]}" if exc.errno in LIMITS else ""
-            log.warning("%s: files are looked at every %g s instead%s", exc, FALLBACK_SEC, remedy)
+            log.warning("%s: files are looked at every %g s instead%s", exc, FALLBACK_SEC, remedy_of(exc))
             await self._poll(FALLBACK_SEC, missed=begun, task_status=TASK_STATUS_IGNORED if begun else task_status)
 
     async def _follow(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:

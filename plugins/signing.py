@@ -1,4 +1,4 @@
-"""The third front door, for plugins that ask who made something: signatures, and the ring of known keys."""
+"""The front door for plugins that ask who made something: signatures, and the ring of known keys."""
 
 from aetherra.kernel.signing import (
     RING_NAME,

@@ -1,5 +1,5 @@
-"""The third front door, for plugins that watch folders: apart, so that only they pay for it."""
+"""The front door for plugins that watch folders: apart, so that only they pay for it."""
 
-from aetherra.kernel.inotify import Inotify
+from aetherra.kernel.inotify import Inotify, remedy_of
 
-__all__ = ["Inotify"]
+__all__ = ["Inotify", "remedy_of"]

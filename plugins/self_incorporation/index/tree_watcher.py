@@ -6,7 +6,6 @@ holds the interpreter for 0.1 ms a folder, in whichever thread it is done, so wh
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -22,13 +21,12 @@ from watchfiles import awatch
 
 from aetherra.plugins.self_incorporation.index.paths import written
 from aetherra.plugins.self_incorporation.index.walk import EXCLUDED_FOLDERS
-from aetherra.plugins.watching import Inotify
+from aetherra.plugins.watching import Inotify, remedy_of
 
 __all__ = ["ANYTHING", "TreeWatcher"]
 
 ANYTHING: frozenset[str] = frozenset([""])
 """The paths of a root of which nobody knows what has changed: all of it is to be scanned."""
-_LIMITS = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
 _BATCHES = 100
 Backend = Literal["inotify", "watchfiles"]
 _BACKEND: Backend = "inotify" if sys.platform == "linux" else "watchfiles"
@@ -123,8 +121,8 @@ class TreeWatcher(AsyncContextManagerMixin):
                 await watch(self._missed if begun else task_status.started)
                 begun = True
             except OSError as exc:
-                remedy = f"; raise {_LIMITS[exc.errno]}" if exc.errno in _LIMITS else ""
-                problem = f"changes are looked for every {self._fallback:g} s instead of being told: {exc}{remedy}"
+                every = f"every {self._fallback:g} s"
+                problem = f"changes are looked for {every} instead of being told: {exc}{remedy_of(exc)}"
                 if problem != said:
                     self._say(problem)
                 said = problem
