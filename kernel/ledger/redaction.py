@@ -21,6 +21,8 @@ LONGEST_TEXT = 1000
 MOST_FACTS = 64
 LONGEST_NAME = 100
 """Characters of a kind, an actor, a component, a code or a fact's name that are kept."""
+SEARCHED = 4
+"""How many times as much as is kept is searched; what is behind that is cut off first, so that none waits for it."""
 MOST_NAMES = 1000
 """Names that are cleaned once and for all."""
 SHORTEST_KNOWN = 8
@@ -38,17 +40,19 @@ _COUNTED = re.compile(r"(?:count|length|size|bytes|limit|seconds|used|left|ttl|a
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 _USERINFO = re.compile(r"(?<=://)[^/\s@\"'<>]+(?=@)")
-_ASSIGNED = re.compile(
-    rf"(?P<name>[\"']?(?:[\w.\-]*[_.\-])?(?:{_NAMES})s?(?:[_.\-][\w.\-]*)?[\"']?\s*(?:=>|[:=])\s*)"
-    r"(?P<value>(?:(?:bearer|basic|digest|token)\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'})\]]+))",
-    re.IGNORECASE,
+_ASSIGNED = re.compile(r"(?<![\w.\-])(?P<name>[\w.\-]++)[\"']?+\s*+(?:=>|[:=])\s*+")
+_ASSIGNED_NAME = re.compile(rf"(?:{_NAMES})s?(?:$|[_.\-])", re.IGNORECASE)
+_ASSIGNED_VALUE = re.compile(
+    r"(?:(?:bearer|basic|digest|token)\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"'})\]]+)", re.IGNORECASE
 )
+_OPTION = re.compile(r"(?<![\w\-])-(?P<name>-?[\w\-]++)\s++")
+_OPTION_NAME = re.compile(rf"(?:^|-)(?:{_NAMES})$", re.IGNORECASE)
+_OPTION_VALUE = re.compile(r"[^\s\-]\S*")
 _SCHEME = re.compile(r"\b(?P<name>(?:bearer|basic)\s+)[\w.~+/\-]{8,}=*", re.IGNORECASE)
-_OPTION = re.compile(rf"(?P<name>--?(?:[\w\-]+-)?(?:{_NAMES})(?:\s+))(?P<value>[^\s\-]\S*)", re.IGNORECASE)
 _KNOWN_FORMS = re.compile(
     r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w\-]{16,}|sk-[\w\-]{16,}|(?:sk|pk|rk)_(?:live|test)_\w{10,}"
     r"|xox[abeoprs]-[\w\-]{10,}|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w\-]{30,}|ya29\.[\w\-]{20,}|npm_\w{30,}|pypi-[\w\-]{16,}"
-    r"|hf_\w{20,}|eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-]*)?)"
+    r"|hf_\w{20,}|eyJ[\w\-]{8,1000}+\.[\w\-]{8,}(?:\.[\w\-]*)?)"
 )
 _RUN = re.compile(rf"[A-Za-z0-9+/_\-]{{{SHORTEST_TOKEN},}}={{0,2}}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])")
@@ -95,18 +99,22 @@ class Redactor:
         )
 
     def text(self, text: str, limit: int = LONGEST_TEXT) -> str:
-        """Return a text without secrets, cut if it is too long."""
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-        if self._known is not None:
-            text = self._known.sub(MARK, text)
-        if not text.isascii() or _SUSPICIOUS.search(text) is not None:
-            text = _without_secrets(text)
-        return text if len(text) <= limit else f"{text[:limit]}... ({len(text) - limit} characters more)"
+        """Return a text without secrets, cut if it is too long; how long it is costs no time."""
+        searched = text[: SEARCHED * limit].encode("utf-8", "backslashreplace").decode("utf-8")
+        cleaned = searched if self._known is None else self._known.sub(MARK, searched)
+        if not cleaned.isascii() or _SUSPICIOUS.search(cleaned) is not None:
+            cleaned = without_secrets(cleaned)
+        more = len(text) - SEARCHED * limit
+        if more > 0 and len(cleaned) < limit and not cleaned.endswith(MARK):  # what was cut may be half a secret
+            half = re.split(r"\s", cleaned)[-1]
+            cleaned, more = cleaned.removesuffix(half).rstrip(), more + len(half)
+        left_out = max(0, more) + max(0, len(cleaned) - limit)
+        return f"{cleaned[:limit]}... ({left_out} characters more)" if left_out else cleaned
 
     def facts(self, facts: Mapping[str, Fact]) -> dict[str, Fact]:
         """Return facts without secrets, as many as an entry may have; names tell that some were left out."""
         kept: dict[str, Fact] = {}
-        for name, value in list(facts.items())[:MOST_FACTS]:
+        for name, value in itertools.islice(facts.items(), MOST_FACTS):
             kept[self._name(name)] = self._fact(name, value)
         if len(facts) > MOST_FACTS:
             kept["facts_left_out"] = len(facts) - MOST_FACTS
@@ -114,6 +122,8 @@ class Redactor:
 
     def _name(self, text: str) -> str:
         """Clean what comes again and again."""
+        if len(text) > LONGEST_NAME:
+            return self.text(text, LONGEST_NAME)
         cleaned = self._names.get(text)
         if cleaned is None:
             cleaned = self.text(text, LONGEST_NAME)
@@ -129,30 +139,46 @@ class Redactor:
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if isinstance(value, int):
-            return value if abs(value) <= MOST_INTEGER else str(value)
+            return value if abs(value) <= MOST_INTEGER else _written(value)
         if _DIGEST_NAME.search(name) and re.fullmatch(r"[0-9a-f]{32,128}", value):
             return value
         return self.text(value)
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """Return a text without what names, forms and disorder give away, in time that grows with its length alone."""
     text = _PEM.sub(MARK, text)
     text = _USERINFO.sub(MARK, text)
-    text = _ASSIGNED.sub(_marked, text)
-    text = _OPTION.sub(_marked, text)
-    text = _SCHEME.sub(_marked, text)
+    text = _without_values(text, _ASSIGNED, _ASSIGNED_NAME, _ASSIGNED_VALUE)
+    text = _without_values(text, _OPTION, _OPTION_NAME, _OPTION_VALUE)
+    text = _SCHEME.sub(lambda found: f"{found['name']}{MARK}", text)
     text = _KNOWN_FORMS.sub(MARK, text)
     text = _HEX.sub(lambda found: f"{found[0][:8]}...", text)
     return _RUN.sub(lambda found: MARK if is_disordered(found[0]) else found[0], text)
 
 
-def _marked(found: re.Match[str]) -> str:
-    return f"{found['name']}{MARK}"
+def _written(number: int) -> str:
+    bits = number.bit_length()
+    return str(number) if bits <= 8 * LONGEST_NAME else f"a number of {bits} bits"
+
+
+def _without_values(text: str, named: re.Pattern[str], name: re.Pattern[str], value: re.Pattern[str]) -> str:
+    """Take out the values behind names: what is behind one that is none is looked at for names again."""
+    parts: list[str] = []
+    end = 0
+    for found in named.finditer(text):
+        if found.start() < end or name.search(found["name"]) is None:
+            continue
+        secret = value.match(text, found.end())
+        if secret is not None:
+            parts += text[end : found.end()], MARK
+            end = secret.end()
+    return "".join([*parts, text[end:]])
 
 
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely to be a secret: ``API_KEY``, ``dbPassword``."""
-    return _NAME.search(_HUMP.sub("_", name)) is not None
+    return _NAME.search(_HUMP.sub("_", name[: SEARCHED * LONGEST_NAME])) is not None
 
 
 def is_disordered(run: str) -> bool:

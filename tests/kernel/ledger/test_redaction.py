@@ -13,15 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aetherra.kernel.ledger import redaction
 from aetherra.kernel.ledger.chain import Draft
 from aetherra.kernel.ledger.redaction import (
     LONGEST_NAME,
+    LONGEST_TEXT,
     MARK,
     MOST_FACTS,
+    SEARCHED,
     Redactor,
-    _without_secrets,
     is_disordered,
     is_secret_name,
+    without_secrets,
 )
 from tests.kernel.ledger.conftest import Place
 
@@ -56,6 +59,23 @@ FRAGMENTS = [
     *"aZ0 _-.:=>@/\"',",
     *("pin", "auth", "token", "--", "://", "bearer ", "Basic ", "eyJ", "sk-", "ghp_", "AKIA", "xoxb-", "abcdefgh"),
     *("-----BEGIN ", "-----", "1b2c3d4e5f6a7b8c"),
+]
+WORST = [
+    *("a_", "a-", "a.", "aA0+/", "token_", "token.token=", 'token="', "pin='\" ", "-", "--pin", "--pin ", "--a-", "a "),
+    *(
+        "://",
+        "://a",
+        "eyJ-",
+        "eyJ0000000000-",
+        "sk-",
+        "-----BEGIN A",
+        "-----END A",
+        "bearer ",
+        "bearer\t",
+        "0f",
+        "sha1",
+    ),
+    *("1b2c3d4e5f6a7b8c", "pin:", "pin: ", "pin =", " ", "@", "é_", "ghp_"),
 ]
 PLAIN = [
     "turned the knob plant.pool from 1 to 2, as latency is above its setpoint",
@@ -102,10 +122,51 @@ class TestText:
         """It is cut, and says by how much."""
         assert REDACTOR.text("a b" * 1000) == ("a b" * 334)[:1000] + "... (2000 characters more)"
 
+    @pytest.mark.parametrize("worst", WORST)
+    def test_a_text_holds_up_whoever_writes_it(self, worst: str) -> None:
+        """A megabyte of the worst is searched in time that grows with its length: with its square it never ends."""
+        assert without_secrets(worst * (1_000_000 // len(worst)))
+
+    @pytest.mark.parametrize("worst", WORST)
+    def test_what_is_cut_off_is_searched_first(self, worst: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a megabyte, a few times as much is looked at as is kept, in every field."""
+        text = worst * (1_000_000 // len(worst))
+        searched = [0]
+        monkeypatch.setattr(redaction, "without_secrets", lambda text: searched.append(len(text)) or text)
+
+        cleaned = REDACTOR.clean(
+            Draft(kind=text, actor=text, component=text, summary=text, code=text, digest=text, facts={text: text})
+        )
+
+        assert max(searched) <= SEARCHED * LONGEST_TEXT * 4  # UTF-8 that is none is written in more
+        assert len(cleaned.summary) <= LONGEST_TEXT + 50
+        assert "characters more)" in cleaned.summary
+
+    def test_half_a_secret_is_written_where_a_text_is_cut(self) -> None:
+        """What the cut goes through is none that the search knows, and is left out, however short the rest became."""
+        secret = "hunter22-as-the-environment-has-it"
+        pem = f"-----BEGIN KEY-----{'ab ' * 2000}"[: SEARCHED * LONGEST_TEXT - 35] + "-----END KEY-----"
+
+        assert Redactor([secret]).text(f"{pem} said {secret}") == f"{MARK} said... (34 characters more)"
+
+    @pytest.mark.parametrize(
+        ("text", "left"),
+        [
+            ("url=password=abc", f"url=password={MARK}"),
+            ('-f "--password abc"', f'-f "--password {MARK}'),
+            ("-x --token abc -y", f"-x --token {MARK} -y"),
+            ("mytoken=abc", f"mytoken={MARK}"),
+            ("author=somebody", "author=somebody"),
+        ],
+    )
+    def test_a_name_before_it_hides_a_secret(self, text: str, left: str) -> None:
+        """What stands behind a name that is no secret's is looked at as well."""
+        assert REDACTOR.text(text) == left
+
     @given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
     def test_a_look_beforehand_lets_a_secret_pass(self, text: str) -> None:
         """The quick look that most texts end with sees all that the thorough one finds."""
-        assert REDACTOR.text(text) == _without_secrets(text)
+        assert REDACTOR.text(text) == without_secrets(text)
 
     @given(st.text(max_size=200))
     def test_a_text_cannot_be_written_at_all(self, text: str) -> None:
@@ -176,6 +237,10 @@ class TestFacts:
 
         assert entry.facts == {"n": str(value)}
         assert place.verify().ok
+
+    def test_a_number_of_many_digits_stops_an_entry(self) -> None:
+        """It is told by its length, as Python writes none of more than some thousand."""
+        assert REDACTOR.facts({"n": 10**5000}) == {"n": "a number of 16610 bits"}
 
     def test_more_facts_than_there_is_room_for_vanish_unsaid(self) -> None:
         """So many are kept, and how many were not."""
