@@ -3,26 +3,27 @@
 A file or a package's folder leaves its place by one rename into the vault, so it is there or here and never half. Where
 the vault is on another file system, or the file has other names (hard links), it is copied first and taken away by one
 rename or unlink after that. What was begun and not ended, by a kill say, is ended or undone by `recover`, which the
-record in the vault tells how: before the first change it says where things stand and what they are.
+record in the vault tells how: before the first change it says where things stand and what they are. The names of what
+is kept begin with the digest of its item, so that what has lost its record is held back all the same.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
-import shutil
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from aetherra.plugins import AetherraError
 from aetherra.plugins.self_incorporation.gate.decision import Ground
+from aetherra.plugins.self_incorporation.gate.whole import clear, content_of, copy, put, sync
 from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.storage import StateFile
 
@@ -34,10 +35,11 @@ __all__ = [
     "Quarantined",
 ]
 
-QuarantineState: TypeAlias = Literal["moving", "kept", "releasing", "released", "deleting", "deleted"]
+QuarantineState: TypeAlias = Literal["moving", "kept", "releasing", "released", "deleting", "deleted", "given_up"]
+_BEGUN: Final = frozenset(["moving", "releasing", "deleting"])
 _LOCKED: Final = 0
-_CHUNK = 1 << 20
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_NAMED: Final = 16
+"""Characters of an item's digest that the name of what is kept begins with."""
 
 
 class QuarantineError(AetherraError, OSError):
@@ -68,10 +70,11 @@ class Quarantined(Struct, frozen=True, kw_only=True):
         rationale: Of the decision that led here.
         by: Who set it aside.
         at: Unix time.
-        state: Where it stands: ``kept``, ``released``, ``deleted``, or on the way to one of these.
+        state: Where it stands: ``kept``, ``released``, ``deleted``, or on the way to one of these; ``given_up`` is what
+            came to nothing and is not remembered.
         reviewed_by: Who has looked at it last, and what they said: ``review``.
         review: What they said.
-        ended_by: Who released or deleted it.
+        ended_by: Who released or deleted it, or has begun to.
         ended_at: Unix time; 0 while it is kept.
     """
 
@@ -101,7 +104,7 @@ class Quarantined(Struct, frozen=True, kw_only=True):
 
 
 class QuarantineStatistics(Struct, frozen=True):
-    """How many were ever set aside, and what became of them; the bytes that are kept now, and vault entries unread."""
+    """How many are kept, and how many people released and deleted; the bytes that are kept, and records unread."""
 
     kept: int
     released: int
@@ -111,8 +114,23 @@ class QuarantineStatistics(Struct, frozen=True):
     unreadable: int
 
 
+class _Records(NamedTuple):
+    """All records as they are at one moment; never changed, so that any thread may read them."""
+
+    by_id: Mapping[str, Quarantined]
+    by_digest: Mapping[str, tuple[Quarantined, ...]]
+
+    @classmethod
+    def of(cls, records: Iterable[Quarantined]) -> _Records:
+        by_id = {record.id: record for record in records}
+        by_digest: dict[str, tuple[Quarantined, ...]] = {}
+        for record in by_id.values():
+            by_digest[record.digest] = (*by_digest.get(record.digest, ()), record)
+        return cls(by_id, by_digest)
+
+
 class QuarantineManager:
-    """The vault. One thread at a time; one process, as the data directory is one host's.
+    """The vault, of one process. Any thread may use it, and who only asks never waits.
 
     It never decides: who may set aside, release or delete is the caller's to know.
 
@@ -121,27 +139,55 @@ class QuarantineManager:
         clock: Unix time.
         step: Called with the name of each step before it is taken, so that tests may stop at any.
 
+    Attributes:
+        unreadable: What is wrong with each record that cannot be read, or is missing. It stays where it is, and so does
+            what is kept under it; exactly this item is held back.
+
     Raises:
-        OSError: The folder cannot be made.
+        OSError: The folder cannot be made or read.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float], step: Callable[[str], None] | None = None) -> None:
         self.folder = folder
         self._clock = clock
         self._step = step or _no_step
+        self._changing = threading.RLock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._records: dict[str, Quarantined] = {}
-        self.unreadable: list[str] = []
+        self._records = _Records.of(())
+        self._stuck: Mapping[str, str] = {}
+        self._unknown: frozenset[str] = frozenset()
+        self.unreadable: tuple[str, ...] = ()
         self._load()
 
     def _load(self) -> None:
+        decoder = msgspec.json.Decoder(Quarantined)
+        found: dict[str, Quarantined] = {}
+        lost: dict[str, str] = {}
         for file in sorted(self.folder.glob("*.json")):
-            stored: StateFile[Quarantined] = StateFile(file, Quarantined)
-            record = stored.load()
-            if record is None or record.id != file.stem:
-                self.unreadable.append(stored.problem or f"{file} is the record of another")
+            try:
+                record = decoder.decode(file.read_bytes())
+            except (OSError, ValueError, RecursionError) as exc:
+                lost[file.stem] = f"the record {str(file)!r} cannot be read: {exc}"
             else:
-                self._records[record.id] = record
+                if record.id == file.stem:
+                    found[record.id] = record
+                else:
+                    lost[file.stem] = f"{str(file)!r} is the record of another"
+        for file in sorted([*self.folder.glob("*.json.corrupt-*"), *self.folder.glob("*.quarantined")]):
+            id = file.name.partition(".")[0]  # noqa: A001 - what it is called
+            if id not in found:
+                lost.setdefault(id, f"{str(file)!r} is kept without a record")
+        self._records = _Records.of(found.values())
+        self._unknown = frozenset(id.partition("-")[0] for id in lost)  # noqa: A001 - what it is called
+        self.unreadable = tuple(
+            f"{problem}; what it is of is held back until the record is mended, or both are taken away by hand"
+            for problem in lost.values()
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What somebody must look after: records that cannot be read, and what can be neither ended nor undone."""
+        return (*self.unreadable, *self._stuck.values())
 
     def quarantine(
         self, root: str, path: str, *, digest: str, reason: str, by: str, rationale: tuple[Ground, ...] = (),
@@ -160,80 +206,91 @@ class QuarantineManager:
 
         Raises:
             QuarantineError: It is not there, is no regular file or folder, changed, or cannot be moved; it stays where
-                it is.
+                it is, and nothing is remembered of it.
+            DataFileError: The record cannot be written; likewise.
         """
         place = Path(original(root)) / original(path)
-        try:
-            told = place.lstat()
-        except OSError as exc:
-            raise QuarantineError(path, f"cannot be set aside: {exc.strerror or exc}") from exc
-        folder = stat.S_ISDIR(told.st_mode)
-        if not folder and not stat.S_ISREG(told.st_mode):
-            raise QuarantineError(path, "cannot be set aside: expected a regular file or a folder")
-        if self._within(place):
-            raise QuarantineError(path, "cannot be set aside: the vault itself lies within it")
-        if unchanged is not None and not unchanged(place):
-            raise QuarantineError(path, "changed since it was judged; scan and judge again")
-        content, size = self._sum(path, place)
-        record = Quarantined(
-            id=f"{content[:16]}-{secrets.token_hex(4)}",
-            root=root,
-            path=path,
-            digest=digest,
-            content=content,
-            folder=folder,
-            mode=stat.S_IMODE(told.st_mode),
-            mtime_ns=told.st_mtime_ns,
-            size=size,
-            reason=reason,
-            rationale=rationale,
-            by=by,
-            at=self._clock(),
-            state="moving",
-        )
-        self._save(record)
-        try:
-            self._take(record)
-        except Exception:
-            self._recover(record)
-            raise
-        return self._save(msgspec.structs.replace(record, state="kept"))
+        with self._changing:
+            try:
+                told = place.lstat()
+            except OSError as exc:
+                raise QuarantineError(path, f"cannot be set aside: {exc.strerror or exc}") from exc
+            folder = stat.S_ISDIR(told.st_mode)
+            if not folder and not stat.S_ISREG(told.st_mode):
+                raise QuarantineError(path, "cannot be set aside: expected a regular file or a folder")
+            if self._within(place):
+                raise QuarantineError(path, "cannot be set aside: the vault itself lies within it")
+            if unchanged is not None and not unchanged(place):
+                raise QuarantineError(path, "changed since it was judged; scan and judge again")
+            content, size = self._sum(path, place)
+            record = Quarantined(
+                id=f"{digest[:_NAMED]}-{secrets.token_hex(4)}",
+                root=root,
+                path=path,
+                digest=digest,
+                content=content,
+                folder=folder,
+                mode=stat.S_IMODE(told.st_mode),
+                mtime_ns=told.st_mtime_ns,
+                size=size,
+                reason=reason,
+                rationale=rationale,
+                by=by,
+                at=self._clock(),
+                state="moving",
+            )
+            self._save(record)
+            try:
+                self._take(record)
+                return self._save(msgspec.structs.replace(record, state="kept"))
+            except Exception:
+                self._ended_or_stuck(record, self._give_up)
+                raise
 
     def release(self, id: str, *, by: str) -> Quarantined:  # noqa: A002 - what it is called
         """Give back what is kept, at its place and as it was: bytes, modes, times.
 
         Raises:
             QuarantineError: It is not kept, its place is taken, or it is no more what was set aside; it stays here.
+            DataFileError: The record cannot be written. Where it is already in its place, the next start notes it.
         """
-        record = self._kept(id)
-        if os.path.lexists(record.place):
-            raise QuarantineError(
-                record.path, f"cannot be released: something else stands at {str(record.place)!r}; move it away"
-            )
-        self._sound(record)
-        leaving = self._save(msgspec.structs.replace(record, state="releasing"))
-        try:
-            self._give_back(leaving)
-        except Exception:
-            self._recover(leaving, by)
-            raise
-        return self._save(_ended(record, "released", by, self._clock()))
+        with self._changing:
+            record = self._kept(id)
+            if os.path.lexists(record.place):
+                raise QuarantineError(
+                    record.path, f"cannot be released: something else stands at {str(record.place)!r}; move it away"
+                )
+            self._sound(record)
+            leaving = self._save(msgspec.structs.replace(record, state="releasing", ended_by=by))
+            try:
+                self._give_back(leaving)
+            except Exception:
+                self._ended_or_stuck(leaving, self._recover)
+                raise
+            return self._save(self._ended(leaving, "released"))
 
     def delete(self, id: str, *, by: str) -> Quarantined:  # noqa: A002 - what it is called
         """Delete what is kept for good; the record stays.
 
         Raises:
             QuarantineError: It is not kept, or cannot be deleted: calling again goes on.
+            DataFileError: The record cannot be written; likewise.
         """
-        return self._deleted(self._save(msgspec.structs.replace(self._kept(id, "deleting"), state="deleting")), by)
+        with self._changing:
+            record = self.get(id)
+            if record.state != "deleting":
+                record = self._kept(id, "releasing")
+            return self._deleted(self._save(msgspec.structs.replace(record, state="deleting", ended_by=by)))
 
     def review(self, id: str, *, by: str, says: str) -> Quarantined:  # noqa: A002 - what it is called
         """Note that a person has looked at it, and what they said.
 
         Raises:
             QuarantineError: There is none of that name.
+            DataFileError: The record cannot be written.
         """
-        return self._save(msgspec.structs.replace(self.get(id), reviewed_by=by, review=says))
+        with self._changing:
+            return self._save(msgspec.structs.replace(self.get(id), reviewed_by=by, review=says))
 
     def get(self, id: str) -> Quarantined:  # noqa: A002 - what it is called
         """Return one record.
@@ -242,38 +299,31 @@ class QuarantineManager:
             QuarantineError: There is none of that name.
         """
         try:
-            return self._records[id]
+            return self._records.by_id[id]
         except KeyError:
             raise QuarantineError(id, "there is nothing of that name in quarantine") from None
 
     def all(self, *, kept: bool = False) -> list[Quarantined]:
         """Return the records, latest first; with ``kept`` only of what is here."""
-        found = [record for record in self._records.values() if not kept or record.state in ("kept", "deleting")]
+        records = self._records.by_id.values()
+        found = [record for record in records if not kept or record.state in ("kept", "deleting")]
         return sorted(found, key=lambda record: (-record.at, record.id))
 
     def holds(self, digest: str) -> bool:
-        """Say whether exactly this item is set aside, or was and is deleted: it does not come back by another way."""
-        return any(record.digest == digest and record.state != "released" for record in self._records.values())
+        """Say whether exactly this item is set aside, or was and is deleted: it does not come back by another way.
+
+        What a record that cannot be read is of is held, too.
+        """
+        found = self._records.by_digest.get(digest, ())
+        return any(record.state != "released" for record in found) or digest[:_NAMED] in self._unknown
 
     def gave_back(self, digest: str) -> bool:
         """Say whether a person has released exactly this item."""
-        return any(record.digest == digest and record.state == "released" for record in self._records.values())
-
-    def content(self, id: str, *, limit: int = 100_000) -> dict[str, bytes]:  # noqa: A002 - what it is called
-        """Return the beginning of each file that is kept, by its path within the item, for a person to review."""
-        record = self._kept(id)
-        vault = self._vault(record)
-        with _unlocked(vault, record.mode):
-            files = sorted(vault.rglob("*")) if record.folder else [vault]
-            return {
-                str(file.relative_to(vault)) if record.folder else record.place.name: _head(file, limit)
-                for file in files
-                if stat.S_ISREG(file.lstat().st_mode)
-            }
+        return any(record.state == "released" for record in self._records.by_digest.get(digest, ()))
 
     def statistics(self) -> QuarantineStatistics:
         """Count."""
-        records = list(self._records.values())
+        records = list(self._records.by_id.values())
         kept = [record for record in records if record.state in ("kept", "deleting")]
         return QuarantineStatistics(
             kept=len(kept),
@@ -285,38 +335,81 @@ class QuarantineManager:
         )
 
     def recover(self) -> list[Quarantined]:
-        """End or undo what was begun and not ended, and return what that came to. Call it at start.
+        """End or undo what was begun and not ended, each by itself, and return what that came to. Call it at start.
 
-        Raises:
-            QuarantineError: It can be neither; says why.
+        What can be neither is left as it is, for the next start, and is among the `problems`.
         """
-        return [self._recover(record) for record in self.all() if record.state in ("moving", "releasing", "deleting")]
+        with self._changing:
+            for record in self.all(kept=True):
+                if record.state == "kept" and not os.path.lexists(self._vault(record)):
+                    why = f"{record.path!r} was kept at {str(self._vault(record))!r} and is gone from there"
+                    self._stuck = {**self._stuck, record.id: f"{why}; delete it from quarantine to end this"}
+            done = [self._ended_or_stuck(record, self._recover) for record in self.all() if record.state in _BEGUN]
+        return [record for record in done if record is not None]
 
-    def _recover(self, record: Quarantined, by: str = "recovery") -> Quarantined:
-        self._clear(self._part(record))
+    def _ended_or_stuck(self, record: Quarantined, end: Callable[[Quarantined], Quarantined]) -> Quarantined | None:
+        """End or undo what was begun; where that fails, keep why, and return nothing."""
+        stuck = {id: why for id, why in self._stuck.items() if id != record.id}  # noqa: A001 - what it is called
+        try:
+            return end(record)
+        except OSError as exc:
+            why = exc.problem if isinstance(exc, QuarantineError) else str(exc)
+            begun = f"{record.path!r} was {record.state}, and that can be neither ended nor undone: {why}"
+            stuck[record.id] = f"{begun}; its record is {str(self._record(record))!r}"
+            return None
+        finally:
+            self._stuck = stuck
+
+    def _recover(self, record: Quarantined) -> Quarantined:
+        clear(self._part(record))
+        clear(_arriving(record))
         if record.state == "deleting":
-            return self._deleted(record, by)
-        there, here = self._is_whole(record, record.place), os.path.lexists(self._vault(record))
-        self._clear(_arriving(record))
-        if record.state == "moving" and not here:
-            if there:
-                record.place.chmod(record.mode)
-            return self._save(_ended(record, "released", by, self._clock()))
-        if there:  # copied and not yet taken away, or given back and not yet forgotten
-            self._clear(self._vault(record))
+            return self._deleted(record)
+        if record.state == "moving":
+            return self._taken_or_not(record)
+        there, here = os.path.lexists(record.place), os.path.lexists(self._vault(record))
+        if not here and not there:
+            raise QuarantineError(record.path, "it is neither in its place nor here, as somebody took it meanwhile")
+        if _is_whole(record, record.place):  # given back, and not forgotten here yet
+            clear(self._vault(record))
             record.place.chmod(record.mode)
-            return self._save(_ended(record, "released", by, self._clock()))
-        if not here:
-            raise QuarantineError(record.path, "is neither in its place nor here: somebody took it meanwhile")
-        self._clear(_leftover(record))
+            here = False
+        if not here:  # given back, and maybe worked on since
+            return self._save(self._ended(record, "released"))
         _lock(self._vault(record))
+        return self._save(msgspec.structs.replace(record, state="kept", ended_by=""))
+
+    def _taken_or_not(self, record: Quarantined) -> Quarantined:
+        """End what was to be set aside if it is here as it was, and is its place's no more; else undo it."""
+        vault, place, leftover = self._vault(record), record.place, _leftover(record)
+        if not os.path.lexists(vault) or _is_whole(record, place):
+            return self._give_up(record)
+        with _unlocked(vault, record.mode):
+            whole = _is_whole(record, vault)
+        if not whole or (os.path.lexists(leftover) and not _is_whole(record, leftover)):
+            return self._give_up(record)
+        clear(leftover)
         return self._save(msgspec.structs.replace(record, state="kept"))
 
-    def _is_whole(self, record: Quarantined, place: Path) -> bool:
-        try:
-            return _content_of(place)[0] == record.content
-        except OSError:
-            return False
+    def _give_up(self, record: Quarantined) -> Quarantined:
+        """Put what was to be set aside back if it is gone from its place, and forget that it was."""
+        vault, place, leftover = self._vault(record), record.place, _leftover(record)
+        away = os.path.lexists(vault) or os.path.lexists(leftover)
+        if away and os.path.lexists(place) and not _is_whole(record, place):
+            raise QuarantineError(record.path, f"something else stands at {str(place)!r}")
+        if os.path.lexists(leftover) and not os.path.lexists(place):
+            leftover.rename(place)
+        if os.path.lexists(place):
+            clear(vault)
+            clear(leftover)
+            _give_mode(record, record.mode)
+        elif os.path.lexists(vault):
+            self._give_back(record)
+        clear(self._part(record))
+        self._record(record).unlink(missing_ok=True)
+        sync(self.folder)
+        self._records = _Records.of(each for each in self._records.by_id.values() if each.id != record.id)
+        return msgspec.structs.replace(record, state="given_up")
 
     def _take(self, record: Quarantined) -> None:
         vault, place = self._vault(record), record.place
@@ -333,33 +426,29 @@ class QuarantineManager:
                 raise QuarantineError(record.path, f"cannot be set aside: {exc.strerror or exc}") from exc
             self._take_copy(record)
         self._step("taken")
-        if not self._is_whole(record, vault):
-            if not os.path.lexists(place):
-                vault.rename(place)
+        if not _is_whole(record, vault):
             raise QuarantineError(record.path, "changed while it was set aside; it is back in its place")
         _lock(vault)
-        _sync(self.folder, place.parent)
+        sync(self.folder, place.parent)
         self._step("locked")
 
     def _take_copy(self, record: Quarantined) -> None:
         vault, place, part, leftover = self._vault(record), record.place, self._part(record), _leftover(record)
         try:
             self._step("copy")
-            _copy(place, part)
-            if not self._is_whole(record, part):
+            copy(place, part)
+            if not _is_whole(record, part):
                 raise QuarantineError(record.path, "changed while it was set aside; it stays in its place")
             part.rename(vault)
-            _sync(self.folder)
+            sync(self.folder)
             self._step("copied")
             place.rename(leftover)  # what remains is under a name that nothing loads
-            _sync(place.parent)
+            sync(place.parent)
             self._step("away")
-            if not self._is_whole(record, leftover):
-                leftover.rename(place)
+            if not _is_whole(record, leftover):
                 raise QuarantineError(record.path, "changed while it was set aside; it is back in its place")
-            self._clear(leftover)
+            clear(leftover)
         except QuarantineError:
-            self._clear(vault)
             raise
         except OSError as exc:
             raise QuarantineError(record.path, f"cannot be set aside: {exc.strerror or exc}") from exc
@@ -372,33 +461,39 @@ class QuarantineManager:
             vault.chmod(record.mode | (0o700 if record.folder else 0))
             try:
                 self._step("give")
-                _put(vault, place, record.folder)
+                put(vault, place, record.folder)
             except OSError as exc:
                 if exc.errno != errno.EXDEV:
                     raise
                 self._step("copy back")
-                _copy(vault, arriving)
+                copy(vault, arriving)
                 self._step("arrived")
-                _put(arriving, place, record.folder)
-                _sync(place.parent)
+                put(arriving, place, record.folder)
+                sync(place.parent)
                 self._step("copied back")
-                self._clear(vault)
+                clear(vault)
             self._step("given")
             place.chmod(record.mode)
-            _sync(place.parent, self.folder)
+            sync(place.parent, self.folder)
         except OSError as exc:
             raise QuarantineError(record.path, f"cannot be released: {exc.strerror or exc}") from exc
 
-    def _deleted(self, record: Quarantined, by: str) -> Quarantined:
+    def _deleted(self, record: Quarantined) -> Quarantined:
         self._step("delete")
         try:
-            self._clear(self._vault(record))
+            clear(self._vault(record))
         except OSError as exc:
             raise QuarantineError(record.path, f"cannot be deleted: {exc.strerror or exc}") from exc
-        return self._save(_ended(record, "deleted", by, self._clock()))
+        self._stuck = {id: why for id, why in self._stuck.items() if id != record.id}  # noqa: A001 - what it is called
+        return self._save(self._ended(record, "deleted"))
+
+    def _ended(self, record: Quarantined, state: QuarantineState) -> Quarantined:
+        return msgspec.structs.replace(record, state=state, ended_at=self._clock())
 
     def _kept(self, id: str, *others: QuarantineState) -> Quarantined:  # noqa: A002 - what it is called
         record = self.get(id)
+        if record.state in _BEGUN:  # once more: what was in the way may be gone
+            record = self._ended_or_stuck(record, self._recover) or record
         if record.state != "kept" and record.state not in others:
             raise QuarantineError(record.path, f"is not kept here any more: it was {record.state}")
         return record
@@ -411,14 +506,17 @@ class QuarantineManager:
 
     def _sum(self, path: str, place: Path) -> tuple[str, int]:
         try:
-            return _content_of(place)
+            return content_of(place)
         except OSError as exc:
             raise QuarantineError(path, f"cannot be read: {exc.strerror or exc}") from exc
 
     def _save(self, record: Quarantined) -> Quarantined:
-        StateFile(self.folder / f"{record.id}.json", Quarantined).save(record)
-        self._records[record.id] = record
+        StateFile(self._record(record), Quarantined).save(record)
+        self._records = _Records.of({**self._records.by_id, record.id: record}.values())
         return record
+
+    def _record(self, record: Quarantined) -> Path:
+        return self.folder / f"{record.id}.json"
 
     def _vault(self, record: Quarantined) -> Path:
         return self.folder / f"{record.id}.quarantined"
@@ -429,26 +527,23 @@ class QuarantineManager:
     def _within(self, place: Path) -> bool:
         return self.folder.resolve().is_relative_to(place.resolve())
 
-    def _clear(self, place: Path) -> None:
-        try:
-            told = place.lstat()
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(told.st_mode):
-            place.chmod(0o700)
-            for folder, _, _ in os.walk(place):
-                Path(folder).chmod(0o700)
-            shutil.rmtree(place)
-        else:
-            place.unlink()
-
 
 def _no_step(_: str) -> None:
     pass
 
 
-def _ended(record: Quarantined, state: QuarantineState, by: str, at: float) -> Quarantined:
-    return msgspec.structs.replace(record, state=state, ended_by=by, ended_at=at)
+def _is_whole(record: Quarantined, place: Path) -> bool:
+    try:
+        return content_of(place)[0] == record.content
+    except OSError:
+        return False
+
+
+def _give_mode(record: Quarantined, mode: int) -> None:
+    """Give a mode to what is in its place, if it is of the kind that it was."""
+    kind = stat.S_IFMT(record.place.lstat().st_mode)
+    if kind == (stat.S_IFDIR if record.folder else stat.S_IFREG):
+        record.place.chmod(mode)
 
 
 def _leftover(record: Quarantined) -> Path:
@@ -476,99 +571,3 @@ class _unlocked:  # noqa: N801 - reads as what it does
 
     def __exit__(self, *_: object) -> None:
         _lock(self._vault)
-
-
-def _content_of(place: Path) -> tuple[str, int]:
-    """Return a digest of a file or tree: every name, kind, mode, time and byte but those of the top; and its size."""
-    whole = hashlib.sha256()
-    size = 0
-    for name, path in _below(place):
-        told = path.lstat()
-        if stat.S_ISREG(told.st_mode):
-            said, length = _digest(path)
-            size += length
-        elif stat.S_ISLNK(told.st_mode):
-            said = os.fsencode(path.readlink()).hex()
-        else:
-            said = "" if stat.S_ISDIR(told.st_mode) else "special"
-        mode = 0 if not name else told.st_mode
-        when = told.st_mtime_ns if not stat.S_ISLNK(told.st_mode) else 0
-        whole.update(repr((name, stat.S_IFMT(told.st_mode), mode, when, said)).encode())
-    return whole.hexdigest(), size
-
-
-def _below(place: Path) -> Iterator[tuple[bytes, Path]]:
-    """Yield what is copied, by its name from the top, the top first, in an order that depends on names alone."""
-    yield b"", place
-    if place.is_symlink() or not place.is_dir():
-        return
-    for folder, folders, files in os.walk(place, onerror=_raise):
-        folders.sort(key=os.fsencode)
-        for name in sorted([*folders, *files], key=os.fsencode):
-            path = Path(folder) / name
-            yield os.fsencode(path.relative_to(place)), path
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    length = 0
-    descriptor = os.open(path, _FILE)
-    try:
-        while chunk := os.read(descriptor, _CHUNK):
-            digest.update(chunk)
-            length += len(chunk)
-    finally:
-        os.close(descriptor)
-    return digest.hexdigest(), length
-
-
-def _head(path: Path, limit: int) -> bytes:
-    descriptor = os.open(path, _FILE)
-    try:
-        return os.read(descriptor, limit)
-    finally:
-        os.close(descriptor)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or tree with modes and times, links as links; on disk when this returns."""
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
-    else:
-        _copy_file(source, target)
-
-
-def _copy_file(source: str | Path, target: str | Path) -> None:
-    if not Path(source).is_symlink() and not stat.S_ISREG(Path(source).lstat().st_mode):
-        raise OSError(errno.EINVAL, "a special file cannot be copied")
-    shutil.copy2(source, target, follow_symlinks=False)
-    if not Path(target).is_symlink():
-        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _put(source: Path, place: Path, folder: bool) -> None:
-    """Put it in its place unless something stands there."""
-    if folder:
-        if os.path.lexists(place):
-            raise FileExistsError(errno.EEXIST, "something else stands there")
-        source.rename(place)
-        return
-    os.link(source, place, follow_symlinks=False)
-    source.unlink()
-
-
-def _sync(*folders: Path) -> None:
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -5,14 +5,18 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from aetherra.plugins import DataFileError
 from aetherra.plugins.self_incorporation.gate import quarantine as module
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineError, QuarantineManager
 from aetherra.plugins.self_incorporation.index.paths import written
+from aetherra.plugins.storage import StateFile
 
 NOW = 1_700_000_000.0
 # Imports once, and forks for each line it reads: ``act step where``. Says how the fork ended.
@@ -209,6 +213,66 @@ class TestQuarantine:
             taken(vault, root, "item")
         assert place.read_bytes() == b"new work"
 
+    @pytest.mark.parametrize("step", ["rename", "taken", "locked"])
+    def test_a_quarantine_that_failed_is_a_release(self, tmp_path: Path, root: Path, place: Path, step: str) -> None:
+        """What could not be set aside is in its place as it was, and nobody has said that it may come in."""
+        before = seen(place)
+        full = [OSError(28, "No space left on device")]
+
+        def fail(now: str) -> None:
+            if now == step and full:
+                raise full.pop()
+
+        vault = manager(tmp_path, step=fail)
+        with pytest.raises(OSError, match="No space left"):
+            taken(vault, root, "item")
+        assert seen(place) == before
+        for each in (vault, manager(tmp_path)):
+            assert (each.gave_back("digest"), each.holds("digest"), each.all(), each.problems) == (False, False, [], ())
+        assert taken(vault, root, "item").state == "kept"
+
+    def test_a_record_that_cannot_be_written_takes_the_file_away(
+        self, tmp_path: Path, root: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also at the very end: whoever hears an error finds it in its place."""
+        before = seen(place)
+        vault = manager(tmp_path)
+        save = module.StateFile.save
+
+        def full(file: StateFile[Quarantined], value: Quarantined) -> None:
+            if value.state == "kept":
+                raise DataFileError("record", "no space left")
+            save(file, value)
+
+        monkeypatch.setattr(module.StateFile, "save", full)
+        with pytest.raises(DataFileError, match="no space left"):
+            taken(vault, root, "item")
+        assert seen(place) == before
+        assert list(vault.folder.iterdir()) == []
+
+    def test_what_was_put_in_its_place_meanwhile_is_lost(self, tmp_path: Path, root: Path) -> None:
+        """Neither that nor what was taken away: it waits for a person, and the next start keeps it."""
+        place = file_at(root)
+
+        def retake(step: str) -> None:
+            if step == "locked":
+                place.write_bytes(b"new work")
+                raise OSError(5, "Input/output error")
+
+        vault = manager(tmp_path, step=retake)
+        with pytest.raises(OSError, match="Input/output error"):
+            taken(vault, root, "item")
+        assert place.read_bytes() == b"new work"
+        assert "something else stands" in vault.problems[0]
+        assert vault.holds("digest")
+
+        again = manager(tmp_path)
+        assert [record.state for record in again.recover()] == ["kept"]
+        assert again.problems == ()
+        place.unlink()
+        again.release(again.all()[0].id, by="Ada")
+        assert place.read_bytes() == b"x = 1\r\n\xff"
+
 
 class TestRelease:
     def test_somebody_elses_file_is_overwritten(self, tmp_path: Path, root: Path, place: Path) -> None:
@@ -292,14 +356,12 @@ class TestDelete:
 
 class TestReview:
     def test_what_a_person_said_is_lost(self, tmp_path: Path, root: Path, place: Path) -> None:
-        """What is kept can be looked at without being let out, and the word of who did so stays."""
+        """The word of who has looked at what is kept stays with it, and lets nothing out."""
         vault = manager(tmp_path)
         record = taken(vault, root, "item")
-        content = vault.content(record.id, limit=3)
         vault.review(record.id, by="Ada", says="it is harmless")
         again = manager(tmp_path)
 
-        assert content in ({"item": b"x ="}, {"__init__.py": b"", "sub/tool": b"#!"})
         assert again.get(record.id).review == "it is harmless"
         assert stat.S_IMODE((vault.folder / f"{record.id}.quarantined").lstat().st_mode) == 0
         assert (again.statistics().kept, again.statistics().reviewed) == (1, 1)
@@ -341,28 +403,113 @@ class TestKilled:
             assert (len(kept), len(there)) in ((0, 1), (1, 0))
         for record in kept:
             vault.release(record.id, by="Ada")
-        assert {path.suffix for path in vault.folder.iterdir()} == {".json"}
+        assert {path.suffix for path in vault.folder.iterdir()} <= {".json"}
         return place
+
+    def test_one_record_keeps_the_others_from_being_ended(self, tmp_path: Path, root: Path) -> None:
+        """Each by itself: what can be neither ended nor undone is said, and may be deleted."""
+        for name in "ab":
+            (root / name).write_bytes(name.encode())
+        vault = manager(tmp_path)
+        first, second = (taken(vault, root, name) for name in "ab")
+        for record in (first, second):
+            begun = msgspec.structs.replace(record, state="releasing", ended_by="Ada")
+            (vault.folder / f"{record.id}.json").write_bytes(msgspec.json.encode(begun))
+        (vault.folder / f"{first.id}.quarantined").unlink()
+
+        again = manager(tmp_path)
+        assert [(record.path, record.state) for record in again.recover()] == [("b", "kept")]
+        (problem,) = again.problems
+        assert problem.startswith("'a' was releasing, and that can be neither ended nor undone")
+        assert again.holds("digest")
+        assert again.delete(first.id, by="Ada").state == "deleted"
+        assert again.problems == ()
+
+    def test_a_file_that_was_worked_on_after_its_release_is_stuck(self, tmp_path: Path, root: Path) -> None:
+        """It was given back, and to whom is known, though the record was written too late."""
+        place = file_at(root)
+        vault = manager(tmp_path)
+        record = taken(vault, root, "item")
+        begun = msgspec.structs.replace(record, state="releasing", ended_by="Ada")
+        (vault.folder / f"{record.id}.json").write_bytes(msgspec.json.encode(begun))
+        (vault.folder / f"{record.id}.quarantined").unlink()
+        place.write_bytes(b"mended")
+
+        again = manager(tmp_path)
+        (ended,) = again.recover()
+        assert (ended.state, ended.ended_by, again.problems) == ("released", "Ada", ())
+        assert place.read_bytes() == b"mended"
+        assert again.gave_back("digest")
+
+    def test_what_is_gone_from_the_vault_goes_unsaid(self, tmp_path: Path, root: Path) -> None:
+        """A person hears of it at the next start, and ends it."""
+        file_at(root)
+        record = taken(manager(tmp_path), root, "item")
+        (tmp_path / "vault" / f"{record.id}.quarantined").unlink()
+        vault = manager(tmp_path)
+
+        assert vault.recover() == []
+        assert "is gone from there" in vault.problems[0]
+        vault.delete(record.id, by="Ada")
+        assert vault.problems == ()
 
 
 class TestRecords:
-    def test_a_record_that_cannot_be_read_is_passed_over_in_silence(self, tmp_path: Path, root: Path) -> None:
-        """It is said, and what is kept under it stays where it is."""
+    def test_a_record_that_cannot_be_read_is_forgotten(self, tmp_path: Path, root: Path) -> None:
+        """It is said at each start, what is kept stays where it is, and exactly this item is held back."""
         file_at(root)
         vault = manager(tmp_path)
         record = taken(vault, root, "item")
         (vault.folder / f"{record.id}.json").write_bytes(b"{")
+
+        for _ in range(3):
+            again = manager(tmp_path)
+            assert again.statistics().unreadable == 1
+            assert record.id in again.problems[0]
+            assert again.holds("digest")
+            assert not again.holds("other")
+        assert (vault.folder / f"{record.id}.quarantined").exists()
+        assert (vault.folder / f"{record.id}.json").read_bytes() == b"{"
+
+    @pytest.mark.parametrize("left", ["", ".json.corrupt-1"])
+    def test_what_is_kept_without_a_record_comes_in_again(self, tmp_path: Path, root: Path, left: str) -> None:
+        """The name of what is kept says which item it is of."""
+        file_at(root)
+        vault = manager(tmp_path)
+        record = taken(vault, root, "item")
+        file = vault.folder / f"{record.id}.json"
+        if left:
+            file.rename(vault.folder / f"{record.id}{left}")
+        else:
+            file.unlink()
         again = manager(tmp_path)
 
+        assert again.holds("digest")
         assert again.statistics().unreadable == 1
-        assert record.id in again.unreadable[0]
-        assert (vault.folder / f"{record.id}.quarantined").exists()
 
+    def test_who_asks_while_another_sets_aside_falls_over(self, tmp_path: Path, root: Path) -> None:
+        """A list that is being read is not changed under its reader, and waits for nobody."""
+        for number in range(3):
+            (root / f"{number}.py").write_bytes(b"")
+        reached, go_on = threading.Event(), threading.Event()
 
-def test_what_is_copied_has_another_digest(tmp_path: Path) -> None:
-    """Every name, mode, time and byte counts."""
-    place = tree_at(tmp_path)
-    digest = module._content_of(place)[0]
-    os.utime(place / "sub" / "tool", ns=(1, 1))
+        def wait(step: str) -> None:
+            if step == "locked":
+                reached.set()
+                go_on.wait(60)
 
-    assert module._content_of(place)[0] != digest
+        vault = manager(tmp_path, step=wait)
+        go_on.set()
+        taken(vault, root, "0.py")
+        go_on.clear()
+        reached.clear()
+        other = threading.Thread(target=taken, args=(vault, root, "1.py"), daemon=True)
+        reading = iter(vault._records.by_id.values())
+        other.start()
+        assert reached.wait(60)
+        assert (len(vault.all(kept=True)), vault.holds("digest"), vault.statistics().kept) == (1, True, 1)
+        go_on.set()
+        other.join(60)
+
+        assert len(list(reading)) == 1
+        assert len(vault.all(kept=True)) == 2
