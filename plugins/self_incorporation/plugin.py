@@ -529,7 +529,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     def _problems(self) -> tuple[str, ...]:
         problems = () if self._integrator is None else self._integrator.problems
-        return (*self._troubles.values(), *problems)
+        kept = () if self._quarantine is None else self._quarantine.problems
+        return (*self._troubles.values(), *problems, *kept)
 
     def _trouble(self, what: str, why: str) -> None:
         """Show that something is wrong with a part, or with ``""`` that it is not any more."""
