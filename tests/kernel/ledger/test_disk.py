@@ -535,12 +535,23 @@ class TestRetention:
         bounds = {"segment_age": 100.0, "max_age": 1000.0}
         with place.open(**bounds) as ledger:
             for day in range(15):
-                place.clock.set_time(1_700_000_000.0 + 150.0 * day)
+                place.clock.set_time(1_700_000_000.0 + 100.0 * day)
                 add(ledger)
-            oldest = next(iter(ledger.entries()))
+            oldest = ledger.tail(100)[0]
 
-            assert place.clock.time() - oldest.at <= 1000.0 + 150.0
+            assert place.clock.time() - oldest.at <= 1000.0 + 100.0
             assert oldest.sequence > 1
+        assert place.verify().ok
+
+    def test_one_entry_by_a_clock_that_is_ahead_empties_the_ledger(self, place: Place) -> None:
+        """What was kept stays, and all that comes once the clock is right again."""
+        with place.open(segment_bytes=SMALL) as ledger:
+            add(ledger, 60)
+            for ahead in (10 * 365 * 86_400.0, 0.0, 30 * 365 * 86_400.0, 0.0):
+                place.clock.set_time(1_700_000_000.0 + ahead)
+                add(ledger, 20)
+
+            assert [entry.sequence for entry in ledger.tail(1000)] == list(range(1, 142))
         assert place.verify().ok
 
     def test_a_file_that_a_kill_kept_from_leaving_stays(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

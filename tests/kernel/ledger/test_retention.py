@@ -10,7 +10,7 @@ from aetherra.kernel.ledger import LedgerSettings
 from aetherra.kernel.ledger.retention import Kept, leaving
 from aetherra.kernel.ledger.segments import Segment
 
-SETTINGS = LedgerSettings(segment_bytes=4096, max_bytes=20_000, max_age=1000.0)
+SETTINGS = LedgerSettings(segment_bytes=4096, max_bytes=20_000, segment_age=2000.0, max_age=1000.0)
 
 
 def files(*sizes: int, every: float = 1.0) -> list[Kept]:
@@ -30,3 +30,12 @@ class TestLeaving:
     def test_an_old_file_stays(self, now: float, going: int) -> None:
         """It leaves once its last entry, which is no newer than the next file, is older than the bound."""
         assert leaving(files(10, 10, 10, 10, every=100.0), SETTINGS, now=now) == going
+
+    @pytest.mark.parametrize("ahead", [3 * 365 * 86_400.0, 1e12])
+    def test_a_clock_that_is_ahead_drops_what_is_new(self, ahead: float) -> None:
+        """However far it jumps, and however often back again, a jump counts as the time of one file."""
+        settings = LedgerSettings(segment_age=100.0, max_age=1000.0)
+        begun = [Kept(Segment(Path(str(i)), i + 1), 10, (i % 2) * ahead, "") for i in range(12)]
+
+        assert leaving(begun, settings, now=ahead) == 0
+        assert leaving([*begun] * 2, settings, now=ahead) == 2
