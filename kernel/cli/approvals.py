@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from aetherra.kernel.cli.moment import write_moment
-from aetherra.kernel.cli.output import print_json, print_table
+from aetherra.kernel.cli.output import plain, print_json, print_table
 from aetherra.kernel.cli.project import CLIENT, ask, host_options, json_option, person_option
 from aetherra.registry import NoHandlerError
 
@@ -19,7 +19,7 @@ STATES = ("pending", "approved", "denied", "used", "expired", "void")
 
 @click.group()
 def approvals() -> None:
-    """What waits for a person. An approval is good once, for a day, and for exactly what was asked."""
+    """What waits for a person. An approval is good once, for a while, and for exactly what was asked."""
 
 
 @approvals.command("list")
@@ -80,7 +80,7 @@ def _decide(
         print_json(found)
     else:
         until = f", until {write_moment(found['expires_at'])}"
-        click.echo(f"{found['id']}: {found['state']}{until}: {found['kind']} of {found['component']!r}")
+        click.echo(f"{found['id']}: {found['state']}{until}: {plain(found['kind'])} of {found['component']!r}")
 
 
 def ask_governance(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +12,8 @@ import click
 import msgspec
 
 from aetherra.kernel.cli.moment import read_moment, write_moment
-from aetherra.kernel.cli.output import print_json, print_table
-from aetherra.kernel.cli.project import host_options, json_option, load_config
+from aetherra.kernel.cli.output import plain, print_json, print_table
+from aetherra.kernel.cli.project import host_options, json_option, load_config, user
 from aetherra.kernel.config import convert
 from aetherra.kernel.errors import ConfigError
 from aetherra.kernel.ledger import Entry, LedgerSettings, SignedHead, Verification, head_folder, ledger_folder
@@ -95,7 +93,7 @@ def _tell(found: Verification, place: _Place) -> None:
         return
     for problem in found.problems:
         where = f" ({problem.file}:{problem.line})" if problem.line else f" ({problem.file})" if problem.file else ""
-        click.echo(f"{problem.kind}: {_plain(problem.detail)}{where}")
+        click.echo(f"{problem.kind}: {plain(problem.detail)}{where}")
     for remain in found.remains:
         click.echo(f"left by a kill, and harmless: {remain.detail} ({remain.file})")
     if found.ok:
@@ -129,12 +127,7 @@ def tail(limit: int, path: Path, config_file: Path | None, as_json: bool, **only
 
 def _row(entry: Entry) -> tuple[object, ...]:
     texts = (entry.kind, entry.actor, entry.component, entry.code, entry.refers_to or "", entry.summary)
-    return (entry.sequence, write_moment(entry.at), *(_plain(str(text)) for text in texts))
-
-
-def _plain(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return (entry.sequence, write_moment(entry.at), *texts)
 
 
 @audit.command()
@@ -148,13 +141,6 @@ def head(path: Path, config_file: Path | None) -> None:
         raise click.ClickException(exc.detail) from exc
     finally:
         store.close()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user whom nobody gave a name
-        return str(os.getuid())
 
 
 @audit.command()
@@ -179,7 +165,7 @@ def adopt(reason: str, yes: bool, path: Path, config_file: Path | None, as_json:
         if not sys.stdin.isatty():
             raise click.UsageError("this accepts what was done to the ledger; say --yes where nobody can be asked")
         click.confirm("Go on from there?", abort=True, err=True)
-    done = adopt_ledger(place.data_dir, place.settings, actor=f"person:{_user()}", reason=reason, clock=time.time)
+    done = adopt_ledger(place.data_dir, place.settings, actor=f"person:{user()}", reason=reason, clock=time.time)
     if done is None:
         click.echo("it is in order by now: there is nothing to adopt", err=True)
     elif as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from aetherra.kernel.cli.output import print_json
-from aetherra.kernel.cli.project import CLIENT, ask, host_options, json_option, load_config, person_option
-from aetherra.kernel.datadir import AppendFile
+from aetherra.kernel.cli.output import plain, print_json
+from aetherra.kernel.cli.project import CLIENT, ask, host_options, json_option, load_config, person_option, user
 from aetherra.kernel.errors import ConfigError, DataFileError
+from aetherra.kernel.stopped import GOVERNANCE, STOP_NAME, Stopped, stop_file
 from aetherra.registry import AetherraError, NoHandlerError, NoHostError
 
-PLACE = ("governance", "STOP")
-"""Where the file is in the data directory. There is a stop while it is there and does not say that there is none."""
 PATIENCE = 5.0
 """Seconds that a host has to say that it has noticed."""
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What the file says; governance reads the same."""
-
-    stopped: bool
-    who: str = ""
-    why: str = ""
-    since: float = 0.0
-    problem: str = ""
 
 
 @click.group()
@@ -51,7 +38,10 @@ def stop(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
     problem = ""
     try:
         if (found := _read(file)) is None or found.problem:
-            _write(file, stopped=True, name=name, reason=reason)
+            _make_folder(file)
+            word = stop_file(file)
+            word.say(Stopped(stopped=True, who=_who(name), why=reason, since=time.time()), instead=True)
+            word.write()
     except (DataFileError, OSError) as exc:
         problem = str(exc)
     try:
@@ -81,14 +71,15 @@ def stop(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
 def lift(reason: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Let the host act by itself again."""
     file = _file(path, config_file)
-    held = _read(file)
+    held = _told(_read(file))
     try:
-        ask(path, config_file, "governance.lift", {"reason": reason}, name=name)
+        found = ask(path, config_file, "governance.lift", {"reason": reason}, name=name)
+        held = found.get("held") or held
     except (NoHostError, NoHandlerError):
         if held is not None:
-            _write(file, stopped=False, name=name, reason=reason)
+            stop_file(file).unsay(Stopped(stopped=False, who=_who(name), why=reason, since=time.time()))
     if as_json:
-        print_json({"stopped": _told(_read(file)), "held": _told(held), "file": str(file)})
+        print_json({"stopped": _told(_read(file)), "held": held, "file": str(file)})
     else:
         click.echo("the emergency stop is lifted" if held is not None else "there was no emergency stop")
 
@@ -106,7 +97,7 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
         click.echo("there is no emergency stop")
     else:
         who, why = found.who or "somebody", found.why or "no reason was given"
-        click.echo(found.problem or f"everything autonomous is stopped by {who}: {why}")
+        click.echo(plain(found.problem or f"everything autonomous is stopped by {who}: {why}"))
 
 
 def _file(path: Path, config_file: Path | None) -> Path:
@@ -114,30 +105,22 @@ def _file(path: Path, config_file: Path | None) -> Path:
     if data_dir is None:
         where = str(config_file or path)
         raise ConfigError(where, "`$.kernel.data_dir` is null: such a host is stopped by whoever embeds it")
-    return data_dir.joinpath(*PLACE)
+    return data_dir / GOVERNANCE / STOP_NAME
 
 
-def _read(file: Path) -> Said | None:
-    """Return what a file says of a stop, ``None`` if there is none; what cannot be understood stops, too."""
-    try:
-        text = file.read_bytes()
-        if not text.strip():
-            return Said(stopped=True, who="whoever made an empty file")
-        said = msgspec.json.decode(text, type=Said)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        problem = f"everything autonomous is stopped, as {file} cannot be understood: {exc}"
-        return Said(stopped=True, problem=problem)
+def _read(file: Path) -> Stopped | None:
+    """Return the stop that a file says, ``None`` if there is none; what cannot be understood stops, too."""
+    said = stop_file(file).last()
     return said if said.stopped else None
 
 
-def _write(file: Path, *, stopped: bool, name: str, reason: str) -> None:
+def _make_folder(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    who = f"{getpass.getuser()} on the command line" if name == CLIENT else name
-    said = Said(stopped=stopped, who=who, why=reason, since=time.time())
-    AppendFile(file).replace([msgspec.json.encode(said)])
 
 
-def _told(said: Said | None) -> Any:
+def _who(name: str) -> str:
+    return f"{user()} on the command line" if name == CLIENT else name
+
+
+def _told(said: Stopped | None) -> Any:
     return None if said is None else msgspec.to_builtins(said)

@@ -8,7 +8,7 @@ import click
 
 from aetherra.kernel.cli.approvals import ask_governance
 from aetherra.kernel.cli.moment import write_moment
-from aetherra.kernel.cli.output import print_json, print_table, seconds
+from aetherra.kernel.cli.output import plain, print_json, print_table, seconds
 from aetherra.kernel.cli.project import host_options, json_option, person_option
 
 
@@ -42,7 +42,7 @@ def list_guards(path: Path, config_file: Path | None, as_json: bool) -> None:
         until = "until it is reset" if each["until"] is None else f"until {write_moment(each['until'])}"
         whom = " ".join(filter(None, (each["asker"], each["actuator"])))
         what = each["breach"].replace("_", " ")
-        click.echo(f"in force {until}: {what}{f' ({whom})' if whom else ''}: {each['reason']}")
+        click.echo(plain(f"in force {until}: {what}{f' ({whom})' if whom else ''}: {each['reason']}"))
 
 
 @guards.command()

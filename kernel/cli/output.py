@@ -31,6 +31,11 @@ def stdout_kept_clean() -> Generator[None]:
         os.close(kept)
 
 
+def plain(text: str) -> str:
+    """Return a text without what a terminal would obey: anybody may have worded it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def print_json(document: Any) -> None:
     """Print a document, indented on a terminal."""
     click.echo(json.dumps(document, indent=2 if on_terminal() else None, ensure_ascii=False))
@@ -46,7 +51,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
     There every column stays, so that ``awk`` can count on them.
     """
-    cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+    cells = [[("" if cell is None else plain(str(cell))) for cell in row] for row in rows]
     if not on_terminal():
         widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
         for row in [[column.upper() for column in columns], *cells]:

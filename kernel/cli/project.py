@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,14 @@ def person_option(function: FunctionT) -> FunctionT:
     return click.option(
         "--as", "name", default=CLIENT, show_default=True, help="Who you are, as kernel.clients may know you."
     )(function)
+
+
+def user() -> str:
+    """Return who the operating system says is at the keyboard; a number for a user whom nobody gave a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def json_option(function: FunctionT) -> FunctionT:

@@ -5,6 +5,7 @@ from aetherra.kernel.storage.database import Database, DatabaseUnusableError, si
 from aetherra.kernel.storage.sqlite_file import Opened, Schema, connected, open_sqlite
 from aetherra.kernel.storage.state_file import StateFile
 from aetherra.kernel.storage.store import Store
+from aetherra.kernel.storage.word_file import Word, WordFile
 
 __all__ = [
     "Database",
@@ -13,6 +14,8 @@ __all__ = [
     "Schema",
     "StateFile",
     "Store",
+    "Word",
+    "WordFile",
     "connected",
     "mark_clean_stop",
     "open_sqlite",

@@ -2,57 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
-from aetherra.plugins import AppendFile, DataFileError
+from aetherra.plugins.storage import STOP_NAME, Stopped, stop_file
 
 __all__ = ["FILE_NAME", "EmergencyStop", "Stopped"]
 
-FILE_NAME = "STOP"
+FILE_NAME = STOP_NAME
 """What the file is called, in governance's folder of the data directory."""
 
 
-class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """That all is stopped, or is no more. The file holds one of these as JSON.
-
-    Attributes:
-        stopped: Whether it is.
-        who: Who said so.
-        why: And why.
-        since: Unix time of it.
-        problem: Why it counts as stopped though nobody said so: what is wrong with the file.
-    """
-
-    stopped: bool
-    who: str = ""
-    why: str = ""
-    since: float = 0.0
-    problem: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """Who stopped it, and why, in words."""
-        if self.problem:
-            return f"emergency stop, as nobody can tell whether one is meant: {self.problem}"
-        return f"emergency stop by {self.who or 'somebody'}: {self.why or 'no reason was given'}"
-
-
-_FREE = Stopped(stopped=False)
-
-
 class EmergencyStop:
-    """Whether everything autonomous is stopped, kept in a file that outlives the host.
+    """Whether everything autonomous is stopped; ``WordFile`` says what counts where a file cannot be read or written.
 
-    A stop counts from when it is said, also when it cannot be written. A file that cannot be read, or says nothing that
-    is understood, stops: whoever cannot tell must not act. So a person whose host answers nobody can make a file of
-    that name by any means, an empty one will do, and remove it again: ``now`` looks whether it has changed.
-
-    Any thread may use it; no thread that looks waits for one that writes.
+    Any thread may use it. Who looks, or says stop, waits for nobody who writes.
 
     Args:
         path: The file; ``None``: a stop ends with the host.
@@ -60,13 +24,13 @@ class EmergencyStop:
     """
 
     def __init__(self, path: Path | None, time: Callable[[], float]) -> None:
-        self._path = path
-        self._file = AppendFile(path) if path is not None else None
+        self._file = stop_file(path)
         self._time = time
-        self._said = _FREE
-        self._is_written = True
-        self._mark: object = None
-        self._lock = threading.Lock()
+
+    @property
+    def problem(self) -> str:
+        """Why a stop would not hold across a restart; ``""`` if it would, or if there is none."""
+        return self._file.problem
 
     def now(self) -> Stopped | None:
         """Return the stop that holds, ``None`` if there is none. Never raises; one look at the file system."""
@@ -75,25 +39,28 @@ class EmergencyStop:
 
     def last(self) -> Stopped:
         """Return what was said last, a stop or that it is lifted; as ``now``."""
-        with self._lock:
-            if self._path is not None and self._is_written and (mark := _mark_of(self._path)) != self._mark:
-                self._mark = mark
-                self._said = self._read(self._path)
-            return self._said
+        return self._file.last()
 
-    def stop(self, who: str, why: str) -> Stopped:
-        """Stop everything from now on; one that holds stays as it is. Return what holds now.
+    def say(self, who: str, why: str) -> Stopped:
+        """Stop everything from now on; one that holds stays as it is. Return what holds; ``write`` makes it last."""
+        return self._file.say(Stopped(stopped=True, who=who, why=why, since=self._time()))
+
+    def write(self) -> None:
+        """Have a stop that was said hold across restarts, too; there need not be one.
 
         Raises:
-            DataFileError: It could not be written: it holds, but not across a restart.
+            DataFileError: It cannot be written now: it holds, but not across a restart.
         """
-        held = self.now()
-        if held is not None and self._is_written:
-            return held
-        said = held or Stopped(stopped=True, who=who, why=why, since=self._time())
-        with self._lock:
-            self._said, self._is_written = said, False
-        self._write(said)
+        self._file.write()
+
+    def stop(self, who: str, why: str) -> Stopped:
+        """Say it and write it.
+
+        Raises:
+            DataFileError: As ``write``.
+        """
+        said = self.say(who, why)
+        self.write()
         return said
 
     def lift(self, who: str, why: str) -> Stopped | None:
@@ -104,55 +71,15 @@ class EmergencyStop:
         Raises:
             DataFileError: It could not be written: all stays stopped, as it would be after a restart.
         """
-        held = self.now()
-        if held is None:
+        if self.now() is None:
             return None
-        free = Stopped(stopped=False, who=who, why=why, since=self._time())
-        try:
-            self._write(free)
-        except DataFileError:
-            if self._is_written:
-                raise
-            self._settle(free)
-        return held
+        held = self._file.unsay(Stopped(stopped=False, who=who, why=why, since=self._time()))
+        return held if held.stopped else None
+
+    def fleeting(self) -> Stopped | None:
+        """Return what the disk does not have, and the next generation must be told; ``None`` if there is no such."""
+        return self._file.fleeting()
 
     def recall(self, said: Stopped) -> None:
-        """Take over what held before, where there is no file to say it."""
-        if self._path is None:
-            self._settle(said)
-
-    def _write(self, said: Stopped) -> None:
-        if self._file is not None:
-            self._file.replace([msgspec.json.encode(said)])
-        self._settle(said)
-
-    def _settle(self, said: Stopped) -> None:
-        """Let the file say from now on what holds, which is this."""
-        with self._lock:
-            self._said, self._is_written = said, True
-            self._mark = None if self._path is None else _mark_of(self._path)
-
-    @staticmethod
-    def _read(path: Path) -> Stopped:
-        try:
-            text = path.read_bytes()
-            if not text.strip():
-                since = path.stat().st_mtime
-                return Stopped(stopped=True, who="whoever made an empty file", why=f"remove {path}", since=since)
-            return msgspec.json.decode(text, type=Stopped)
-        except FileNotFoundError:
-            return _FREE
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            problem = f"{path}: {getattr(exc, 'strerror', None) or exc}; lift it, or remove the file"
-            return Stopped(stopped=True, problem=problem)
-
-
-def _mark_of(path: Path) -> object:
-    """Return what differs once the file is another or has another content; ``""`` where there is none."""
-    try:
-        found = os.stat(path)  # noqa: PTH116  # at each question, and a third of the time of Path.stat
-    except FileNotFoundError:
-        return ""
-    except OSError as exc:
-        return exc.errno
-    return found.st_ino, found.st_dev, found.st_mtime_ns, found.st_size
+        """Take over what was ``fleeting``."""
+        self._file.recall(said)

@@ -166,9 +166,15 @@ class Deny(Request[Decided], tag="governance.deny"):
 
 
 class StopReply(Message, tag="governance.stop_reply"):
-    """What holds now; ``None`` if nothing does."""
+    """How it is now.
+
+    Attributes:
+        stopped: The stop that holds; ``None`` if none does.
+        held: The one that was lifted; ``None`` if there was none.
+    """
 
     stopped: Stopped | None
+    held: Stopped | None = None
 
 
 class EmergencyStopAll(Request[StopReply], tag="governance.stop"):

@@ -315,8 +315,9 @@ class Governance(Plugin[GovernanceSettings]):
         """Stop everything autonomous. It holds also if ``DataFileError`` says that it will not outlive the host."""
         call = current_call()
         who = "somebody" if call is None else str(call.caller)
+        self._stop.say(who, request.reason)
         try:
-            await self.ctx.run_sync(self._stop.stop, who, request.reason)
+            await self.ctx.run_sync(self._stop.write)
         finally:
             await self._notice_stop()
         return m.StopReply(self._stop.now())
@@ -325,9 +326,9 @@ class Governance(Plugin[GovernanceSettings]):
     async def lift(self, request: m.LiftStop) -> m.StopReply:
         """Lift the emergency stop; raises ``DataFileError`` if that cannot be written, and then it holds."""
         person = self._person("lift the emergency stop")
-        await self.ctx.run_sync(self._stop.lift, str(person), request.reason)
+        held = await self.ctx.run_sync(self._stop.lift, str(person), request.reason)
         await self._notice_stop()
-        return m.StopReply(self._stop.now())
+        return m.StopReply(self._stop.now(), held)
 
     async def _notice_stop(self) -> None:
         """Tell of a stop or of its end, also of one that was said by the file."""

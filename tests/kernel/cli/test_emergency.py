@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from aetherra.kernel import AskPermission, Config, Intent, Kernel
 from aetherra.kernel.cli import emergency
 from aetherra.plugins.governance.emergency_stop import FILE_NAME, EmergencyStop
+from aetherra.registry import HandlerError
 from tests.kernel.cli.test_approvals import governed, run
 
 ACT = Intent(kind="actuator", component="oven", summary="heat")
@@ -55,8 +57,31 @@ class TestWithAHost:
             assert await run(tmp_path, "emergency", "stop") == 1
             assert "has no governance" in capsys.readouterr().err
 
+    async def test_a_stop_that_the_host_alone_held_was_none(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What was lifted is what the host says, also where its disk never had it."""
+        async with governed(tmp_path) as kernel:
+            (tmp_path / ".aetherra" / "governance" / "STOP.new").mkdir()
+            with pytest.raises(HandlerError):
+                await kernel.call_tag("governance.stop", {"reason": "smoke"})
+            assert (await kernel.call(AskPermission(ACT))).code == "stopped"
+            assert await run(tmp_path, "emergency", "lift", "--as", "ada") == 0
+            assert capsys.readouterr().out == "the emergency stop is lifted\n"
+            assert (await kernel.call(AskPermission(ACT))).allowed
+
 
 class TestWithoutAHost:
+    async def test_a_user_without_a_name_stops_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever runs the command, as a user whom nobody gave a name too, it stops."""
+
+        def nameless() -> str:
+            raise KeyError("getpwuid(): uid not found: 12345")
+
+        monkeypatch.setattr("getpass.getuser", nameless)
+        assert await run(tmp_path, "emergency", "stop", "smoke") == 0
+        assert json.loads(stop_file(tmp_path).read_bytes())["who"] == f"{os.getuid()} on the command line"
+
     async def test_the_next_host_acts(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A stop that is said while none runs holds in the next one, which writes it down; so does its end."""
         assert await run(tmp_path, "emergency", "stop", "smoke", "--as", "ada", "--json") == 0
@@ -113,6 +138,6 @@ class TestRead:
         if found is not None:
             assert found.stopped
 
-    def test_it_stands_elsewhere(self) -> None:
+    def test_it_stands_elsewhere(self, tmp_path: Path) -> None:
         """Both speak of the same file."""
-        assert emergency.PLACE[-1] == FILE_NAME
+        assert emergency._file(tmp_path, None) == stop_file(tmp_path)

@@ -32,6 +32,11 @@ class TestTable:
         lines = capsys.readouterr().out.splitlines()
         assert lines == ["NAME    SIZE  NOTE", "a       1", "longer  22    x"]
 
+    def test_a_cell_speaks_to_the_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What somebody else has worded cannot move the cursor, hide itself or begin a row of its own."""
+        print_table("Things", ("name",), [("safe\x1b[2K\rother\nrow",)])
+        assert capsys.readouterr().out == "NAME\nsafe\\x1b[2K\\rother\\nrow\n"
+
     def test_no_rows_leave_the_heading(self, capsys: pytest.CaptureFixture[str]) -> None:
         """An empty table says what it would hold."""
         print_table("Things", ("name", "size"), [])

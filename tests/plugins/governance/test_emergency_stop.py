@@ -96,7 +96,7 @@ class TestFile:
         path.mkdir()
         held = holds(path, clock)
         assert held is not None
-        assert "directory" in held.problem
+        assert "no regular file" in held.problem
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
     def test_a_file_of_somebody_else_lets_go(self, path: Path, clock: FakeClock) -> None:

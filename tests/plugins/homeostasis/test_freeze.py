@@ -103,7 +103,7 @@ class TestProblems:
         path.mkdir()
         held = holds(path, clock)
         assert held is not None
-        assert "directory" in held.problem
+        assert "no regular file" in held.problem
 
     def test_a_corrupt_file_cannot_be_mended(self, path: Path, clock: FakeClock) -> None:
         """Unfreezing puts a sound file in its place."""
