@@ -5,6 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from aetherra.plugins import AetherraError
 from aetherra.plugins.self_incorporation.night.learning.candidate import LearnedValue
 from aetherra.plugins.self_incorporation.night.learning.classifier_weights import ClassifierWeights
 from aetherra.plugins.self_incorporation.night.learning.plan_order import PlanOrder
@@ -12,7 +13,7 @@ from aetherra.plugins.self_incorporation.night.learning.rescan_order import Resc
 from aetherra.plugins.self_incorporation.night.learning.trial import Target, Trial, digest_of
 from aetherra.plugins.storage import StateFile
 
-__all__ = ["HISTORY", "Kept", "Learned", "NotValidatedError"]
+__all__ = ["HISTORY", "Kept", "Learned", "NotInUseError", "NotValidatedError"]
 
 HISTORY = 5
 """Versions of one target that can be gone back to, one after the other."""
@@ -23,7 +24,20 @@ _TYPES: dict[Target, type[LearnedValue]] = {
 }
 
 
-class NotValidatedError(ValueError):
+class NotInUseError(AetherraError, LookupError):
+    """Something would be taken back that is not in use."""
+
+    def __init__(self, target: str, version: int | None) -> None:
+        super().__init__(target, version)
+        self.target, self.version = target, version
+
+    def __str__(self) -> str:
+        if self.version is None:
+            return f"nothing that was learnt is in use for {self.target!r}"
+        return f"version {self.version} of what was learnt for {self.target!r} is not in use any more"
+
+
+class NotValidatedError(AetherraError, ValueError):
     """Something would be kept that no trial has let in."""
 
     def __init__(self, target: str, reason: str) -> None:
@@ -129,16 +143,20 @@ class Learned:
         )
         return kept
 
-    def undo(self, target: Target) -> Kept:
+    def undo(self, target: Target, *, version: int | None = None) -> Kept:
         """Go back to what was in use before, and return what was taken back.
 
+        Args:
+            target: What was learnt for.
+            version: That is taken back; None for whichever is in use.
+
         Raises:
-            LookupError: Nothing that was learnt is in use.
+            NotInUseError: It is not in use, or nothing that was learnt is.
             DataFileError: It cannot be written: all is as it was.
         """
         versions = self.versions(target)
-        if not versions:
-            raise LookupError(f"nothing that was learnt is in use for {target!r}")
+        if not versions or version not in (None, versions[-1].version):
+            raise NotInUseError(target, version)
         *before, taken = versions
         kept = {**self._book.kept, target: tuple(before)}
         self._replace(_Book(last=self._book.last, kept=kept, tried=self._book.tried))

@@ -13,7 +13,7 @@ __all__ = ["Library"]
 class Library(Protocol):
     """Lent to the night by whoever has the index; asked in a worker thread, by one at a time.
 
-    An `OSError` that it raises ends the night, which is told; the next one begins anew.
+    An `OSError` or `AetherraError` that it raises ends the night, which is told; the next one begins anew.
     """
 
     @property

@@ -14,6 +14,7 @@ from aetherra.plugins.self_incorporation.night.insights.dead_code import dead_co
 from aetherra.plugins.self_incorporation.night.insights.insight import Insight
 from aetherra.plugins.self_incorporation.night.insights.quality import quality_of
 from aetherra.plugins.self_incorporation.night.insights.risks import risks_of
+from aetherra.plugins.self_incorporation.night.learned import Kept
 from aetherra.plugins.self_incorporation.night.learning.candidate import Candidate, LearnedValue, Tried, mark_of
 from aetherra.plugins.self_incorporation.night.learning.kind_learner import KindLearner
 from aetherra.plugins.self_incorporation.night.learning.learner import Learner
@@ -28,7 +29,7 @@ from aetherra.plugins.self_incorporation.night.report import NightReport
 from aetherra.plugins.self_incorporation.night.settings import NightSettings
 from aetherra.plugins.self_incorporation.night.store import NightStore
 
-__all__ = ["Night", "Wanted", "Wish"]
+__all__ = ["Night", "Refused", "Wanted", "Wish"]
 
 FRESH = 5
 """Pieces of evidence younger than what is in use, from which on it is seen whether it still helps."""
@@ -53,13 +54,20 @@ class Wish(Struct, frozen=True):
     do: Callable[[], object]
 
 
+class Refused(Struct, frozen=True):
+    """Why a wish was not carried out, and what is told to have come of it."""
+
+    outcome: Literal["not_permitted", "discarded"]
+    reason: str
+
+
 Wanted = Wish | Phase
-"""What a night yields besides None: a change that it wants, to be answered with why it was not permitted, or an empty
-text; or the phase that begins."""
+"""What a night yields besides None: a change that it wants, to be answered with `Refused` or None; or the phase that
+begins."""
 
 
 class Night:
-    """Work in steps: `work` is left and gone on with wherever it stands.
+    """Work in steps: left and gone on with wherever it stands; another night of the same progress goes on at the task.
 
     Args:
         progress: How far it has come; a new one for a new night.
@@ -191,11 +199,13 @@ class Night:
             trial = self._trial(learner, kept.trial.insight, new, old, replaced, allowed=1.0)
             if trial.passed:
                 reason = f"what {kept.trial.insight} had taught no longer helps"
-                yield from self._taken_back(learner.target, trial, reason)
+                yield from self._taken_back(kept, trial, reason)
 
-    def _taken_back(self, target: Target, trial: Trial, why: str) -> Steps[Wanted, None]:
+    def _taken_back(self, kept: Kept, trial: Trial, why: str) -> Steps[Wanted, None]:
+        target = kept.trial.target
         what = f"go back to the {target.replace('_', ' ')} before: {why}"
-        yield from self._changed(trial, "taken_back", what, partial(self._store.learned.undo, target))
+        undo = partial(self._store.learned.undo, target, version=kept.version)
+        yield from self._changed(trial, "taken_back", what, undo)
 
     def _try_out(self) -> Steps[Wanted, None]:
         for learner in (yield from self._learners()):
@@ -251,12 +261,12 @@ class Night:
                 "chance": trial.chance,
             },
         )
-        refusal = yield Wish(trial.target, intent, do)
-        if refusal:
-            self._tried.append(Tried(trial=trial, outcome="not_permitted", reason=f"{what}; {refusal}"))
+        refused: Refused | None = yield Wish(trial.target, intent, do)
+        if refused is not None:
+            self._tried.append(Tried(trial=trial, outcome=refused.outcome, reason=f"{what}; {refused.reason}"))
         else:
             self._tried.append(Tried(trial=trial, outcome=outcome, reason=what))
-        return not refusal
+        return refused is None
 
     def _trial(
         self,

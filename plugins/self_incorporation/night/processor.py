@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from aetherra.plugins import AetherraError, Intent, NotPermittedError, Permit, Vitals
 from aetherra.plugins.self_incorporation.night.idle import Calls, IdleWatch, calls_of
-from aetherra.plugins.self_incorporation.night.learned import Kept
+from aetherra.plugins.self_incorporation.night.learned import Kept, NotInUseError
 from aetherra.plugins.self_incorporation.night.learning.trial import TARGETS, Target
 from aetherra.plugins.self_incorporation.night.library import Library
-from aetherra.plugins.self_incorporation.night.night import Night, Wanted, Wish
+from aetherra.plugins.self_incorporation.night.night import Night, Refused, Wanted, Wish
 from aetherra.plugins.self_incorporation.night.pace import Finished, Pace
 from aetherra.plugins.self_incorporation.night.phases import WORKING, Phase, may_follow
 from aetherra.plugins.self_incorporation.night.progress import Progress
@@ -169,7 +169,7 @@ class NightCycleProcessor:
         try:
             while True:
                 self._enter(Phase.MONITORING if self._settings.enabled else Phase.INACTIVE)
-                await self._wait()
+                await self._waited()
                 self._enter(Phase.MONITORING)
                 await self._work()
         finally:
@@ -199,7 +199,7 @@ class NightCycleProcessor:
         """Go back to what was in use for a target before, at a person's word; return what was taken back.
 
         Raises:
-            LookupError: Nothing that was learnt is in use.
+            NotInUseError: Nothing that was learnt is in use.
             DataFileError: The disk does not take it: all is as it was.
         """
         taken = await self._port.run(partial(self._store.learned.undo, target))
@@ -217,12 +217,16 @@ class NightCycleProcessor:
     def _is_needed(self) -> bool:
         return self._watch.is_noticed and not self._asks
 
-    async def _wait(self) -> None:
+    async def _waited(self) -> None:
+        """Wait until there is a night to be had; one that fails in the looking counts as one that failed."""
         while not self._asks:
             if self._settings.enabled:
-                calls = calls_of(await self._port.vitals(), self._settings.quiet)
-                if await self._port.run(partial(self._look, calls)):
-                    return
+                try:
+                    calls = calls_of(await self._port.vitals(), self._settings.quiet)
+                    if await self._port.run(partial(self._look, calls)):
+                        return
+                except (OSError, AetherraError) as exc:
+                    self._has_failed(exc)
             self._wake = anyio.Event()
             with self._port.clock.move_on_after(self._settings.look_interval):
                 await self._wake.wait()
@@ -237,8 +241,8 @@ class NightCycleProcessor:
         last = reports[-1] if reports else None
         for ended in (self._failed_at, None if last is None else last.ended_at):
             if ended is not None and 0 <= now - ended < self._settings.rest_seconds:
-                return self._night is not None
-        if self._night is not None or self._store.unfinished is not None or last is None:
+                return False
+        if self._store.unfinished is not None or last is None:
             return True
         if any(tried.outcome == "not_permitted" for tried in last.tried):  # it may be by now
             return True
@@ -247,12 +251,10 @@ class NightCycleProcessor:
     def _begin(self) -> Night:
         """Go on with a night, unless what it has looked at is other now, or begin one."""
         revision = self._library.revision()
-        unfinished = self._store.unfinished if self._night is None else self._night.progress
+        unfinished = self._store.unfinished
         if unfinished is not None and (
             unfinished.revision == revision or unfinished.phase in (Phase.VALIDATION, Phase.REPORTING)
         ):
-            if self._night is not None:
-                return self._night
             progress = unfinished
         else:
             reports = self._store.reports.all()
@@ -265,19 +267,22 @@ class NightCycleProcessor:
         try:
             night = self._night = await self._port.run(self._begin)
             report = await self._steps_of(night)
+            self._night = None
+            if report is not None:
+                self._problem, self._failed_at = "", None
+                self._answer(report, "")
+                await self._port.reported(report)
         except (OSError, AetherraError) as exc:
-            self._night, self._problem, self._failed_at = None, str(exc), self._port.clock.time()
+            self._has_failed(exc)
             with suppress(OSError):
                 await self._port.run(partial(self._store.save_progress, None))
             self._answer(None, self._problem)
-            return
-        if report is not None:
-            self._night, self._problem, self._failed_at = None, "", None
-            self._answer(report, "")
-            await self._port.reported(report)
+
+    def _has_failed(self, exc: Exception) -> None:
+        self._night, self._problem, self._failed_at = None, str(exc), self._port.clock.time()
 
     async def _steps_of(self, night: Night) -> NightReport | None:
-        """Take the night's steps to its end, or until somebody needs the host; then return None."""
+        """Take the night's steps to its end, or until somebody needs the host; then return None, and hold nothing."""
         if self._phase is not night.progress.phase:
             self._enter(night.progress.phase)
         answer: object = None
@@ -302,6 +307,7 @@ class NightCycleProcessor:
         if (why := self._watch.look(calls, working=True)) and not self._asks:
             night.interrupted(why)
             self._store.save_progress(night.progress)
+            self._store.measures.unload()
             return _Interrupted(why)
         return self._pace.unit(night.steps, night.at, answer)
 
@@ -311,16 +317,18 @@ class NightCycleProcessor:
             self._store.reports.add(report)
         self._store.save_progress(None)
 
-    async def _granted(self, wish: Wish) -> str:
-        """Ask to carry a wish out, and do; return why it was not permitted, or an empty text."""
+    async def _granted(self, wish: Wish) -> Refused | None:
+        """Ask to carry a wish out, and do; return why that was not done."""
         try:
             async with self._port.permitted(wish.intent) as permit:
                 await permit.check()
                 await self._port.run(wish.do)
         except NotPermittedError as exc:
-            return exc.reason
+            return Refused("not_permitted", exc.reason)
+        except NotInUseError as exc:  # somebody was faster
+            return Refused("discarded", str(exc))
         await self._port.learned(wish.target)
-        return ""
+        return None
 
     def _answer(self, report: NightReport | None, problem: str) -> None:
         asks, self._asks = self._asks, []

@@ -49,7 +49,7 @@ class MeasureCache:
         self._loaded = True
 
     def get(self, sha256: str) -> Measured | None:
-        """Return the measures of these bytes, if they were taken."""
+        """Return the measures of these bytes, if they were taken, and are loaded."""
         return self._held.get(sha256)
 
     def add(self, measured: Measured) -> None:
@@ -74,9 +74,14 @@ class MeasureCache:
                     if number % _STEP == 0:
                         yield None
                 self._file.replace(lines)
-            self._held, self._loaded = {}, False
+            self.unload()
         else:
             self._held = kept
+
+    def unload(self) -> None:
+        """Hold nothing until it is loaded again; in memory alone, all is held."""
+        if self._file is not None:
+            self._held, self._loaded = {}, False
 
     def close(self) -> None:
         """Close the file."""

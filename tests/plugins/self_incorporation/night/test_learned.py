@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherra.plugins import DataFileError
-from aetherra.plugins.self_incorporation.night.learned import HISTORY, Learned, NotValidatedError
+from aetherra.plugins.self_incorporation.night.learned import HISTORY, Learned, NotInUseError, NotValidatedError
 from aetherra.plugins.self_incorporation.night.learning.classifier_weights import ClassifierWeights
 from aetherra.plugins.self_incorporation.night.learning.plan_order import PlanOrder
 from aetherra.plugins.self_incorporation.night.learning.rescan_order import RescanOrder
@@ -102,6 +102,18 @@ class TestUndo:
                     learned.undo("classifier_weights")
             assert learned.weights == (weights(expected[-1]).weights if expected else {})
             assert [kept.value for kept in learned.versions("classifier_weights")] == [*map(weights, expected)]
+
+    def test_another_version_than_was_meant_is_taken_back(self):
+        """Who means one version takes back that one or none: somebody may have been faster."""
+        learned = Learned(None)
+        first, second = (
+            learned.keep(tried("classifier_weights", weights(what)), weights(what)).version for what in (1, 2)
+        )
+        with pytest.raises(NotInUseError, match=f"version {first} .* is not in use any more"):
+            learned.undo("classifier_weights", version=first)
+        assert learned.weights == weights(2).weights
+
+        assert learned.undo("classifier_weights", version=second).version == second
 
     def test_one_target_undoes_another(self):
         """Each goes back by itself; when it was last tried stays."""

@@ -17,7 +17,7 @@ from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.night.evidence import StepOutcome, Vote
 from aetherra.plugins.self_incorporation.night.learning.rescan_order import RescanOrder
 from aetherra.plugins.self_incorporation.night.learning.trial import try_out
-from aetherra.plugins.self_incorporation.night.night import Night, Wish
+from aetherra.plugins.self_incorporation.night.night import Night, Refused, Wish
 from aetherra.plugins.self_incorporation.night.pace import Pace
 from aetherra.plugins.self_incorporation.night.phases import WORKING, Phase
 from aetherra.plugins.self_incorporation.night.progress import Progress
@@ -88,7 +88,7 @@ def drawn(chance, votes):
 class Walk:
     """Goes through a night; what is wanted is granted, and may be interrupted after any step."""
 
-    def __init__(self, store, library, time_, refuse=lambda wish: "", **given):
+    def __init__(self, store, library, time_, refuse=lambda wish: None, **given):
         self.store, self.library, self.time, self.refuse = store, library, time_, refuse
         self.settings = NightSettings(**given)
         self.phases, self.wishes = [], []
@@ -191,7 +191,7 @@ class TestLearning:
     def test_what_is_not_permitted_is_done(self, walk):
         """It is not in use, it says why, and it is tried again without new evidence."""
         teach(walk.store, walk.library.root, random.Random(1))
-        walk.refuse = lambda wish: "the emergency stop"
+        walk.refuse = lambda wish: Refused("not_permitted", "the emergency stop")
 
         for _ in range(2):
             report = walk.all()

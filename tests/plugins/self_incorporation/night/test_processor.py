@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
 
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError
 from aetherra.plugins.self_incorporation.night import night as nights
 from aetherra.plugins.self_incorporation.night.evidence import Vote
+from aetherra.plugins.self_incorporation.night.insights.census import Census
+from aetherra.plugins.self_incorporation.night.insights.measure import Measured
+from aetherra.plugins.self_incorporation.night.learning.rescan_order import RescanOrder
+from aetherra.plugins.self_incorporation.night.learning.trial import try_out
 from aetherra.plugins.self_incorporation.night.phases import WORKING, Phase
 from aetherra.plugins.self_incorporation.night.processor import NightFailedError
+from aetherra.plugins.storage import DatabaseUnusableError
 
 FILES = {f"pkg/m{number}.py": f'"""Doc."""\n\n\ndef used_{number}(a):\n    return a\n' for number in range(8)}
 IDLE = {"idle_seconds": 1800.0, "look_interval": 60.0}
@@ -23,6 +30,13 @@ def label(made, count=30):
     for number in range(count):
         votes = [Vote("named Agent", FileKind.AGENT, 1.5), Vote("defines something", FileKind.UTILITY, 3.0)]
         made.store.evidence.add_label("/r", f"f{number}.py", FileKind.AGENT, votes, by="person")
+
+
+def passed(value, at):
+    """Return the trial that has let an order of scans in."""
+    figures = [1.0] * 9, [0.0] * 9
+    given = {"learnt_from": 9, "margin": 0.02, "allowed": 0.05, "at": at}
+    return try_out("rescan_order", "changes", "place", *figures, value=value, **given)
 
 
 class WorkedClock(FakeClock):
@@ -164,6 +178,21 @@ class TestYielding:
 
         assert worked.threads and threading.main_thread() not in worked.threads
 
+    async def test_what_was_looked_at_is_held_for_as_long_as_a_night_waits(self, folder, night, worked):
+        """Interrupted, it holds neither the census nor the measures; it goes on from what is on disk."""
+        folder.write(FILES)
+        worked.at_step = lambda number: made.notice("a request") if made.phase is Phase.PATTERN_LEARNING else None
+        async with night(clock=worked, **IDLE) as made:
+            await made.host.pass_time(1900, 60)
+            gc.collect()
+
+            assert made.status().unfinished is Phase.PATTERN_LEARNING
+            assert not [held for held in gc.get_objects() if isinstance(held, Census | Measured)]
+
+            worked.at_step = lambda number: None
+            await made.host.pass_time(1900, 60)
+            assert made.host.reports[0].found == {"dead_code": 8, "quality": 1}
+
 
 class TestRestarts:
     async def test_an_interrupted_night_begins_anew(self, folder, night, worked):
@@ -252,6 +281,54 @@ class TestFailing:
             folder.read = really
             await made.host.pass_time(2000, 60)
             assert made.host.reports and made.status().problem == ""
+
+    @pytest.mark.parametrize(
+        "exc", [RootNotFoundError("/r"), DatabaseUnusableError("code index", "/i", "read", "gone")]
+    )
+    async def test_a_look_that_fails_ends_all_nights(self, folder, night, exc):
+        """A root or an index that is gone while it is waited for counts as a night that failed."""
+        folder.write(FILES)
+        really = folder.revision
+        async with night(rest_seconds=3600.0, **IDLE) as made:
+            await made.host.pass_time(1900, 60)
+            assert len(made.host.reports) == 1
+            folder.write({"pkg/new.py": ""})
+
+            def gone():
+                raise exc
+
+            folder.revision = gone
+            await made.host.pass_time(3700, 60)
+            assert made.status().problem == str(exc) and made.phase is Phase.MONITORING
+
+            folder.revision = really
+            await made.host.pass_time(3700, 60)
+            assert [report.files for report in made.host.reports] == [8, 9] and made.status().problem == ""
+
+    async def test_what_a_person_took_back_meanwhile_ends_all_nights(self, folder, night):
+        """The night takes back nothing else instead, and says that somebody was faster."""
+        folder.write({**FILES, **{f"d/m{number}.py": "" for number in range(8)}})
+        async with night(rest_seconds=3600.0, **IDLE) as made:
+            values = [RescanOrder({"": 0.1, "d": weight}) for weight in (0.5, 1.0)]
+            for value in values:
+                made.store.learned.keep(passed(value, made.clock.time()), value)
+            await made.host.pass_time(10)
+            for _ in range(20):
+                made.store.evidence.add_changes(folder.root, ["pkg/m1.py"])
+            really = made.host.permitted
+
+            def faster(intent):
+                if intent.undo:
+                    made.store.learned.undo("rescan_order")
+                return really(intent)
+
+            made.host.permitted = faster
+
+            report = await made.night_now()
+
+            tried = report.tried[0]
+            assert tried.outcome == "discarded" and "version 2 of what was learnt" in tried.reason
+            assert made.store.learned.versions("rescan_order")[0].value == values[0]
 
     async def test_who_asked_waits_for_ever(self, folder, night):
         """Who asks for a night that fails is told why; and so is who asks when none is done."""
