@@ -41,7 +41,7 @@ class Ground(Struct, frozen=True):
         code: Stable, for programs: ``threat``, ``risk``, ``grant_missing``, ``signature`` ...
         text: A sentence for people.
         lines: Where in the item that shows; empty when it is not about a line.
-        against: Whether it speaks against the item; the others say why it may come in.
+        against: Whether it speaks against the item; the others say why it may come in, or what somebody should know.
     """
 
     code: str
@@ -62,12 +62,14 @@ class Decision(Struct, frozen=True, kw_only=True):
         tier: How far the item is trusted.
         mode: Of the policy that decided.
         risk: Of the item, 0 to 1.
-        rationale: Every ground, those against the item first.
+        rationale: Every ground, the heaviest first, and of those that weigh the same what speaks against the item.
         capabilities: What the item can do.
         missing_grants: What would have to be granted for it to come in.
         policy: A digest of the policy that decided, so that a changed one has it judged again.
         rules: Version of the rules that judged the code.
-        decided_at: Unix time.
+        decided_at: Unix time, when that was said last.
+        looked_for: The modules that were looked for beside the item, as it imports them, or they do.
+        basis: A digest of what it hangs on beyond the item's bytes: `SecurityGate.is_current`.
     """
 
     item: str
@@ -84,3 +86,5 @@ class Decision(Struct, frozen=True, kw_only=True):
     policy: str
     rules: int
     decided_at: float
+    looked_for: tuple[str, ...] = ()
+    basis: str = ""

@@ -30,10 +30,11 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.network import reached_by
 from aetherra.plugins.self_incorporation.index.paths import original, written
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "places_of"]
 
 MOST_FILES: Final = 20_000
 MOST_BYTES: Final = 60_000_000
+"""Of an item and of the modules beside it together."""
 MOST_BESIDE: Final = 200
 """Modules beside an item that are looked at with it."""
 _DATA_BYTES: Final = 2_000_000
@@ -61,12 +62,14 @@ class Look(Struct, frozen=True):
         grounds: What is wrong with it beyond its code: ``changed``, ``refused``, ``beside``, ``opaque``.
         hosts: Network hosts that it names, each with a line.
         unknown: Lines that reach for a host that only running them would tell.
+        looked_for: The dotted names that were looked for beside the item, sorted.
     """
 
     item: Item
     grounds: tuple[Ground, ...]
     hosts: tuple[tuple[str, Line], ...]
     unknown: tuple[Line, ...]
+    looked_for: tuple[str, ...] = ()
 
 
 def look(item: Item) -> Look:
@@ -88,7 +91,8 @@ class _Looking:
         self.units: list[Unit] = []
         self.findings: list[Finding] = []
         self.data: dict[str, bytes] = {}
-        self._base = "" if item.path == "." else item.path.rpartition("/")[0]
+        self._left = MOST_BYTES
+        self._looked_for: set[str] = set()
 
     def done(self) -> Look:
         size = sum(file.size for file in self.item.files)
@@ -129,13 +133,19 @@ class _Looking:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise OSError(0, "it is no regular file any more")
                 with os.fdopen(os.dup(descriptor), "rb") as file:
-                    return file.read(MOST_BYTES + 1)
+                    data = file.read(self._left + 1)
             finally:
                 os.close(descriptor)
         except OSError as exc:
             code = "changed" if of_item else "beside"
             self.grounds.append(Ground(code, f"{path!r} cannot be read: {exc.strerror or exc}", (Line(path, 1),)))
             return None
+        if len(data) > self._left:
+            text = f"with {path!r} there are more than {MOST_BYTES} bytes, of it and of what it imports beside it"
+            self.grounds.append(Ground("refused", text, (Line(path, 1),)))
+            return None
+        self._left -= len(data)
+        return data
 
     def _unit(self, path: str, data: bytes) -> Unit | None:
         text = decode(path, data)
@@ -163,7 +173,7 @@ class _Looking:
         own = {file.path for file in self.item.files}
         modules = Modules(self.item.path, [path for path in own if is_source(path)])
         found: dict[str, None] = {}
-        seen: set[str] = set()
+        seen = self._looked_for
         waiting = list(self.units)
         while waiting:
             unit = waiting.pop()
@@ -189,7 +199,7 @@ class _Looking:
             text = f"imports {name!r}, which leads out of the item"
             self.grounds.append(Ground("beside", text, (Line(unit.path, line),)))
             return
-        for path in _places(self._base, absolute):
+        for path in places_of(self.item, absolute):
             if path in own or path in found:
                 continue
             if not os.path.lexists(self.root / original(path)):
@@ -269,7 +279,8 @@ class _Looking:
             warnings=sum(finding.severity == "warning" and finding.path in own for finding in findings),
             hosts=tuple(sorted(hosts)),
         )
-        return Look(item, tuple(self.grounds), tuple(sorted(hosts.items())), tuple(unknown))
+        looked_for = tuple(sorted(self._looked_for))
+        return Look(item, tuple(self.grounds), tuple(sorted(hosts.items())), tuple(unknown), looked_for)
 
 
 def _in_order(finding: Finding) -> tuple[str, int, str]:
@@ -308,8 +319,9 @@ def _imported(unit: Unit) -> Iterator[tuple[str, int]]:
                     yield folded[0], call.lineno
 
 
-def _places(base: str, name: str) -> Iterator[str]:
+def places_of(item: Item, name: str) -> Iterator[str]:
     """Yield the paths at which a dotted name, and every package above it, may lie beside an item."""
+    base = "" if item.path == "." else item.path.rpartition("/")[0]
     parts = [written(part) for part in name.split(".") if part]
     for length in range(1, len(parts) + 1):
         path = "/".join([*([base] if base else []), *parts[:length]])

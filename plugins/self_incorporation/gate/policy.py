@@ -127,6 +127,7 @@ class Case(Struct, frozen=True, kw_only=True):
         ethics: What the rules of ethics say.
         accepted: Who has looked at exactly these bytes and said that they may come in, and why; None if nobody has.
         rejected: Likewise, that they may not.
+        notes: What somebody should know and does not speak against the item.
     """
 
     item: Item
@@ -139,6 +140,7 @@ class Case(Struct, frozen=True, kw_only=True):
     ethics: Assessment = Assessment("acceptable", ())
     accepted: str | None = None
     rejected: str | None = None
+    notes: tuple[Ground, ...] = ()
 
 
 class PolicyEngine:
@@ -169,7 +171,7 @@ class PolicyEngine:
             case: All that it hangs on.
             now: Unix time.
         """
-        weighed = sorted(self._weighed(case), key=lambda pair: -_HEAVIEST[pair[0]])
+        weighed = sorted(self._weighed(case), key=lambda pair: (-_HEAVIEST[pair[0]], not pair[1].against))
         item = case.item
         verdict: Verdict = _VERDICTS[weighed[0][0]] if weighed else "approved"
         threatened = any(weight == "blocks" and ground.code == "threat" for weight, ground in weighed)
@@ -204,6 +206,8 @@ class PolicyEngine:
                 yield weight, ground
         if case.accepted is not None:
             yield "tells", Ground("accepted", case.accepted, against=False)
+        for note in case.notes:
+            yield "tells", note
 
     def _grounds(self, case: Case) -> Iterator[tuple[Weight, Ground]]:
         settings, item, tier = self.settings, case.item, case.tier

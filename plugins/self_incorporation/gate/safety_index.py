@@ -12,7 +12,7 @@ from msgspec import Struct
 from aetherra.plugins.self_incorporation.gate.decision import Decision
 from aetherra.plugins.storage import Database, Schema, Store, silent
 
-__all__ = ["SCHEMA", "Review", "SafetyIndex", "SafetyStatistics"]
+__all__ = ["SCHEMA", "Review", "SafetyIndex"]
 
 KEPT: Final = 50
 """Decisions that are kept of one item: the latest, and the one that drift is measured by."""
@@ -58,14 +58,6 @@ class Review(Struct, frozen=True):
         return f"{self.person} has looked at exactly these bytes and {self.says}s them: {self.reason}"
 
 
-class SafetyStatistics(Struct, frozen=True):
-    """How many items were decided on, by the latest verdict on each; and how many reviews there are."""
-
-    verdicts: dict[str, int]
-    decisions: int
-    reviews: int
-
-
 class SafetyIndex(Store):
     """Decisions by item, and reviews by digest.
 
@@ -92,9 +84,9 @@ class SafetyIndex(Store):
         with self._database.writing() as db:
             if latest is not None and _same(latest, decision):
                 db.execute(
-                    "UPDATE decisions SET seen_at = ? WHERE number ="
+                    "UPDATE decisions SET seen_at = ?, decision = ? WHERE number ="
                     " (SELECT max(number) FROM decisions WHERE root = ? AND path = ?)",
-                    (decision.decided_at, decision.root, decision.path),
+                    (decision.decided_at, _encoded(decision), decision.root, decision.path),
                 )
                 return
             db.execute(
@@ -102,7 +94,7 @@ class SafetyIndex(Store):
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     decision.root, decision.path, decision.digest, decision.verdict,
-                    decision.decided_at, decision.decided_at, msgspec.json.encode(decision).decode(),
+                    decision.decided_at, decision.decided_at, _encoded(decision),
                 ),
             )  # fmt: skip
             db.execute(
@@ -128,10 +120,6 @@ class SafetyIndex(Store):
             self._decisions(f"root = ? AND path = ? AND {_LET_IN} ORDER BY number DESC LIMIT 1", (root, path)), None
         )
 
-    def history(self, root: str, path: str, *, limit: int = KEPT) -> list[Decision]:
-        """Return the decisions on an item, latest first."""
-        return list(self._decisions("root = ? AND path = ? ORDER BY number DESC LIMIT ?", (root, path, limit)))
-
     def all(self, root: str | None = None, *, limit: int = 1000) -> list[Decision]:
         """Return the latest decision on each item, of one root or of all, by path."""
         where = (
@@ -156,28 +144,6 @@ class SafetyIndex(Store):
             row = db.execute("SELECT * FROM reviews WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else Review(*row)
 
-    def withdraw(self, digest: str) -> bool:
-        """Take back what a person said; returns whether there was anything."""
-        with self._database.writing() as db:
-            return db.execute("DELETE FROM reviews WHERE digest = ?", (digest,)).rowcount > 0
-
-    def reviews(self, *, limit: int = 1000) -> list[Review]:
-        """Return what people said, latest first."""
-        with self._database.reading() as db:
-            return [Review(*row) for row in db.execute("SELECT * FROM reviews ORDER BY at DESC LIMIT ?", (limit,))]
-
-    def statistics(self) -> SafetyStatistics:
-        """Return how much it holds."""
-        latest = "SELECT max(number) FROM decisions GROUP BY root, path"
-        with self._database.reading() as db:
-            verdicts = db.execute(
-                f"SELECT verdict, count(*) FROM decisions WHERE number IN ({latest}) GROUP BY verdict"  # noqa: S608
-            ).fetchall()
-            decisions, reviews = db.execute(
-                "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM reviews)"
-            ).fetchone()
-        return SafetyStatistics(dict(verdicts), decisions, reviews)
-
     def _decisions(self, where: str, values: tuple[Any, ...]) -> Iterator[Decision]:
         with self._database.reading() as db:
             rows = db.execute(f"SELECT decision FROM decisions WHERE {where}", values).fetchall()  # noqa: S608
@@ -185,5 +151,11 @@ class SafetyIndex(Store):
             yield msgspec.json.decode(text, type=Decision)
 
 
+def _encoded(decision: Decision) -> str:
+    return msgspec.json.encode(decision).decode()
+
+
 def _same(one: Decision, other: Decision) -> bool:
-    return msgspec.structs.replace(one, decided_at=0.0) == msgspec.structs.replace(other, decided_at=0.0)
+    """Say whether two decisions say the same, whenever they were made and whatever they hang on."""
+    renewed = {name: getattr(other, name) for name in ("decided_at", "looked_for", "basis")}
+    return msgspec.structs.replace(one, **renewed) == other

@@ -16,14 +16,14 @@ from aetherra.plugins.self_incorporation.gate.drift import drifted
 from aetherra.plugins.self_incorporation.gate.ethics import EthicsEngine
 from aetherra.plugins.self_incorporation.gate.grants import misspelt
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.gate.look import Look, look
+from aetherra.plugins.self_incorporation.gate.look import Look, look, places_of
 from aetherra.plugins.self_incorporation.gate.network import network_grounds
 from aetherra.plugins.self_incorporation.gate.policy import Case, PolicyEngine, PolicySettings
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineError, QuarantineManager
 from aetherra.plugins.self_incorporation.gate.safety_index import Review, SafetyIndex
 from aetherra.plugins.self_incorporation.gate.tiers import Signed, tier_of
 from aetherra.plugins.self_incorporation.index.paths import original
-from aetherra.plugins.signing import KeyRing, SigningError, SigningUnavailableError, Verified, verify
+from aetherra.plugins.signing import KeyRing, SigningError, SigningUnavailableError, Verified, signature_file, verify
 
 __all__ = ["Grants", "SecurityGate", "net_strict"]
 
@@ -107,9 +107,10 @@ class SecurityGate:
         self.look_at_keys()
         seen = look(item)
         looked = seen.item
+        basis = self._basis(item, seen.looked_for)
         signed = self._signed(item, now)
         settings = self.engine.settings
-        quarantined = self._quarantine is not None and self._quarantine.holds(item.digest)
+        quarantined = self._is_held(item)
         review = self.safety.reviewed(item.digest)
         before = self.safety.baseline(item.root, item.path)
         grants = self._grants(item.name)
@@ -124,20 +125,41 @@ class SecurityGate:
             ethics=self.ethics.assess(looked),
             accepted=review.told() if review is not None and review.says == "accept" else None,
             rejected=review.told() if review is not None and review.says == "reject" else None,
+            notes=tuple(Ground("grant_misspelt", text, against=False) for text in misspelt(grants)),
         )
         decision = self.engine.decide(case, now=now)
-        notes = tuple(Ground("grant_misspelt", text) for text in misspelt(grants))
-        return msgspec.structs.replace(decision, rationale=(*decision.rationale, *notes)) if notes else decision
+        return msgspec.structs.replace(decision, looked_for=seen.looked_for, basis=basis)
 
     def is_current(self, decision: Decision, item: Item) -> bool:
-        """Say whether a decision still counts: the same bytes, by the index, the same policy, rules and known keys."""
+        """Say whether a decision still counts: the same bytes, by the index, and all else that it hangs on.
+
+        That is the policy, the rules, the known keys, the grants as they were looked up last, the signature's file, the
+        modules beside it, what a person has said, and whether it is in quarantine. It reads no file, and looks at some.
+        """
         return (
             decision.digest == item.digest
             and decision.policy == self.engine.digest
             and decision.rules == RULES_VERSION
             and (self._ring is None or decision.decided_at > self._ring.changed_at)
-            and not (self._quarantine is not None and self._quarantine.holds(item.digest))
+            and decision.basis == self._basis(item, decision.looked_for)
         )
+
+    def _basis(self, item: Item, looked_for: tuple[str, ...]) -> str:
+        own = {file.path for file in item.files}
+        beside = {path for name in looked_for for path in places_of(item, name)} - own
+        root = Path(original(item.root))
+        review = self.safety.reviewed(item.digest)
+        hangs_on = (
+            self._grants(item.name),
+            self._is_held(item),
+            None if review is None else (review.says, review.told()),
+            _stamp_of_signature(root / original(item.path)),
+            [(path, stamp) for path in sorted(beside) if (stamp := _stamp(root / original(path))) is not None],
+        )
+        return hashlib.sha256(repr(hangs_on).encode()).hexdigest()[:16]
+
+    def _is_held(self, item: Item) -> bool:
+        return self._quarantine is not None and self._quarantine.holds(item.digest)
 
     def review(self, digest: str, says: Literal["accept", "reject"], *, person: str, reason: str, now: float) -> Review:
         """Keep what a person said of exactly these bytes; it counts from the next evaluation on.
@@ -211,6 +233,22 @@ def _covers(verified: Verified, item: Item, names: dict[str, str], *, folder: bo
     if not folder:
         return [file.sha256 for file in item.files] == list(signed.values())
     return all(signed.get(names[file.path]) == file.sha256 for file in item.files)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what tells one state of a file from another without reading it; None if there is none."""
+    try:
+        told = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return told.st_mode, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+
+
+def _stamp_of_signature(place: Path) -> tuple[int, ...] | None:
+    try:
+        return _stamp(signature_file(place))
+    except (OSError, ValueError, SigningError):
+        return None
 
 
 def _is_unchanged(item: Item) -> bool:

@@ -257,3 +257,13 @@ class TestPickles:
         seen = look(tree.items()["m.pkl"])
 
         assert (seen.item.threats, seen.item.warnings) == ((), 1)
+
+
+def test_what_lies_beside_an_item_is_read_without_bounds(tree, monkeypatch):
+    """The item and the modules beside it share one bound of bytes, and what is beyond it is a ground against it."""
+    monkeypatch.setattr("aetherra.plugins.self_incorporation.gate.look.MOST_BYTES", 1_000)
+    tree.write({"a.py": "import b, c\n", "b.py": f"x = '{'-' * 700}'\n", "c.py": f"x = '{'-' * 700}'\n"})
+    seen = look(tree.items()["a.py"])
+
+    assert [(ground.code, [line.path for line in ground.lines]) for ground in seen.grounds] == [("refused", ["c.py"])]
+    assert seen.looked_for == ("b", "c")

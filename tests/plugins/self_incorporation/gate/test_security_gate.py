@@ -79,6 +79,71 @@ class TestEvaluate:
             assert tree.gate().is_current(kept, item)
             assert not tree.gate(PolicySettings(approval=True)).is_current(kept, item)
 
+    @pytest.mark.parametrize("change", ["grants", "beside", "new beside", "signature", "review", "quarantine"])
+    def test_a_decision_outlives_what_it_hangs_on(self, tree, tmp_path, change):
+        """Whatever of it changes, the item is judged again; as long as nothing does, it is not."""
+        text = "import parts, other\nexec(parts.TEXT)\n"
+        tree.write({"a.py": text, "parts.py": "from deeper import TEXT\n", "deeper.py": "TEXT = 'x = 1'\n"})
+        given = {"a": ("code:dynamic",)}
+        vault = QuarantineManager(tmp_path / "vault", clock=lambda: 1.0)
+        gate = tree.gate(grants=lambda name: given.get(name, ()), quarantine=vault)
+        item = tree.items()["a.py"]
+        decision = gate.evaluate(item, now=2.0)
+        assert decision.verdict == "approved"
+        assert gate.is_current(decision, item)
+
+        if change == "grants":
+            given.clear()
+        elif change == "beside":
+            tree.write({"deeper.py": "import base64\nTEXT = base64.b64decode('eA==')\n"})
+        elif change == "new beside":
+            tree.write({"other.py": BAD})
+        elif change == "signature":
+            tree.write({"a.py.sig": "{"})
+        elif change == "review":
+            gate.review(item.digest, "reject", person="Ada", reason="not ours", now=3.0)
+        else:
+            vault.quarantine(item.root, "a.py", digest=item.digest, reason="r", by="b")
+        assert not gate.is_current(decision, item)
+        tree.write({"a.py": text})
+        again = gate.evaluate(tree.items()["a.py"], now=4.0)
+        assert gate.is_current(again, item)
+        if change != "signature":  # nobody's key is known
+            assert again.verdict != "approved"
+
+    def test_what_was_released_stays_quarantined(self, tree, tmp_path):
+        """Once a person has given it back, it is judged as it is."""
+        vault = QuarantineManager(tmp_path / "vault", clock=lambda: 1.0)
+        gate = tree.gate(quarantine=vault)
+        item = tree.write({"a.py": BAD}).items()["a.py"]
+        record = gate.set_aside(item, gate.evaluate(item, now=1.0), by="gate")
+        tree.write({"a.py": BAD})
+        held = gate.evaluate(item, now=2.0)
+        assert (held.verdict, gate.is_current(held, item)) == ("quarantined", True)
+        (tree.folder / "a.py").unlink()
+        vault.release(record.id, by="Ada")
+
+        assert not gate.is_current(held, item)
+
+    def test_a_changed_ring_has_all_judged_for_ever(self, tree, key, ring):
+        """A decision that says the same as before is as new as it is."""
+        item = tree.write({"a.py": GOOD}).items()["a.py"]
+        gate = tree.gate(ring=ring)
+        gate.evaluate(item, now=900.0)
+        assert not gate.is_current(tree.safety.latest(item.root, "a.py"), item)
+        gate.evaluate(item, now=1_001.0)
+
+        assert gate.is_current(tree.safety.latest(item.root, "a.py"), item)
+        assert tree.safety.latest(item.root, "a.py").decided_at == 1_001.0
+
+    def test_what_speaks_for_an_item_comes_first(self, tree):
+        """Of grounds that weigh the same, those against it do."""
+        tree.write({"a.py": "import os\nos.system(os.getcwd())\n"})
+        told = [ground.against for ground in tree.decided("a.py", grants=lambda _: ("process:spawn",)).rationale]
+
+        assert told == sorted(told, reverse=True)
+        assert set(told) == {True, False}
+
     def test_it_is_decided_and_not_kept(self, tree):
         """To ask what would be leaves no trace."""
         item = tree.write({"a.py": GOOD}).items()["a.py"]
@@ -125,10 +190,13 @@ class TestGrants:
         assert tree.decided("a.py").missing_grants == ("network:outbound",)
 
     def test_a_misspelt_grant_goes_unsaid(self, tree):
-        """A grant that grants nothing stands among the grounds."""
-        tree.write({"a.py": "import socket\n"})
+        """A grant that grants nothing stands among the grounds, and is none against what is good without it."""
+        tree.write({"a.py": "import socket\n", "b.py": GOOD})
+        for path, verdict in (("a.py", "blocked"), ("b.py", "approved")):
+            decision = tree.decided(path, grants=lambda _: ("network:outbund",))
 
-        assert "grant_misspelt" in against(tree.decided("a.py", grants=lambda _: ("network:outbund",)))
+            assert decision.verdict == verdict
+            assert ("grant_misspelt", False) in [(ground.code, ground.against) for ground in decision.rationale]
 
     def test_permissive_keeps_out_what_is_not_granted(self, tree):
         """There a person is asked instead."""
