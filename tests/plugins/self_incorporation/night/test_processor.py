@@ -309,7 +309,7 @@ class TestFailing:
         """The night takes back nothing else instead, and says that somebody was faster."""
         folder.write({**FILES, **{f"d/m{number}.py": "" for number in range(8)}})
         async with night(rest_seconds=3600.0, **IDLE) as made:
-            values = [RescanOrder({"": 0.1, "d": weight}) for weight in (0.5, 1.0)]
+            values = [RescanOrder({"": 0.1, place: 1.0}) for place in ("pkg", "d")]
             for value in values:
                 made.store.learned.keep(passed(value, made.clock.time()), value)
             await made.host.pass_time(10)
