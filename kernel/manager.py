@@ -109,6 +109,11 @@ class Entry:
         self.settled = anyio.Event()
         self.turn = anyio.Lock()
 
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether the configuration names it, and nobody has code for it."""
+        return isinstance(self.source, _Missing)
+
     def next_number(self) -> int:
         """Count the generation up; a number is never used twice."""
         self.last_number += 1
@@ -173,9 +178,13 @@ class PluginManager:
         """
         self._host.group.start_soon(self.retired.run)
         entries = [self._declare(name, source) for name, source in self._configured().items()]
+        for entry in entries:
+            if entry.is_nowhere:  # before any plugin that might bring it
+                await self._bring_up_contained(entry)
         async with anyio.create_task_group() as group:
             for entry in entries:
-                group.start_soon(self._bring_up_contained, entry)
+                if not entry.is_nowhere:
+                    group.start_soon(self._bring_up_contained, entry)
 
     def _configured(self) -> dict[str, Source]:
         config = self._host.config

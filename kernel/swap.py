@@ -54,12 +54,16 @@ class Swapper:
         return {name: path for name, path in paths.items() if path is not None}
 
     def states(self) -> dict[str, str]:
-        """Return the state of each plugin, as in ``PluginInfo``."""
-        return {entry.name: entry.state for entry in self._plugins.entries()}
+        """Return the state of each plugin, as in ``PluginInfo``, but for those that are configured and nowhere."""
+        return {entry.name: entry.state for entry in self._plugins.entries() if not entry.is_nowhere}
 
     def is_wanted(self, plugin: str) -> bool:
-        """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none."""
-        return self._plugins.is_enabled(plugin) and all(entry.name != plugin for entry in self._plugins.entries())
+        """Whether a plugin of this name may be added: the configuration does not turn it off, and there is none.
+
+        One that the configuration names, and that is nowhere to be found, is none.
+        """
+        there = (entry.name for entry in self._plugins.entries() if not entry.is_nowhere)
+        return self._plugins.is_enabled(plugin) and plugin not in there
 
     async def add(self, plugin: str, path: Path, settings: Mapping[str, Any] | None = None) -> None:
         """Bring up the plugin in a file or package, with these settings in place of the configuration's.

@@ -11,7 +11,16 @@ from typing import Any
 import anyio
 import pytest
 
-from aetherra.kernel import Config, Kernel, Plugin, PluginContext, PluginLoadError, PluginNotFoundError, Settings
+from aetherra.kernel import (
+    Config,
+    Kernel,
+    Plugin,
+    PluginContext,
+    PluginLoadError,
+    PluginNotFoundError,
+    Settings,
+    Swapper,
+)
 from aetherra.kernel.config import KernelConfig, PluginConfig
 from aetherra.kernel.manager import convert_settings
 from aetherra.kernel.sources import FileSource
@@ -160,6 +169,23 @@ class TestConfigured:
                 "five": "",
             }
             assert "no installed package offers a plugin 'five'; install one, or name a file" in reason(kernel, "five")
+
+    async def test_what_is_nowhere_keeps_out_who_brings_it(self, site: Path) -> None:
+        """A plugin that is configured and nowhere has failed, counts as not there, and gives its name and grants."""
+        (site / "one.py").write_text(f"{HEADER}class P(Plugin):\n    name = 'one'\n")
+        section = PluginConfig(grants=("call:two.*",))
+        config = Config(kernel=KernelConfig(data_dir=None, discover=False), plugins={"one": section}, root=site)
+        async with Kernel(config) as kernel:
+            plugins = kernel._running().plugins
+            swapper = Swapper(plugins._host, plugins)
+            assert states(kernel) == {"one": "failed"}
+            assert swapper.is_wanted("one")
+            assert swapper.states() == {}
+            await swapper.add("one", site / "one.py")
+            assert states(kernel) == {"one": "serving"}
+            assert not swapper.is_wanted("one")
+            identity = Identity("plugin", "one", kernel.plugins()[0].generation)
+            assert kernel.registry.bus.capabilities.covers(identity, "call", "two.ask")
 
     async def test_what_comes_later_fails_at_the_start_or_cannot_come(self, site: Path) -> None:
         """A plugin of source ``later`` is no failure, and once somebody adds it, it has its settings and grants."""
