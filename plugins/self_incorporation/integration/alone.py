@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from aetherra.plugins.self_incorporation.integration.blobs import telling
-from aetherra.plugins.self_incorporation.integration.errors import IntegrationError
+from aetherra.plugins.self_incorporation.integration.errors import BusyError
 
 __all__ = ["Alone"]
 
@@ -30,19 +30,28 @@ class Alone:
         self._tasks = anyio.Lock()
 
     @asynccontextmanager
-    async def held(self) -> AsyncGenerator[None]:
-        """Be the only one who changes the state, or relies on it; tasks of this integrator wait for their turn.
+    async def held(self, *, wait: bool = True) -> AsyncGenerator[None]:
+        """Be the only one who changes the state, or relies on it.
+
+        Args:
+            wait: Whether to wait for the tasks of this integrator that came before.
 
         Raises:
-            IntegrationError: Another integrator is in the middle of something, as during a swap of its plugin.
+            BusyError: Another integrator is in the middle of something, as during a swap of its plugin; without
+                ``wait``, also this one.
             DataFileError: The lock file cannot be made.
         """
-        async with self._tasks:
+        if not wait and self._tasks.locked():
+            raise BusyError("integrator", "it is in the middle of an integration; try again after it")
+        await self._tasks.acquire()
+        try:
             descriptor = self._lock()
             try:
                 yield
             finally:
                 os.close(descriptor)
+        finally:
+            self._tasks.release()
 
     def _lock(self) -> int:
         with telling(self._path, "locked"):
@@ -52,7 +61,7 @@ class Alone:
             except BlockingIOError as exc:
                 os.close(descriptor)
                 problem = "another generation of the plugin is in the middle of an integration; try again after it"
-                raise IntegrationError("integrator", problem) from exc
+                raise BusyError("integrator", problem) from exc
             except BaseException:
                 os.close(descriptor)
                 raise

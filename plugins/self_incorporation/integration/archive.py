@@ -1,11 +1,12 @@
 """The archive: what is kept and known of integrations, on disk, and what stands against changing it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from aetherra.plugins import AetherraError, DataFileError
 from aetherra.plugins.self_incorporation.integration.blobs import Blobs, telling
 from aetherra.plugins.self_incorporation.integration.errors import (
     IntegrationError,
@@ -21,7 +22,7 @@ from aetherra.plugins.self_incorporation.integration.intents import (
     take_in,
 )
 from aetherra.plugins.self_incorporation.integration.outcomes import Recovery
-from aetherra.plugins.self_incorporation.integration.preparation import INCORPORATED, REGISTRATIONS
+from aetherra.plugins.self_incorporation.integration.preparation import INCORPORATED, REGISTRATIONS, PreparedStep
 from aetherra.plugins.self_incorporation.integration.registrations import (
     Registration,
     Unreadable,
@@ -49,7 +50,8 @@ class Archive:
         histories: What it says, by token, the oldest first; replaced, never changed.
         registered: What was integrated, by name.
         unreadable: Registrations that cannot be read.
-        problems: What could not be undone, before which is seen to nothing can be done.
+        stuck: Why an integration that did not come to its end could not be undone, by token: till somebody has seen to
+            it, nothing is done with what it touches.
     """
 
     def __init__(self, folder: Path, destination: Path, *, now: Callable[[], float], kept: int) -> None:
@@ -60,7 +62,7 @@ class Archive:
         self.histories: dict[str, History] = {}
         self.registered: dict[str, Registration] = {}
         self.unreadable: tuple[Unreadable, ...] = ()
-        self.problems: tuple[str, ...] = ()
+        self.stuck: dict[str, str] = {}
         self.seen: object = None
         self._now = now
         self._kept = kept
@@ -76,35 +78,45 @@ class Archive:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def recover(self) -> Recovery:
-        """Undo what had not come to its end, and forget the oldest integrations.
+        """Undo what had not come to its end, each by itself, and forget the oldest integrations.
 
         Raises:
-            DataFileError: The state cannot be read or written.
+            DataFileError: The journal, or what is registered, cannot be read or written.
         """
         self.histories = self.journal.histories()
         rolled_back: list[str] = []
-        problems: list[str] = []
+        stuck: dict[str, str] = {}
         for history in reversed(tuple(self.histories.values())):
             if history.stage not in ("open", "going_back"):
                 continue
             try:
                 self._refuse_differing(history, "before", "after")
                 left = self.tree.become(history.begun.changes, "before")
-            except (PlaceChangedError, RollbackRefusedError) as exc:
-                problems.append(f"integration {history.token!r} was not finished, and cannot be undone: {exc}")
+            except (AetherraError, ValueError) as exc:  # a path that leads out of its place
+                stuck[history.token] = f"integration {history.token!r} was not finished, and cannot be undone: {exc}"
                 continue
             reason = history.reason or "the host ended in the middle of it"
             self.write(Undone(token=history.token, at=self._now(), reason=reason, left=left))
             rolled_back.append(history.token)
         unreadable = self.journal.unreadable
-        if not problems:
-            self._forget()
+        self.stuck = stuck
+        self.forget()
         self.read()
-        self.problems = tuple(problems)
-        return Recovery(tuple(rolled_back), self.problems, unreadable)
+        return Recovery(tuple(rolled_back), tuple(stuck.values()), unreadable)
 
-    def _forget(self) -> None:
-        """Keep the latest integrations alone, and the contents that they need."""
+    def tidy(self) -> None:
+        """Forget the oldest integrations where there are twice as many as are kept.
+
+        Raises:
+            DataFileError: The journal or the contents cannot be written.
+        """
+        if len(self.histories) >= 2 * self._kept:
+            self.forget()
+
+    def forget(self) -> None:
+        """Keep the latest integrations alone, and the contents that they need; while one is stuck, keep all."""
+        if self.stuck:
+            return
         ended = [
             history.token for history in self.histories.values() if not history.sent or history.stage == "committed"
         ]
@@ -113,6 +125,7 @@ class Archive:
         if forgotten or self.journal.unreadable:
             self.journal.keep_only(kept.values())
         self.histories = kept
+        self.seen = self.journal.signature()
         self.tree.blobs.keep_only(
             {
                 state.sha256
@@ -184,19 +197,67 @@ class Archive:
             return None
         return msgspec.json.decode(self.tree.blobs.read(state.sha256), type=Registration)
 
-    def refuse_disorder(self, where: str) -> None:
-        """Let nothing be done before what could not be undone is seen to.
+    def held_up(self) -> dict[str, str]:
+        """Return the names that a stuck integration touches, and of all that needs these, each with the problem."""
+        found: dict[str, str] = {}
+        for token, problem in self.stuck.items():
+            touched = _touched(self.histories[token])
+            found |= dict.fromkeys(self.histories[token].begun.names, problem)
+            for name, registered in self.registered.items():
+                if not touched.isdisjoint(_places(registered)):
+                    found.setdefault(name, problem)
+        pending = list(found)
+        while pending:
+            name = pending.pop()
+            for other in self.registered.values():
+                if other.name not in found and name in (*other.requires, *other.uses):
+                    found[other.name] = found[name]
+                    pending.append(other.name)
+        return found
+
+    def refuse_held_up(self, steps: Sequence[PreparedStep]) -> None:
+        """Let nothing be built upon what could not be undone.
 
         Raises:
-            IntegrationError: There is such a thing.
+            IntegrationError: A step touches or needs such a thing.
         """
-        if self.problems:
-            raise IntegrationError(where, f"nothing can be done before this is seen to: {'; '.join(self.problems)}")
+        held_up = self.held_up()
+        touched = {place: problem for token, problem in self.stuck.items() for place in _touched(self.histories[token])}
+        for one in steps:
+            names = (one.step.name, *one.step.requires, *one.step.uses)
+            found = [held_up[name] for name in names if name in held_up]
+            found += [touched[_at(change)] for change in one.changes if _at(change) in touched]
+            if found:
+                raise IntegrationError(one.step.name, f"nothing can be done with it before this is seen to: {found[0]}")
+
+    def refuse_stuck(self, history: History) -> None:
+        """Let nothing be taken out from under what could not be undone.
+
+        Raises:
+            RollbackRefusedError: It is that itself, or has changed the same.
+        """
+        places = _touched(history)
+        for token, problem in self.stuck.items():
+            if token == history.token or not places.isdisjoint(_touched(self.histories[token])):
+                raise RollbackRefusedError(history.token, f"this is to be seen to first: {problem}")
+
+    def refuse_damaged(self, history: History) -> None:
+        """Let nothing be put back that is not kept as it was.
+
+        Raises:
+            RollbackRefusedError: A content is gone, or is damaged.
+        """
+        for change in history.begun.changes:
+            if isinstance(change.before, File):
+                try:
+                    self.tree.blobs.check(change.before.sha256)
+                except DataFileError as exc:
+                    problem = f"what {self.tree.path(change.place, change.path)} held before cannot be put back: {exc}"
+                    raise RollbackRefusedError(history.token, problem) from exc
 
     def refuse_needed(self, history: History, plugins: Mapping[str, Present]) -> None:
         """Let nothing be taken out that something else needs."""
-        gone = {change.path.removesuffix(".json") for change in history.begun.changes if change.place == REGISTRATIONS}
-        gone = {name for name in gone if name in self.registered and self._is_new(history, name)}
+        gone = {name for name in self.registered if _is_new(history, name)}
         for other in self.registered.values():
             if needed := gone.intersection((*other.requires, *other.uses)) if other.name not in gone else ():
                 problem = f"{other.name!r}, of integration {other.token!r}, needs {min(needed)!r}"
@@ -206,21 +267,13 @@ class Archive:
                 problem = f"plugin {plugin.name!r} needs {min(needed)!r}; remove that first"
                 raise RollbackRefusedError(history.token, problem)
 
-    def _is_new(self, history: History, name: str) -> bool:
-        return any(
-            change.place == REGISTRATIONS and change.path == f"{name}.json" and change.before is None
-            for change in history.begun.changes
-        )
-
     def refuse_later(self, history: History) -> None:
         """Let nothing be overwritten that came later."""
         tokens = list(self.histories)
-        touched = {(change.place, change.path) for change in history.begun.changes}
+        touched = _touched(history)
         for token in tokens[tokens.index(history.token) + 1 :]:
             later = self.histories[token]
-            if later.stage == "committed" and touched.intersection(
-                (change.place, change.path) for change in later.begun.changes
-            ):
+            if later.stage == "committed" and not touched.isdisjoint(_touched(later)):
                 problem = (
                     f"integration {token!r} has changed the same since ({later.begun.summary}); roll that back first"
                 )
@@ -268,6 +321,21 @@ class Archive:
 
 def _at(change: Change) -> tuple[str, str]:
     return change.place, change.path
+
+
+def _touched(history: History) -> set[tuple[str, str]]:
+    return {_at(change) for change in history.begun.changes}
+
+
+def _places(registered: Registration) -> set[tuple[str, str]]:
+    return {(REGISTRATIONS, file_name(registered.name)), *((INCORPORATED, path) for path in registered.files)}
+
+
+def _is_new(history: History, name: str) -> bool:
+    """Whether something was registered first by an integration."""
+    return any(
+        _at(change) == (REGISTRATIONS, file_name(name)) and change.before is None for change in history.begun.changes
+    )
 
 
 def told(state: object) -> str:

@@ -15,6 +15,7 @@ from aetherra.plugins import DataFileError
 __all__ = ["Blob", "Blobs", "look", "sync_folder", "telling"]
 
 CHUNK: Final = 1 << 20
+DAMAGED: Final = "is damaged: its content does not have the hash that it is kept under"
 _NAME: Final = 64
 
 
@@ -84,8 +85,18 @@ class Blobs:
         with telling(path, "read"):
             data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise DataFileError(str(path), "is damaged: its content does not have the hash that it is kept under")
+            raise DataFileError(str(path), DAMAGED)
         return data
+
+    def check(self, sha256: str) -> None:
+        """See that a content is here as it was.
+
+        Raises:
+            DataFileError: It is not here, or is not what its name says.
+        """
+        path = self.path(sha256)
+        if look(path).sha256 != sha256:
+            raise DataFileError(str(path), DAMAGED)
 
     def write(self, sha256: str, target: Path, mode: int) -> None:
         """Make a new file of a content, on disk when this returns; its name is not, before its folder is synced.
@@ -102,7 +113,7 @@ class Blobs:
         finally:
             os.close(descriptor)
         if found != sha256:
-            raise DataFileError(str(source), "is damaged: its content does not have the hash that it is kept under")
+            raise DataFileError(str(source), DAMAGED)
 
     def keep_only(self, wanted: Collection[str]) -> int:
         """Forget all other contents, and what a killed process was taking; return how many are gone.

@@ -3,6 +3,8 @@
 from aetherra.plugins import AetherraError
 
 __all__ = [
+    "ActionRefusedError",
+    "BusyError",
     "IntegrationError",
     "ItemChangedError",
     "PlaceChangedError",
@@ -31,7 +33,18 @@ class IntegrationError(AetherraError, RuntimeError):
 
 
 class StepFailedError(IntegrationError):
-    """A step of an integration was begun and failed; ``where`` is its name."""
+    """A step was begun and failed, and all was taken back, but for what it names; ``where`` is the step's name.
+
+    Any other ``IntegrationError`` is of something that was never begun, or of the state.
+    """
+
+
+class ActionRefusedError(IntegrationError):
+    """An action was refused before it was tried, so that it had no effect; ``where`` is its tag."""
+
+
+class BusyError(IntegrationError):
+    """Somebody is in the middle of an integration; nothing was begun, and the same may be tried again after it."""
 
 
 class ItemChangedError(AetherraError, RuntimeError):

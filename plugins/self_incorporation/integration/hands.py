@@ -96,6 +96,7 @@ class Hands(Protocol):
         """Have an action done, once under its key, and return its reply.
 
         Raises:
-            AetherraError: It was refused or dead-lettered.
+            ActionRefusedError: It was refused, and had no effect.
+            AetherraError: It was dead-lettered, and may have had its effect.
         """
         ...

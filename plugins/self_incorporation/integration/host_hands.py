@@ -21,7 +21,7 @@ from aetherra.plugins import (
     Request,
     ServiceStatus,
 )
-from aetherra.plugins.self_incorporation.integration.errors import IntegrationError
+from aetherra.plugins.self_incorporation.integration.errors import ActionRefusedError, IntegrationError
 from aetherra.plugins.self_incorporation.integration.hands import Write
 from aetherra.plugins.self_incorporation.integration.probation import (
     Calls,
@@ -334,7 +334,11 @@ class HostHands:
 
     async def perform(self, tag: str, body: dict[str, Any], key: str) -> Any:
         """Have an action done, once under its key, and return its reply."""
-        return await self._ctx.submit_and_wait(request_of(tag, body), idempotency_key=key, deadline=ACTION_SEC)
+        try:
+            action = await self._ctx.submit(request_of(tag, body), idempotency_key=key, deadline=ACTION_SEC)
+        except AetherraError as exc:
+            raise ActionRefusedError(tag, str(exc)) from exc
+        return await action.wait()
 
     # Looking
 

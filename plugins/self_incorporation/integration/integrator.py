@@ -18,6 +18,8 @@ from aetherra.plugins.self_incorporation.integration.archive import Archive, tol
 from aetherra.plugins.self_incorporation.integration.catalogue import AgentEntry
 from aetherra.plugins.self_incorporation.integration.describe import Description, describe
 from aetherra.plugins.self_incorporation.integration.errors import (
+    ActionRefusedError,
+    BusyError,
     IntegrationError,
     PlaceChangedError,
     RollbackRefusedError,
@@ -101,31 +103,36 @@ class CoreIntegrator:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why nothing can be integrated; empty if it can."""
-        return self._archive.problems
+        """What could not be undone: with what it touches nothing is done before somebody has seen to it."""
+        return tuple(self._archive.stuck.values())
 
     def integrations(self) -> tuple[History, ...]:
         """Return the integrations that are remembered, the latest last."""
         return tuple(self._archive.histories.values())
 
     async def world(self) -> World:
-        """Return what plans are made for: the host's plugins, what was integrated, what is installed."""
+        """Return what plans are made for: the host's plugins, what was integrated, what is installed.
+
+        In the middle of an integration that is what was there before it.
+        """
         found = await anyio.to_thread.run_sync(installed)
-        async with self._held():
-            return World(plugins=await self._hands.plugins(), registered=self.registered, **found)
+        await self._look_again()
+        return World(plugins=await self._hands.plugins(), registered=self.registered, **found)
 
     async def describe(self, plan: Plan) -> Description:
         """Return exactly what carrying a plan out would do; nothing is done.
+
+        In the middle of an integration that may be overtaken by it; carrying the plan out is refused then.
 
         Raises:
             ItemChangedError: A file is not what was judged.
             IntegrationError: A step cannot be done.
         """
-        async with self._held():
-            _refuse_empty(plan)
-            prepared = await self._prepared(plan, "0" * 16, keep=False)
-            users = {step.name: self._archive.users(step.name) for step in plan.steps}
-            return describe(plan, prepared, self._archive.tree, users)
+        await self._look_again()
+        _refuse_empty(plan)
+        prepared = await self._prepared(plan, "0" * 16, keep=False)
+        users = {step.name: self._archive.users(step.name) for step in plan.steps}
+        return describe(plan, prepared, self._archive.tree, users)
 
     # At the start
 
@@ -134,14 +141,20 @@ class CoreIntegrator:
 
         A second call does it all again, as after somebody has mended what stood in the way.
 
+        One that cannot be undone is told of, and harms no other.
+
         Raises:
-            DataFileError: The state cannot be read or written.
+            BusyError: Another generation is in the middle of something.
+            DataFileError: The journal, or what is registered, cannot be read or written.
         """
         await self._in_thread(self._archive.lay_out)
         async with self._alone.held():
             recovery = await self._in_thread(self._archive.recover)
         for problem in (*recovery.problems, *(f"{one.path}: {one.problem}" for one in self._archive.unreadable)):
             self._log.error("what was integrated is in disorder: %s", problem)
+        if recovery.unreadable_lines:
+            told = "%d lines of the journal of integrations could not be read; after a crash one is to be expected"
+            self._log.warning(told, recovery.unreadable_lines)
         if recovery.rolled_back:
             self._log.warning("unfinished integrations were rolled back: %s", ", ".join(recovery.rolled_back))
         return recovery
@@ -152,13 +165,10 @@ class CoreIntegrator:
         One that cannot be brought up, or whose files are not what was integrated, is told of and left out.
         """
         async with self._held():
-            if self._archive.problems:
-                why = "an unfinished integration is to be seen to first"
-                return tuple(BroughtUp(name, why) for name in self._archive.plugins())
             found: list[BroughtUp] = []
-            there = await self._hands.plugins()
+            there, held_up = await self._hands.plugins(), self._archive.held_up()
             for name in self._archive.plugins():
-                problem = await self._brought_up(self._archive.registered[name], there.get(name))
+                problem = held_up.get(name) or await self._brought_up(self._archive.registered[name], there.get(name))
                 if problem:
                     self._log.error("integrated plugin %r was not brought up: %s", name, problem)
                 found.append(BroughtUp(name, problem))
@@ -183,15 +193,19 @@ class CoreIntegrator:
         """Return plugins that serve other code than what was integrated, with the integration to roll back.
 
         That is so once hot swap, or somebody, has brought earlier code back after an integration had come to its end;
-        the next start would load what was integrated all the same.
+        the next start would load what was integrated all the same. In the middle of an integration nobody can tell, so
+        there is none then.
         """
         found: dict[str, str] = {}
-        async with self._held():
-            for name in self._archive.plugins():
-                registered = self._archive.registered[name]
-                files = {self.destination / original(path): sha256 for path, sha256 in registered.files.items()}
-                if self._hands.strayed(name, files):
-                    found[name] = registered.token
+        try:
+            async with self._held(wait=False):
+                for name in self._archive.plugins():
+                    registered = self._archive.registered[name]
+                    files = {self.destination / original(path): sha256 for path, sha256 in registered.files.items()}
+                    if self._hands.strayed(name, files):
+                        found[name] = registered.token
+        except BusyError:
+            return {}
         return found
 
     # Integrating
@@ -206,14 +220,18 @@ class CoreIntegrator:
             ItemChangedError: A file is not what was judged. Nothing was changed.
             PlaceChangedError: Something stands in the way. Nothing was changed.
             StepFailedError: A step failed, and all was taken back, but for what it names.
+            BusyError: Another generation is in the middle of something. Nothing was changed.
+            IntegrationError: It cannot be begun, as something has come between, and nothing was changed; or it could
+                not be recorded at its end, and all was taken back, but for what it names.
             NotPermittedError: Somebody has said stop, and all was taken back.
             DataFileError: The state cannot be written. Nothing was changed.
         """
         async with self._held():
-            self._archive.refuse_disorder(plan.digest[:12])
             _refuse_empty(plan)
             token = secrets.token_hex(8)
+            await self._in_thread(self._archive.tidy)
             prepared = await self._prepared(plan, token, keep=True)
+            self._archive.refuse_held_up(prepared)
             await leave.check()
             begun = Begun(
                 token=token,
@@ -223,24 +241,29 @@ class CoreIntegrator:
                 names=tuple(step.name for step in plan.steps),
                 changes=tuple(change for step in prepared for change in step.changes),
             )
-            await self._in_thread(self._archive.write, begun)
             notes: list[str] = []
-            at = plan.steps[0].name
+            at = ""
             try:
+                await self._in_thread(self._archive.write, begun)
                 for step in prepared:
-                    at = step.step.name
                     await leave.check()
+                    at = step.step.name
                     notes.append(f"{at}: {await self._carry_out(step, token, leave)}")
+                    at = ""
                 await leave.check()
                 await self._in_thread(self._archive.commit, token)
             except BaseException as exc:
+                if token not in self._archive.histories:
+                    raise
                 left: tuple[str, ...] = ()
                 why = (str(exc) or repr(exc)) if isinstance(exc, Exception) else "it was called off before its end"
                 with anyio.CancelScope(shield=True):  # each of its steps is bounded
                     left = await self._take_back(token, prepared[: len(notes) + 1], why)
                 if isinstance(exc, NotPermittedError) or not isinstance(exc, Exception):
                     raise
-                raise StepFailedError(at, _problem(exc), left) from exc
+                if at:
+                    raise StepFailedError(at, _problem(exc), left) from exc
+                raise IntegrationError(token, _problem(exc), left) from exc
             return Integrated(token, plan.digest, begun.names, tuple(notes))
 
     async def _prepared(self, plan: Plan, token: str, *, keep: bool) -> tuple[PreparedStep, ...]:
@@ -296,8 +319,8 @@ class CoreIntegrator:
             await self._in_thread(self._archive.write, Sent(token=token, key=key, tag=action.tag, undo=action.undo))
             try:
                 await self._hands.perform(action.tag, action.body, key)
-            except AetherraError:
-                await self._in_thread(self._archive.write, TakenBack(token=token, key=key))  # it was not done
+            except ActionRefusedError:  # any other may have had its effect all the same, and is undone with the others
+                await self._in_thread(self._archive.write, TakenBack(token=token, key=key))
                 raise
         done = len(prepared.workflow.steps)
         return f"{done} action{'s were' if done != 1 else ' was'} done"
@@ -312,7 +335,7 @@ class CoreIntegrator:
             left += await self._finish(token, reason, left)
         except (AetherraError, OSError) as exc:
             problem = f"integration {token!r} could not be undone: {exc}; it is tried again at the next start"
-            self._archive.problems = (problem,)
+            self._archive.stuck[token] = problem
             self._log.error("%s", problem)  # the text says it all
             return (str(exc),)
         return left
@@ -324,18 +347,20 @@ class CoreIntegrator:
 
         Raises:
             UnknownTokenError: There is no such integration, or it was forgotten.
-            RollbackRefusedError: It was rolled back already, something needs it, or somebody has changed its files.
+            RollbackRefusedError: It was rolled back already, something needs it, somebody has changed its files, or
+                what they held before is damaged.
             NotPermittedError: It may not be done now. In all cases nothing was changed.
         """
         async with self._held():
-            self._archive.refuse_disorder(token)
             history = self._archive.histories.get(token)
             if history is None:
                 raise UnknownTokenError(token)
+            self._archive.refuse_stuck(history)
             if history.stage != "committed":
                 raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
             self._archive.refuse_needed(history, await self._hands.plugins())
             await self._in_thread(self._archive.refuse_later, history)
+            await self._in_thread(self._archive.refuse_damaged, history)
             turns = await self._in_thread(self._archive.turns, history)
             await leave.check()
             left: tuple[str, ...] = ()
@@ -346,7 +371,7 @@ class CoreIntegrator:
                     left += await self._finish(token, reason, left)
                 except (AetherraError, OSError) as exc:
                     problem = f"integration {token!r} is rolled back in part: {exc}; restart the host"
-                    self._archive.problems = (problem,)
+                    self._archive.stuck[token] = problem
                     raise IntegrationError(token, f"it could not be rolled back: {exc}", (problem,)) from exc
                 finally:
                     await self._in_thread(self._archive.read)
@@ -415,16 +440,22 @@ class CoreIntegrator:
             self._log.warning("of integration %s, %s", token, problem)
         return tuple(left)
 
-    # What is refused
-
     # Its own
 
     @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[None]:
+    async def _held(self, *, wait: bool = True) -> AsyncGenerator[None]:
         """Be alone with the state, and know it, whoever has changed it since it was last looked at."""
-        async with self._alone.held():
+        async with self._alone.held(wait=wait):
             await self._in_thread(self._archive.look_again)
             yield
+
+    async def _look_again(self) -> None:
+        """Know the state, unless somebody is in the middle of changing it."""
+        try:
+            async with self._held(wait=False):
+                pass
+        except BusyError:
+            return
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run what waits for the disk in a worker thread; a cancelled caller waits for its end."""

@@ -199,10 +199,6 @@ class Journal:
         """
         self._file.replace([_line(record) for history in histories for record in _records(history)])
 
-    def close(self) -> None:
-        """Close the file; the next record opens it again."""
-        self._file.close()
-
 
 def take_in(histories: dict[str, History], record: Record) -> None:
     """Know of one more record."""

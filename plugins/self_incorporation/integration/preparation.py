@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from aetherra.plugins import DataFileError
@@ -147,12 +146,3 @@ def _main_source(step: Step) -> str:
         if file.target in (step.main, f"{step.main}/__init__.py"):
             return file.source
     return step.files[0].source
-
-
-def read_registration(tree: Tree, state: File) -> Registration:
-    """Return the registration of a content among the blobs.
-
-    Raises:
-        DataFileError: It is not there, or is damaged.
-    """
-    return msgspec.json.decode(tree.blobs.read(state.sha256), type=Registration)

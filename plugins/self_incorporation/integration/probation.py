@@ -13,6 +13,7 @@ Measured with a look after every 10 calls of the candidate at a share of 0.2, fo
 """
 
 import math
+import sys
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -118,11 +119,13 @@ def calls_needed(terms: Terms) -> int:
 def fails_too_often(ended: int, failed: int, terms: Terms) -> bool:
     """Whether so many failures are more than chance would have of code that fails the tolerated share (binomial)."""
     p = terms.tolerated
-    if not failed or not 0 < p < 1:
+    if p <= 0 or failed <= ended * p:
         return bool(failed) and p <= 0
-    tail = sum(
-        math.exp(_log_choose(ended, count) + _log_binomial(ended, count, p)) for count in range(failed, ended + 1)
-    )
+    tail, count, term = 0.0, failed, math.exp(_log_choose(ended, failed) + _log_binomial(ended, failed, p))
+    while count <= ended and term > tail * sys.float_info.epsilon:  # beyond its mean each is less than the one before
+        tail += term
+        term *= (ended - count) / (count + 1) * p / (1 - p)
+        count += 1
     return tail < terms.alpha
 
 

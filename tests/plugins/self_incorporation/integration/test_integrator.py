@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
@@ -23,13 +25,16 @@ from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.catalogue import AgentEntry, DatasetEntry, UtilityEntry
 from aetherra.plugins.self_incorporation.integration.errors import (
+    ActionRefusedError,
     IntegrationError,
     ItemChangedError,
     PlaceChangedError,
     RollbackRefusedError,
+    StepFailedError,
     UnknownTokenError,
 )
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
+from aetherra.plugins.self_incorporation.integration.intents import Begun
 from aetherra.plugins.self_incorporation.integration.plan import Plan
 from tests.plugins.self_incorporation.integration.conftest import (
     FakeHands,
@@ -194,6 +199,69 @@ class TestIntegrating:
         undone = [tag for tag, *_ in world.hands.done]
         assert undone == (["a.go", "a.back"] if fails == "perform a.do" else ["a.go", "a.do", "a.back"])
         assert [history.stage for history in world.integrator.integrations()] == ["committed", "undone"]
+
+    async def test_an_action_that_was_tried_is_undone_though_it_failed(self, world: World) -> None:
+        """A dead-lettered one may have had its effect; one that was refused has had none."""
+        flow = """[{"tag": "a.go", "undo": {"tag": "a.back", "body": {}}},
+                   {"tag": "a.more", "undo": {"tag": "a.less", "body": {}}}]"""
+        item = world.write("flow.json", flow, FileKind.WORKFLOW)
+        world.hands.fails["perform a.more"] = DataFileError("somewhere", "timed out")
+        with pytest.raises(StepFailedError, match="timed out"):
+            await world.integrate(item)
+        assert [tag for tag, *_ in world.hands.done] == ["a.go", "a.less", "a.back"]
+        world.hands.done.clear()
+        world.hands.fails["perform a.more"] = ActionRefusedError("a.more", "the lane is full")
+        with pytest.raises(StepFailedError, match="lane is full"):
+            await world.integrate(item)
+        assert [tag for tag, *_ in world.hands.done] == ["a.go", "a.back"]
+
+    async def test_only_a_step_that_was_begun_has_failed(self, world: World) -> None:
+        """What could not be begun, or not be recorded at its end, is no step's failure."""
+        plan = world.plan(world.write("a.py", "one"))
+        await world.integrator.integrate(plan, Leave())
+        with pytest.raises(IntegrationError) as caught:
+            await world.integrator.integrate(plan, Leave())
+        assert not isinstance(caught.value, StepFailedError)
+        with pytest.raises(IntegrationError, match="stopped") as caught:
+            await world.integrate(world.write("b.py", "b"), leave=Leave(1))
+        assert not isinstance(caught.value, StepFailedError)
+        world.hands.fails["prove b"] = DataFileError("b", "cannot be read")
+        with pytest.raises(StepFailedError) as failed:
+            await world.integrate(world.write("b.py", "b"))
+        assert failed.value.where == "b"
+
+    async def test_a_cancellation_while_its_beginning_is_recorded_takes_it_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It does not stay under way for the rest of the run."""
+        plan = world.plan(world.write("a.py", "one"))
+        real = world.integrator._archive.write
+
+        def cancelled(record: Any) -> None:
+            real(record)
+            if isinstance(record, Begun):
+                anyio.from_thread.run_sync(scope.cancel)
+
+        monkeypatch.setattr(world.integrator._archive, "write", cancelled)
+        with anyio.CancelScope() as scope:
+            await world.integrator.integrate(plan, Leave())
+        assert [history.stage for history in world.integrator.integrations()] == ["undone"]
+        assert world.held() == ({}, {})
+
+    async def test_plans_are_made_and_described_in_the_middle_of_one(self, world: World) -> None:
+        """As of before it; whether something strays, nobody can tell then."""
+        await world.integrate(world.write("a.py", "one"))
+        plan = world.plan(world.write("c.py", "c"))
+
+        async def look(name: str, check: Any) -> None:
+            assert set((await world.integrator.world()).registered) == {"a"}
+            assert (await world.integrator.describe(plan)).digest == plan.digest
+            assert await world.integrator.strayed() == {}
+
+        world.hands.prove = look  # type: ignore[method-assign]
+        with anyio.fail_after(60):
+            await world.integrate(world.write("b.py", "b"))
+        assert set((await world.integrator.world()).registered) == {"a", "b"}
 
     async def test_an_action_without_a_way_back_is_named(self, world: World) -> None:
         """It was done, and that is said."""
@@ -389,6 +457,20 @@ class TestRollingBack:
         with pytest.raises(RollbackRefusedError, match="'theirs' needs 'a'"):
             await world.integrator.trigger_rollback(token, Leave())
 
+    async def test_is_refused_where_what_was_there_is_damaged(self, world: World) -> None:
+        """Before anything is changed: half a way back could never be gone to its end."""
+        await world.integrate(world.write("a.py", "one"))
+        token = await world.integrate(world.write("a.py", "two"))
+        before = world.held()
+        kept = world.integrator._archive.tree.blobs.path(hashlib.sha256(b"one").hexdigest())
+        kept.chmod(0o600)
+        kept.write_bytes(b"odd")
+        with pytest.raises(RollbackRefusedError, match="is damaged"):
+            await world.integrator.trigger_rollback(token, Leave())
+        assert world.held() == before
+        kept.write_bytes(b"one")
+        await world.integrator.trigger_rollback(token, Leave())
+
     async def test_happens_once(self, world: World) -> None:
         """A second time it is refused, and so is a token that never was."""
         token = await world.integrate(world.write("a.py", "one"))
@@ -467,9 +549,11 @@ class TestAtTheStart:
                 assert found.problem
                 assert world.hands.serving == {}
 
-    async def test_what_cannot_be_undone_stops_everything_until_it_can(self, world: World) -> None:
-        """Somebody has changed a file of what a crash cut off: their file is kept, and nothing is done."""
+    async def test_what_cannot_be_undone_stops_what_it_touches_until_it_can(self, world: World) -> None:
+        """Somebody has changed a file of what a crash cut off: their file is kept; what needs it is not brought up."""
         await world.integrate(world.write("a.py", "one"))
+        first = await world.integrate(world.write("user.py", "u", imports=("a",)))
+        other = await world.integrate(world.write("c.py", "one"))
         before = world.held()
         plan = world.plan(world.write("a.py", "two"), world.write("b.py", "b", risk=0.9))
         end = Death(8)
@@ -482,15 +566,58 @@ class TestAtTheStart:
 
         await world.restart()
         assert mine.read_text(encoding="utf-8") == "mine"
-        assert world.hands.serving == {}
+        assert set(world.hands.serving) == {"c"}
         assert len(world.integrator.problems) == 1
         assert "a.py' was changed by somebody" in world.integrator.problems[0]
-        with pytest.raises(IntegrationError, match="seen to"):
-            await world.integrate(world.write("c.py", "c"))
+        for item in (world.write("a.py", "three"), world.write("d.py", "d", imports=("a",)), world.write("b.py", "")):
+            with pytest.raises(IntegrationError, match="seen to"):
+                await world.integrate(item)
+        for token in (world.integrator.integrations()[-1].token, world.integrator.token_of("a")):
+            with pytest.raises(RollbackRefusedError, match="seen to"):
+                await world.integrator.trigger_rollback(token, Leave())
+        second = await world.integrate(world.write("c.py", "two"))
+        assert world.hands.serving["c"][0] == b"two"
+        await world.integrator.trigger_rollback(second, Leave())
+        assert [one.stage for one in world.integrator.integrations() if one.token in (first, other)] == [
+            "committed"
+        ] * 2
         mine.write_bytes(half)
         await world.restart()
         assert world.integrator.problems == ()
         assert world.held() == before
+
+    async def test_a_damaged_content_is_a_problem_of_its_integration_alone(self, world: World) -> None:
+        """What a crash cut off cannot be undone without it; the host starts, and all else is brought up."""
+        await world.integrate(world.write("a.py", "one"), world.write("b.py", "b"))
+        plan = world.plan(world.write("a.py", "two"))
+        end = Death(6)
+        with end.ahead_of(world.integrator), pytest.raises(Died):
+            await world.integrator.integrate(plan, Leave())
+        assert (world.integrator.destination / "a.py").read_bytes() == b"two"
+        kept = world.integrator._archive.tree.blobs.path(hashlib.sha256(b"one").hexdigest())
+        kept.chmod(0o600)
+        kept.write_bytes(b"odd")
+
+        await world.restart()
+        assert set(world.hands.serving) == {"b"}
+        assert "is damaged" in world.integrator.problems[0]
+        kept.write_bytes(b"one")
+        await world.restart()
+        assert world.hands.serving["a"][0] == b"one"
+        assert world.integrator.problems == ()
+
+    async def test_lines_of_the_journal_that_cannot_be_read_are_told_of(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """In the log, as they are gone after that."""
+        await world.integrate(world.write("a.py", "one"))
+        with (world.folder / "integrations.jsonl").open("ab") as file:
+            file.write(b"torn")
+        await world.restart()
+        assert "1 lines of the journal" in caplog.text
+        caplog.clear()
+        await world.restart()
+        assert "of the journal" not in caplog.text
 
     async def test_a_registration_that_cannot_be_read_harms_no_other(self, world: World) -> None:
         """It is told of, and left as it is."""
@@ -521,6 +648,16 @@ class TestAtTheStart:
         for token in reversed(tokens[2:]):
             await world.integrator.trigger_rollback(token, Leave())
         assert world.hands.serving["a"][0] == b"1"
+
+    async def test_the_oldest_are_forgotten_in_a_long_run_too(self, tmp_path: Path) -> None:
+        """Not at the next start alone: there are never more than twice as many."""
+        world = World(tmp_path)
+        world.begin = lambda: CoreIntegrator(world.hands, world.folder, now=lambda: 5.0, log=LOG, kept=2)  # type: ignore[method-assign]
+        await world.restart()
+        tokens = [await world.integrate(world.write("a.py", f"{number}")) for number in range(7)]
+        assert [history.token for history in world.integrator.integrations()] == tokens[-3:]
+        await world.integrator.trigger_rollback(tokens[-1], Leave())
+        assert world.hands.serving["a"][0] == b"5"
 
 
 class TestBesideAnotherGeneration:

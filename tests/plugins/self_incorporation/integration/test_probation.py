@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
+from aetherra.plugins.self_incorporation.integration import probation
 from aetherra.plugins.self_incorporation.integration.probation import (
     Calls,
     Terms,
@@ -86,3 +88,18 @@ def test_failures_count_against_code_by_itself_only_beyond_chance() -> None:
     assert not fails_too_often(100, 55, TERMS)
     assert fails_too_often(100, 60, TERMS)
     assert fails_too_often(1, 1, Terms(tolerated=0.0))
+
+
+def test_a_million_calls_are_counted_as_exactly_as_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In some thousand steps of arithmetic, as an event loop waits meanwhile."""
+    log_choose = probation._log_choose
+    for ended in (1, 7, 40, 300):
+        for failed in range(ended + 1):
+            tail = sum(math.comb(ended, count) for count in range(failed, ended + 1)) / 2**ended
+            assert fails_too_often(ended, failed, TERMS) == (tail < TERMS.alpha), (ended, failed)
+    steps: list[float] = []
+    monkeypatch.setattr(probation, "_log_choose", lambda n, k: steps.append(k) or log_choose(n, k))
+    assert not fails_too_often(1_000_000, 500_800, TERMS)
+    assert fails_too_often(1_000_000, 500_850, TERMS)
+    assert not fails_too_often(1_000_000, 100, TERMS)
+    assert len(steps) == 2
