@@ -60,7 +60,7 @@ class Acts:
             planned = await actuator.plan(request.target, arguments)
             return _told(request, planned, dry_run=True)
         self._gate.check(actuator.name)
-        async with self._leave.use(self.intent(request), request.decision) as permit:
+        async with self._leave.use(self.intent(request), request) as permit:
             try:
                 applied = await actuator.apply(request.target, arguments)
             except BaseException:
@@ -87,7 +87,7 @@ class Acts:
         if before is None:
             return _told(request, Applied(False, "nothing of it stands that could be taken back"), undone=True)
         self._gate.check_freeze(actuator.name)
-        async with self._leave.use(self.intent(request), request.decision) as permit:
+        async with self._leave.use(self.intent(request), request) as permit:
             applied = await actuator.undo(request.target, before)
             self._changes.forget(actuator.name, request.target)
             permit.outcome("done" if applied.changed else "unchanged", applied.summary)

@@ -84,7 +84,7 @@ class Executor:
                 return await self._rehearse(decision)
             request = _request(decision)
             async with self._leave.ask(self._acts.intent(request, decision.reason)) as permit:
-                with self._leave.in_hand(decision.id, permit):
+                with self._leave.in_hand(request, permit):
                     acted = await self._do(request, permit)
         except NotPermittedError as exc:
             return Outcome("skipped", str(exc), again=_again(exc))

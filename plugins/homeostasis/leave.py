@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from aetherra.plugins import Intent, NotPermittedError, Permission, Permit, current_action, current_call
+from aetherra.plugins import Intent, NotPermittedError, Permission, Permit, Request, current_action, current_call
 
-__all__ = ["Leave", "Permitting", "digest_of", "on_behalf"]
+__all__ = ["Leave", "Permitting", "digest_of", "is_worth_asking", "on_behalf"]
 
 
 class Permitting(Protocol):
@@ -48,15 +48,15 @@ class Leave:
             NotPermittedError: It is not.
         """
         permission = await self._host.peek_permission(intent)
-        is_to_be_asked = permission.code == "needs_approval" and not permission.approval
-        if not permission.allowed and not is_to_be_asked:
+        if not is_worth_asking(permission):
             raise refusal(intent, permission)
         async with self._host.permitted(intent) as permit:
             yield permit
 
     @contextmanager
-    def in_hand(self, name: str, permit: Permit) -> Generator[None]:
-        """Have what the queue does by this name in the body go by a permit that was given."""
+    def in_hand(self, request: Request[Any], permit: Permit) -> Generator[None]:
+        """Have the queue do a request in the body by a permit that was given: that one, to the last argument."""
+        name = _named(request)
         self._in_hand[name] = permit
         try:
             yield
@@ -64,15 +64,15 @@ class Leave:
             del self._in_hand[name]
 
     @asynccontextmanager
-    async def use(self, intent: Intent, name: str) -> AsyncGenerator[Permit]:
-        """Do something in the body by the permit that is in hand for it, else by one of its own.
+    async def use(self, intent: Intent, request: Request[Any]) -> AsyncGenerator[Permit]:
+        """Do in the body what a request asks for, by the permit that is in hand for it, else by one of its own.
 
         Another plugin that asks for it meets every guard; a person only waits for one.
 
         Raises:
             NotPermittedError: It is not permitted, or no more.
         """
-        permit = self._in_hand.get(name) if current_action() is not None else None
+        permit = self._in_hand.get(_named(request)) if current_action() is not None else None
         if permit is not None:
             await permit.check()
             yield permit
@@ -81,6 +81,15 @@ class Leave:
         is_plugin = call is not None and call.caller.kind == "plugin"
         async with self._host.permitted(intent) if is_plugin else self.ask(intent) as permit:
             yield permit
+
+
+def _named(request: Request[Any]) -> str:
+    return f"{type(request).__qualname__} {digest_of(msgspec.structs.asdict(request))}"
+
+
+def is_worth_asking(permission: Permission) -> bool:
+    """Whether it may be done now by what a look says, or is to be asked about, as no person was yet."""
+    return permission.allowed or (permission.code == "needs_approval" and not permission.approval)
 
 
 def refusal(intent: Intent, permission: Permission) -> NotPermittedError:

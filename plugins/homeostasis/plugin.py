@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, cast
 
 from aetherra.plugins import (
@@ -498,40 +499,42 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         """Say what was found in the log, and done about it."""
         return self._corrector.get_statistics()
 
+    @asynccontextmanager
+    async def _correcting(self, request: Request[Any], *, undo: bool = False) -> AsyncGenerator[None]:
+        """Do in the body a part of a correction, if the gate and who governs the host let it be done."""
+        (self._gate.check_freeze if undo else self._gate.check)(CORRECTOR)
+        async with self._leave.use(by_hand(request, undo=undo), request):
+            yield
+
     @handler(timeout=CORRECTION_SEC)
     async def install_module(self, request: c.InstallModule) -> c.ModuleInstalled:
         """Install a module that the settings allow."""
-        self._gate.check(CORRECTOR)
-        async with self._leave.use(by_hand(request), repr(request)):
+        async with self._correcting(request):
             return await self._corrector.install_module(request)
 
     @handler
     async def make_data_file(self, request: c.MakeDataFile) -> c.DataFileMade:
         """Make a file that the settings declare."""
-        self._gate.check(CORRECTOR)
-        async with self._leave.use(by_hand(request), repr(request)):
+        async with self._correcting(request):
             return await self._corrector.make_data_file(request)
 
     @handler
     async def rewrite_imports(self, request: c.RewriteImports) -> c.ImportsRewritten:
         """Rewrite imports of moved names, where the settings allow it."""
-        self._gate.check(CORRECTOR)
-        async with self._leave.use(by_hand(request), repr(request)):
+        async with self._correcting(request):
             return await self._corrector.rewrite_imports(request)
 
     @handler
     async def restore_edit(self, request: c.RestoreEdit) -> c.EditRestored:
         """Undo a rewriting."""
-        self._gate.check_freeze(CORRECTOR)
-        async with self._leave.use(by_hand(request, undo=True), repr(request)):
+        async with self._correcting(request, undo=True):
             return await self._corrector.restore_edit(request)
 
     @handler(timeout=CORRECTION_SEC)
     async def bring_up(self, request: c.BringUp) -> c.BroughtUp:
         """Bring a plugin up."""
-        self._gate.check(CORRECTOR)
         way: Request[Any] = request.way
-        async with self._leave.use(by_hand(way), repr(way)):
+        async with self._correcting(way):
             try:
                 await self.ctx.call(way, timeout=self.settings.corrector.timeout)
             except HandlerError as exc:
@@ -541,8 +544,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler
     async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:
         """Make a correction that a plugin offers."""
-        self._gate.check(CORRECTOR)
-        async with self._leave.use(by_hand(request), repr(request)):
+        async with self._correcting(request):
             return await self._corrector.make_offered(request)
 
     @hookimpl

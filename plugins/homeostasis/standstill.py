@@ -17,6 +17,9 @@ PATIENCE = 1.0
 ANYTHING = Intent(kind="actuator", component="host", summary="do anything at all", undo=True)
 """What nothing but an emergency stop holds."""
 
+UNKNOWN = frozenset({"refused", "unrecorded"})
+"""Answers by which nobody knows whether it holds."""
+
 
 class Standstill:
     """An emergency stop, as it was seen last. It counts from when it is said: who asks for leave meets it at once.
@@ -37,9 +40,13 @@ class Standstill:
         self.why = ""
 
     async def look(self) -> bool:
-        """Ask, and return whether it began or ended since the last look. Without an answer it is as it was."""
+        """Ask, and return whether it began or ended since the last look.
+
+        Without an answer, as while who governs the host is restarted or its disk is full, it is as it was.
+        """
         before = self.why
         with self._move_on_after(PATIENCE):
             permission = await self._host.peek_permission(ANYTHING)
-            self.why = (permission.reason or "an emergency stop") if permission.code == "stopped" else ""
+            if permission.code not in UNKNOWN:
+                self.why = (permission.reason or "an emergency stop") if permission.code == "stopped" else ""
         return bool(before) is not bool(self.why)

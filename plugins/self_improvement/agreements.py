@@ -16,6 +16,9 @@ __all__ = ["Agreements", "turning"]
 ANYTHING = Intent(kind="knob", component="host", summary="turn anything at all", undo=True)
 """What nothing but an emergency stop holds."""
 
+UNKNOWN = frozenset({"refused", "unrecorded"})
+"""Answers by which nobody knows whether it holds."""
+
 
 class Agreements:
     """Asks whoever governs the host, and passes on to them what a person says here.
@@ -28,6 +31,7 @@ class Agreements:
     def __init__(self, ctx: PluginContext, mode: Mode) -> None:
         self._ctx = ctx
         self._mode: Mode = mode
+        self._stopped = ""
 
     def wanted(self, proposal: Proposal) -> str:
         """Return why a person must agree to a proposal, ``""`` if none must."""
@@ -59,13 +63,15 @@ class Agreements:
         """Return why something is not permitted now, ``""`` if it is; where a person must agree, have them asked."""
         permission = await self._ctx.peek_permission(intent)
         if permission.code == "needs_approval" and not permission.approval:
-            return await self._ask(intent)
+            return await self._ask(intent, permission.reason)
         return "" if permission.allowed else permission.reason
 
     async def stopped(self) -> str:
-        """Return why everything autonomous is stopped, ``""`` if it is not."""
+        """Return why everything autonomous is stopped, ``""`` if it is not; without an answer it is as it was."""
         permission = await self._ctx.peek_permission(ANYTHING)
-        return (permission.reason or "everything is stopped") if permission.code == "stopped" else ""
+        if permission.code not in UNKNOWN:
+            self._stopped = (permission.reason or "everything is stopped") if permission.code == "stopped" else ""
+        return self._stopped
 
     async def pass_on(self, proposal: Proposal, reason: str, *, agrees: bool) -> None:
         """Have it count where agreements are kept what a person says of a proposal in the call that is handled.
@@ -79,7 +85,7 @@ class Agreements:
         intent = self.carrying_out(proposal)
         permission = await self._ctx.peek_permission(intent)
         if permission.code == "needs_approval" and not permission.approval and agrees:
-            await self._ask(intent)
+            await self._ask(intent, permission.reason)
             permission = await self._ctx.peek_permission(intent)
         if permission.approval and not (agrees and permission.allowed):
             request = (Approve if agrees else Deny)(permission.approval, reason)
@@ -87,9 +93,11 @@ class Agreements:
         elif agrees and not permission.allowed:
             raise NotPermittedError(intent.kind, intent.component, permission.code, permission.reason)
 
-    async def _ask(self, intent: Intent) -> str:
+    async def _ask(self, intent: Intent, why: str) -> str:
+        """Have a person asked, even if none were needed any more by now: nothing is begun here that a guard counts."""
+        asked = msgspec.structs.replace(intent, needs_approval=intent.needs_approval or why or "a person is to agree")
         try:
-            async with self._ctx.permitted(intent) as permit:
+            async with self._ctx.permitted(asked) as permit:
                 permit.outcome("unchanged", "it was only asked for")
         except NotPermittedError as exc:
             return exc.reason

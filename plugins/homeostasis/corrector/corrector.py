@@ -44,7 +44,7 @@ from aetherra.plugins.homeostasis.corrector.put_off import NotNow, PutOffs
 from aetherra.plugins.homeostasis.corrector.registration import ServiceRegistration
 from aetherra.plugins.homeostasis.corrector.settings import CorrectorSettings
 from aetherra.plugins.homeostasis.corrector.warnings_tap import WarningsTap
-from aetherra.plugins.homeostasis.leave import Leave
+from aetherra.plugins.homeostasis.leave import Leave, is_worth_asking
 
 GONE_SEC = 5.0
 """For how long a trouble that was over is not looked at again."""
@@ -212,14 +212,14 @@ class AutonomousErrorCorrector:
         """Make the corrections that were put off and may be made now."""
         for trouble, one in self._put_offs.due():
             permission = await self._port.peek_permission(one.intent)
-            if not permission.allowed and permission.code != "denied":
+            if not is_worth_asking(permission) and permission.code != "denied":
                 self._put_offs.wait(trouble, permission.retry_after)
                 continue
             self._put_offs.forget(trouble)
             self._cooldowns.shorten(trouble, 0.0)
             categories = (*self._categories, *self._offers.now())
             category = next((each for each in categories if _name(each) == one.category), None)
-            if category is not None and permission.allowed:
+            if category is not None and permission.code != "denied":
                 await self._correct(category, one.facts, one.subject, one.occasion)
 
     def _subject(self, category: Correction, facts: LogFacts) -> dict[str, str] | None:

@@ -111,7 +111,7 @@ class Hands:
             raise RuntimeError(f"{request!r} belongs to no correction")
         permit = await self._correcting.ask(self._leave, request)
         self.acts += 1
-        with self._leave.in_hand(repr(request), permit):
+        with self._leave.in_hand(request, permit):
             return await self._act(request)
 
 

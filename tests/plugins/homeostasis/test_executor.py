@@ -452,6 +452,22 @@ class TestLeave:
             assert "emergency stop: everything is stopped by the desk: fire" in told
             assert "emergency stop: it is lifted" in told
 
+    async def test_a_stop_is_over_where_nobody_says_so(self, hosting, governor):
+        """While who governs is restarted, or its disk is full, it holds on, and nothing is told of it."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            governor.here.says("*", "stopped", reason="fire")
+            await world.pass_on(3)
+            for code in ("refused", "unrecorded"):
+                governor.here.says("*", code, reason="nobody knows")
+                await world.pass_on(3)
+                assert (await world.kernel.call(GetHomeostasisStatus())).frozen == "fire"
+            told = [one.text for one in (await world.kernel.call(Explain())).decisions]
+            assert not [text for text in told if "lifted" in text]
+            governor.here.says("*", "guard", reason="one a minute")
+            await world.pass_on(3)
+            assert (await world.kernel.call(GetHomeostasisStatus())).frozen == ""
+
     async def test_a_plugin_acts_by_hand_without_leave(self, hosting, governor):
         """It is asked for on its behalf, and meets every guard; a person only waits for one."""
         async with hosting() as world:
@@ -466,6 +482,27 @@ class TestLeave:
             (only,) = governor.here.asked
             assert only.sender == "plugin 'meddler' (generation 1)"
             assert world.workers == 8
+
+    async def test_another_act_goes_by_the_leave_of_a_decision_that_waits(self, hosting, governor):
+        """It was given for one act, to the last argument: whoever names the decision for another asks for that."""
+        async with hosting() as world:
+            await world.kernel.add_plugin(governor)
+            await world.kernel.add_plugin(Hanging)
+            try:
+                world.kernel.set_workers(1)
+                for _ in range(2):
+                    await world.kernel.submit(Hang(), priority=ActionPriority.MAINTENANCE, timeout=1000.0)
+                Gauge.level = 2.0
+                for _ in range(5):
+                    await world.clock.advance(1.0)
+                    await anyio.lowlevel.checkpoint()
+                (asked,) = governor.here.asked
+                other = Act("set_workers", arguments={"value": 3}, decision=asked.facts["decision"])
+                await world.kernel.submit(other, priority=ActionPriority.CRITICAL)
+            finally:
+                Hanging.go_on.set()
+            await world.pass_on(5)
+            assert [one.summary for one in governor.here.asked] == [asked.summary, "set_workers value 3"]
 
     async def test_a_decision_is_carried_out_by_somebody_elses_leave(self, hosting, governor):
         """Only what the queue does for a decision goes by the leave that was given for it."""

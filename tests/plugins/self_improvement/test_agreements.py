@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from aetherra.plugins import DisablePlugin, EnablePlugin, Plugin, SetKnob
+from aetherra.plugins import AskPermission, DisablePlugin, EnablePlugin, Permission, Plugin, SetKnob, handler
 from aetherra.plugins.governance.messages import (
     Approve,
     Deny,
@@ -14,6 +16,7 @@ from aetherra.plugins.governance.messages import (
     LiftStop,
     ListApprovals,
 )
+from aetherra.plugins.self_improvement.agreements import Agreements
 from aetherra.plugins.self_improvement.messages import (
     ApproveProposal,
     CarryOut,
@@ -291,3 +294,52 @@ class TestStopping:
             await here.call(EnablePlugin("governance"))
             await here.go_on(2 * EVERY)
             assert (await here.value(), (await here.call(ListProposals("applied"))).proposals) == (1, ())
+
+
+class Asked(Plugin):
+    """Governs a host as a test wants it, and remembers in what words it was asked."""
+
+    name = "governance"
+
+    def __init__(self, settings=None):
+        super().__init__(settings)
+        Asked.here = self
+        self.peeks, self.answer, self.asked = Permission(allowed=True, code="allowed"), None, []
+
+    @handler
+    async def ask(self, request: AskPermission) -> Permission:
+        if request.peek:
+            return self.peeks
+        self.asked.append(request.intent)
+        return self.answer or self.peeks
+
+
+class TestAnswers:
+    async def test_what_is_only_asked_for_is_begun(self, site):
+        """Whatever ended between the look and the question: it is asked so that a person must agree."""
+        async with site() as here:
+            await here.kernel.add_plugin(Asked)
+            Asked.here.peeks = Permission(allowed=False, code="needs_approval", reason="a guard was passed")
+            await here.past()
+            await here.propose()
+            await here.go_on(EVERY)
+
+            assert [one.needs_approval for one in Asked.here.asked] == ["a guard was passed"] * len(Asked.here.asked)
+            assert Asked.here.asked
+
+    @pytest.mark.parametrize("code", ["refused", "unrecorded"])
+    async def test_a_stop_is_over_where_nobody_says_so(self, code):
+        """While who governs is restarted, or its disk is full, it is as it was."""
+        agreements = Agreements(host := Answering(), "act")
+        for said, stopped in [(code, ""), ("stopped", "fire"), (code, "fire"), ("allowed", ""), (code, "")]:
+            host.code = said
+            assert await agreements.stopped() == stopped
+
+
+class Answering:
+    """Answers every look in one way."""
+
+    code: Any = "allowed"
+
+    async def peek_permission(self, intent):
+        return Permission(allowed=self.code == "allowed", code=self.code, reason="fire")

@@ -124,6 +124,21 @@ class TestPuttingOff:
             first, second = governor.here.asked
             assert first == second, "the approval is of something else"
 
+    async def test_what_a_person_has_not_decided_in_time_is_never_asked_for_again(self, clinic, governor, loose):
+        """Where nobody waits for their agreement any more, they are asked once more, and it goes on by that."""
+        async with clinic() as host:
+            await host.kernel.add_plugin(governor)
+            await host.kernel.add_plugin(Screws)
+            governor.here.says("correction", "needs_approval", reason="it waits for a person")
+            loose()
+            assert await host.work() == [("screws.loose_screw", "advised")]
+            await host.clock.advance(130.0)
+            assert await host.work() == [("screws.loose_screw", "advised")]
+            assert len(governor.here.asked) == 2
+            governor.here.says("correction", approval="a2")
+            await host.clock.advance(130.0)
+            assert await host.work() == [("screws.loose_screw", "fixed")]
+
     async def test_what_a_person_denied_is_asked_for_again(self, clinic, governor, loose):
         """It is let go, until the log tells of it after the cooldown."""
         async with clinic() as host:
