@@ -115,10 +115,14 @@ class Database:
             DatabaseUnusableError: It cannot be read, or is damaged.
             sqlite3.ProgrammingError: It is closed.
         """
-        with self._explained("read"), self._read_lock:
-            self._reader.execute("BEGIN")
-            with self._reader:
-                yield self._reader
+        with self._explained("read"):
+            if self._broken and not self._closed:
+                with self._write_lock:
+                    self._mend()
+            with self._read_lock:
+                self._reader.execute("BEGIN")
+                with self._reader:
+                    yield self._reader
 
     @contextmanager
     def _explained(self, doing: str) -> Generator[None, None, None]:
@@ -149,8 +153,7 @@ class Database:
 
     def _look_after_file(self) -> None:
         """Put right that the file, or its log, is no longer the one that was opened."""
-        if self._broken:
-            self._reopen()
+        self._mend()
         if isinstance(self._path, str) or (now := self._identities()) == self._files:
             return
         if now[0] == (0, 0):
@@ -181,13 +184,26 @@ class Database:
             self._open()
             self._broken = False
 
+    def _mend(self) -> None:
+        """Open the file again if that went wrong the last time."""
+        if self._broken:
+            before = self.set_aside
+            self._reopen()
+            self._say_what_was_done(before)
+
     def _begun_anew(self) -> str:
-        """Check the file that seems damaged, move it aside if it is, and say what was done."""
+        """Check the file that seems damaged, move it aside if it is, and say what was done, or why nothing was."""
         if isinstance(self._path, str):
             return "it is in memory and lost"
         before = self.set_aside
-        with self._write_lock:
-            self._reopen()
+        try:
+            with self._write_lock:
+                self._reopen()
+        except (sqlite3.Error, OSError) as error:  # it is tried again by the next call
+            return f"it could not be opened again: {error}"
+        return self._say_what_was_done(before)
+
+    def _say_what_was_done(self, before: Path | None) -> str:
         if self.set_aside == before:
             return "it was opened again and found sound"
         said = f"it was moved to {self.set_aside} and a new one begun"

@@ -101,7 +101,11 @@ def open_sqlite(path: Path | str, schema: Schema) -> Opened:
         return Opened(_checked(path, schema, believed=take_clean_stop(path)))
     except _DamagedFileError as damage:
         aside = _moved_aside(path)
-        return Opened(_checked(path, schema), aside, str(damage))
+        try:
+            return Opened(_checked(path, schema), aside, str(damage))
+        except BaseException:
+            _move(aside, path)  # or what is opened next would be new, and nobody would know of this one
+            raise
 
 
 def connected(path: Path | str) -> sqlite3.Connection:
@@ -179,9 +183,16 @@ def _moved_aside(file: Path) -> Path:
     number = 1
     while (aside := file.with_name(f"{file.name}.corrupt-{number}")).exists():
         number += 1
-    file.rename(aside)
-    for log in ("-wal", "-shm"):
-        part = file.with_name(file.name + log)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + log))
+    _move(file, aside)
     return aside
+
+
+def _move(file: Path, to: Path) -> None:
+    """Put a file and its log in the place of another."""
+    file.replace(to)
+    for log in ("-wal", "-shm"):
+        part, place = file.with_name(file.name + log), to.with_name(to.name + log)
+        if part.exists():
+            part.replace(place)
+        else:
+            place.unlink(missing_ok=True)

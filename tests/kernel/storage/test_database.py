@@ -1,5 +1,6 @@
 """A database in use: what becomes of it when the file is deleted, replaced, damaged, or finds no room."""
 
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.kernel.storage import sqlite_file
 from aetherra.kernel.storage.clean_stop import mark_clean_stop
 from aetherra.kernel.storage.database import Database, DatabaseUnusableError
 from aetherra.kernel.storage.sqlite_file import Schema
@@ -167,7 +169,7 @@ class TestAFileThatIsTakenAway:
         assert "was replaced while in use" in catalogue.said[0]
 
     def test_a_folder_stands_in_its_place(self, catalogue: Catalogue, file: Path) -> None:
-        """It is an error until the folder is gone; then all is as it was."""
+        """It is an error until the folder is gone; then whoever comes first, to read or to write, has a new one."""
         catalogue.add(1, 2)
         for path in file.parent.iterdir():
             path.unlink()
@@ -176,10 +178,9 @@ class TestAFileThatIsTakenAway:
             with pytest.raises(DatabaseUnusableError, match=str(file)):
                 catalogue.add(3)
         file.rmdir()
-        with pytest.raises(DatabaseUnusableError):
-            catalogue.all()
+        assert catalogue.all() == []
         catalogue.add(4)
-        assert catalogue.all()[-1] == 4
+        assert catalogue.all() == [4]
 
 
 class TestDamageWhileInUse:
@@ -199,6 +200,41 @@ class TestDamageWhileInUse:
         assert aside == file.with_name(f"{file.name}.corrupt-1")
         assert aside.stat().st_size == size
         assert "was damaged while in use" in catalogue.said[0]
+        catalogue.add(5)
+        assert catalogue.all() == [5]
+
+    @pytest.mark.parametrize("use", [Catalogue.clear, Catalogue.all], ids=["writing", "reading"])
+    def test_no_room_for_a_new_one_is_for_good(
+        self,
+        catalogue: Catalogue,
+        file: Path,
+        use: Callable[[Catalogue], object],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Where no new one can be begun, the damaged one stays where it is and each call says so; then all goes on."""
+        catalogue.database.close()
+        fill(file)
+        catalogue.database = Database(file, SCHEMA, catalogue.said.append)
+        damage(file)
+        really = sqlite_file.connected
+
+        def connected(path: Path | str) -> sqlite3.Connection:
+            if not file.exists():
+                file.touch()
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return really(path)
+
+        with monkeypatch.context() as full:
+            full.setattr(sqlite_file, "connected", connected)
+            for _ in range(2):
+                with pytest.raises(DatabaseUnusableError, match="No space left on device"):
+                    use(catalogue)
+            assert [path.name for path in file.parent.iterdir() if "corrupt" in path.name] == []
+            assert catalogue.said == []
+
+        assert catalogue.all() == []
+        assert catalogue.database.set_aside == file.with_name(f"{file.name}.corrupt-1")
+        assert len(catalogue.said) == 1 and "was damaged while in use" in catalogue.said[0]
         catalogue.add(5)
         assert catalogue.all() == [5]
 
