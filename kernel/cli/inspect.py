@@ -11,6 +11,7 @@ import click
 
 from aetherra.kernel.cli.output import print_file, print_json, print_table, seconds
 from aetherra.kernel.cli.project import ask, host_options, json_option
+from aetherra.registry import HandlerError, NoHandlerError
 
 EVERY_TAG = "*"
 """What ``--schema`` means without a tag."""
@@ -32,8 +33,12 @@ CALL_COUNTS = {
 def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     """How the running host is."""
     host = ask(path, config_file, "kernel.status")
+    try:
+        governance = ask(path, config_file, "governance.status")
+    except (NoHandlerError, HandlerError) as exc:
+        governance = {"problem": str(exc)}
     if as_json:
-        print_json(host)
+        print_json({**host, "governance": governance})
         return
     health = host["health"]
     score = "unknown" if health["score"] is None else f"{health['score']:.2f}"
@@ -57,8 +62,20 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
         ("dead letters", host["dead_letters"]),
         ("loop lag", seconds(host["loop_lag"])),
         *(("", f"blocked {count} times by {who or 'unknown'}") for who, count in host["blocked_by"].items()),
+        *(("by itself" if number == 0 else "", line) for number, line in enumerate(_governed(governance))),
     ]
     print_table("Aetherra host", ("what", "is"), rows)
+
+
+def _governed(governance: dict[str, Any]) -> list[str]:
+    """Say what holds what the host does by itself."""
+    lines = [governance["problem"]] if governance["problem"] else []
+    if stopped := governance.get("stopped"):
+        lines.append(f"emergency stop by {stopped['who'] or 'somebody'}: {stopped['why'] or 'no reason was given'}")
+    lines += [measure["reason"] for measure in governance.get("measures", ())]
+    if waiting := governance.get("waiting"):
+        lines.append(f"{waiting} waiting for approval: aetherra approvals list")
+    return lines or ["nothing holds it"]
 
 
 @click.command()

@@ -78,7 +78,14 @@ class TestInspection:
         assert status["root"] == str(project.path)
         assert status["plugins"] == {"serving": 6}
         assert 0.0 <= status["health"]["score"] <= 1.0
-        assert str(host.process.pid) in project.aetherra("status").out
+        told = project.aetherra("status").out
+        assert str(host.process.pid) in told
+        assert "by itself" in told
+        assert project.aetherra("emergency", "stop", "a test of it").status == 0
+        told = project.aetherra("status").out
+        assert re.search(r"by itself +emergency stop by .*: a test of it", told), told
+        assert project.aetherra("status", "--json").json["governance"]["stopped"]["why"] == "a test of it"
+        assert project.aetherra("emergency", "lift", "it held").status == 0
 
         services = {service["name"]: service for service in project.aetherra("services", "--json").json}
         assert services["greeter"]["tags"] == ["greeter.greet"]
