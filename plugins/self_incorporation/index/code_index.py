@@ -43,7 +43,7 @@ from aetherra.plugins.self_incorporation.index.rows import (
 )
 from aetherra.plugins.storage import Database, silent
 
-__all__ = ["CodeIndex", "IndexStatistics", "Known", "Restored", "SetAside"]
+__all__ = ["CodeIndex", "IndexStatistics", "Known", "SetAside"]
 
 _COLUMNS = "size, mtime_ns, ctime_ns, inode, rules, indexed_at, sha256, kind, risk, record"
 _PUT_FILE = f"""INSERT INTO files (root, folder, name, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -64,27 +64,12 @@ class SetAside(Struct, frozen=True):
     reason: str
 
 
-class Restored(Struct, frozen=True):
-    """What was rebuilt from the backup.
-
-    Attributes:
-        files: Files that were taken in.
-        refusals: Files that were refused.
-        damaged: Lines of the backup that were damaged themselves; the next scan reads their files again.
-    """
-
-    files: int
-    refusals: int
-    damaged: int
-
-
 class CodeIndex(IndexQueries):
     """Files, findings and refusals by root, in one SQLite file with a backup beside it, or in memory.
 
     Any thread may use it; one at a time writes.
 
     Attributes:
-        restored: What was rebuilt from the backup since it was opened, or None.
         backup_problem: Why the backup is behind, or an empty string: the index serves all the same, and the next
             `sync` writes the backup anew.
     """
@@ -102,7 +87,6 @@ class CodeIndex(IndexQueries):
             DatabaseUnusableError: It can be neither opened nor begun, for want of rights or room.
         """
         self.path = str(path)
-        self.restored: Restored | None = None
         self.backup_problem = ""
         self._tell = tell
         self._backup = None if self.path == ":memory:" else Backup(Path(path).with_suffix(".jsonl"))
@@ -243,7 +227,6 @@ class CodeIndex(IndexQueries):
             )
             if files or refusals:
                 db.execute("INSERT INTO state VALUES (1, 1)")
-        self.restored = Restored(files, refusals, backup.damaged)
         damaged = f"; {backup.damaged} of its lines were damaged" if backup.damaged else ""
         self._tell(f"the code index was rebuilt from its backup: {files + refusals} files{damaged}")
         backup.rewrite(self._all_lines(), int(bool(files or refusals)))

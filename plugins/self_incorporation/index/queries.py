@@ -44,17 +44,18 @@ class IndexQueries:
         """Give a view of the last commit."""
         raise NotImplementedError
 
-    def known(self, root: str, folder: str) -> dict[str, Known]:
-        """Return what is known of every file right in a folder, by its path."""
+    def known(self, root: str, folder: str, *, name: str | None = None) -> dict[str, Known]:
+        """Return what is known of every file right in a folder, or of the one of that name, by its path."""
         prefix = folder and folder + "/"
+        which, values = ("", (root, folder)) if name is None else (" AND name = ?", (root, folder, name))
         found: dict[str, Known] = {}
         with self._reading() as db:
-            sql = f"SELECT name, {_STAMP}, sha256 FROM files WHERE {_ROOT} AND folder = ?"
-            for name, *values in db.execute(sql, (root, folder)):
-                found[prefix + name] = known_of(*values, None)
-            sql = f"SELECT name, {_STAMP}, reason, detail FROM refusals WHERE {_ROOT} AND folder = ?"
-            for name, *values, reason, detail in db.execute(sql, (root, folder)):
-                found[prefix + name] = known_of(*values, "", Refusal(prefix + name, reason, detail))
+            sql = f"SELECT name, {_STAMP}, sha256 FROM files WHERE {_ROOT} AND folder = ?{which}"
+            for file, *stamp in db.execute(sql, values):
+                found[prefix + file] = known_of(*stamp, None)
+            sql = f"SELECT name, {_STAMP}, reason, detail FROM refusals WHERE {_ROOT} AND folder = ?{which}"
+            for file, *stamp, reason, detail in db.execute(sql, values):
+                found[prefix + file] = known_of(*stamp, "", Refusal(prefix + file, reason, detail))
         return found
 
     def folders(self, root: str) -> set[str]:
@@ -124,11 +125,11 @@ class IndexQueries:
             WHERE files.{_ROOT} AND folder = ? AND name = ? ORDER BY line, code"""
         return [Finding(*row) for row in self._rows(sql, (root, *place_of(path)))]
 
-    def refusals(self, root: str, *, below: str = "") -> list[Refusal]:
-        """Return all refusals of a root."""
+    def refusals(self, root: str, *, below: str = "", limit: int | None = None) -> list[Refusal]:
+        """Return the refusals of a root, at most ``limit``; all by default."""
         where, values = _below(below)
-        sql = f"SELECT {_PATH}, reason, detail FROM refusals WHERE {_ROOT}{where} ORDER BY folder, name"
-        return [Refusal(*row) for row in self._rows(sql, (root, *values))]
+        sql = f"SELECT {_PATH}, reason, detail FROM refusals WHERE {_ROOT}{where} ORDER BY folder, name LIMIT ?"
+        return [Refusal(*row) for row in self._rows(sql, (root, *values, -1 if limit is None else limit))]
 
     def kinds(self, root: str) -> dict[FileKind, int]:
         """Return how many files of each kind a root has."""
@@ -159,11 +160,11 @@ class IndexQueries:
         return found[0][0] if found else ""
 
     def revision(self, root: str) -> str:
-        """Return what is another text once anything in a root is other than it was."""
+        """Return what is another text once any file of a root is other than it was, or classified by other weights."""
         sql = f"SELECT count(*), max(indexed_at), total(size) FROM files WHERE {_ROOT}"
         (files,) = self._rows(sql, (root,))
         refused = self._rows(f"SELECT count(*) FROM refusals WHERE {_ROOT}", (root,))[0][0]
-        return " ".join(map(str, (*files, refused)))
+        return " ".join(map(str, (*files, refused, self.weights(root)))).rstrip()
 
     def statistics(self) -> IndexStatistics:
         """Return how much the index holds."""

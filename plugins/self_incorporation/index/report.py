@@ -32,13 +32,14 @@ class Risk(Struct, frozen=True):
 
 
 class ScanReport(Struct, frozen=True):
-    """What one scan found: ``files_found == files_indexed + len(files_refused)``, always.
+    """What one scan found: ``files_found == files_indexed + refusals``, always.
 
     Attributes:
         root: What was scanned.
         files_found: All that is no folder, links and special files among them.
         files_indexed: Those now in the index.
-        files_refused: Those not, each with its reason.
+        files_refused: Those not, each with its reason, as many as `Limits.refusals`.
+        refusals: How many they are.
         files_new: Indexed for the first time.
         files_changed: Indexed before, with other bytes.
         files_unchanged: Indexed before, with the same bytes.
@@ -52,13 +53,13 @@ class ScanReport(Struct, frozen=True):
         risks: The riskiest files.
         seconds: How long the scan took.
         changed: Paths of the first files that it found new or changed, as many as `Limits.changed`.
-        whole: Whether all of the root was looked at; a rescan looks at a part of it, and tells the rest from the index.
     """
 
     root: str
     files_found: int
     files_indexed: int
     files_refused: tuple[Refusal, ...]
+    refusals: int
     files_new: int
     files_changed: int
     files_unchanged: int
@@ -72,4 +73,3 @@ class ScanReport(Struct, frozen=True):
     risks: tuple[Risk, ...]
     seconds: float
     changed: tuple[str, ...] = ()
-    whole: bool = True

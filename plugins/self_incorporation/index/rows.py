@@ -19,7 +19,6 @@ __all__ = [
     "file_record",
     "file_row",
     "known_of",
-    "path_of",
     "place_of",
     "refusal_row",
 ]
@@ -88,11 +87,6 @@ class Known(Struct, frozen=True):
 
 Entry: TypeAlias = tuple[FileRecord, tuple[Finding, ...]] | RefusalRecord
 _decode = msgspec.json.Decoder(FileRecord).decode
-
-
-def path_of(entry: Entry) -> str:
-    """Return the path an entry is about."""
-    return entry.refusal.path if isinstance(entry, RefusalRecord) else entry[0].path
 
 
 def place_of(path: str) -> tuple[str, str]:

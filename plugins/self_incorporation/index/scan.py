@@ -14,7 +14,7 @@ from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
 from aetherra.plugins.self_incorporation.index.reading import Content, read
 from aetherra.plugins.self_incorporation.index.report import LeftOut, Progress, Risk, ScanReport
-from aetherra.plugins.self_incorporation.index.rows import Entry, FileRecord, RefusalRecord
+from aetherra.plugins.self_incorporation.index.rows import Entry, FileRecord, RefusalRecord, place_of
 from aetherra.plugins.self_incorporation.index.walk import (
     ExcludedFolder,
     Folder,
@@ -56,6 +56,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         file_bytes: Any other file that is larger is refused.
         batch: How many files are written to the index in one transaction, and ``batch_bytes`` how many bytes of source.
         findings: How many findings a report lists, threats first; it counts them all.
+        refusals: How many refusals a report lists; it counts them all.
         risks: How many of the riskiest files a report lists.
         changed: How many files that are new or changed a report lists.
     """
@@ -65,6 +66,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     batch: int = 256
     batch_bytes: int = 8_000_000
     findings: int = 1000
+    refusals: int = 1000
     risks: int = 10
     changed: int = 1000
 
@@ -118,7 +120,7 @@ class Scan:
         self._write()
         index.note(root, left_out=LeftOut(tuple(sorted(self._excluded)), _by_path(self._refused)))
         index.sync()
-        return self._report(self._found, whole=True)
+        return self._report(self._found)
 
     def part(self, changed: Iterable[str]) -> ScanReport:
         """Look at what became of some paths, and tell the rest from the index."""
@@ -150,7 +152,7 @@ class Scan:
         left_out = LeftOut(tuple(sorted(excluded.union(self._excluded))), _by_path([*shut, *self._refused]))
         index.note(root, left_out=left_out)
         index.sync()
-        return self._report(sum(index.counts(root)), whole=False)
+        return self._report(sum(index.counts(root)))
 
     def _to_look_at(self, changed: Iterable[str]) -> tuple[set[str], set[str]]:
         """Return the folders to list, and those to walk with all that is below them.
@@ -181,8 +183,9 @@ class Scan:
         for path in paths:
             found = self._tree.find(path)
             if found is not None and path not in self._done:
-                known = self._tools.index.known(self._root, folder_of(path)).get(path)
-                self._deal_with(found, known)
+                folder, name = place_of(path)
+                known = self._tools.index.known(self._root, folder, name=name)
+                self._deal_with(found, known.get(path))
                 self._done.add(path)
 
     def _take(self, item: Walked, folders: set[str]) -> None:
@@ -263,18 +266,19 @@ class Scan:
             self._tools.index.write(self._root, self._batch)
         self._batch, self._batch_bytes = [], 0
 
-    def _report(self, found: int, *, whole: bool) -> ScanReport:
+    def _report(self, found: int) -> ScanReport:
         index, root, limit = self._tools.index, self._root, self._tools.limits.findings
         threats = index.findings(root, severity="threat", limit=limit)
         warnings = index.findings(root, severity="warning", limit=limit - len(threats))
         riskiest = index.riskiest(root, limit=self._tools.limits.risks)
         left_out = index.left_out(root)
-        indexed, _ = index.counts(root)
+        indexed, refusals = index.counts(root)
         return ScanReport(
             root=root,
             files_found=found,
             files_indexed=indexed,
-            files_refused=tuple(index.refusals(root)),
+            files_refused=tuple(index.refusals(root, limit=self._tools.limits.refusals)),
+            refusals=refusals,
             files_new=self._new,
             files_changed=self._changed,
             files_unchanged=indexed - self._new - self._changed,
@@ -288,7 +292,6 @@ class Scan:
             risks=tuple(Risk(record.path, record.risk, record.factors) for record in riskiest),
             seconds=self._tools.clock() - self._started,
             changed=tuple(self._changed_paths),
-            whole=whole,
         )
 
 

@@ -13,7 +13,7 @@ from aetherra.plugins.self_incorporation.code.declared import Handler
 from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
 from aetherra.plugins.self_incorporation.code.script import Script
-from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics, Known, Restored
+from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, IndexStatistics, Known
 from aetherra.plugins.self_incorporation.index.index_file import INDEX
 from aetherra.plugins.self_incorporation.index.report import LeftOut
 from aetherra.plugins.self_incorporation.index.rows import FileRecord, RefusalRecord
@@ -96,7 +96,7 @@ class TestCodeIndex:
 
         with CodeIndex(tmp_path / "index.sqlite3") as index:
             check_filled(index)
-            assert (index.set_aside, index.restored) == (None, None)
+            assert index.set_aside is None
 
     def test_a_new_entry_replaces_all_of_the_old(self) -> None:
         """A file that was fine and is refused leaves no finding behind, nor the other way round."""
@@ -187,6 +187,24 @@ class TestCodeIndex:
         with CodeIndex(path) as index:
             assert index.file("/root", "a.py") == known
 
+    def test_a_revision_tells_of_every_change_of_its_root(self) -> None:
+        """New files, files that are gone, refusals and other weights; and of nothing else."""
+        with CodeIndex(":memory:") as index:
+            filled(index)
+            seen = [index.revision("/root")]
+            index.write("/other", [], gone=["x.py"])
+            assert index.revision("/root") == seen[0]
+            for change in (
+                lambda: index.write("/root", [(record("new.py"), ())]),
+                lambda: index.write("/root", [], gone=["new.py"]),
+                lambda: index.write("/root", [REFUSED], gone=["a.py"]),
+                lambda: index.note("/root", weights="other"),
+            ):
+                change()
+                seen.append(index.revision("/root"))
+
+        assert seen[2] == seen[0] and len(set(seen)) == 4
+
     def test_what_is_asked_of_an_unknown_root_is_empty(self) -> None:
         """It is no error: a root is known from its first scan on."""
         with CodeIndex(":memory:") as index:
@@ -215,12 +233,11 @@ class TestRebuilding:
 
         with CodeIndex(path, told.append) as index:
             check_filled(index)
-            assert index.restored == Restored(files=3, refusals=1, damaged=0)
             assert (index.set_aside is None) == (damage == "gone")
         assert told == ["the code index was rebuilt from its backup: 4 files"]
-        with CodeIndex(path) as index:
+        with CodeIndex(path, told.append) as index:
             check_filled(index)
-            assert index.restored is None
+        assert len(told) == 1
 
     def test_an_index_that_is_damaged_while_in_use_is_rebuilt_at_the_next_question(self, tmp_path: Path) -> None:
         """The call that meets the damage raises; the index is whole again for the one after."""

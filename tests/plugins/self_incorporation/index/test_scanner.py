@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
-from aetherra.plugins.self_incorporation.index.rows import Entry
+from aetherra.plugins.self_incorporation.index.rows import Entry, Known
 from aetherra.plugins.self_incorporation.index.scanner import (
     Limits,
     RootNotFoundError,
@@ -318,6 +318,41 @@ class TestOrder:
         assert (report.files_found, report.files_indexed, report.files_new) == (3, 3, 3)
         assert report.changed == ("pkg/c.py", "b.py", "a.py")
 
+    def test_a_folder_is_asked_for_whole_for_each_file_that_comes_first(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only what is known of that file is, or a large folder would cost its square."""
+        for number in range(20):
+            (tmp_path / f"{number}.py").touch()
+        scan(index, tmp_path)
+        rows = list[int]()
+        really = index.known
+
+        def known(*place: str, **more: str) -> dict[str, Known]:
+            found = really(*place, **more)
+            rows.append(len(found))
+            return found
+
+        monkeypatch.setattr(index, "known", known)
+        first = [f"{number}.py" for number in range(10)]
+        report = Scanner(index, clock=time.perf_counter).scan(tmp_path, now=time.time() + 60, first=first)
+
+        assert rows == [1] * 10 + [20]
+        assert report.files_read == 0
+
+    @pytest.mark.parametrize("how", ["whole", "part"])
+    def test_a_report_of_many_refusals_is_as_long(self, index: CodeIndex, tmp_path: Path, how: str) -> None:
+        """It counts all, and lists the first of them."""
+        for number in range(30):
+            (tmp_path / f"{number:02}.py").symlink_to("nowhere")
+        scanner = Scanner(index, clock=time.perf_counter, limits=Limits(refusals=4))
+        report = scanner.scan(tmp_path, now=1.0)
+        if how == "part":
+            report = scanner.rescan(tmp_path, ["29.py"], now=1.0)
+
+        assert [refusal.path for refusal in report.files_refused] == [f"{number:02}.py" for number in range(4)]
+        assert report.files_found == report.files_indexed + report.refusals == 30
+
 
 class TestRescan:
     def rescan(self, index: CodeIndex, root: Path, *changed: str) -> ScanReport:
@@ -339,7 +374,7 @@ class TestRescan:
         report = self.rescan(index, tmp_path, "pkg/a.py", "pkg/b.py")
 
         assert looked == [str(tmp_path / "pkg")]
-        assert (opens.count, report.files_read, report.changed, report.whole) == (1, 1, ("pkg/a.py",), False)
+        assert (opens.count, report.files_read, report.changed) == (1, 1, ("pkg/a.py",))
         assert (report.files_new, report.files_changed, report.files_removed) == (0, 1, 1)
         whole = scan(index, tmp_path)
         assert (whole.files_new, whole.changed) == (1, ("new.py",))
