@@ -19,7 +19,7 @@ from itertools import islice
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor, Severity
-from aetherra.plugins.self_incorporation.code.lookalikes import LOOKALIKE, LOOKALIKE_WEIGHT, lookalikes
+from aetherra.plugins.self_incorporation.code.lookalikes import lookalikes
 from aetherra.plugins.self_incorporation.code.names import Names, Resolved
 from aetherra.plugins.self_incorporation.code.origins import Origin, Origins, opened_for_writing
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
@@ -88,6 +88,7 @@ _GROPED: Mapping[str, Capability] = {
     **dict.fromkeys(["builtins", "__builtins__", "importlib"], "dynamic_code"),
     "ctypes": "native_code",
 }
+_CLIMBS = ("__base__", "__bases__", "__mro__", "mro(")  # the ways up to `object`
 _OUT_OF_SIGHT = re.compile(r";[ \t]{80,}\S|\S[ \t]{80,};")
 _PATHS = re.compile(f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}")
 
@@ -137,7 +138,7 @@ class _Evidence:
         self.signs: dict[str, set[int]] = {}
         self._depth = depth
         self._calls: list[tuple[Scope, ast.Call, Resolved]] = []
-        self._groped: list[tuple[Scope, ast.Call]] = []
+        self._groped: list[tuple[Scope, ast.expr]] = []
         self._reached: set[str] = set()
         self._flow: Origins | None = None
 
@@ -156,7 +157,11 @@ class _Evidence:
                     self._use(_PATH_METHODS[call.func.attr], call.lineno)
                     calls.append((scope, call, Resolved("." + call.func.attr, hidden=False)))
                 if isinstance(call.func, ast.Call | ast.Subscript):
+                    self._groped.append((scope, call.func))
+                elif resolved is not None and resolved.name == "getattr":
                     self._groped.append((scope, call))
+                elif isinstance(call.func, ast.Attribute) and call.func.attr == "__subclasses__":
+                    self._subclasses(call.func)
         self._imports()
         for attribute in self.syntax.environ:
             resolved = resolve(attribute)
@@ -168,8 +173,8 @@ class _Evidence:
         self._flow = flow
         for scope, call, resolved in self._calls:
             self._call(scope, call, resolved)
-        for scope, call in self._groped:
-            self._gropes(scope, call)
+        for scope, reached in self._groped:
+            self._gropes(scope, reached)
         if any(word in self.text for word in _TELLING_WORDS):
             self._passed_on()
         for line in self.names.smuggled:
@@ -178,10 +183,11 @@ class _Evidence:
         self._whole_file(self._calls)
 
     def judgement(self, reach: frozenset[Capability]) -> Judgement:
-        findings = [*self._findings(reach), *islice(lookalikes(self.path, self.text), MAX_LINES)]
-        passing = [finding.line for finding in findings if finding.code == LOOKALIKE and finding.severity == "threat"]
-        alike = [RiskFactor(LOOKALIKE, LOOKALIKE_WEIGHT, _first(set(passing)))] if passing else []
-        factors = tuple(sorted([*self._factors(reach), *alike], key=lambda factor: (-factor.weight, factor.code)))
+        alike = list(lookalikes(self.path, self.text))
+        findings = [*self._findings(reach), *_told(alike)]
+        factors = tuple(
+            sorted([*self._factors(reach), *_weighed(alike)], key=lambda factor: (-factor.weight, factor.code))
+        )
         risk = 1.0 - math.prod(1.0 - factor.weight for factor in factors)
         findings.sort(key=lambda finding: (finding.line, finding.code))
         capabilities: dict[Capability, tuple[int, ...]] = {
@@ -329,15 +335,22 @@ class _Evidence:
         """The file that this is about."""
         return Unit(self.path, self.text, self.syntax, self.names)
 
-    def _gropes(self, scope: Scope, call: ast.Call) -> None:
+    def _gropes(self, scope: Scope, reached: ast.expr) -> None:
         """A function of a telling module under a name that is made elsewhere."""
-        groped = self.names.groped(call.func)
+        groped = self.names.groped(reached)
         capability = None if groped is None else _GROPED.get(groped.owner)
         if groped is None or capability is None:
             return
-        self._use(capability, call.lineno)
+        self._use(capability, reached.lineno)
         made = self._origin([groped.attribute], scope) & (Origin.DECODED | Origin.DOWNLOADED)
-        self._sign("hidden-call" if made else "unknown-call", call.lineno)
+        self._sign("hidden-call" if made else "unknown-call", reached.lineno)
+
+    def _subclasses(self, function: ast.Attribute) -> None:
+        """All classes that there are, and by them all that the process can do; those below one of its own are none."""
+        resolved = self.names.resolve(function.value)
+        climbs = any(word in self.text for word in _CLIMBS)
+        if climbs if resolved is None else "." not in resolved.name:
+            self._use("dynamic_code", function.lineno)
 
     def _passed_on(self) -> None:
         """Telling functions that are handed to others to be called: ``map(exec, parts)``, ``@exec``."""
@@ -451,6 +464,19 @@ class _Evidence:
                 self._sign("encoded-constant", constant.lineno)
         for match in islice(_OUT_OF_SIGHT.finditer(self.text), MAX_LINES):
             self._sign("code-out-of-sight", self.text.count("\n", 0, match.start()) + 1)
+
+
+def _told(alike: list[Finding]) -> list[Finding]:
+    """Return the first lookalikes, threats before warnings, so that no number of these hides one of those."""
+    return sorted(alike, key=lambda finding: finding.severity != "threat")[:MAX_LINES]
+
+
+def _weighed(alike: list[Finding]) -> Iterator[RiskFactor]:
+    for code in sorted({finding.code for finding in alike}):
+        threats = {finding.line for finding in alike if finding.code == code and finding.severity == "threat"}
+        lines = threats or {finding.line for finding in alike if finding.code == code}
+        weight = INDICATORS[code].weight
+        yield RiskFactor(code, weight if threats else round(weight / 3, 3), _first(lines))
 
 
 def _threatens(code: str, reach: frozenset[Capability]) -> bool:

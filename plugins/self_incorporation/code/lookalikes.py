@@ -10,17 +10,15 @@ import sys
 import tokenize
 import unicodedata
 from collections.abc import Iterator
-from typing import Final
 
 from aetherra.plugins.self_incorporation.code.findings import Finding, Severity
 
-__all__ = ["LOOKALIKE", "LOOKALIKE_WEIGHT", "lookalikes"]
-
-LOOKALIKE: Final = "lookalike-name"
-LOOKALIKE_WEIGHT: Final = 0.7
-"""The share in the risk of a name that passes for another."""
+__all__ = ["lookalikes"]
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_OPENS = {"\u202a": "\u202c", "\u202b": "\u202c", "\u202d": "\u202c", "\u202e": "\u202c"} | dict.fromkeys(
+    "\u2066\u2067\u2068", "\u2069"
+)
 _WORD = re.compile(r"\w+")
 # Letters of other scripts that a reader takes for Latin ones.
 _LATIN = str.maketrans(
@@ -33,10 +31,10 @@ _KNOWN = frozenset(dir(builtins)) | sys.stdlib_module_names
 
 
 def lookalikes(path: str, text: str) -> Iterator[Finding]:
-    """Yield a warning for every line that may fool its reader, and a threat for a name that passes for another.
+    """Yield a warning for every line that may fool its reader, and a threat for one that is made to.
 
-    That is one which differs only in its letters' script from a builtin, a module of the standard library, or another
-    name of the same file.
+    That is a name which differs only in its letters' script from a builtin, a module of the standard library, or
+    another name of the same file; and a line with text in another order that does not end where the text does.
     """
     if text.isascii():
         return
@@ -46,7 +44,11 @@ def lookalikes(path: str, text: str) -> Iterator[Finding]:
             continue
         if match := _BIDI.search(line):
             name = unicodedata.name(match[0])
-            yield Finding(path, number, "bidi-control", "warning", f"holds {name}: it shows in another order")
+            message = f"holds {name}: it shows in another order"
+            severity: Severity = "warning"
+            if _is_left_open(line):
+                message, severity = f"{message}, and so does what follows", "threat"
+            yield Finding(path, number, "bidi-control", severity, message)
         suspects.update(word for word in _WORD.findall(line) if not word.isascii() and _imitates(word))
     if suspects:
         yield from _identifiers(path, text, suspects)
@@ -64,9 +66,20 @@ def _identifiers(path: str, text: str, suspects: set[str]) -> Iterator[Finding]:
                 message = f"the name {token.string!a} looks like another one, in Latin letters"
                 if passes:
                     message = f"the name {token.string!a} passes for {latin!r}, which is another one"
-                yield Finding(path, token.start[0], LOOKALIKE, severity, message)
+                yield Finding(path, token.start[0], "lookalike-name", severity, message)
     except (tokenize.TokenError, SyntaxError):
         return  # only the tokenizer in Python 3.11 refuses what the parser took; the names before it are reported
+
+
+def _is_left_open(line: str) -> bool:
+    """Say whether a control of a line takes in what follows it, up to the line's end."""
+    awaited: list[str] = []
+    for control in _BIDI.findall(line):
+        if (end := _OPENS.get(control)) is not None:
+            awaited.append(end)
+        elif control in awaited:  # the end of an isolate ends all that began in it
+            del awaited[len(awaited) - 1 - awaited[::-1].index(control) :]
+    return bool(awaited)
 
 
 def _imitates(word: str) -> bool:

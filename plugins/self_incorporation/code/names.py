@@ -10,7 +10,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from aetherra.plugins.self_incorporation.code.folding import folded_text
-from aetherra.plugins.self_incorporation.code.rules import CLIENTS, TELLING, capability_of
+from aetherra.plugins.self_incorporation.code.rules import CLIENTS, TELLING, canonical, capability_of
 from aetherra.plugins.self_incorporation.code.syntax import Syntax, dotted_text
 
 __all__ = ["Names", "Resolved", "folded_text"]
@@ -256,6 +256,10 @@ class Names:
         """Return the owner and the expression of an attribute whose name cannot be read off the source."""
         attribute: ast.expr
         match node:
+            case ast.Call(func=ast.Call(func=function, args=[attribute, *_]), args=[owner, *_]) if (
+                self._spelled(function) == "operator.attrgetter"
+            ):
+                pass
             case ast.Call(func=function, args=[owner, attribute, *_]) if self._spelled(function) in _GETTERS:
                 pass
             case (
@@ -368,7 +372,8 @@ class Names:
         for root in _BUILTIN_ROOTS:
             if name.startswith(root):
                 return name[len(root) :]
-        return name
+        name = canonical(name)
+        return name.removeprefix("builtins.")
 
     def references(self, nodes: list[ast.expr]) -> Iterator[tuple[ast.expr, Resolved]]:
         """Yield those of some expressions that are a telling function and no call of it."""

@@ -5,6 +5,7 @@ judgements are of today.
 """
 
 import re
+import sys
 from functools import lru_cache
 from typing import Final
 
@@ -31,10 +32,11 @@ __all__ = [
     "TELLING",
     "UNPICKLERS",
     "Indicator",
+    "canonical",
     "capability_of",
 ]
 
-RULES_VERSION: Final = 3
+RULES_VERSION: Final = 4
 
 CAPABILITY_WEIGHTS: dict[Capability, float] = {
     "network": 0.05,
@@ -51,7 +53,7 @@ _CAPABILITIES: dict[Capability, str] = {
     "network": "socket ssl urllib.request http.client http.server socketserver ftplib smtplib poplib imaplib nntplib"
     " telnetlib xmlrpc.client xmlrpc.server requests httpx aiohttp urllib3 websocket websockets paramiko pycurl"
     " asyncio.open_connection asyncio.start_server anyio.connect_tcp anyio.create_tcp_listener trio.open_tcp_stream"
-    " dns.resolver socks tornado.httpclient",
+    " dns.resolver socks tornado.httpclient _socket",
     "fs_read": "os.listdir os.scandir os.walk os.read os.readlink glob linecache fileinput",
     "fs_write": "os.remove os.unlink os.rename os.replace os.mkdir os.makedirs os.rmdir os.removedirs os.chmod os.chown"
     " os.link os.symlink os.truncate os.write shutil.copy shutil.copy2 shutil.copyfile shutil.copytree shutil.move"
@@ -60,10 +62,13 @@ _CAPABILITIES: dict[Capability, str] = {
     " os.execle os.execlp os.execlpe os.execv os.execve os.execvp os.execvpe os.spawnl os.spawnle os.spawnlp"
     " os.spawnlpe os.spawnv os.spawnve os.spawnvp os.spawnvpe os.kill os.killpg pty.spawn pty.fork commands popen2"
     " multiprocessing asyncio.create_subprocess_exec asyncio.create_subprocess_shell anyio.run_process"
-    " anyio.open_process trio.run_process pexpect psutil.Popen",
+    " anyio.open_process trio.run_process pexpect psutil.Popen _posixsubprocess",
     "dynamic_code": "exec eval compile __import__ importlib.import_module runpy code.InteractiveInterpreter"
-    " code.InteractiveConsole codeop types.CodeType types.FunctionType importlib.util.spec_from_file_location imp",
-    "native_code": "ctypes cffi mmap llvmlite",
+    " code.InteractiveConsole codeop types.CodeType types.FunctionType importlib.util.spec_from_file_location imp"
+    " importlib.metadata.entry_points importlib.metadata.EntryPoint pkg_resources.iter_entry_points"
+    " pkg_resources.load_entry_point pkgutil.resolve_name pydoc.locate unittest.mock._importer gc.get_objects"
+    " gc.get_referrers gc.get_referents logging.config typing.get_type_hints inspect.get_annotations",
+    "native_code": "ctypes _ctypes cffi mmap llvmlite",
     "environment": "os.environ os.environb os.getenv os.putenv os.unsetenv dotenv",
     "serialization": "pickle cPickle _pickle marshal shelve dill cloudpickle joblib.load yaml.load yaml.unsafe_load"
     " jsonpickle pandas.read_pickle torch.load",
@@ -73,10 +78,49 @@ _CAPABILITY_OF: dict[str, Capability] = {
 }
 
 
+_SAME = {"posix": "os", "nt": "os", "_io": "io", "__builtin__": "builtins"}
+# Modules that others hold under their own names, so that `logging.os.remove` is `os.remove`.
+_HELD = frozenset(
+    (
+        *(
+            "builtins",
+            "ctypes",
+            "importlib",
+            "marshal",
+            "nt",
+            "os",
+            "pickle",
+            "posix",
+            "pty",
+            "runpy",
+            "shutil",
+            "socket",
+        ),
+        *("_posixsubprocess", "_socket", "subprocess"),
+    )
+)
+
+
+@lru_cache(maxsize=8192)
+def canonical(name: str) -> str:
+    """Return a dotted name as it is told of in the tables, when it goes by another name or through another module.
+
+    What a module of the standard library holds is what it is by itself; of other modules that is taken for true where
+    it is a telling function, since they may have files of the same names.
+    """
+    parts = name.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        if parts[start] in _HELD and parts[0]:
+            reached = ".".join([_SAME.get(parts[start], parts[start]), *parts[start + 1 :]])
+            if parts[0] in sys.stdlib_module_names or reached in TELLING:
+                return reached
+    return ".".join([_SAME.get(parts[0], parts[0]), *parts[1:]])
+
+
 @lru_cache(maxsize=8192)
 def capability_of(name: str) -> Capability | None:
     """Return the capability a dotted name reaches into, by its longest known beginning."""
-    name = name.replace("()", "")
+    name = canonical(name.replace("()", ""))
     while name:
         if (capability := _CAPABILITY_OF.get(name)) is not None:
             return capability
@@ -157,7 +201,8 @@ class Indicator(Struct, frozen=True):
 
     Attributes:
         weight: Its share in the risk when it is a threat; a third of it otherwise.
-        needs: The capabilities that must be in the same file to make it a threat, in any one of these combinations.
+        needs: The capabilities that make it a threat, in any one of these combinations, wherever they are in what is
+            judged together. One that needs none is a warning, unless it is a threat by itself: `lookalikes`.
         message: A sentence for people.
     """
 
@@ -204,5 +249,7 @@ INDICATORS: dict[str, Indicator] = {
         "runs at every start of the interpreter, and does more than a path file should",
     ),
     "encoded-constant": Indicator(0.3, (), "holds a long constant that looks encoded"),
+    "lookalike-name": Indicator(0.7, (), "gives a thing a name that looks like another one"),
+    "bidi-control": Indicator(0.6, (), "holds text that shows in another order than it runs in"),
     "code-out-of-sight": Indicator(0.6, _needs("dynamic_code", "process", "network"), "pushes code out of sight"),
 }

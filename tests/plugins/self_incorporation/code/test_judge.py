@@ -382,3 +382,67 @@ class TestBounds:
             except (SyntaxError, ValueError):
                 continue
             judged(text)
+
+
+BEHIND = {
+    "a module that another holds": ("process", "import inspect\ninspect.os.system('id')\n"),
+    "a module taken from another": ("process", "from pathlib import os\nos.system('id')\n"),
+    "two modules behind another": ("process", "import asyncio\nasyncio.subprocess.subprocess.Popen(['id'])\n"),
+    "the module that os is made of": ("process", "import posix\nposix.system('id')\n"),
+    "a dotted attribute": (
+        "process",
+        "from operator import attrgetter\nimport shutil\nattrgetter('os.system')(shutil)(1)\n",
+    ),
+    "an unknown attribute": ("process", "from operator import attrgetter\nimport os\nattrgetter(name)(os)('id')\n"),
+    "a file that another module removes": ("fs_write", "import logging\nlogging.os.remove('x')\n"),
+    "a socket by its inner name": ("network", "import _socket\n"),
+    "every class": ("dynamic_code", "for c in ().__class__.__base__.__subclasses__(): c(['id'])\n"),
+    "every class by a name": ("dynamic_code", "o = ().__class__.__mro__[-1]\no.__subclasses__()\n"),
+    "every class of object": ("dynamic_code", "object.__subclasses__()\n"),
+    "every object": ("dynamic_code", "import gc\n[o('id') for o in gc.get_objects()]\n"),
+    "every builtin": ("dynamic_code", "import builtins\n[getattr(builtins, n) for n in dir(builtins)][0](s)\n"),
+    "a configuration that names functions": ("dynamic_code", "import logging.config\nlogging.config.dictConfig(x)\n"),
+    "an entry point": ("dynamic_code", "import importlib.metadata as m\n[e.load() for e in m.entry_points()]\n"),
+    "an importer of tests": ("dynamic_code", "import unittest.mock as m\nm._importer('os').system('id')\n"),
+    "annotations that are text": ("dynamic_code", "import typing\ntyping.get_type_hints(x)\n"),
+}
+
+
+class TestBehind:
+    @pytest.mark.parametrize("way", BEHIND)
+    def test_what_stands_behind_something_else_can_do_nothing(self, way: str) -> None:
+        """A function is what it is, by whatever way it is reached."""
+        capability, text = BEHIND[way]
+
+        assert capability in judged(text).capabilities
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "class Base: ...\nBase.__subclasses__()\n",
+            "class Base:\n    @classmethod\n    def all(cls): return cls.__subclasses__()\n",
+            "import os\ngetattr(os, 'O_BINARY', 0)\n",
+            "from . import os\nos.system('id')\n",
+            "import package\npackage.socket.Thing()\n",
+            "getattr(x, name)\n",
+        ],
+    )
+    def test_honest_code_can_do_what_it_cannot(self, text: str) -> None:
+        """A file of a telling name, and a list of the classes below one's own, are no more than that."""
+        assert judged(text).capabilities == {}
+
+
+class TestLookalikes:
+    def test_text_in_another_order_weighs_nothing(self) -> None:
+        """Left open it is a threat; by itself it has a third of the weight, and stands among the factors."""
+        weight = INDICATORS["bidi-control"].weight
+
+        assert judged("x = '\u202ea'\n").risk == weight
+        assert judged("x = '\u202ea\u202c'\n").risk == round(weight / 3, 3)
+        assert [factor.code for factor in judged("x = '\u202ea\u202c'\n").factors] == ["bidi-control"]
+
+    def test_warnings_hide_a_threat(self) -> None:
+        """However many lines may fool a reader, the one that is made to is found."""
+        text = "x = '\u202ea\u202c'\n" * 100 + "pr\u0456nt = 1\n"
+
+        assert found(text, "threat") == [("lookalike-name", 101)]

