@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 import click
 
+from aetherra.kernel.cli.incorporation import LONG, ask_incorporation, place_of, words
 from aetherra.kernel.cli.moment import write_moment
 from aetherra.kernel.cli.output import number, print_json, print_table
-from aetherra.kernel.cli.project import CLIENT, ask, host_options, json_option, person_option
-from aetherra.registry import NoHandlerError
+from aetherra.kernel.cli.project import host_options, json_option, person_option
+from aetherra.kernel.votes import FileKindName
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 VERDICTS = ("approved", "needs_approval", "blocked", "quarantined")
 """What may be decided about an item."""
-KINDS = ("plugin", "agent", "aether", "workflow", "utility", "dataset", "docs", "unknown")
+KINDS: tuple[FileKindName, ...] = get_args(FileKindName)
 """What a file may be."""
 STAGES = {"open": "under way", "committed": "done", "going_back": "going back", "undone": "taken back"}
 """How far an integration may be, and what people are told of that."""
-LONG = 3600.0
-"""Seconds that a look at large trees, or a trial of new code, may take."""
+SETTLED = ("threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval", "rejected")
+"""What speaks against an item and does no more once a person accepts it, by the codes of grounds."""
 
 
 def item_options(function: FunctionT) -> FunctionT:
@@ -47,7 +48,7 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    decided = ", ".join(f"{count} {_words(verdict)}" for verdict, count in sorted(found["items"].items()))
+    decided = ", ".join(f"{count} {words(verdict)}" for verdict, count in sorted(found["items"].items()))
     rows: list[tuple[str, object]] = [
         *(("problem", problem) for problem in found["problems"]),
         *([("problem", found["last_problem"])] if found["last_problem"] else []),
@@ -62,7 +63,7 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
         *([("failed", f"{found['failed_integrations']} integrations")] if found["failed_integrations"] else []),
         ("waiting", _waiting(found["waiting"])),
         ("quarantine", f"{found['quarantined']} kept"),
-        ("night", _words(found["night"])),
+        ("night", words(found["night"])),
     ]
     print_table("Self-incorporation", ("what", "is"), rows)
 
@@ -87,7 +88,7 @@ def scan(name: str, path: Path, config_file: Path | None, as_json: bool) -> int:
         if found[f"files_{what}"]
     )
     click.echo(f"{found['files_found']:,} files: {news or 'nothing new'}")
-    decided = ", ".join(f"{count} {_words(verdict)}" for verdict, count in sorted(found["verdicts"].items()))
+    decided = ", ".join(f"{count} {words(verdict)}" for verdict, count in sorted(found["verdicts"].items()))
     click.echo(f"items: {decided or 'none that holds code, or lies in an incoming folder'}")
     for item in found["quarantined"]:
         click.echo(f"set aside: {item}")
@@ -135,7 +136,7 @@ def items(
 @json_option
 def show(item: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Tell all about one item, by its name or path: what it is, can do, and on what grounds it was decided."""
-    found = ask_incorporation(path, config_file, "selfinc.items", {"name": _place(item)}, timeout=LONG)["items"]
+    found = ask_incorporation(path, config_file, "selfinc.items", {"name": place_of(item)}, timeout=LONG)["items"]
     if not found:
         raise click.ClickException(
             f"no item is called {item!r}, nor lies there; 'aetherra incorporate items --all' lists what there is, "
@@ -277,33 +278,12 @@ def reject(item: str, digest: str, reason: str, name: str, path: Path, config_fi
 @json_option
 def correct(file: str, kind: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Say what the file at PATH, relative to its root, really is, for nights to learn from."""
-    body = {"path": _place(file), "kind": kind}
+    body = {"path": place_of(file), "kind": kind}
     found = ask_incorporation(path, config_file, "selfinc.correct", body, name=name)
     if as_json:
         print_json(found)
     else:
         click.echo(f"{found['path']} is of kind {found['kind']}, and was taken for {found['before']}")
-
-
-def ask_incorporation(
-    path: Path,
-    config_file: Path | None,
-    tag: str,
-    body: Mapping[str, Any] | None = None,
-    *,
-    name: str = CLIENT,
-    timeout: float = 30.0,
-) -> Any:
-    """Ask the running host's self-incorporation.
-
-    Raises:
-        click.ClickException: It said no, or there is none.
-        AetherraError: As ``project.talk``.
-    """
-    try:
-        return ask(path, config_file, tag, dict(body or {}), name=name, timeout=timeout)
-    except NoHandlerError as exc:
-        raise click.ClickException(f"nothing can be brought into this host: nothing answers {tag!r}") from exc
 
 
 def _decide(
@@ -318,12 +298,12 @@ def _decide(
     as_json: bool,
 ) -> int:
     """Give a person's word on an item, and tell what is decided about it now."""
-    body = {"item": _place(item), "digest": digest, "accept": accept, "reason": reason}
+    body = {"item": place_of(item), "digest": digest, "accept": accept, "reason": reason}
     decision = ask_incorporation(path, config_file, "selfinc.decide", body, name=name)["decision"]
     if as_json:
         print_json(decision)
     else:
-        click.echo(f"{decision['path']}: {_words(decision['verdict'])}")
+        click.echo(f"{decision['path']}: {words(decision['verdict'])}")
         _say_grounds(decision)
     return int(accept and decision["verdict"] in ("blocked", "quarantined"))
 
@@ -335,18 +315,13 @@ def _plan(items: Sequence[str], path: Path, config_file: Path | None, *, as_json
         print_json(found)
         return found
     planned = found["plan"]
-    effects: list[dict[str, Any]] = found["would"]["effects"] if found["would"] else []
-    for step, effect in zip(planned["steps"], effects, strict=False):
+    effects = {effect["number"]: effect for effect in (found["would"]["effects"] if found["would"] else [])}
+    for step in planned["steps"]:
         version = f" {step['version']}" if step["version"] else ""
         risk = f"risk {number(step['risk'])}"
-        click.echo(f"{step['number']}. {_words(step['action'])} {step['name']}{version} from {step['path']}, {risk}")
-        for file in effect["files"]:
-            size = f", {file['size']:,} bytes" if file["size"] else ""
-            click.echo(f"   {file['what']}: {file['path']}{size}")
-        if effect["settings"]:
-            click.echo(f"   with the settings {effect['settings']}")
-        for text in (*effect["host"], *effect["undo"]):
-            click.echo(f"   {text}")
+        click.echo(f"{step['number']}. {words(step['action'])} {step['name']}{version} from {step['path']}, {risk}")
+        if step["number"] in effects:
+            _say_effect(effects[step["number"]])
         if step["needs_approval"]:
             click.echo(f"   a person must agree: {step['needs_approval']}")
     for left in planned["left_out"]:
@@ -358,6 +333,17 @@ def _plan(items: Sequence[str], path: Path, config_file: Path | None, *, as_json
     elif not planned["left_out"]:
         click.echo("there is nothing to bring in; 'aetherra incorporate scan' looks for what is new")
     return found
+
+
+def _say_effect(effect: Mapping[str, Any]) -> None:
+    """Tell what one step would do."""
+    for file in effect["files"]:
+        size = f", {file['size']:,} bytes" if file["size"] else ""
+        click.echo(f"   {file['what']}: {file['path']}{size}")
+    if effect["settings"]:
+        click.echo(f"   with the settings {effect['settings']}")
+    for text in (*effect["host"], *effect["undo"]):
+        click.echo(f"   {text}")
 
 
 def _say_integrated(done: Mapping[str, Any]) -> None:
@@ -394,11 +380,12 @@ def _show(found: Mapping[str, Any]) -> None:
         rows.append(("verdict", "nothing is decided yet; planning it, or bringing it in, has it judged"))
     else:
         tier, mode = decision["tier"].lower(), decision["mode"]
-        rows.append(("verdict", f"{_words(decision['verdict'])}, in tier {tier} of a {mode} policy"))
+        rows.append(("verdict", f"{words(decision['verdict'])}, in tier {tier} of a {mode} policy"))
     print_table(item["name"], ("what", "is"), rows)
     if decision is not None:
         _say_grounds(decision)
-        if decision["verdict"] != "approved":
+        against = [ground["code"] for ground in decision["rationale"] if ground["against"]]
+        if decision["verdict"] != "approved" and all(code in SETTLED for code in against):
             word = f"--digest {item['digest']} --reason WHY"
             click.echo(f"to let it in as it is: aetherra incorporate accept {item['path']} {word}")
 
@@ -415,7 +402,7 @@ def _listed(each: Mapping[str, Any]) -> tuple[object, ...]:
     item, decision = each["item"], each["decision"]
     grounds: list[dict[str, Any]] = [] if decision is None else decision["rationale"]
     why: str = next((ground["text"] for ground in grounds if ground["against"]), "")
-    verdict, tier = ("", "") if decision is None else (_words(decision["verdict"]), decision["tier"].lower())
+    verdict, tier = ("", "") if decision is None else (words(decision["verdict"]), decision["tier"].lower())
     risk = number(item["risk"])
     return item["name"], item["kind"], verdict, tier, risk, each["registered"], item["path"], why
 
@@ -428,14 +415,5 @@ def _waiting(count: int) -> str:
     return f"{count} for an approval; 'aetherra incorporate list' tells which" if count else "nothing"
 
 
-def _place(item: str) -> str:
-    """Return a name or path as items are called: ``./incoming/x.py`` is ``incoming/x.py``."""
-    return PurePosixPath(item).as_posix()
-
-
 def _places(items: Sequence[str]) -> list[str]:
-    return [_place(item) for item in items]
-
-
-def _words(state: str) -> str:
-    return state.replace("_", " ")
+    return [place_of(item) for item in items]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aetherra.kernel.cli.incorporate import LONG, ask_incorporation
+from aetherra.kernel.cli.incorporation import LONG, ask_incorporation, words
 from aetherra.kernel.cli.moment import write_moment
 from aetherra.kernel.cli.output import number, print_json, print_table, seconds
 from aetherra.kernel.cli.project import host_options, json_option, person_option
@@ -37,11 +37,11 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     quiet = f"for {seconds(idle['idle_for'])}{'' if idle['is_idle'] else ', not long enough'}"
     rows: list[tuple[str, object]] = [
         *([("problem", found["problem"])] if found["problem"] else []),
-        ("phase", _words(found["phase"]) + (f": {found['at']}" if found["at"] else "")),
-        *([("goes on at", _words(found["unfinished"]))] if found["unfinished"] else []),
+        ("phase", words(found["phase"]) + (f": {found['at']}" if found["at"] else "")),
+        *([("goes on at", words(found["unfinished"]))] if found["unfinished"] else []),
         ("idle", quiet),
         *([("needed by", idle["last_activity"])] if idle["last_activity"] else []),
-        *(("unknown", f"{_words(name)}: {why}") for name, why in sorted(idle["unknown"].items())),
+        *(("unknown", f"{words(name)}: {why}") for name, why in sorted(idle["unknown"].items())),
         ("nights", found["nights"]),
         *([("last", write_moment(found["last_ended_at"]))] if found["last_ended_at"] else []),
         ("in use", _kept(found["kept"])),
@@ -55,7 +55,7 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
 @host_options
 @json_option
 def run(name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
-    """Have a night's work done now, and report. It makes way for whoever needs the host."""
+    """Have a night's work done now, whoever needs the host, and report. The host answers meanwhile, more slowly."""
     found = ask_incorporation(path, config_file, "selfinc.run_night", name=name, timeout=LONG)["report"]
     if as_json:
         print_json(found)
@@ -88,7 +88,7 @@ def unlearn(target: str, name: str, path: Path, config_file: Path | None, as_jso
     if as_json:
         print_json(taken)
     else:
-        click.echo(f"{_words(target)}: version {taken['version']} is no longer in use")
+        click.echo(f"{words(target)}: version {taken['version']} is no longer in use")
 
 
 def _show(found: Mapping[str, Any]) -> None:
@@ -105,21 +105,17 @@ def _show(found: Mapping[str, Any]) -> None:
         click.echo(f"  not measured: {file}: {why}")
     for kind, count in sorted(found["found"].items()):
         if count:
-            click.echo(f"{_words(kind)}: {count:,}")
+            click.echo(f"{words(kind)}: {count:,}")
         for insight in [each for each in found["insights"] if each["kind"] == kind][:SHOWN]:
             click.echo(f"  {insight['path']}: {insight['text']}" if insight["path"] else f"  {insight['text']}")
     for tried in found["tried"]:
         trial = tried["trial"]
         figures = f"{trial['metric']} {number(trial['before'])} -> {number(trial['after'])} on {trial['held_back']}"
-        click.echo(f"{_words(trial['target'])}: {_words(tried['outcome'])}: {figures} held back: {tried['reason']}")
+        click.echo(f"{words(trial['target'])}: {words(tried['outcome'])}: {figures} held back: {tried['reason']}")
     if not found["tried"]:
         click.echo("nothing was tried: there is too little to learn from yet, or nothing new")
 
 
 def _kept(kept: Mapping[str, int]) -> str:
-    learnt = ", ".join(f"{_words(target)} in version {version}" for target, version in sorted(kept.items()))
+    learnt = ", ".join(f"{words(target)} in version {version}" for target, version in sorted(kept.items()))
     return learnt or "nothing learnt"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from aetherra.kernel.cli.incorporate import ask_incorporation
+from aetherra.kernel.cli.incorporation import ask_incorporation, place_of
 from aetherra.kernel.cli.moment import write_moment
 from aetherra.kernel.cli.output import print_json, print_table
 from aetherra.kernel.cli.project import host_options, json_option, person_option
@@ -93,7 +93,7 @@ def show(quarantined: str, path: Path, config_file: Path | None, as_json: bool) 
 @json_option
 def add(item: str, reason: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Set an ITEM aside, by its name or path."""
-    body = {"item": PurePosixPath(item).as_posix(), "reason": reason}
+    body = {"item": place_of(item), "reason": reason}
     _act("selfinc.quarantine", body, name, path, config_file, as_json=as_json)
 
 

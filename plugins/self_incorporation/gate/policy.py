@@ -17,13 +17,13 @@ from aetherra.plugins.self_incorporation.gate.grants import missing_grants
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.tiers import Signed, Tier
 
-__all__ = ["Case", "NetworkSettings", "PolicyEngine", "PolicySettings", "TierSettings"]
+__all__ = ["SETTLED_BY_PEOPLE", "Case", "NetworkSettings", "PolicyEngine", "PolicySettings", "TierSettings"]
 
 Risk: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Weight: TypeAlias = Literal["blocks", "asks", "tells"]
 _VERDICTS: Mapping[Weight, Verdict] = {"blocks": "blocked", "asks": "needs_approval", "tells": "approved"}
 _HEAVIEST: Final[Mapping[Weight, int]] = {"tells": 0, "asks": 1, "blocks": 2}
-_SETTLED_BY_PEOPLE = frozenset(
+SETTLED_BY_PEOPLE = frozenset(
     ["threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval"]
 )
 
@@ -200,7 +200,7 @@ class PolicyEngine:
 
     def _weighed(self, case: Case) -> Iterator[tuple[Weight, Ground]]:
         for weight, ground in self._grounds(case):
-            if case.accepted is not None and ground.code in _SETTLED_BY_PEOPLE and weight != "tells":
+            if case.accepted is not None and ground.code in SETTLED_BY_PEOPLE and weight != "tells":
                 yield "tells", msgspec.structs.replace(ground, text=f"{ground.text} (accepted)", against=False)
             else:
                 yield weight, ground

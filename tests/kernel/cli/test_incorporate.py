@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
-from aetherra.kernel.cli.incorporate import KINDS, STAGES, VERDICTS
+import pytest
+from click.testing import CliRunner
+
+from aetherra.kernel.cli import incorporate as commands
+from aetherra.kernel.cli.incorporate import KINDS, SETTLED, STAGES, VERDICTS, incorporate
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.decision import Verdict
+from aetherra.plugins.self_incorporation.gate.policy import SETTLED_BY_PEOPLE
 from aetherra.plugins.self_incorporation.integration.intents import Stage
 
 
@@ -22,3 +28,45 @@ class TestWords:
     def test_a_stage_has_no_word(self) -> None:
         """However far an integration is, people are told."""
         assert set(STAGES) == set(get_args(Stage))
+
+    def test_what_people_settle_is_not_what_the_policy_lets_them_settle(self) -> None:
+        """The way in that ``show`` names is one."""
+        assert set(SETTLED) == {*SETTLED_BY_PEOPLE, "rejected"}
+
+
+def told(monkeypatch: pytest.MonkeyPatch, reply: dict[str, Any], *argv: str) -> str:
+    """Return what a command prints of a host's reply."""
+    monkeypatch.setattr(commands, "ask_incorporation", lambda *_, **__: reply)
+    ended = CliRunner().invoke(incorporate, [*argv, "--path", str(Path.cwd())])
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+class TestPlan:
+    def test_steps_are_kept_back_where_there_is_a_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are told, with why nobody can say what they would do."""
+        step = {"number": 1, "action": "load_plugin", "name": "a", "version": "", "path": "a.py", "risk": 0.0}
+        plan = {"steps": [{**step, "needs_approval": ""}], "left_out": [], "digest": "d"}
+
+        said = told(monkeypatch, {"plan": plan, "would": None, "problem": "the disk is gone"}, "plan")
+
+        assert "1. load plugin a from a.py" in said and "it cannot be done: the disk is gone" in said
+
+
+class TestShow:
+    @pytest.mark.parametrize(
+        ("codes", "is_a_way"), [(["risk"], True), (["risk", "rejected"], True), (["risk", "grant_missing"], False)]
+    )
+    def test_a_way_in_is_named_that_is_none(
+        self, monkeypatch: pytest.MonkeyPatch, codes: list[str], is_a_way: bool
+    ) -> None:
+        """Acceptance is named only where nothing else stands in the way."""
+        item = {"name": "a", "path": "a.py", "root": "/r", "kind": "plugin", "confidence": 1.0, "version": ""}
+        item |= {"files": [], "digest": "d", "risk": 0.7, "factors": [], "capabilities": []}
+        item |= {key: [] for key in ("declared", "handles", "requires", "dependencies", "hosts", "refused")}
+        grounds = [{"code": code, "text": code, "lines": [], "against": True} for code in codes]
+        decision = {"verdict": "blocked", "tier": "STANDARD", "mode": "standard", "rationale": grounds}
+
+        said = told(monkeypatch, {"items": [{"item": item, "decision": decision, "registered": ""}]}, "show", "a")
+
+        assert ("incorporate accept a.py" in said) is is_a_way
