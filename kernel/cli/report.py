@@ -78,7 +78,8 @@ def show(report: dict[str, Any]) -> None:
 def show_files(report: dict[str, Any]) -> None:
     """Print what a scan found, the first of each list."""
     refused = report["files_refused"]
-    click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {len(refused)} refused")
+    left_out = report.get("refusals", len(refused))
+    click.echo(f"{report['files_found']} files found, {report['files_indexed']} indexed, {left_out} refused")
     for name, count in sorted(report.get("kinds", {}).items(), key=lambda item: -item[1]):
         click.echo(f"  {count:6} {name}")
     if report.get("folders_excluded"):
@@ -88,16 +89,19 @@ def show_files(report: dict[str, Any]) -> None:
     if refused:
         rows = [(refusal["path"], refusal["reason"], refusal["detail"]) for refusal in refused[:SHOWN]]
         print_table("Refused", ("file", "reason", "detail"), rows)
-        _say_more(refused)
+        _say_more(left_out)
     risks = [risk for risk in report.get("risks", []) if risk["risk"] > 0]
     if risks:
         rows = [(r["path"], number(r["risk"]), ", ".join(factor["code"] for factor in r["factors"])) for r in risks]
         print_table("Riskiest files", ("file", "risk", "because"), rows)
     found = threats(report)
-    click.echo(f"{len(report['findings'])} findings, {len(found)} of them threats")
+    counts = report.get("severities", {})
+    findings = sum(counts.values()) if counts else len(report["findings"])
+    found_threats = counts.get("threat", len(found))
+    click.echo(f"{findings} findings, {found_threats} of them threats")
     for threat in found[:SHOWN]:
         click.echo(f"  {threat['path']}:{threat['line']}: {threat['message']}")
-    _say_more(found)
+    _say_more(found_threats)
 
 
 def threats(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -112,6 +116,6 @@ def _show_trends(trends: list[dict[str, Any]]) -> None:
         click.echo(f"  {trend['name']}: {trend['direction']}: {trend['reason']}")
 
 
-def _say_more(rows: list[Any]) -> None:
-    if len(rows) > SHOWN:
-        click.echo(f"  and {len(rows) - SHOWN} more; --json lists them all")
+def _say_more(rows: int) -> None:
+    if rows > SHOWN:
+        click.echo(f"  and {rows - SHOWN} more; --json lists them, the first 1,000 of each")

@@ -1,36 +1,29 @@
-"""The incorporator: brings items in by a plan and takes them out again, each under a permit, and minds what waits."""
+"""The incorporator: brings items in by a plan, and takes them out again, each under a permit."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 
-import msgspec
+import anyio
 
-from aetherra.plugins import (
-    AetherraError,
-    Intent,
-    ListPlugins,
-    NoHandlerError,
-    NotPermittedError,
-    Permit,
-    PluginContext,
-)
-from aetherra.plugins.governance.messages import ApprovalDecided, ListApprovals
+from aetherra.plugins import AetherraError, DataFileError, Intent, NotPermittedError, Permit, PluginContext
 from aetherra.plugins.self_incorporation.assessor import Assessor
-from aetherra.plugins.self_incorporation.integration.errors import IntegrationError
+from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator, Integrated
 from aetherra.plugins.self_incorporation.integration.intents import History
-from aetherra.plugins.self_incorporation.integration.plan import Plan, digest_of
+from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
+from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
-from aetherra.plugins.storage import StateFile
+from aetherra.plugins.self_incorporation.waiting import Waiting, WaitingList
 
-__all__ = ["Incorporator", "PlanChangedError", "Waiting"]
+__all__ = ["PASSING", "Incorporator", "PlanChangedError"]
 
-PASSING = frozenset({"stopped", "paused", "guard", "unrecorded"})
+PASSING = frozenset({"stopped", "paused", "guard", "unrecorded", "refused"})
 """Why something is not permitted now, and may be later as it is."""
 
 
@@ -48,38 +41,22 @@ class PlanChangedError(AetherraError, RuntimeError):
         )
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A plan that waits for a person.
-
-    Attributes:
-        items: What it is for, as it was asked for.
-        digest: Of the plan.
-        sender: Who has asked for it; ``""`` if nobody has.
-        ask_why: Why a person has to agree, beside what the decisions say: asked again so, the approval is used up.
-    """
-
-    items: tuple[str, ...]
-    digest: str
-    sender: str
-    ask_why: str = ""
-
-
 class Incorporator:
-    """One plan is made, and one is carried out, at a time.
+    """One integration, or way back, at a time, from its plan to its end; others wait for their turn.
 
     Args:
         ctx: Of the plugin that it works in.
         assessor: Knows items and decisions.
         integrator: Does it.
         school: Says in which order, and is told how it ended.
-        waiting: What waits for a person, on disk.
-        taken_out: Why what was taken out again is not brought in unasked, by the digest of the item, on disk.
+        waiting: What waits for a person.
+        kept_out: What was taken out again.
 
     Attributes:
         done: Integrations since the start.
-        failed: Those that failed, and were taken back.
+        failed: Those of which a step failed, and all was taken back.
         rollbacks: Since the start.
-        not_serving: Plugins that were brought in and do not serve, each with the reason.
+        asking: The digest of the plan that governance is asked about now; ``""`` if it is asked about none.
     """
 
     def __init__(
@@ -88,34 +65,35 @@ class Incorporator:
         assessor: Assessor,
         integrator: CoreIntegrator,
         school: School,
-        waiting: StateFile[dict[str, Waiting]],
-        taken_out: StateFile[dict[str, str]],
+        waiting: WaitingList,
+        kept_out: KeptOut,
     ) -> None:
         self._ctx = ctx
         self._assessor = assessor
         self._integrator = integrator
         self._school = school
-        self._file = waiting
-        self._waiting: dict[str, Waiting] = waiting.load() or {}
-        self._taken_out_file = taken_out
-        self._taken_out: dict[str, str] = taken_out.load() or {}
+        self._waiting = waiting
+        self._kept_out = kept_out
+        self._turn = anyio.Lock()
         self.done = self.failed = self.rollbacks = 0
-        self.not_serving: dict[str, str] = {}
-        self._said: set[str] = set()
-        self._failed: dict[str, str] = {}
-        self._going_on: set[str] = set()
+        self.asking = ""
 
     # Bringing in
 
-    async def plan(self, items: Sequence[str]) -> tuple[Plan, list[Judged]]:
+    async def plan(self, items: Sequence[str], *, anew: bool = True) -> tuple[Plan, list[Judged]]:
         """Return a plan for items by name or path, or for all that lie in the incoming folders, and what it is of.
+
+        Args:
+            items: By name or path; none for all of the incoming folders.
+            anew: Whether they are judged as they lie there now, though there are decisions about them that hold.
 
         Raises:
             UnknownItemError: There is no such item, or several have this name.
         """
-        judged = await self._assessor.wanted(items)
+        judged = await self._assessor.wanted(items, anew=anew)
         planner = IntegrationPlanner(self._school.weigh)
-        return planner.plan(judged, await self._integrator.world(), at=self._ctx.clock.time()), judged
+        world = await self._integrator.world()
+        return await self._ctx.run_sync(partial(planner.plan, judged, world, at=self._ctx.clock.time())), judged
 
     async def rehearse(self, items: Sequence[str]) -> Planned:
         """Make a plan, and say exactly what carrying it out would do."""
@@ -128,29 +106,43 @@ class Incorporator:
             return Planned(plan, None, str(exc))
 
     async def integrate(
-        self, items: Sequence[str], *, digest: str = "", sender: str = "", ask_why: str = ""
+        self, items: Sequence[str], *, digest: str = "", sender: str = "", ask_why: str = "", careful: bool = False
     ) -> Incorporated:
         """Bring items in: all of them or none; or have it wait for a person.
+
+        What is brought in is told as brought in, whatever else cannot be written or learnt of it.
 
         Args:
             items: By name or path; for none, those of the incoming folders that were approved.
             digest: Of the plan that it must be; ``""`` for any.
             sender: Who has asked for it, in the words of ``str(Identity)``; ``""`` if nobody has.
             ask_why: Why a person has to agree, beside what the decisions say.
+            careful: Whether it rather waits than breach a guard, as nobody has asked for it now.
 
         Raises:
             UnknownItemError: There is no such item, or several have this name.
             PlanChangedError: It is not the plan that was looked at.
             NotPermittedError: It may not be done now, and does not wait for anybody.
-            AetherraError: A step failed, and all was taken back.
+            StepFailedError: A step failed, and all was taken back.
+            AetherraError: It could not be begun.
         """
+        async with self._turn:
+            done = await self._integrate(items, digest, sender, ask_why, careful=careful)
+        if done.token:
+            self._ctx.log.info("brought in by %s: %s", done.token, "; ".join(done.notes))
+            await self._ctx.publish(done)
+        return done
+
+    async def _integrate(
+        self, items: Sequence[str], digest: str, sender: str, ask_why: str, *, careful: bool
+    ) -> Incorporated:
         plan, judged = await self.plan(items)
         if digest and plan.digest != digest:
             raise PlanChangedError(digest, plan.digest)
-        if not plan.steps:
+        if not plan.steps or (items and plan.left_out):
             return Incorporated("", (), why_not=_why_not(plan))
-        if items and plan.left_out:
-            return Incorporated("", (), why_not=_why_not(plan))
+        offered = {(one.item.root, one.item.path): one.item for one in judged}
+        planned = [offered[step.root, step.path] for step in plan.steps]
         intent = Intent(
             kind="integration",
             component=plan.component,
@@ -160,150 +152,61 @@ class Incorporator:
             needs_approval="; ".join(filter(None, (plan.needs_approval, ask_why))),
             facts={"steps": len(plan.steps), "risk": max(step.risk for step in plan.steps)},
         )
-        digests = {step.digest for step in plan.steps}
+        if careful:
+            await self._refuse_now(intent)
+        waited = self._waiting.get(plan.digest)
+        waiting = Waiting(tuple(items), sender, ask_why, waited.approval if waited is not None else "")
+        await self._ctx.run_sync(self._waiting.put, plan.digest, waiting)  # a kill from here on loses nothing
+        self.asking, approval = plan.digest, ""
         try:
             async with self._ctx.permitted(intent) as permit:
-                integrated = await self._carry_out(plan, judged, permit)
-                permit.outcome("done", "; ".join(integrated.notes), {"integration": integrated.token})
+                approval = permit.approval
+                integrated = await self._carry_out(plan, planned, permit)
         except NotPermittedError as exc:
-            if exc.code != "needs_approval":
-                raise
-            self._wait(exc.approval, Waiting(tuple(items), plan.digest, sender, ask_why))
-            return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
-        self._keep({name: one for name, one in self._waiting.items() if one.digest != plan.digest})
-        self._note_taken_out({digest: why for digest, why in self._taken_out.items() if digest not in digests})
-        self.done += 1
-        self._ctx.log.info("brought in by %s: %s", integrated.token, "; ".join(integrated.notes))
-        done = Incorporated(integrated.token, integrated.names, integrated.notes)
-        await self._ctx.publish(done)
-        return done
+            if exc.code == "needs_approval":
+                waits = Waiting(tuple(items), sender, ask_why, exc.approval)
+                await self._ctx.run_sync(self._waiting.put, plan.digest, waits)
+                return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
+            if exc.code not in PASSING or waited is None:
+                await self._write("the list of what waits", partial(self._waiting.take, plan.digest))
+            raise
+        except AetherraError as exc:
+            if approval and not isinstance(exc, StepFailedError):
+                raise  # what a person has agreed to was not begun: they are asked again
+            await self._write("the list of what waits", partial(self._waiting.take, plan.digest))
+            raise
+        finally:
+            self.asking = ""
+        return Incorporated(integrated.token, integrated.names, integrated.notes)
 
-    async def _carry_out(self, plan: Plan, judged: Sequence[Judged], permit: Permit) -> Integrated:
-        offered = {(one.item.root, one.item.path): one.item for one in judged}
-        items = [offered[step.root, step.path] for step in plan.steps]
+    async def _refuse_now(self, intent: Intent) -> None:
+        """Raise what would be said if this were asked for now, where that is for a while alone."""
+        now = await self._ctx.peek_permission(intent)
+        if not now.allowed and now.code in PASSING:
+            raise NotPermittedError(intent.kind, intent.component, now.code, now.reason, now.approval, now.retry_after)
+
+    async def _carry_out(self, plan: Plan, items: Sequence[Item], permit: Permit) -> Integrated:
         try:
             integrated = await self._integrator.integrate(plan, permit)
-        except IntegrationError as exc:
+        except StepFailedError as exc:
             self.failed += 1
             await self._school.note_plan(plan, items, failed=exc.where)
             raise
-        await self._school.note_plan(plan, items, failed="")
+        self.done += 1
+        permit.outcome("done", "; ".join(integrated.notes), {"integration": integrated.token})
+        with anyio.CancelScope(shield=True):  # it is done, and stays
+            await self._write("the list of what waits", partial(self._waiting.take, plan.digest))
+            asked_for = [step.digest for step in plan.steps]
+            await self._write("what was taken out before", partial(self._kept_out.let_in, asked_for))
+            await self._school.note_plan(plan, items, failed="")
+            await self._school.note_kinds(items)
         return integrated
 
-    async def integrate_incoming(self, ask_why: str) -> tuple[tuple[Incorporated, ...], dict[str, str]]:
-        """Bring in what lies in the incoming folders and may come in, each item with those that it needs.
-
-        What was taken out again stays out as it is. What fails, or is refused, is logged once; it is tried again when
-        something about it has changed.
-
-        Returns:
-            What came of each, and why the other items that lie there stay out, by path; what has not changed since it
-            came in is none of either.
-        """
-        plan, _ = await self.plan(())
-        came: list[Incorporated] = []
-        kept_out = {one.item: one.text for one in plan.left_out if one.code != "unchanged"}
-        steps = {step.path: step for step in plan.steps}
-        for group in _groups(plan):
-            out = [self._taken_out[steps[path].digest] for path in group if steps[path].digest in self._taken_out]
-            if out:
-                kept_out |= dict.fromkeys(group, out[0])
-                continue
-            key = f"{'/'.join(group)} {digest_of([steps[path] for path in group])}"
-            if key in self._failed:
-                kept_out |= dict.fromkeys(group, f"{self._failed[key]}; it is tried again once something has changed")
-                continue
-            try:
-                came.append(await self.integrate(group, ask_why=ask_why))
-            except NotPermittedError as exc:
-                kept_out |= dict.fromkeys(group, str(exc))
-                if exc.code in PASSING:  # it is its turn again when that is over
-                    self._say(f"{exc.code} {exc.reason}", "nothing is brought in: %s", exc)
-                    break
-                self._failed[key] = str(exc)
-                self._say(key, "%s is not brought in: %s", ", ".join(group), exc)
-            except AetherraError as exc:
-                self._failed[key] = str(exc)
-                kept_out |= dict.fromkeys(group, str(exc))
-                self._say(key, "%s was not brought in: %s", ", ".join(group), exc)
-        return tuple(came), kept_out
-
-    def _say(self, once: str, text: str, *values: object) -> None:
-        if once not in self._said:
-            self._said.add(once)
-            self._ctx.log.warning(text, *values)
-
-    def _note_taken_out(self, taken_out: dict[str, str]) -> None:
-        if taken_out != self._taken_out:
-            self._taken_out = taken_out
-            self._taken_out_file.save(taken_out)
-
-    # Waiting for a person
-
-    @property
-    def waiting(self) -> dict[str, tuple[str, ...]]:
-        """What waits for an approval, by its id."""
-        return {approval: waiting.items for approval, waiting in self._waiting.items()}
-
-    def _wait(self, approval: str, waiting: Waiting) -> None:
-        asked = (waiting.items, waiting.sender)
-        others = {name: one for name, one in self._waiting.items() if (one.items, one.sender) != asked}
-        self._keep({**others, approval: waiting})
-
-    def _forget(self, approval: str) -> None:
-        if approval in self._waiting:
-            self._keep({name: one for name, one in self._waiting.items() if name != approval})
-
-    def _keep(self, waiting: dict[str, Waiting]) -> None:
-        if waiting != self._waiting:
-            self._waiting = waiting
-            self._file.save(waiting)
-
-    async def hear(self, told: ApprovalDecided) -> None:
-        """Go on with what a person has agreed to; forget what they have not."""
-        approval = told.approval
-        waiting = self._waiting.get(approval.id)
-        if waiting is None:
-            return
-        if approval.state == "approved":
-            await self._go_on(approval.id, waiting)
-        else:
-            self._forget(approval.id)
-
-    async def catch_up(self) -> None:
-        """Go on with what was agreed to while nobody was here to hear it, and forget what nobody agreed to."""
-        if not self._waiting:
-            return
+    async def _write(self, what: str, function: Callable[[], None]) -> None:
         try:
-            told = await self._ctx.call(ListApprovals(limit=10_000))
-        except NoHandlerError:
-            return
-        known = {approval.id: approval for approval in told.approvals}
-        for name, waiting in list(self._waiting.items()):
-            state = known[name].state if name in known else "void"
-            if state == "approved":
-                await self._go_on(name, waiting)
-            elif state != "pending":
-                self._forget(name)
-
-    async def _go_on(self, approval: str, waiting: Waiting) -> None:
-        """Do what was agreed to, once; while it may not be done now it goes on waiting."""
-        if approval in self._going_on:
-            return
-        self._going_on.add(approval)
-        try:
-            done = await self.integrate(
-                waiting.items, digest=waiting.digest, sender=waiting.sender, ask_why=waiting.ask_why
-            )
-            if done.why_not:
-                self._ctx.log.warning("what was agreed to is not done: %s", done.why_not)
-        except AetherraError as exc:
-            self._say(f"{approval} {exc}", "what was agreed to could not be done: %s", exc)
-            if isinstance(exc, NotPermittedError) and exc.code in PASSING:
-                return
-        finally:
-            self._going_on.discard(approval)
-        self._forget(approval)
+            await self._ctx.run_sync(function)
+        except DataFileError as exc:
+            self._ctx.log.error("%s cannot be written: %s", what, exc)  # noqa: TRY400 - the text says it all
 
     # Taking out
 
@@ -315,6 +218,13 @@ class Incorporator:
             RollbackRefusedError: Something needs it, somebody has changed its files, or it was rolled back already.
             NotPermittedError: It may not be done now.
         """
+        async with self._turn:
+            taken = await self._take_out(token, reason, sender, automatic=automatic)
+        self._ctx.log.info("taken out: %s: %s", ", ".join(taken.names), reason)
+        await self._ctx.publish(taken)
+        return taken
+
+    async def _take_out(self, token: str, reason: str, sender: str, *, automatic: bool) -> TakenOut:
         names = next((one.begun.names for one in self._integrator.integrations() if one.token == token), ())
         intent = Intent(
             kind="rollback",
@@ -326,52 +236,25 @@ class Incorporator:
             facts={"integration": token, "automatic": automatic},
         )
         out = [one.digest for one in self._integrator.registered.values() if one.token == token]
+        why = f"it was taken out: {reason}; it comes in again when somebody asks for it by name, or it has changed"
         async with self._ctx.permitted(intent) as permit:
             back = await self._integrator.trigger_rollback(token, permit, reason=reason)
+            self.rollbacks += 1
             permit.outcome("done", "; ".join(back.left))
-        self.rollbacks += 1
-        why = f"it was taken out: {reason}; it comes in again when somebody asks for it by name, or it has changed"
-        self._note_taken_out({**self._taken_out, **dict.fromkeys(out, why)})
-        for name in names:
-            self.not_serving.pop(name, None)
-        self._ctx.log.info("taken out: %s: %s", ", ".join(back.names), reason)
-        taken = TakenOut(token, back.names, back.left, reason, automatic)
-        await self._ctx.publish(taken)
-        return taken
-
-    async def look_after(self, seconds: float) -> None:
-        """Take out again what was brought in within so many seconds and does not serve."""
-        await self._look()
-        now = self._ctx.clock.time()
-        begun = {one.token: one.begun.at for one in self._integrator.integrations()}
-        for name, reason in list(self.not_serving.items()):
-            token = self._integrator.token_of(name)
-            if token and now - begun.get(token, -math.inf) < seconds:
-                try:
-                    await self.take_out(token, reason=f"{name} does not serve: {reason}", automatic=True)
-                except AetherraError as exc:
-                    self._say(f"{token} {exc}", "%s does not serve, and is not taken out: %s", name, exc)
-
-    async def _look(self) -> None:
-        """See which of the plugins that were brought in serve."""
-        plugins = {info.name: info for info in (await self._ctx.call(ListPlugins())).plugins}
-        self.not_serving = {}
-        for name, registered in self._integrator.registered.items():
-            if registered.action != "load_plugin":
-                continue
-            info = plugins.get(name)
-            if info is None:
-                self.not_serving[name] = "it was not brought up"
-            elif info.state in ("failed", "quarantined"):
-                self.not_serving[name] = info.reason or info.state
-        for name in await self._integrator.strayed():
-            self.not_serving[name] = "earlier code of it was brought back"
+            with anyio.CancelScope(shield=True):  # it is out, and stays out
+                await self._write("what was taken out", partial(self._kept_out.add, out, why))
+        return TakenOut(token, back.names, back.left, reason, automatic)
 
     # What there is
 
     def integrations(self, limit: int) -> tuple[Integration, ...]:
         """Return the integrations that are remembered, the latest first."""
         return tuple(_told(one) for one in reversed(self._integrator.integrations()[-limit:]))
+
+    @property
+    def waiting(self) -> dict[str, tuple[str, ...]]:
+        """What waits for an approval, by its id."""
+        return {one.approval: one.items for one in self._waiting.all().values() if one.approval}
 
 
 def _told(history: History) -> Integration:
@@ -388,23 +271,3 @@ def _told(history: History) -> Integration:
 
 def _why_not(plan: Plan) -> str:
     return "; ".join(f"{one.name or one.item}: {one.text}" for one in plan.left_out) or "there is nothing to bring in"
-
-
-def _groups(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the paths of each step's item with those of the steps that it needs, which come first."""
-    steps = {step.number: step for step in plan.steps}
-    groups: list[tuple[str, ...]] = []
-    needed: set[int] = set()
-    for step in reversed(plan.steps):
-        if step.number in needed:
-            continue
-        closure: set[int] = set()
-        pending = [step.number]
-        while pending:
-            number = pending.pop()
-            if number not in closure:
-                closure.add(number)
-                pending.extend(steps[number].after)
-        needed |= closure
-        groups.append(tuple(steps[number].path for number in sorted(closure)))
-    return groups[::-1]

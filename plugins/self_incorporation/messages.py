@@ -30,23 +30,27 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 class Scanned(Message, tag="selfinc.scanned"):
     """One scan of one tree: the reply to ``Scan``, and an event after each.
 
-    ``files_found == files_indexed + len(files_refused)``: nothing is skipped in silence. Paths are relative to
-    ``root``.
+    ``files_found == files_indexed + refusals``: nothing is skipped in silence. Paths are relative to ``root``. Lists
+    hold the first 1,000 of each.
 
     Attributes:
         root: What was scanned.
         files_found: Every file below it outside of ``folders_excluded``.
         files_indexed: Those that are in the index now.
         files_refused: Those that are not, each with its reason.
+        refusals: How many they are.
         files_new: Seen for the first time.
         files_changed: With other content than last time.
         files_unchanged: As last time.
         files_removed: In the index last time, and gone.
         files_read: Opened; a file whose size and times are as last time is not.
         folders_excluded: Not entered: version control, caches, virtual environments.
+        excluded: How many they are.
         folders_refused: Could not be listed, each with its reason.
+        unlisted: How many they are.
         kinds: Files by kind.
-        findings: Warnings and threats.
+        severities: Findings by severity, all of them.
+        findings: Warnings and threats, threats first.
         risks: The riskiest files, and why.
         seconds: What the scan took.
     """
@@ -55,14 +59,18 @@ class Scanned(Message, tag="selfinc.scanned"):
     files_found: int
     files_indexed: int
     files_refused: tuple[Refusal, ...]
+    refusals: int
     files_new: int
     files_changed: int
     files_unchanged: int
     files_removed: int
     files_read: int
     folders_excluded: tuple[str, ...]
+    excluded: int
     folders_refused: tuple[Refusal, ...]
+    unlisted: int
     kinds: dict[str, int]
+    severities: dict[str, int]
     findings: tuple[Finding, ...]
     risks: tuple[Risk, ...]
     seconds: float
@@ -89,7 +97,7 @@ class Kinds(Message, tag="selfinc.classify_reply"):
 
 
 class Classify(Request[Kinds], tag="selfinc.classify"):
-    """Ask for the kinds of the files that the last scan indexed."""
+    """Ask for the kinds of the files that the index holds of all roots."""
 
 
 # Items, and what is decided about them
@@ -216,8 +224,8 @@ class Planned(Message, tag="selfinc.plan_reply"):
 
     Attributes:
         plan: Its steps, and what is left out and why.
-        would: What would happen; ``None`` if there is no step.
-        problem: Why it could not be said what would happen; ``""`` if it could.
+        would: What would happen; ``None`` if there is no step, or where there is a problem.
+        problem: Why it cannot be said what would happen, nor be done; ``""`` if it can.
     """
 
     plan: Plan
@@ -349,7 +357,7 @@ class Integrations(Message, tag="selfinc.integrations_reply"):
         integrations: The latest ones.
         registered: What was brought in and is there, by name.
         waiting: Items that wait for an approval, by its id.
-        problems: Why nothing can be brought in until somebody has seen to it.
+        problems: What somebody has to see to: nothing is brought in until then, or not unasked.
     """
 
     integrations: tuple[Integration, ...]
@@ -368,13 +376,21 @@ class ListIntegrations(Request[Integrations], tag="selfinc.integrations"):
 
 
 class SetAside(Message, tag="selfinc.quarantine_reply"):
-    """How something in quarantine is now."""
+    """How something in quarantine is now.
+
+    Attributes:
+        quarantined: What.
+        taken_out: What had been brought in from it, and is out now.
+        serving: What was brought in from it and could not be taken out; it is tried again.
+    """
 
     quarantined: Quarantined
+    taken_out: tuple[str, ...] = ()
+    serving: tuple[str, ...] = ()
 
 
 class QuarantineItem(Request[SetAside], tag="selfinc.quarantine"):
-    """Set an item aside, so that nothing loads it, and keep it."""
+    """Set an item aside, so that nothing loads it, keep it, and take out what was brought in from it as it is."""
 
     item: str
     reason: Reason
@@ -440,7 +456,7 @@ class NightDone(Message, tag="selfinc.night_done"):
 
 
 class RunNight(Request[NightDone], tag="selfinc.run_night"):
-    """Have a night's work done now, though the host is not idle; it still makes way for whoever needs the host."""
+    """Have a night's work done now, though the host is not idle; it makes way for nobody."""
 
 
 class Unlearned(Message, tag="selfinc.unlearn_reply"):
@@ -559,4 +575,4 @@ class SelfIncorporationHealth(Message, tag="selfinc.health_reply"):
 
 
 class CheckHealth(Request[SelfIncorporationHealth], tag="selfinc.health"):
-    """Look whether the index, the decisions, the quarantine and what was integrated are in order."""
+    """Look whether the index, the decisions, the quarantine, what was integrated and what nights know are in order."""

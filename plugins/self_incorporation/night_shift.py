@@ -21,7 +21,7 @@ from aetherra.plugins.self_incorporation.night.learning.trial import Target
 from aetherra.plugins.self_incorporation.night.report import NightReport
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.stock import Stock
-from aetherra.plugins.self_incorporation.surveyor import Surveyor
+from aetherra.plugins.self_incorporation.turn import Turn
 
 __all__ = ["NightPort", "RootLibrary"]
 
@@ -77,15 +77,15 @@ class RootLibrary:
 class NightPort:
     """What a night asks of the host. See ``night.processor.Port``."""
 
-    def __init__(self, ctx: PluginContext, surveyor: Surveyor, school: School) -> None:
+    def __init__(self, ctx: PluginContext, turn: Turn, school: School) -> None:
         self.clock = ctx.clock
         self._ctx = ctx
-        self._surveyor = surveyor
+        self._turn = turn
         self._school = school
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a plain function in a worker thread, in turn with whoever else uses the index, and wait for it."""
-        return await self._surveyor.ask(function)
+        """Run a plain function in a worker thread, in turn with whoever else uses what nights know, and wait for it."""
+        return await self._turn.ask(function)
 
     async def vitals(self) -> Vitals:
         """Tell how all plugins do."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.index.paths import original
+from aetherra.plugins.self_incorporation.index.paths import written
 from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError, name_of_root
 
-__all__ = ["Places"]
+__all__ = ["Incoming", "Places"]
 
 
 class Places:
@@ -44,9 +43,37 @@ class Places:
                 continue
         return list(dict.fromkeys(names))
 
-    def is_incoming(self, item: Item) -> bool:
-        """Say whether an item lies in an incoming folder."""
-        if not self._incoming:
-            return False
-        place = Path(original(item.root)) / original(item.path)
-        return any(place.is_relative_to((self._project / folder).resolve()) for folder in self._incoming)
+    def incoming(self) -> Incoming:
+        """Return the incoming folders as they are now."""
+        return Incoming((self._project / folder).resolve() for folder in self._incoming)
+
+
+class Incoming:
+    """Incoming folders, wherever the links of the configuration led when they were looked up."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._folders = tuple(written(str(folder)).rstrip("/") + "/" for folder in folders)
+
+    def holds(self, root: str, path: str) -> bool:
+        """Say whether a path of a root, as the index names it, lies in one of them, or is one."""
+        place = f"{_place(root, path)}/"
+        return place.startswith(self._folders)
+
+    def touches(self, root: str, changed: Iterable[str]) -> bool:
+        """Say whether one of some paths lies in one of them, is one, or has one below it."""
+        for path in changed:
+            place = f"{_place(root, path)}/"
+            if place.startswith(self._folders) or any(folder.startswith(place) for folder in self._folders):
+                return True
+        return False
+
+    def below(self, root: str) -> list[str]:
+        """Return their paths relative to a root, of those that lie in it; ``""`` for the root itself."""
+        start = f"{root.rstrip('/')}/"
+        return [folder[len(start) : -1] for folder in self._folders if folder.startswith(start)]
+
+
+def _place(root: str, path: str) -> str:
+    if path in ("", "."):
+        return root.rstrip("/")
+    return f"{root.rstrip('/')}/{path}"

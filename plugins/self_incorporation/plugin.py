@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-import anyio
 
 from aetherra.plugins import (
     AetherraError,
@@ -23,7 +20,6 @@ from aetherra.plugins import (
     Plugin,
     PluginContext,
     ServiceRegistered,
-    ServiceStatus,
     Swapper,
     current_call,
     handler,
@@ -31,19 +27,22 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.governance.messages import ApprovalDecided
 from aetherra.plugins.self_incorporation import messages as m
+from aetherra.plugins.self_incorporation.aftercare import Aftercare
 from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook, names_of
 from aetherra.plugins.self_incorporation.code.panel import Panel
+from aetherra.plugins.self_incorporation.followup import FollowUp
 from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
 from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
 from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate, net_strict
-from aetherra.plugins.self_incorporation.incorporator import Incorporator, Waiting
+from aetherra.plugins.self_incorporation.incorporator import Incorporator
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.report import Risk
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
-from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, ScanStopped, name_of_root
-from aetherra.plugins.self_incorporation.index.tree_watcher import ANYTHING, TreeWatcher
+from aetherra.plugins.self_incorporation.index.scanner import Limits, Scanner, name_of_root
 from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
+from aetherra.plugins.self_incorporation.kept_out import KeptOut
+from aetherra.plugins.self_incorporation.lookout import Lookout
 from aetherra.plugins.self_incorporation.night.processor import NightCycleProcessor
 from aetherra.plugins.self_incorporation.night.store import NightStore
 from aetherra.plugins.self_incorporation.night_shift import NightPort, RootLibrary
@@ -52,8 +51,12 @@ from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
 from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
+from aetherra.plugins.self_incorporation.tray import Tray
+from aetherra.plugins.self_incorporation.troubles import Troubles
+from aetherra.plugins.self_incorporation.turn import Turn
+from aetherra.plugins.self_incorporation.waiting import Waiting, WaitingList
 from aetherra.plugins.signing import RING_NAME, KeyRing
-from aetherra.plugins.storage import DatabaseUnusableError, StateFile
+from aetherra.plugins.storage import StateFile
 
 __all__ = ["NothingKeptError", "SelfIncorporationService"]
 
@@ -105,11 +108,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     )
     privileges = ("kernel:swap",)
 
-    def __init__(self, settings: SelfIncorporationSettings | None = None) -> None:
-        super().__init__(settings)
-        self._troubles: dict[str, str] = {}
-        self._looking = anyio.Lock()
-
     async def start(self, ctx: PluginContext) -> None:
         """Open what is kept, put the parts together, and undo what an earlier run has not finished."""
         settings, folder, clock = self.settings, ctx.data_dir, ctx.clock
@@ -125,10 +123,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         self._apart = () if folder is None else (folder.parent,)
         scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=self._apart, panel=panel)
         self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
+        self._troubles = Troubles(ctx)
 
         self._safety = await ctx.enter(
             await ctx.run_sync(SafetyIndex, _within(folder, "decisions.sqlite3"), ctx.log.error)
         )
+        self._troubles.note("decisions", await ctx.run_sync(self._lost_decisions))
         self._quarantine = None
         if folder is not None:
             self._quarantine = await ctx.run_sync(partial(QuarantineManager, folder / "quarantine", clock=clock.time))
@@ -144,36 +144,46 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             quarantine=self._quarantine,
             strict_network=net_strict(),
         )
-        self._gate = gate
         await ctx.run_sync(gate.look_at_keys)
-        self._trouble("keys", gate.ring_problem)
-        self._assessor = Assessor(ctx, self._surveyor, Stock(self._index), gate, grants, self._places)
+        self._troubles.note("keys", gate.ring_problem)
+        self._assessor = Assessor(ctx, Stock(self._index), gate, grants, self._places)
 
         self._nights = await ctx.enter(
             await ctx.run_sync(NightStore, None if folder is None else folder / "nights", clock.time, ctx.log.warning)
         )
-        self._school = School(self._nights, scanner, self._surveyor.ask, ctx.log)
+        turn = Turn(ctx)
+        self._school = School(self._nights, scanner, turn, self._index.file, ctx.log)
         self._surveyor.school = self._school
         library = RootLibrary(self._first_root, self._index, self._safety)
-        port = NightPort(ctx, self._surveyor, self._school)
+        port = NightPort(ctx, turn, self._school)
         self._night = NightCycleProcessor(settings.night, self._nights, library, port)
 
         self._integrator: CoreIntegrator | None = None
         self._incorporator: Incorporator | None = None
-        if folder is not None:
-            await self._open_integrator(ctx, folder)
+        self._kept_out: KeptOut | None = None
+        tray = None if folder is None else await self._open_integrator(ctx, folder)
+        self._lookout = Lookout(
+            ctx,
+            places=self._places,
+            surveyor=self._surveyor,
+            assessor=self._assessor,
+            tray=tray if settings.integrate != "off" and settings.incoming else None,
+            ask_why=self._ask_why,
+            troubles=self._troubles,
+            apart=self._apart,
+        )
 
         ctx.subscribe(ApprovalDecided, self._hear)
         ctx.subscribe(ServiceRegistered, self._meet)
         ctx.start_soon(self._begin)
         ctx.start_soon(self._night.run)
         if settings.watch:
-            ctx.start_soon(self._follow)
-        ctx.every(settings.scan_interval, self._begin_survey, at_start=settings.scan_at_start)
+            ctx.start_soon(self._lookout.follow, self._night.notice)
+        ctx.every(settings.scan_interval, self._lookout.begin, at_start=settings.scan_at_start)
         ctx.every(LOOK_AFTER_SEC, self._look_after)
         ctx.every(HEALTH_SEC, self._tell_health)
 
-    async def _open_integrator(self, ctx: PluginContext, folder: Path) -> None:
+    async def _open_integrator(self, ctx: PluginContext, folder: Path) -> Tray:
         settings = self.settings
         swapper: Swapper = ctx.privilege("kernel:swap")
         integrator = CoreIntegrator(
@@ -184,10 +194,34 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             destination=None if settings.destination is None else ctx.root / settings.destination,
         )
         await integrator.recover()
-        waiting = StateFile(folder / "waiting.json", dict[str, Waiting])
-        taken_out = StateFile(folder / "taken_out.json", dict[str, str])
-        self._integrator = integrator
-        self._incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting, taken_out)
+        waiting = WaitingList(StateFile(folder / "waiting.json", dict[str, Waiting]))
+        self._kept_out = kept_out = KeptOut(StateFile(folder / "taken_out.json", dict[str, str]))
+        self._troubles.note("waiting", waiting.problem)
+        self._troubles.note("kept out", kept_out.problem())
+        incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting, kept_out)
+        assert self._quarantine is not None  # it is in the same folder
+        self._follow_up = FollowUp(ctx, incorporator, waiting)
+        self._aftercare = Aftercare(
+            ctx, incorporator, integrator, seconds=settings.aftercare, is_held=self._quarantine.holds
+        )
+        self._integrator, self._incorporator = integrator, incorporator
+        return Tray(ctx, incorporator, kept_out)
+
+    def _ask_why(self) -> str:
+        """Say why a person has to agree before something is brought in unasked; ``""`` if none has to."""
+        mode = "it lies in an incoming folder, and the setting 'integrate' is 'ask'"
+        return "; ".join(filter(None, (mode if self.settings.integrate == "ask" else "", self._lost_decisions())))
+
+    def _lost_decisions(self) -> str:
+        """Say where decisions are that cannot be read any more, until somebody has seen to it."""
+        folder = self.ctx.data_dir
+        lost = sorted(folder.glob("decisions.sqlite3.corrupt-*")) if folder is not None else []
+        if not lost:
+            return ""
+        return (
+            "what was decided, and what people accepted or rejected, is not known any more, so a person has to agree "
+            f"to what comes in unasked until {lost[0]} is removed"
+        )
 
     def _ring(self, folder: Path | None) -> KeyRing | None:
         """Return the ring of known keys, which is not read yet."""
@@ -207,10 +241,11 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Bring up what was brought in earlier, and go on with what was agreed to meanwhile."""
         if self._integrator is None or self._incorporator is None:
             return
+        await self._aftercare.take_out_held()
         for brought in await self._integrator.bring_up():
             if brought.problem:
                 self.ctx.log.warning("%s was brought in earlier, and does not serve: %s", brought.name, brought.problem)
-        await self._incorporator.catch_up()
+        await self._follow_up.catch_up()
 
     # Scanning
 
@@ -224,7 +259,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Count the kinds of all roots."""
         kinds: Counter[str] = Counter()
         for root in self._places.roots():
-            counted = await self._surveyor.ask(partial(self._index.kinds, root))
+            counted = await self.ctx.run_sync(self._index.kinds, root)
             kinds.update({str(kind): count for kind, count in counted.items()})
         return m.Kinds(dict(kinds))
 
@@ -250,7 +285,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     async def _file(self, path: str) -> tuple[str, FileRecord]:
         roots = self._places.roots()
         for root in roots:
-            record = await self._surveyor.ask(partial(self._index.file, root, path))
+            record = await self.ctx.run_sync(self._index.file, root, path)
             if record is not None:
                 return root, record
         raise LookupError(f"the index holds no file {path!r}; paths are relative to {' or '.join(roots)}")
@@ -272,8 +307,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         severities: Counter[str] = Counter()
         risks: list[Risk] = []
         for root in self._places.roots():
-            severities.update(await self._surveyor.ask(partial(self._index.severities, root)))
-            riskiest = await self._surveyor.ask(partial(self._index.riskiest, root))
+            severities.update(await self.ctx.run_sync(self._index.severities, root))
+            riskiest = await self.ctx.run_sync(self._index.riskiest, root)
             risks.extend(Risk(record.path, record.risk, record.factors) for record in riskiest)
         risks.sort(key=lambda risk: (-risk.risk, risk.path))
         return m.Judged(
@@ -294,12 +329,11 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         names = {one.digest: one.name for one in registered}
         found: list[m.JudgedItem] = []
         total = 0
-        async for item in self._assessor.items():
+        async for item, decision in self._assessor.judged():
             if request.name and request.name not in names_of(item):
                 continue
             if request.kind is not None and item.kind is not request.kind:
                 continue
-            decision = await self._assessor.latest(item)
             if decision is None and (request.judged or request.verdict is not None):
                 continue
             if decision is not None and request.verdict not in (None, decision.verdict):
@@ -317,11 +351,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         if item.digest != request.digest:
             raise ValueError(f"{item.path} is not what you looked at: its digest is {item.digest} now")
         says: Literal["accept", "reject"] = "accept" if request.accept else "reject"
-        now = self.ctx.clock.time()
-        await self._surveyor.ask(
-            partial(self._gate.review, item.digest, says, person=str(person), reason=request.reason, now=now)
-        )
-        return m.ItemDecided(await self._assessor.judge(item))
+        decision = await self._assessor.review(item, says, person=str(person), reason=request.reason)
+        return m.ItemDecided(decision)
 
     # Bringing in, and taking out
 
@@ -342,7 +373,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     async def trigger_rollback(self, request: m.Rollback) -> m.TakenOut:
         """Put everything back to what it was before an integration."""
         asker = self._asker()
-        return await self._kept("a way back").take_out(request.token, reason=request.reason, sender=asker.name)
+        taken = await self._kept("a way back").take_out(request.token, reason=request.reason, sender=asker.name)
+        self._aftercare.forget(taken.names)
+        return taken
 
     @handler
     async def tell_integrations(self, request: m.ListIntegrations) -> m.Integrations:
@@ -372,17 +405,17 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
     async def _hear(self, told: ApprovalDecided) -> None:
         if self._incorporator is not None:
-            self.ctx.start_soon(self._incorporator.hear, told)
+            self.ctx.start_soon(self._follow_up.hear, told)
 
     async def _meet(self, told: ServiceRegistered) -> None:
         """Once governance serves, go on with what was agreed to."""
         if told.service == "governance" and self._incorporator is not None:
-            self.ctx.start_soon(self._incorporator.catch_up)
+            self.ctx.start_soon(self._follow_up.catch_up)
 
     async def _look_after(self) -> None:
         if self._incorporator is not None:
-            await self._incorporator.look_after(self.settings.aftercare)
-            await self._incorporator.catch_up()
+            await self._aftercare.look()
+            await self._follow_up.catch_up()
 
     # Quarantine
 
@@ -391,41 +424,44 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Set an item aside: at a person's word at once, at a plugin's if that may be done now."""
         item = await self._assessor.find(request.item)
         decision = await self._assessor.judge(item)
-        return m.SetAside(
-            await self._assessor.quarantine(item, decision, reason=request.reason, sender=self._asker().name)
-        )
+        done = await self._assessor.quarantine(item, decision, reason=request.reason, sender=self._asker().name)
+        if self._integrator is None:
+            return m.SetAside(done)
+        out = await self._aftercare.take_out_held()
+        serving = (name for name, one in self._integrator.registered.items() if one.digest == item.digest)
+        return m.SetAside(done, out, tuple(serving))
 
     @handler
     async def release(self, request: m.ReleaseItem) -> m.SetAside:
         """Put something back where it was."""
         person = self._persons.require(current_call(), "release something from quarantine")
         await self._note_review(request.id, str(person), request.reason)
-        return m.SetAside(await self._surveyor.ask(partial(self._vault().release, request.id, by=str(person))))
+        return m.SetAside(await self.ctx.run_sync(partial(self._vault().release, request.id, by=str(person))))
 
     @handler
     async def delete(self, request: m.DeleteItem) -> m.SetAside:
         """Delete something in quarantine."""
         person = self._persons.require(current_call(), "delete something in quarantine")
         await self._note_review(request.id, str(person), request.reason)
-        return m.SetAside(await self._surveyor.ask(partial(self._vault().delete, request.id, by=str(person))))
+        return m.SetAside(await self.ctx.run_sync(partial(self._vault().delete, request.id, by=str(person))))
 
     @handler
     async def review(self, request: m.ReviewItem) -> m.SetAside:
         """Note what a person says of something in quarantine."""
         person = self._persons.require(current_call(), "review something in quarantine")
         noted = partial(self._vault().review, request.id, by=str(person), says=request.says)
-        return m.SetAside(await self._surveyor.ask(noted))
+        return m.SetAside(await self.ctx.run_sync(noted))
 
     async def _note_review(self, id: str, by: str, says: str) -> None:  # noqa: A002 - what it is called
         if says:
-            await self._surveyor.ask(partial(self._vault().review, id, by=by, says=says))
+            await self.ctx.run_sync(partial(self._vault().review, id, by=by, says=says))
 
     @handler
     async def tell_quarantined(self, request: m.ListQuarantined) -> m.QuarantineList:
         """List what is in quarantine."""
         vault = self._vault()
-        items = await self._surveyor.ask(partial(vault.all, kept=not request.ended))
-        return m.QuarantineList(tuple(items), await self._surveyor.ask(vault.statistics))
+        items = await self.ctx.run_sync(partial(vault.all, kept=not request.ended))
+        return m.QuarantineList(tuple(items), await self.ctx.run_sync(vault.statistics))
 
     def _vault(self) -> QuarantineManager:
         if self._quarantine is None:
@@ -476,7 +512,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             failed_integrations=0 if incorporator is None else incorporator.failed,
             rollbacks=0 if incorporator is None else incorporator.rollbacks,
             registered=() if self._integrator is None else tuple(sorted(self._integrator.registered)),
-            not_serving={} if incorporator is None else dict(incorporator.not_serving),
+            not_serving={} if incorporator is None else dict(self._aftercare.not_serving),
             quarantined=0 if self._quarantine is None else len(self._quarantine.all(kept=True)),
             waiting=0 if incorporator is None else len(incorporator.waiting),
             night=str(self._night.phase),
@@ -488,11 +524,20 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Look whether all that is kept is in order."""
         reasons = list(self._problems())
         if self._incorporator is not None:
-            reasons += [f"{name} does not serve: {why}" for name, why in self._incorporator.not_serving.items()]
+            reasons += [f"{name} does not serve: {why}" for name, why in self._aftercare.not_serving.items()]
+        if self._integrator is not None:
+            reasons += [f"{one.path} cannot be read: {one.problem}" for one in self._integrator.unreadable]
+        if self._index.backup_problem:
+            reasons.append(f"the backup of the index is behind: {self._index.backup_problem}")
+        if why := self._night.status().problem:
+            reasons.append(f"the last night failed: {why}")
         metrics = {sample.name: sample.value for sample in self.collect_metrics() if sample.value is not None}
         return m.SelfIncorporationHealth(not reasons, tuple(reasons), metrics)
 
     async def _tell_health(self) -> None:
+        self._troubles.note("decisions", await self.ctx.run_sync(self._lost_decisions))
+        if self._kept_out is not None:
+            self._troubles.note("kept out", await self.ctx.run_sync(self._kept_out.problem))
         await self.ctx.publish(await self.health_check(m.CheckHealth()))
 
     @hookimpl
@@ -521,7 +566,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
                 ("failed_integrations", incorporator.failed, "integrations"),
                 ("rollbacks", incorporator.rollbacks, "rollbacks"),
                 ("waiting", len(incorporator.waiting), "integrations"),
-                ("not_serving", len(incorporator.not_serving), "plugins"),
+                ("not_serving", len(self._aftercare.not_serving), "plugins"),
             ]
         if self._quarantine is not None:
             counts.append(("quarantined", len(self._quarantine.all(kept=True)), "items"))
@@ -530,78 +575,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     def _problems(self) -> tuple[str, ...]:
         problems = () if self._integrator is None else self._integrator.problems
         kept = () if self._quarantine is None else self._quarantine.problems
-        return (*self._troubles.values(), *problems, *kept)
-
-    def _trouble(self, what: str, why: str) -> None:
-        """Show that something is wrong with a part, or with ``""`` that it is not any more."""
-        if why == self._troubles.get(what, ""):
-            return
-        if why:
-            self._troubles[what] = why
-            self.ctx.log.error("%s", why)
-        else:
-            del self._troubles[what]
-        reason = "; ".join(self._troubles.values())
-        self.ctx.set_status(ServiceStatus.DEGRADED if reason else ServiceStatus.HEALTHY, reason)
-
-    # By itself
-
-    async def _begin_survey(self) -> None:
-        """Look around in a task of its own, which neither a stop nor a swap of this plugin waits for."""
-        if not self._looking.locked():
-            self.ctx.start_soon(self._survey)
-
-    async def _follow(self) -> None:
-        """Look at what changes, as it is saved."""
-        roots = [root for root in self._places.paths() if root.exists()]
-        async with TreeWatcher(roots, apart=self._apart, say=self.ctx.log.info) as watcher:
-            while True:
-                changed = await watcher.changed()
-                self._night.notice("files were saved")
-                await self._survey(changed)
-
-    async def _survey(self, changed: Mapping[Path, AbstractSet[str]] | None = None) -> None:
-        try:
-            await self._look_at(changed or dict.fromkeys(self._places.paths(), ANYTHING))
-        except ScanStopped as exc:
-            self.ctx.log.info("%s", exc)
-        except (OSError, DatabaseUnusableError, AetherraError) as exc:
-            self._trouble("scan", f"the project cannot be looked at: {exc}")
-        else:
-            self._trouble("scan", "")
+        return (*self._troubles.all(), *problems, *kept)
 
     @handler
     async def look_around(self, _: m.LookAround) -> m.LookedAround:
         """Scan the roots, decide about what is new, and bring in what lies in the incoming folders."""
-        return await self._look_at(dict.fromkeys(self._places.paths(), ANYTHING))
-
-    async def _look_at(self, changed: Mapping[Path, AbstractSet[str]]) -> m.LookedAround:
-        """Look at what may have changed, by root."""
-        async with self._looking:
-            scans = [await self._surveyor.scan(root, paths) for root, paths in changed.items()]
-            assessed = await self._assessor.assess()
-            self._trouble("keys", self._gate.ring_problem)
-            brought_in, kept_out = await self._bring_in()
-        return m.LookedAround(
-            files_found=sum(scan.files_found for scan in scans),
-            files_new=sum(scan.files_new for scan in scans),
-            files_changed=sum(scan.files_changed for scan in scans),
-            files_removed=sum(scan.files_removed for scan in scans),
-            files_refused=sum(len(scan.files_refused) for scan in scans),
-            verdicts=assessed.verdicts,
-            quarantined=assessed.quarantined,
-            held=assessed.held,
-            brought_in=brought_in,
-            kept_out=kept_out,
-        )
-
-    async def _bring_in(self) -> tuple[tuple[m.Incorporated, ...], dict[str, str]]:
-        mode = self.settings.integrate
-        if self._incorporator is None or mode == "off" or not self.settings.incoming:
-            return (), {}
-        return await self._incorporator.integrate_incoming(
-            "it lies in an incoming folder, and the setting 'integrate' is 'ask'" if mode == "ask" else ""
-        )
+        return await self._lookout.look()
 
 
 def _within(folder: Path | None, name: str) -> str | Path:

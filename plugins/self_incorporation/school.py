@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from aetherra.plugins import DataFileError
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
@@ -18,10 +18,10 @@ from aetherra.plugins.self_incorporation.night.evidence import StepEnd, StepOutc
 from aetherra.plugins.self_incorporation.night.learning.plan_features import features_of
 from aetherra.plugins.self_incorporation.night.learning.trial import Target
 from aetherra.plugins.self_incorporation.night.store import NightStore
+from aetherra.plugins.self_incorporation.turn import Turn
+from aetherra.plugins.storage import DatabaseUnusableError
 
 __all__ = ["School"]
-
-T = TypeVar("T")
 
 
 class School:
@@ -30,7 +30,8 @@ class School:
     Args:
         store: Of the night cycle.
         scanner: Classifies by what was learnt.
-        run: Runs something in a worker thread, in turn with whoever else uses the store.
+        turn: To use the store.
+        file: Tells what the index holds of a file.
         log: Told what could not be noted.
     """
 
@@ -38,12 +39,14 @@ class School:
         self,
         store: NightStore,
         scanner: Scanner,
-        run: Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]],
+        turn: Turn,
+        file: Callable[[str, str], FileRecord | None],
         log: logging.Logger,
     ) -> None:
         self._store = store
         self._scanner = scanner
-        self._run = run
+        self._turn = turn
+        self._file = file
         self._log = log
         self.take_up("classifier_weights")
 
@@ -73,11 +76,24 @@ class School:
         self, record: FileRecord, root: str, kind: FileKind, by: Literal["person", "integration"]
     ) -> None:
         """Tell what a file really is."""
+        await self._note(partial(self._add_kind, record, root, kind, by))
+
+    async def note_kinds(self, items: Sequence[Item]) -> None:
+        """Tell of items that were brought in that they are what they were brought in as."""
+        await self._note(partial(self._add_kinds, items))
+
+    def _add_kinds(self, items: Sequence[Item]) -> None:
+        for item in items:
+            record = self._file(item.root, item.main or item.path)
+            if record is not None:
+                self._add_kind(record, item.root, item.kind, "integration")
+
+    def _add_kind(self, record: FileRecord, root: str, kind: FileKind, by: Literal["person", "integration"]) -> None:
         votes = [Vote(feature.label, feature.kind, feature.weight) for feature in record.evidence]
-        await self._note(partial(self._store.evidence.add_label, root, record.path, kind, votes, by=by))
+        self._store.evidence.add_label(root, record.path, kind, votes, by=by)
 
     async def note_plan(self, plan: Plan, items: Sequence[Item], *, failed: str) -> None:
-        """Tell how a plan ended: ``failed`` is the name of the step that did, ``""`` if all were done."""
+        """Tell how a plan that was begun ended: ``failed`` is the step that did, ``""`` if all were done."""
         ends: list[StepEnd] = []
         for step in plan.steps:
             seen = "failed" in ends
@@ -97,6 +113,6 @@ class School:
 
     async def _note(self, function: Callable[[], None]) -> None:
         try:
-            await self._run(function)
-        except DataFileError as exc:
+            await self._turn.ask(function)
+        except (DataFileError, DatabaseUnusableError) as exc:
             self._log.warning("this will not be learnt from: %s", exc)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.items import assemble, is_signature, packages_of
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
@@ -16,7 +17,7 @@ ALL = 2**31
 
 
 class Stock:
-    """Reads the index, so its caller must have its turn there."""
+    """Reads the index, in whichever thread; a scan that goes on meanwhile may have put more into it or not yet."""
 
     def __init__(self, index: CodeIndex) -> None:
         self._index = index
@@ -31,6 +32,44 @@ class Stock:
         for record in self._index.records(root):
             if not is_signature(record.path) and _package_of(record.path, packages) is None:
                 yield from assemble(root, [record], findings=self._index.findings_of(root, record.path))
+
+    def touched(self, root: str, changed: Iterable[str]) -> Iterator[Item]:
+        """Yield the items that files or folders of a root belong to, with all that lie below these folders.
+
+        Where a package comes or goes, or nobody knows what has changed (``""``), that is all of them: their files
+        belong to others now.
+        """
+        paths = {_signed(path) for path in changed}
+        if any(not path or path.rpartition("/")[2] == "__init__.py" for path in paths):
+            yield from self.items(root)
+            return
+        packages = self._packages(root)
+        above = {path: package for path in paths if (package := _package_of(f"{path}/", packages)) is not None}
+        below = {package for package in packages if _is_below(package, paths)}
+        for package in sorted({*above.values(), *below}):
+            yield from self._package(root, package)
+        for path in sorted(paths - above.keys()):
+            record = self._index.file(root, path)
+            found = iter([record]) if record is not None else self._index.records(root, below=path)
+            for one in found:
+                if not is_signature(one.path) and _package_of(one.path, packages) is None:
+                    yield from assemble(root, [one], findings=self._index.findings_of(root, one.path))
+
+    def holds(self, root: str, path: str) -> bool:
+        """Say whether there is still anything of an item."""
+        if path == ".":
+            return next(self._index.paths(root), None) is not None
+        return self._index.file(root, path) is not None or next(self._index.paths(root, below=path), None) is not None
+
+    def refusals(self, root: str, below: str) -> list[Refusal]:
+        """Return why files in a folder of a root, ``""`` for all of it, are in the index with nothing but a reason."""
+        return self._index.refusals(root, below=below)
+
+    def refused(self, root: str, path: str) -> Refusal | None:
+        """Return why a file of a root is in no item, ``None`` if that is not known."""
+        folder = path.rpartition("/")[0]
+        refusals = self._index.refusals(root, below=folder)
+        return next((refusal for refusal in refusals if refusal.path == path), None)
 
     def item(self, root: str, path: str) -> Item | None:
         """Return the item that a file or folder of a root belongs to, ``None`` if there is none."""
@@ -55,6 +94,19 @@ class Stock:
             findings=self._index.findings(root, below=below, limit=ALL),
             refusals=self._index.refusals(root, below=below),
         )
+
+
+def _signed(path: str) -> str:
+    """Return what a path is a signature of, or the path itself: a signature tells of its item."""
+    return path.removesuffix(".sig")
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    while path:
+        if path in folders:
+            return True
+        path = path.rpartition("/")[0]
+    return False
 
 
 def _package_of(path: str, packages: frozenset[str]) -> str | None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 import anyio.from_thread
@@ -23,13 +22,14 @@ from aetherra.plugins.self_incorporation.school import School
 
 __all__ = ["Surveyor"]
 
-T = TypeVar("T")
 PROGRESS_INTERVAL = 0.1
 """Seconds between two progress events at least."""
+MOST_LISTED = 1_000
+"""Entries of each list of a report that are told of; all are counted."""
 
 
 class Surveyor:
-    """Owns who uses the index: one scan, or one question, at a time.
+    """One scan at a time: the index has one writer. Whoever reads it waits for nobody.
 
     Attributes:
         scanning: The tree that is being scanned now, ``""`` if none.
@@ -56,15 +56,10 @@ class Surveyor:
         """Have a scan end at its next file, and begin none."""
         self._stop.set()
 
-    async def ask(self, function: Callable[[], T]) -> T:
-        """Run something that reads or writes the index in a worker thread, once it is its turn."""
-        async with self._turn:
-            return await self._ctx.run_sync(function)
-
     async def statistics(self) -> IndexStatistics:
         """Return what the index holds, in the middle of a scan what it held before."""
         if not self._turn.locked():
-            self._held = await self.ask(self._index.statistics)
+            self._held = await self._ctx.run_sync(self._index.statistics)
         return self._held
 
     async def scan(self, root: Path, changed: AbstractSet[str] = ANYTHING) -> Scanned:
@@ -128,4 +123,24 @@ def _is_cancelled(ask: Callable[[], object]) -> bool:
 
 
 def _told(report: ScanReport) -> Scanned:
-    return Scanned(**{name: getattr(report, name) for name in Scanned.__struct_fields__})
+    return Scanned(
+        root=report.root,
+        files_found=report.files_found,
+        files_indexed=report.files_indexed,
+        files_refused=report.files_refused[:MOST_LISTED],
+        refusals=report.refusals,
+        files_new=report.files_new,
+        files_changed=report.files_changed,
+        files_unchanged=report.files_unchanged,
+        files_removed=report.files_removed,
+        files_read=report.files_read,
+        folders_excluded=report.folders_excluded[:MOST_LISTED],
+        excluded=len(report.folders_excluded),
+        folders_refused=report.folders_refused[:MOST_LISTED],
+        unlisted=len(report.folders_refused),
+        kinds=report.kinds,
+        severities=report.severities,
+        findings=report.findings[:MOST_LISTED],
+        risks=report.risks,
+        seconds=report.seconds,
+    )

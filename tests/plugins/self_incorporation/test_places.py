@@ -4,16 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aetherra.plugins.self_incorporation.code.classifier import FileKind
-from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.places import Places
-
-
-def item_at(root: Path, path: str) -> Item:
-    return Item(
-        root=str(root), path=path, name="it", kind=FileKind.PLUGIN, confidence=1.0, files=(), digest="", risk=0.0,
-        factors=(), capabilities=(), threats=(), warnings=0,
-    )  # fmt: skip
 
 
 class TestPlaces:
@@ -39,15 +30,29 @@ class TestPlaces:
     )
     def test_what_lies_beside_comes_in(self, tmp_path: Path, path: str, incoming: bool) -> None:
         """Only what lies in an incoming folder is meant to come in; a folder whose name begins alike is another."""
-        assert Places(tmp_path, ["."], ["incoming"]).is_incoming(item_at(tmp_path, path)) is incoming
+        assert Places(tmp_path, ["."], ["incoming"]).incoming().holds(str(tmp_path), path) is incoming
 
     def test_an_incoming_folder_that_is_a_link_is_missed(self, tmp_path: Path) -> None:
         """What a link of the configuration leads to counts."""
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "incoming").symlink_to("elsewhere")
 
-        assert Places(tmp_path, ["."], ["incoming"]).is_incoming(item_at(tmp_path, "elsewhere/a.py"))
+        assert Places(tmp_path, ["."], ["incoming"]).incoming().holds(str(tmp_path), "elsewhere/a.py")
 
     def test_all_comes_in_where_nothing_is_meant_to(self, tmp_path: Path) -> None:
         """Without an incoming folder nothing is incoming."""
-        assert not Places(tmp_path, ["."], []).is_incoming(item_at(tmp_path, "a.py"))
+        assert not Places(tmp_path, ["."], []).incoming().holds(str(tmp_path), "a.py")
+
+    @pytest.mark.parametrize(
+        ("changed", "touched"),
+        [("incoming/a.py", True), ("incoming", True), ("", True), ("incoming2/a.py", False), ("docs/a.md", False)],
+    )
+    def test_a_save_elsewhere_has_the_incoming_folder_looked_at(
+        self, tmp_path: Path, changed: str, touched: bool
+    ) -> None:
+        """What changed touches an incoming folder if it lies in it, is it, or holds it."""
+        incoming = Places(tmp_path, ["."], ["incoming"]).incoming()
+
+        assert incoming.touches(str(tmp_path), {changed}) is touched
+        assert incoming.below(str(tmp_path)) == ["incoming"]
+        assert incoming.below(str(tmp_path / "other")) == []
