@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -112,8 +113,9 @@ def _tell(found: Verification, place: _Place) -> None:
 def tail(limit: int, path: Path, config_file: Path | None, as_json: bool, **only: Any) -> None:
     """Print the last entries, the newest at the end. Whether they are genuine, 'verify' tells."""
     entries: list[Entry] = []
-    for entry in newest_first(_place(path, config_file).folder):
-        if len(entries) == limit or (only["since"] is not None and entry.at < only["since"]):
+    since = -math.inf if only["since"] is None else only["since"]
+    for entry in newest_first(_place(path, config_file).folder, since):
+        if len(entries) == limit:
             break
         if only["kind"] in (None, entry.kind) and only["component"] in (None, entry.component):
             entries.append(entry)

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.disk import LOCK_NAME, LOCK_TIMEOUT
 from aetherra.kernel.ledger.entry import Entry, Fact, is_sealed, read_line
-from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
 from aetherra.kernel.ledger.segments import Line, SegmentWriter, lines_of, segments_of
@@ -111,9 +111,9 @@ class _Adoption:
         draft = Redactor.of_environment().clean(
             Draft(kind=ADOPTED, actor=actor, component="audit", summary=reason, facts=facts)
         )
-        self._put_aside(self._heads.folder, "*")
+        self._put_aside(self._heads.folder, [self._heads.folder / name for name in HEAD_FILES])
         keys = self._heads.begin(tip, self._now)  # which does not fit until all is done: a kill leaves it to do again
-        aside = None if continued else self._put_aside(self._folder, "audit-*.jsonl")
+        aside = None if continued else self._put_aside(self._folder, self._folder.glob("audit-*.jsonl"))
         entry = self._add(tip, draft, keys)
         return Adopted(entry=entry, continued=continued, aside=aside, found=self._found)
 
@@ -143,9 +143,9 @@ class _Adoption:
                 told.update(f"{segment.path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         return told.hexdigest()
 
-    def _put_aside(self, folder: Path, pattern: str) -> Path | None:
-        """Move files into a folder of their own beside; ``None`` if there are none."""
-        going = [path for path in folder.glob(pattern) if not path.name.startswith("aside-")]
+    def _put_aside(self, folder: Path, files: Iterable[Path]) -> Path | None:
+        """Move the files that there are into a folder of their own beside; ``None`` if there are none."""
+        going = [path for path in files if path.is_symlink() or path.exists()]
         if not going:
             return None
         self._heads.close()

@@ -16,7 +16,7 @@ from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.entry import Entry, read_line
 from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
-from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import LedgerBrokenError, Verification
 from aetherra.kernel.ledger.reading import newest_first, oldest_first
@@ -120,8 +120,9 @@ class DiskTrail:
 
     def _traces(self) -> object:
         """Return what changes whenever somebody changes a file of the ledger or of its head."""
-        files = [path for folder in (self.folder, self.heads.folder) for path in folder.glob("*")]
-        told = [(path, path.lstat()) for path in files if path.name != LOCK_NAME]
+        heads = [self.heads.folder / name for name in HEAD_FILES]
+        files = [*self.folder.glob("audit-*.jsonl"), *(path for path in heads if path.is_symlink() or path.exists())]
+        told = [(path, path.lstat()) for path in files]
         return sorted((path, it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns) for path, it in told)
 
     def _load(self) -> Tip:

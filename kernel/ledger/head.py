@@ -14,11 +14,14 @@ from aetherra.kernel.datadir import sync_folder
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.ledger.chain import Tip
 from aetherra.kernel.ledger.entry import canonical
-from aetherra.kernel.ledger.keys import SECRET_NAME, LedgerKeys
+from aetherra.kernel.ledger.keys import SECRET_NAME, SIGNING_NAME, LedgerKeys
 from aetherra.kernel.ledger.problem import ProblemKind
 from aetherra.kernel.signing.disk import NO_WAIT
 
 HEAD_NAME = "head.json"
+ABOUT_NAME = "about.txt"
+HEAD_FILES = (HEAD_NAME, SECRET_NAME, f"{SECRET_NAME}.new", SIGNING_NAME, ABOUT_NAME)
+"""All that a ledger has in the folder of its head, where a person may have other things as well."""
 FLUSH = getattr(os, "fdatasync", os.fsync)
 """The file keeps its size, so that its content is all that the disk has to take."""
 REMEDY = "set XDG_STATE_HOME, or `$.plugins.governance.audit.head_folder`, to a folder that can be written"
@@ -105,7 +108,7 @@ class HeadStore:
         """
         try:
             make_folder(self.folder)
-            (self.folder / "about.txt").write_text(f"{self._about}\n", encoding="utf-8", errors="backslashreplace")
+            (self.folder / ABOUT_NAME).write_text(f"{self._about}\n", encoding="utf-8", errors="backslashreplace")
             keys = LedgerKeys.make(self.folder)
             self._create()
             self.write(SignedHead.of(tip, at, keys), NO_SLOTS)
@@ -216,12 +219,15 @@ class HeadStore:
         return changed
 
     def restore(self, current: bytes) -> bool:
-        """Undo a ``write`` that failed, and say whether that went."""
+        """Undo a ``write`` that failed, and say whether that went, to the disk."""
         try:
             descriptor = self._open()
-            return os.pread(descriptor, 2 * SLOT + 1, 0) == current or os.pwrite(descriptor, current, 0) == 2 * SLOT
+            if os.pread(descriptor, 2 * SLOT + 1, 0) != current and os.pwrite(descriptor, current, 0) != 2 * SLOT:
+                return False
+            FLUSH(descriptor)
         except OSError:
             return False
+        return True
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

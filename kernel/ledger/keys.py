@@ -36,14 +36,11 @@ class LedgerKeys:
 
         Raises:
             OSError: They cannot be written.
-            DataFileError: There is a key that cannot be used.
+            DataFileError: The key for heads cannot be made or used.
         """
         signing = None
         if signing_available():
-            path = folder / SIGNING_NAME
-            if not path.exists():
-                SigningKey.generate().save(path)
-            signing = _signing_key(path)
+            signing = _signing_key(folder / SIGNING_NAME, make=True)
         secret = secrets.token_bytes(32)
         write_whole(folder / f"{SECRET_NAME}.new", secret.hex().encode() + b"\n", mode=0o600)
         return cls(secret, signing)
@@ -109,8 +106,10 @@ def _secret(path: Path) -> bytes | None:
     return secret
 
 
-def _signing_key(path: Path) -> SigningKey:
+def _signing_key(path: Path, *, make: bool = False) -> SigningKey:
     try:
+        if make and not path.exists():
+            SigningKey.generate().save(path)
         return SigningKey.load(path)
     except SigningUnavailableError as exc:
         raise DataFileError(str(path), f"the ledger's head is signed with this key, and {exc}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +11,23 @@ from aetherra.kernel.ledger.entry import Entry, read_line
 from aetherra.kernel.ledger.segments import Segment, lines_of, segments_of
 
 
-def newest_first(folder: Path) -> Iterator[Entry]:
-    """Yield what is kept, the last one first.
+def newest_first(folder: Path, since: float = -math.inf) -> Iterator[Entry]:
+    """Yield what is kept, the last one first; of what is older than a moment nothing.
+
+    A clock may have been set back: it goes on to the first file of which all is older.
 
     Raises:
         DataFileError: A file cannot be read.
     """
     for segment in reversed(segments_of(folder)):
+        is_older = since > -math.inf
         for line in reversed(_lines_of(segment)):
             entry = read_line(line)
-            if isinstance(entry, Entry):
+            if isinstance(entry, Entry) and entry.at >= since:
+                is_older = False
                 yield entry
+        if is_older:
+            return
 
 
 def oldest_first(folder: Path, since: int = 0) -> Iterator[Entry]:

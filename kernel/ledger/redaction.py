@@ -29,6 +29,8 @@ SHORTEST_KNOWN = 8
 """Characters from which on a value of the environment is looked for."""
 SHORTEST_TOKEN = 20
 """Characters from which on a run of letters and digits is weighed."""
+FOLDERS = frozenset({"PWD", "OLDPWD"})
+"""Variables that every shell sets, to folders: here the first is no password."""
 MOST_INTEGER = 2**63 - 1
 
 _NAMES = (
@@ -83,7 +85,7 @@ class Redactor:
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Return one that knows the values of variables whose names are those of secrets."""
-        return cls(value for name, value in environ.items() if is_secret_name(name))
+        return cls(value for name, value in environ.items() if is_secret_name(name) and name not in FOLDERS)
 
     def clean(self, draft: Draft) -> Draft:
         """Return a draft without secrets, and no longer than an entry may be."""

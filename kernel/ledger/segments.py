@@ -87,6 +87,7 @@ class SegmentWriter:
         self.size = 0
         self._path: Path | None = None
         self._descriptor: int | None = None
+        self._left: tuple[int, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -106,6 +107,7 @@ class SegmentWriter:
             os.ftruncate(descriptor, size)
             os.fsync(descriptor)
         self._descriptor, self._path, self.size = descriptor, segment.path, size
+        self._left = _traces(os.fstat(descriptor))
 
     def begin(self, sequence: int) -> None:
         """Begin the file whose first entry has this number.
@@ -125,16 +127,17 @@ class SegmentWriter:
             raise
         self.close()
         self._descriptor, self._path, self.size = descriptor, path, 0
+        self._left = _traces(os.fstat(descriptor))
 
     def is_as_left(self) -> bool:
-        """Whether the file still is the one that was written to, and as long."""
+        """Whether the file still is the one that was written to, and nobody has written to it since."""
         if self._descriptor is None or self._path is None:
             return False
         try:
-            here, there = os.fstat(self._descriptor), self._path.lstat()
+            told = self._path.lstat()
         except OSError:
             return False
-        return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev) and here.st_size == self.size
+        return _traces(told) == self._left and told.st_size == self.size
 
     def append(self, data: bytes) -> None:
         """Write lines, and return once the disk has them.
@@ -146,6 +149,7 @@ class SegmentWriter:
         if os.write(self._descriptor, data) < len(data):
             raise OSError(0, "only a part could be written; is the disk full?")
         os.fsync(self._descriptor)
+        self._left = _traces(os.fstat(self._descriptor))
 
     def take_back(self) -> bool:
         """Cut off all that was not ``kept``, and say whether that went."""
@@ -154,6 +158,7 @@ class SegmentWriter:
         try:
             os.ftruncate(self._descriptor, self.size)
             os.fsync(self._descriptor)
+            self._left = _traces(os.fstat(self._descriptor))
         except OSError:
             return False
         return True
@@ -168,3 +173,8 @@ class SegmentWriter:
             os.close(self._descriptor)
             self._descriptor = self._path = None
             self.size = 0
+
+
+def _traces(told: os.stat_result) -> tuple[int, ...]:
+    """Return what tells whether anybody has written to a file since, or put another in its place."""
+    return told.st_ino, told.st_dev, told.st_mtime_ns, told.st_ctime_ns

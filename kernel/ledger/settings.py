@@ -20,8 +20,8 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         segment_bytes: How large one file grows before the next one begins.
         segment_age: Seconds after which the next one begins in any case.
         max_bytes: How much is kept; the newest file always is.
-        max_age: Seconds for which entries are kept. Between two files no more than ``segment_age`` counts, so that a clock
-            that jumps ahead drops nothing.
+        max_age: Seconds for which entries are kept. Between two files no more than ``segment_age`` counts, so that a
+            clock that jumps ahead drops nothing.
         head_folder: Where the signed head and its key are; ``None`` is a folder of the user's state, outside the
             project. Relative ones are taken from the data directory.
     """

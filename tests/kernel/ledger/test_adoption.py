@@ -127,6 +127,18 @@ class TestBroken:
         assert (aside / SECRET_NAME).read_bytes() == old
         assert (aside / HEAD_NAME).is_file()
 
+    def test_what_else_is_in_the_folder_of_the_head_is_moved(self, place: Place) -> None:
+        """A person may name a folder that has other things in it, and links: they stay where they are."""
+        place.filled(5)
+        (place.heads / "other.txt").write_text("not the ledger's")
+        (place.heads / ".new").symlink_to("nowhere")
+        place.write(place.lines[:-1])
+        adopted(place)
+
+        assert (place.heads / "other.txt").read_text() == "not the ledger's"
+        assert (place.heads / ".new").is_symlink()
+        assert goes_on(place, 2)
+
     def test_a_running_host_has_to_be_restarted(self, place: Place) -> None:
         """What stopped recording goes on by itself once a person has adopted the ledger."""
         place.filled(3)

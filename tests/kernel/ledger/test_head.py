@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.ledger import head as module
 from aetherra.kernel.ledger.chain import Tip
 from aetherra.kernel.ledger.head import HEAD_NAME, NO_SLOTS, SLOT, HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
@@ -93,6 +95,26 @@ class TestStore:
 
         assert store.restore(before)
         assert store.raw() == before
+
+    @pytest.mark.parametrize("was_written", [True, False])
+    def test_a_head_that_was_taken_back_is_on_the_disk_all_the_same(
+        self, store: HeadStore, was_written: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was put back is flushed, or it is not said to be: a power cut finds the one or the other."""
+        keys = store.begin(Tip(ledger="l" * 32), 1.0)
+        before = store.write(head(keys, 1), store.raw())
+        if was_written:
+            store.write(head(keys, 2), before)
+        flushed: list[bytes] = []
+        monkeypatch.setattr(module, "FLUSH", lambda _: flushed.append(store.path.read_bytes()))
+        assert store.restore(before)
+        assert flushed == [before]
+
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, "the disk is dying")
+
+        monkeypatch.setattr(module, "FLUSH", fail)
+        assert not store.restore(before)
 
     @pytest.mark.parametrize("content", [b"", NO_SLOTS, NO_SLOTS + b"x", b"{}" + NO_SLOTS[2:], b"\xff" * 2 * SLOT])
     def test_something_else_is_taken_for_a_head(self, store: HeadStore, content: bytes) -> None:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.ledger import keys
+from aetherra.kernel.ledger.chain import Tip
+from aetherra.kernel.ledger.head import HeadStore
 from aetherra.kernel.ledger.keys import SECRET_NAME, SIGNING_NAME, LedgerKeys
+from aetherra.kernel.signing import KeyFileError, SigningKey, SigningUnavailableError
 
 
 def made(folder: Path) -> LedgerKeys:
@@ -89,6 +93,20 @@ class TestKeys:
         (tmp_path / SIGNING_NAME).write_bytes(content)
         with pytest.raises(DataFileError, match=SIGNING_NAME):
             LedgerKeys.load(tmp_path)
+
+    @pytest.mark.parametrize("fault", [SigningUnavailableError(), KeyFileError("head.pem", "the disk is full")])
+    def test_a_key_that_cannot_be_made_is_another_error(
+        self, tmp_path: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A library that is found and does not work, or a full disk: who appends knows one error for all of it."""
+
+        def fail() -> None:
+            raise fault
+
+        monkeypatch.setattr(keys, "signing_available", lambda: True)
+        monkeypatch.setattr(SigningKey, "generate", fail)
+        with pytest.raises(DataFileError, match=SIGNING_NAME):
+            HeadStore(tmp_path / "head").begin(Tip(ledger="l" * 32), 1.0)
 
     @pytest.mark.parametrize("name", [SECRET_NAME, SIGNING_NAME])
     def test_a_key_that_others_may_read_is_used(self, tmp_path: Path, name: str) -> None:

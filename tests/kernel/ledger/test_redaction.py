@@ -114,6 +114,12 @@ class TestText:
             == f"opened with {MARK} at /home/somebody, 1234"
         )
 
+    def test_the_working_directory_is_a_secret(self) -> None:
+        """Shells call it by a name that elsewhere is a password's."""
+        redactor = Redactor.of_environment({"PWD": "/srv/plant", "OLDPWD": "/srv/plant/old", "DB_PWD": "not random"})
+
+        assert redactor.text("/srv/plant/old and /srv/plant, not random") == f"/srv/plant/old and /srv/plant, {MARK}"
+
     def test_a_digest_in_a_text_is_written_whole(self) -> None:
         """Eight digits tell it apart; a key of the same form is none any more."""
         assert REDACTOR.text("file " + "ab" * 32) == "file abababab..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ class TestWriter:
 
         assert (path.read_bytes(), writer.size) == (b"one\n", 4)
 
-    @pytest.mark.parametrize("what", ["longer", "shorter", "deleted", "replaced"])
+    @pytest.mark.parametrize("what", ["longer", "shorter", "deleted", "replaced", "edited"])
     def test_somebody_elses_hand_is_not_noticed(self, writer: SegmentWriter, what: str) -> None:
         """A file that is not as it was left is seen."""
         writer.begin(1)
@@ -96,6 +97,10 @@ class TestWriter:
             path.write_bytes(b"one")
         elif what == "deleted":
             path.unlink()
+        elif what == "edited":
+            with path.open("r+b") as file:
+                file.write(b"two\n")
+            os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
         else:
             path.with_name("other").write_bytes(b"one\n")
             path.with_name("other").rename(path)
