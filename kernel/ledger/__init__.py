@@ -4,7 +4,7 @@ from aetherra.kernel.ledger.adoption import Adopted, adopt
 from aetherra.kernel.ledger.entry import Entry, Fact
 from aetherra.kernel.ledger.head import SignedHead
 from aetherra.kernel.ledger.ledger import AuditLedger, LedgerStatistics
-from aetherra.kernel.ledger.problem import LedgerBrokenError, Problem, ProblemKind, Verification
+from aetherra.kernel.ledger.problem import LedgerBrokenError, Problem, ProblemKind, Remain, RemainKind, Verification
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
 
@@ -18,6 +18,8 @@ __all__ = [
     "LedgerStatistics",
     "Problem",
     "ProblemKind",
+    "Remain",
+    "RemainKind",
     "SignedHead",
     "Verification",
     "adopt",

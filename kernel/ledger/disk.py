@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -78,15 +78,15 @@ class DiskTrail:
         with self._held():
             return self._current()
 
-    def commit(self, drafts: Sequence[Draft]) -> list[Entry]:
-        """Add entries, all or none, and return them once disk and head have them.
+    def commit(self, draft: Draft) -> Entry:
+        """Add an entry, and return it once disk and head have it.
 
         Raises:
             LedgerBrokenError: The ledger is not what was written.
-            DataFileError: They cannot be written.
+            DataFileError: It cannot be written.
         """
         with self._held():
-            return self._write(self._current(), drafts)
+            return self._write(self._current(), draft)
 
     @contextmanager
     def _held(self) -> Generator[None]:
@@ -150,9 +150,9 @@ class DiskTrail:
             self._slots = self.heads.write(SignedHead.of(tip, self._clock(), self._keys), self._slots)
         self._tip = tip
         if tip.sequence == 0:
-            self._write(tip, [anchor("audit.begun", tip, self._keys.id, actor="audit", summary="the ledger begins")])
+            self._write(tip, anchor("audit.begun", tip, self._keys.id, actor="audit", summary="the ledger begins"))
         elif followed.ahead is not None or followed.torn is not None:
-            self._write(tip, [_recovered(head, followed)])
+            self._write(tip, _recovered(head, followed))
         return self._tip
 
     def _begun(self, tip: Tip) -> Kept:
@@ -176,11 +176,11 @@ class DiskTrail:
         )
         return follower.follow(kept[begin:], start)
 
-    def _write(self, tip: Tip, drafts: Sequence[Draft]) -> list[Entry]:
+    def _write(self, tip: Tip, draft: Draft) -> Entry:
         assert self._keys is not None
         now = float(self._clock())
         going: list[Kept] = []
-        entries: list[Entry] = []
+        drafts, entries = [draft], list[Entry]()
         try:
             if self._is_full(now):
                 self._writer.begin(tip.sequence + 1)
@@ -191,9 +191,9 @@ class DiskTrail:
                 after = msgspec.structs.replace(
                     after, first=self._files[len(going)].segment.first, before=self._files[len(going)].before
                 )
-                drafts = [_retained(after, tip, self._keys.id), *drafts]
-            for draft in drafts:
-                entries.append(after.next_entry(draft, now, self._keys.secret))
+                drafts.insert(0, _retained(after, tip, self._keys.id))
+            for each in drafts:
+                entries.append(after.next_entry(each, now, self._keys.secret))
                 after = after.after(entries[-1])
             data = b"".join(entry.line + b"\n" for entry in entries)
             self._writer.append(data)
@@ -207,7 +207,7 @@ class DiskTrail:
         self._tip, self._slots = after, slots
         self._files[-1] = self._files[-1]._replace(size=self._writer.size)
         self._drop(going)
-        return entries[1:] if going else entries
+        return entries[-1]
 
     def _is_full(self, now: float) -> bool:
         size, begun_at = self._writer.size, self._files[-1].begun_at
@@ -251,10 +251,6 @@ class DiskTrail:
     def oldest_first(self, since: int) -> Iterator[Entry]:
         """Yield what is kept from a number on."""
         return oldest_first(self.folder, since)
-
-    def size(self) -> tuple[int, int]:
-        """Return how many bytes and files there are."""
-        return sum(kept.size for kept in self._files), len(self._files)
 
     def verify(self) -> Verification:
         """Check all of it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -35,19 +34,13 @@ class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
         entries: How many are kept.
         first: The number of the oldest; 0 if that is not known yet.
         last: The number of the last.
-        bytes: How much disk they take.
-        files: In how many files.
-        appended: How many were added through this object.
-        refused: How many could not be.
+        refused: How many could not be added through this object.
         problem: Why the last one could not be; empty if it could.
     """
 
     entries: int
     first: int
     last: int
-    bytes: int
-    files: int
-    appended: int
     refused: int
     problem: str
 
@@ -56,18 +49,16 @@ class AuditLedger:
     """Entries, each bound to the one before, with a signed head kept apart; use ``open``.
 
     All of it may be called from any thread, waits for the disk, and belongs in a worker thread. Threads that append at
-    the same time share the waiting.
+    the same time wait for one another.
 
     Args:
         trail: Where entries are kept.
-        redactor: Takes secrets out of what is to be written.
     """
 
     def __init__(self, trail: Trail) -> None:
         self._trail = trail
-        self._waiting: deque[_Waiting] = deque()
         self._turn = threading.Lock()
-        self._appended = self._refused = 0
+        self._refused = 0
         self._problem = ""
 
     @classmethod
@@ -150,45 +141,21 @@ class AuditLedger:
             digest=digest,
             facts=dict(facts or {}),
         )
-        waiting = _Waiting(self._redactor.clean(draft))
-        self._waiting.append(waiting)
+        clean = self._redactor.clean(draft)
         with self._turn:
-            if not waiting.settled:
-                self._commit()
-        if waiting.fault is not None:
-            raise type(waiting.fault)(waiting.fault.path, waiting.fault.problem) from waiting.fault
-        assert waiting.entry is not None
-        return waiting.entry
-
-    def _commit(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        try:
-            entries = self._trail.commit([waiting.draft for waiting in batch])
-        except BaseException as exc:
-            fault = exc if isinstance(exc, DataFileError) else DataFileError("the audit ledger", repr(exc))
-            self._refused += len(batch)
-            self._problem = str(fault)
-            for waiting in batch:
-                waiting.fault = fault
-            if not isinstance(exc, DataFileError):
+            try:
+                entry = self._trail.commit(clean)
+            except Exception as exc:
+                self._refused += 1
+                self._problem = str(exc) or repr(exc)
                 raise
-            return
-        finally:
-            for waiting in batch:
-                waiting.settled = True
-        self._appended += len(batch)
-        self._problem = ""
-        for waiting, entry in zip(batch, entries, strict=True):
-            waiting.entry = entry
+            self._problem = ""
+        return entry
 
     def tail(self, limit: int = 20) -> tuple[Entry, ...]:
         """Return the last entries, oldest first."""
         newest = [entry for entry, _ in zip(self._trail.newest_first(), range(limit), strict=False)]
         return tuple(reversed(newest))
-
-    def get(self, sequence: int) -> Entry | None:
-        """Return one entry; ``None`` if it is not there, or not any more."""
-        return next((entry for entry in self.entries(since=sequence) if entry.sequence == sequence), None)
 
     def entries(self, *, since: int = 0) -> Iterator[Entry]:
         """Yield entries from a number on, oldest first; lines that are none are left out, and found by ``verify``."""
@@ -196,15 +163,11 @@ class AuditLedger:
 
     def statistics(self) -> LedgerStatistics:
         """Return how it stands, without reading it."""
-        size, files = self._trail.size()
         tip = self._trail.tip
         return LedgerStatistics(
             entries=tip.count if tip is not None else 0,
             first=tip.first if tip is not None else 0,
             last=tip.sequence if tip is not None else 0,
-            bytes=size,
-            files=files,
-            appended=self._appended,
             refused=self._refused,
             problem=self._problem,
         )
@@ -217,15 +180,3 @@ class AuditLedger:
         """Let go of all files; the next ``append`` opens them again."""
         with self._turn:
             self._trail.close()
-
-
-class _Waiting:
-    """An entry that somebody waits for."""
-
-    __slots__ = ("draft", "entry", "fault", "settled")
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.entry: Entry | None = None
-        self.fault: DataFileError | None = None
-        self.settled = False

@@ -17,7 +17,6 @@ ProblemKind: TypeAlias = Literal[
     "deleted",
     "forged",
     "fork",
-    "torn",
     "head_missing",
     "head_forged",
     "unreadable",
@@ -27,10 +26,11 @@ ProblemKind: TypeAlias = Literal[
 ``edited``: a line is not what was written. ``reordered``, ``duplicated``: a line stands where it should not, or again.
 ``missing``: entries between others are gone. ``truncated``: the last ones are. ``deleted``: a file is, or all are.
 ``forged``: an entry was added without the key. ``fork``: this is another history than the one that the head signs.
-``torn``: a half-written last line, as a kill leaves it; that is no tampering. ``head_missing``, ``head_forged``: the
-signed head is gone, or not signed by its key. ``unreadable``: a file cannot be read, or the library for its signatures
-is not installed, so nothing is known.
+``head_missing``, ``head_forged``: the signed head is gone, or not signed by its key. ``unreadable``: a file cannot be
+read, or the library for its signatures is not installed, so nothing is known.
 """
+RemainKind: TypeAlias = Literal["dropped", "ahead", "torn"]
+"""What a kill or a power cut leaves: a file that was to leave, entries that the head does not sign yet, half a line."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +48,24 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     sequence: int = 0
     file: str = ""
+    line: int = 0
+
+
+class Remain(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a kill or a power cut left, which is not wrong, and which the next append puts in order.
+
+    Attributes:
+        kind: What sort of thing.
+        file: The name of the file.
+        detail: How it came about, for people.
+        sequence: The number of the entry that stands there, or would; 0 where it is about a whole file.
+        line: Its line, from 1; 0 where it is about a whole file.
+    """
+
+    kind: RemainKind
+    file: str
+    detail: str
+    sequence: int = 0
     line: int = 0
 
 
@@ -72,7 +90,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     ledger: str = ""
     key: str = ""
     problems: tuple[Problem, ...] = ()
-    remains: tuple[Problem, ...] = ()
+    remains: tuple[Remain, ...] = ()
 
 
 class LedgerBrokenError(DataFileError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -30,8 +30,8 @@ class Trail(Protocol):
         """Return where the chain ends, once entries can be added to it; raises ``DataFileError`` if they cannot."""
         ...
 
-    def commit(self, drafts: Sequence[Draft]) -> list[Entry]:
-        """Add entries, all or none, and return them once they are kept; raises ``DataFileError`` if they are not."""
+    def commit(self, draft: Draft) -> Entry:
+        """Add an entry, and return it once it is kept; raises ``DataFileError`` if it is not."""
         ...
 
     def newest_first(self) -> Iterator[Entry]:
@@ -40,10 +40,6 @@ class Trail(Protocol):
 
     def oldest_first(self, since: int) -> Iterator[Entry]:
         """Yield what is kept from a number on."""
-        ...
-
-    def size(self) -> tuple[int, int]:
-        """Return how many bytes and files there are."""
         ...
 
     def verify(self) -> Verification:
@@ -84,10 +80,10 @@ class MemoryTrail:
         """Return where the chain ends."""
         return self._tip
 
-    def commit(self, drafts: Sequence[Draft]) -> list[Entry]:
-        """Add entries; the oldest go, by a tenth of what is kept, once there are too many."""
+    def commit(self, draft: Draft) -> Entry:
+        """Add an entry; the oldest go, by a tenth of what is kept, once there are too many."""
         with self._lock:
-            added = [self._add(draft) for draft in drafts]
+            added = self._add(draft)
             if len(self._entries) > self._bound:
                 self._shorten()
             return added
@@ -107,10 +103,6 @@ class MemoryTrail:
     def oldest_first(self, since: int) -> Iterator[Entry]:
         """Yield what is kept from a number on."""
         return (entry for entry in list(self._entries) if entry.sequence >= since)
-
-    def size(self) -> tuple[int, int]:
-        """Return how many bytes and files there are: none."""
-        return 0, 0
 
     def verify(self) -> Verification:
         """Check all of it."""

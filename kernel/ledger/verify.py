@@ -12,7 +12,7 @@ from aetherra.kernel.ledger.diagnosis import diagnose
 from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
 from aetherra.kernel.ledger.head import HeadError, HeadStore, SignedHead
 from aetherra.kernel.ledger.keys import LedgerKeys
-from aetherra.kernel.ledger.problem import Problem, Verification
+from aetherra.kernel.ledger.problem import Problem, Remain, Verification
 from aetherra.kernel.ledger.reading import entry_at
 from aetherra.kernel.ledger.segments import Segment, segments_of
 
@@ -79,16 +79,16 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
     return _told(head, followed, (), remains=tuple(_remains(segments[: len(segments) - len(kept)], head, followed)))
 
 
-def _remains(left: list[Segment], head: SignedHead, followed: Followed) -> Iterator[Problem]:
+def _remains(left: list[Segment], head: SignedHead, followed: Followed) -> Iterator[Remain]:
     for segment in left:
-        yield Problem(kind="torn", file=segment.path.name, detail="a file that was to leave, when a kill came")
-    for line, detail in (
-        (followed.ahead, "whole entries behind the head, sealed by its key: a kill came before the head was written"),
-        (followed.torn, "a line that was not written to its end, as a kill or a power cut leaves it"),
-    ):
-        if line is not None:
-            behind = head.sequence + 1
-            yield Problem(kind="torn", sequence=behind, file=line.file, line=line.number, detail=detail)
+        yield Remain(kind="dropped", file=segment.path.name, detail="a file that was to leave, when a kill came")
+    if (line := followed.ahead) is not None:
+        detail = "whole entries behind the head, sealed by its key: a kill came before the head was written"
+        yield Remain(kind="ahead", sequence=head.sequence + 1, file=line.file, line=line.number, detail=detail)
+    if (line := followed.torn) is not None:
+        detail = "a line that was not written to its end, as a kill or a power cut leaves it"
+        behind = followed.tip.sequence + 1
+        yield Remain(kind="torn", sequence=behind, file=line.file, line=line.number, detail=detail)
 
 
 def _beside(found: Verification, witness: SignedHead, store: HeadStore, folder: Path) -> Verification:
@@ -129,7 +129,7 @@ def _told(
     problems: tuple[Problem, ...],
     *,
     entries: int = 0,
-    remains: tuple[Problem, ...] = (),
+    remains: tuple[Remain, ...] = (),
 ) -> Verification:
     return Verification(
         ok=not problems,

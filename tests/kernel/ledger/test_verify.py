@@ -438,7 +438,7 @@ class TestHead:
         (place.heads / HEAD_NAME).write_bytes(head)
         found = place.verify()
 
-        assert (found.ok, [each.kind for each in found.remains]) == (True, ["torn"])
+        assert (found.ok, [(each.kind, each.sequence) for each in found.remains]) == (True, [("ahead", 5)])
 
 
 class TestTorn:
