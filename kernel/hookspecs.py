@@ -100,9 +100,9 @@ class Hooks:
     def classify_file(self, path: str, head: bytes, facts: SourceFacts | None) -> Vote | None:
         """Return what the plugin takes a file for, ``None`` if it cannot tell.
 
-        Called in a worker thread for each file that a scan reads, so it must be quick and touch nothing. One that
-        raises or is slow is not asked again during that scan. Raise the plugin's ``version`` when it would vote
-        otherwise: then all files are read again.
+        Called in a worker thread for each file that a scan reads, so it must be quick and touch nothing. One that is
+        slow, or raises on three files, is not asked again during that scan. Raise the plugin's ``version`` when it
+        would vote otherwise: then all files are read again.
 
         Args:
             path: Of the file, relative to the root that is scanned.

@@ -11,6 +11,7 @@ from msgspec import Struct
 from aetherra.plugins.self_incorporation.code.classifier import HeuristicClassifier
 from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
 from aetherra.plugins.self_incorporation.code.findings import Refusal
+from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
 from aetherra.plugins.self_incorporation.index.reading import Content, read
 from aetherra.plugins.self_incorporation.index.report import LeftOut, Progress, Risk, ScanReport
@@ -80,6 +81,7 @@ class Tools:
     classifier: HeuristicClassifier
     rules: str
     clock: Callable[[], float]
+    panel: Panel | None = None
 
 
 class Scan:
@@ -240,6 +242,8 @@ class Scan:
             self._keep(RefusalRecord(content, stamp, rules, self._now))
             return
         outcome = examine(file.path, content.data, self._tools.classifier)
+        if self._tools.panel is not None and not self._tools.panel.is_whole:
+            rules = f"{rules}, not all were asked"  # so that it is read again
         if isinstance(outcome, Refusal):
             self._keep(RefusalRecord(outcome, content.stamp, rules, self._now))
             return

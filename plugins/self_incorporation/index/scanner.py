@@ -139,7 +139,7 @@ class Scanner:
             f"python {sys.version_info.major}.{sys.version_info.minor}, "
             f"source {limits.source_bytes}, file {limits.file_bytes}{asked and ', ' + asked}"
         )
-        tools = Tools(self._index, limits, classifier, rules, self._clock)
+        tools = Tools(self._index, limits, classifier, rules, self._clock, panel)
         try:
             yield Scan(tools, tree, written(place), now, progress, should_stop)
         finally:

@@ -1,9 +1,10 @@
-"""Names, tags and services that more than one item claims."""
+"""Names, tags and services that more than one item claims of those that it would have on a host."""
 
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.night.insights.insight import Insight
 from aetherra.plugins.self_incorporation.night.pace import Steps
@@ -11,6 +12,7 @@ from aetherra.plugins.self_incorporation.night.pace import Steps
 __all__ = ["Conflicts", "conflicts_of"]
 
 MOST_TOLD = 100
+_NAMED = (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY)  # which nothing else can be imported or asked as
 _STEP = 100
 
 
@@ -44,7 +46,8 @@ def conflicts_of(items: Iterable[Item]) -> Steps[None, Conflicts]:
 
 
 def _claims(item: Item) -> Iterator[tuple[str, str]]:
-    yield f"{item.kind} name", item.name
+    if item.kind in _NAMED:
+        yield f"{item.kind} name", item.name
     if item.service:
         yield "service", item.service
     for tag in item.handles:

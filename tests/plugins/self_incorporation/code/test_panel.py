@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from aetherra.plugins import SourceFacts, Vote
 from aetherra.plugins.self_incorporation.code.classifier import Feature, FileKind
 from aetherra.plugins.self_incorporation.code.facts import Facts
-from aetherra.plugins.self_incorporation.code.panel import GRACE, SLOW, Panel
+from aetherra.plugins.self_incorporation.code.panel import FAULTS, GRACE, SLOW, Panel
 
 
 class Theirs(NamedTuple):
@@ -55,11 +55,33 @@ class TestPanel:
         said: list[str] = []
         asked = panel(Theirs("bad", "1", broken), Theirs("good", "1", docs), said=said)
         for _ in range(2):
-            for _ in range(3):
+            for _ in range(2 * FAULTS):
                 assert [feature.label for feature in asked.features("x.md", b"", None)] == ["good: reads like prose"]
+            assert asked.is_whole  # it has never answered: nothing is missed
             asked.convene()
 
-        assert said == ["the classifier of plugin 'bad' is left out of this scan: it raised KeyError: 'x' (at 'x.md')"]
+        assert said == [
+            f"the classifier of plugin 'bad' {what}: it raised KeyError: 'x' (at 'x.md')"
+            for what in ("says nothing", "is left out of this scan")
+        ]
+
+    def test_one_that_does_not_bear_a_file_is_asked_about_the_others(self) -> None:
+        """Until it has raised on some; then it is missing, as it might have answered."""
+
+        def picky(path: str, **_: object) -> Vote:
+            if path.startswith("bad"):
+                raise KeyError(path)
+            return docs()
+
+        asked = panel(Theirs("a", "1", picky))
+        seen = [
+            (len(list(asked.features(path, b"", None))), asked.is_whole)
+            for path in ("bad1", "x", "bad2", "x", "bad3", "x")
+        ]
+        assert seen == [(0, True), (1, True), (0, True), (1, True), (0, False), (0, False)]
+
+        asked.convene()
+        assert (len(list(asked.features("x", b"", None))), asked.is_whole) == (1, True)
 
     def test_one_that_would_end_the_host_is_left_out(self) -> None:
         """``sys.exit()`` is a fault like any other."""
@@ -68,8 +90,10 @@ class TestPanel:
             raise SystemExit(3)
 
         said: list[str] = []
-        assert list(panel(Theirs("a", "1", leave), said=said).features("x", b"", None)) == []
-        assert "SystemExit: 3" in said[0]
+        asked = panel(Theirs("a", "1", leave), said=said)
+        for _ in range(FAULTS):
+            assert list(asked.features("x", b"", None)) == []
+        assert "SystemExit: 3" in said[0] and "is left out" in said[1]
 
     def test_one_that_is_slow_on_the_whole_is_left_out(self) -> None:
         """One slow file is forgiven, many are not, so that a scan takes as long as a scan."""

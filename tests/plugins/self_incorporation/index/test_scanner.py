@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aetherra.plugins import Vote
+from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.index.report import Progress, ScanReport
@@ -339,6 +341,34 @@ class TestOrder:
 
         assert rows == [1] * 10 + [20]
         assert report.files_read == 0
+
+    def test_a_classifier_that_does_not_bear_some_files_is_never_asked_about_those_after(
+        self, index: CodeIndex, tmp_path: Path
+    ) -> None:
+        """The next scan reads them again, and those alone; what it did not bear is not read again."""
+
+        class Picky:
+            plugin, version, asked = "picky", "1", list[str]()
+
+            def call(self, path: str, **_: object) -> Vote:
+                self.asked.append(path)
+                if path.startswith("bad"):
+                    raise KeyError(path)
+                return Vote("workflow", 9.0, "is one")
+
+        for name in ("a.md", "bad1.md", "bad2.md", "bad3.md", "later.md"):
+            (tmp_path / name).touch()
+        panel = Panel(lambda: [Picky()], clock=lambda: 0.0, say=lambda _: None)
+        scanner = Scanner(index, clock=time.perf_counter, panel=panel)
+        now = time.time() + 60
+        first = scanner.scan(tmp_path, now=now)
+        assert first.kinds == {"docs": 4, "workflow": 1}
+        Picky.asked.clear()
+
+        second = scanner.scan(tmp_path, now=now)
+
+        assert Picky.asked == ["bad3.md", "later.md"] and second.kinds == {"docs": 3, "workflow": 2}
+        assert scanner.scan(tmp_path, now=now).files_read == 0
 
     @pytest.mark.parametrize("how", ["whole", "part"])
     def test_a_report_of_many_refusals_is_as_long(self, index: CodeIndex, tmp_path: Path, how: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aetherra.plugins.self_incorporation.night.insights.conflicts import conflicts_of
 
 
@@ -27,6 +29,12 @@ class TestConflicts:
             ("b.py", "the service 'greetings' is claimed by c.py, too"),
             ("a.py", "the tag 'greeter.greet' is claimed by c.py, too"),
         ]
+
+    @pytest.mark.parametrize(("kind", "collides"), [("utility", True), ("workflow", False), ("unknown", False)])
+    def test_what_has_no_name_on_a_host_collides(self, run, make_item, kind, collides):
+        """A log beside a file of process ids, or two settings files, take nothing from each other."""
+        items = [make_item(path, name="host", kind=kind) for path in ("host.log", "host.pid")]
+        assert bool(run(conflicts_of(items)).insights) is collides
 
     def test_an_item_collides_with_itself(self, run, make_item):
         """What one item claims twice is no conflict."""
