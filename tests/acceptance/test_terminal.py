@@ -87,7 +87,7 @@ class TestATerminal:
         project.configure(discover=True)
         with terminal(project, "run", "--backend", project.backend) as screen:
             screen.read_until("Ctrl-C stops")
-            assert "4 plugins" in screen.shown
+            assert "5 plugins" in screen.shown
             assert "healthy" in screen.shown
             screen.process.send_signal(signal.SIGINT)
             assert screen.read_to_the_end() == 0

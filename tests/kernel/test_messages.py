@@ -23,5 +23,5 @@ class TestVocabulary:
     def test_a_request_has_no_reply(self) -> None:
         """Each request names one class of reply."""
         requests = [cls for cls in CLASSES if issubclass(cls, Request)]
-        assert len(requests) == 26
+        assert len(requests) == 27
         assert all(len(message_classes(reply_annotation(cls))) == 1 for cls in requests)
