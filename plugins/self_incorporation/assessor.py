@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -20,7 +20,10 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined
 from aetherra.plugins.self_incorporation.gate.safety_index import Review
 from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate
+from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours
+from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.planner import Judged
+from aetherra.plugins.self_incorporation.integration.world import World
 from aetherra.plugins.self_incorporation.places import Places
 from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.turn import Turn
@@ -243,6 +246,13 @@ class Assessor:
         """Decide about an item as it lies there now, and keep the decision."""
         await self._grants.look_up(item.name)
         return await self._turn.ask(partial(self._gate.evaluate, item, now=self._ctx.clock.time()))
+
+    async def plan(self, make: Callable[..., Plan], judged: Sequence[Judged], world: World, destination: Path) -> Plan:
+        """Have a plan made, deciding about all code as it would stand beside all other; keep nothing of that."""
+        await self._grants.look_up_new([*world.registered, *(one.item.name for one in judged)])
+        decide = partial(self._gate.decide, now=self._ctx.clock.time())
+        beside = Neighbours(destination, world.registered, judged, decide).concerns
+        return await self._turn.ask(partial(make, beside=beside))
 
     async def review(self, item: Item, says: Literal["accept", "reject"], *, person: str, reason: str) -> Decision:
         """Keep a person's word on an item as it is, and decide anew."""

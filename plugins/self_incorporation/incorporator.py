@@ -93,7 +93,8 @@ class Incorporator:
         judged = await self._assessor.wanted(items, anew=anew)
         planner = IntegrationPlanner(self._school.weigh)
         world = await self._integrator.world()
-        return await self._ctx.run_sync(partial(planner.plan, judged, world, at=self._ctx.clock.time())), judged
+        make = partial(planner.plan, judged, world, at=self._ctx.clock.time(), restore=bool(items))
+        return await self._assessor.plan(make, judged, world, self._integrator.destination), judged
 
     async def rehearse(self, items: Sequence[str]) -> Planned:
         """Make a plan, and say exactly what carrying it out would do."""

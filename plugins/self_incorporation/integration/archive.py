@@ -139,7 +139,7 @@ class Archive:
 
     def disorder(self, registered: Registration) -> str:
         """Return how a registration, or its files, are not what was integrated."""
-        remedy = f"integrate it again, or roll {registered.token} back"
+        remedy = f"'aetherra incorporate integrate {registered.name}' writes it anew"
         history = self.histories.get(registered.token)
         name = file_name(registered.name)
         for change in history.begun.changes if history is not None else ():
@@ -152,6 +152,31 @@ class Archive:
             if not isinstance(state, File) or state.sha256 != sha256:
                 return f"{path!r} was changed since it was integrated; {remedy}"
         return ""
+
+    def altered(self) -> dict[str, str]:
+        """Return how what is registered is not as it came in any more, by name."""
+        found: dict[str, str] = {}
+        for name, registered in self.registered.items():
+            if registered.path:
+                try:
+                    problem = self.disorder(registered)
+                except (AetherraError, ValueError) as exc:  # a path that leads out of its place
+                    problem = str(exc)
+                if problem:
+                    found[name] = problem
+        return found
+
+    def was_altered(self, history: History, registered: Registration) -> bool:
+        """Whether something was not as it came in any more when an integration took its place."""
+        changes = {_at(change): change for change in history.begun.changes}
+        for path, sha256 in registered.files.items():
+            change = changes.get((INCORPORATED, path))
+            if change is not None and not (isinstance(change.before, File) and change.before.sha256 == sha256):
+                return True
+        place = (REGISTRATIONS, file_name(registered.name))
+        earlier = self.histories.get(registered.token)
+        wrote = [change.after for change in earlier.begun.changes if _at(change) == place] if earlier else []
+        return bool(wrote) and place in changes and changes[place].before != wrote[0]
 
     def plugins(self) -> list[str]:
         """Return the registered plugins, each after those it needs."""
@@ -254,6 +279,24 @@ class Archive:
                 except DataFileError as exc:
                     problem = f"what {self.tree.path(change.place, change.path)} held before cannot be put back: {exc}"
                     raise RollbackRefusedError(history.token, problem) from exc
+
+    def refuse_taken(self, history: History, earlier: Sequence[Registration], plugins: Mapping[str, Present]) -> None:
+        """Let nothing be brought back whose place another plugin has taken since.
+
+        Raises:
+            RollbackRefusedError: It answers what earlier code would, or provides its service.
+        """
+        for one in earlier:
+            for plugin in plugins.values():
+                if one.action != "load_plugin" or plugin.name in history.begun.names:
+                    continue
+                taken = [*sorted({*one.tags}.intersection(plugin.tags))]
+                taken += [f"service {one.service}"] * bool(one.service and one.service == plugin.service)
+                if taken:
+                    holder = self.registered.get(plugin.name)
+                    remedy = f"roll {holder.token} back first" if holder is not None else "remove that first"
+                    problem = f"{one.name!r} would come back, and plugin {plugin.name!r} has {taken[0]!r} now; {remedy}"
+                    raise RollbackRefusedError(history.token, problem)
 
     def refuse_needed(self, history: History, plugins: Mapping[str, Present]) -> None:
         """Let nothing be taken out that something else needs."""

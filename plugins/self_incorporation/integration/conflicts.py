@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.integration.plan import Action, Conflict, ConflictCode
+from aetherra.plugins.self_incorporation.integration.plan import CODE, Action, Conflict, ConflictCode
 from aetherra.plugins.self_incorporation.integration.registrations import Registration
 from aetherra.plugins.self_incorporation.integration.world import Distribution, World
 
@@ -34,7 +34,7 @@ class Offer(Struct, frozen=True):
     @property
     def is_code(self) -> bool:
         """Whether its files are copied, and imported by the name of its file or folder."""
-        return self.action in ("load_plugin", "register_agent", "import_utility")
+        return self.action in CODE
 
     @property
     def module(self) -> str:
@@ -85,10 +85,14 @@ def _of_name(offer: Offer, world: World, before: Registration | None) -> Iterato
         yield Conflict("duplicate_name", item.path, offer.name, problem)
     elif not _is_newer(item.version, before.version):
         if before.version and item.version != before.version:
-            problem = f"version {before.version} is registered; expected that or a later one, got {item.version or '-'}"
+            found = f"version {item.version}" if item.version else "no version at all"
+            problem = (
+                f"{offer.name!r} came in from {before.origin} as version {before.version}; "
+                f"expected that or a later one, and this is {found}"
+            )
             yield Conflict("version_conflict", item.path, offer.name, problem)
         elif before.origin != origin:
-            problem = f"{offer.name!r} is registered from {before.origin}; a later version may come from elsewhere"
+            problem = f"{offer.name!r} came in from {before.origin}; from elsewhere only a later version may"
             yield Conflict("duplicate_name", item.path, offer.name, problem)
 
 
@@ -112,13 +116,9 @@ def _of_module(offer: Offer, world: World) -> Iterator[Conflict]:
         problem = f"a module {module!r} would hide that of {hidden} from all that stand beside it; rename it"
         yield Conflict("namespace_collision", path, module, problem)
     for name, registered in world.registered.items():
-        if name != offer.name and _module_of(registered) == module:
+        if name != offer.name and registered.module == module:
             problem = f"{name!r} is registered with a module {module!r}, from {registered.origin}; rename one of them"
             yield Conflict("namespace_collision", path, module, problem)
-
-
-def _module_of(registered: Registration) -> str:
-    return PurePosixPath(registered.path).name.removesuffix(".py")
 
 
 def _of_python(item: Item, world: World) -> Iterator[Conflict]:

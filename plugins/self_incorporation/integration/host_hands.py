@@ -41,6 +41,8 @@ SWAP_SEC = 120.0
 """Seconds that hot swap has for one thing: an import, calls in hand, a start."""
 ACTION_SEC = 300.0
 """Seconds after which an action of a workflow is not worth doing."""
+NOWHERE = "nowhere"
+"""Source of a plugin that the configuration names and nobody has: its name is free."""
 TURNS = 20
 """Turns of the event loop in which a call comes to wait for the plugin's turn."""
 
@@ -184,7 +186,7 @@ class HostHands:
     async def plugins(self) -> Mapping[str, Present]:
         """Return the plugins there are."""
         found = await self._ctx.call(ListPlugins())
-        return {info.name: Present.of(info) for info in found.plugins}
+        return {info.name: Present.of(info) for info in found.plugins if info.source != NOWHERE}
 
     # New plugins
 

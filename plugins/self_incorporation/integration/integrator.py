@@ -45,6 +45,7 @@ from aetherra.plugins.self_incorporation.integration.preparation import (
 from aetherra.plugins.self_incorporation.integration.registrations import (
     Registration,
     Unreadable,
+    standing_of,
 )
 from aetherra.plugins.self_incorporation.integration.tree import Change
 from aetherra.plugins.self_incorporation.integration.utilities import prove_import
@@ -117,7 +118,8 @@ class CoreIntegrator:
         """
         found = await anyio.to_thread.run_sync(installed)
         await self._look_again()
-        return World(plugins=await self._hands.plugins(), registered=self.registered, **found)
+        altered = await self._in_thread(self._archive.altered)
+        return World(plugins=await self._hands.plugins(), registered=self.registered, altered=altered, **found)
 
     async def describe(self, plan: Plan) -> Description:
         """Return exactly what carrying a plan out would do; nothing is done.
@@ -165,17 +167,21 @@ class CoreIntegrator:
         One that cannot be brought up, or whose files are not what was integrated, is told of and left out.
         """
         async with self._held():
-            found: list[BroughtUp] = []
-            there, held_up = await self._hands.plugins(), self._archive.held_up()
-            for name in self._archive.plugins():
-                problem = held_up.get(name) or await self._brought_up(self._archive.registered[name], there.get(name))
-                if problem:
-                    self._log.error("integrated plugin %r was not brought up: %s", name, problem)
-                found.append(BroughtUp(name, problem))
+            found = await self._bring_up()
             for history in self.integrations():
                 if history.stage == "undone" and history.sent:
                     await self._take_actions_back(history.token)
-            return tuple(found)
+            return found
+
+    async def _bring_up(self) -> tuple[BroughtUp, ...]:
+        found: list[BroughtUp] = []
+        there, held_up = await self._hands.plugins(), self._archive.held_up()
+        for name in self._archive.plugins():
+            problem = held_up.get(name) or await self._brought_up(self._archive.registered[name], there.get(name))
+            if problem:
+                self._log.error("integrated plugin %r was not brought up: %s", name, problem)
+            found.append(BroughtUp(name, problem))
+        return tuple(found)
 
     async def _brought_up(self, registered: Registration, present: Present | None) -> str:
         path = self.destination / registered.path
@@ -228,6 +234,8 @@ class CoreIntegrator:
         """
         async with self._held():
             _refuse_empty(plan)
+            if plan.standing != standing_of(self._archive.registered):
+                raise IntegrationError("plan", "other code has come in, or has gone, since it was made; plan again")
             token = secrets.token_hex(8)
             await self._in_thread(self._archive.tidy)
             prepared = await self._prepared(plan, token, keep=True)
@@ -280,14 +288,15 @@ class CoreIntegrator:
         match step.action:
             case "load_plugin":
                 path = self.destination / step.main
-                if _is_swap(prepared.before, prepared.after):
+                if _is_swap(prepared.before, prepared.after) and step.name in await hands.plugins():
                     return await hands.replace(step.name, write, leave.check)
-                if prepared.before is not None:
+                stopped = prepared.before is not None and step.name in await hands.plugins()
+                if stopped:
                     await hands.unload(step.name)
                 await write()
                 await hands.load(step.name, path, step.settings)
                 await hands.prove(step.name, leave.check)
-                return "was stopped, and brought up anew" if prepared.before is not None else "was brought up"
+                return "was stopped, and brought up anew" if stopped else "was brought up"
             case "import_utility" | "register_agent":
                 await write()
                 entry = prepared.after.entry
@@ -358,10 +367,12 @@ class CoreIntegrator:
             self._archive.refuse_stuck(history)
             if history.stage != "committed":
                 raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
-            self._archive.refuse_needed(history, await self._hands.plugins())
+            there = await self._hands.plugins()
+            self._archive.refuse_needed(history, there)
             await self._in_thread(self._archive.refuse_later, history)
             await self._in_thread(self._archive.refuse_damaged, history)
             turns = await self._in_thread(self._archive.turns, history)
+            self._archive.refuse_taken(history, [before for before, _ in turns if before is not None], there)
             await leave.check()
             left: tuple[str, ...] = ()
             with anyio.CancelScope(shield=True):  # each of its steps is bounded
@@ -376,6 +387,7 @@ class CoreIntegrator:
                 finally:
                     await self._in_thread(self._archive.read)
             await anyio.lowlevel.checkpoint_if_cancelled()
+            await self._bring_up()  # what could not serve beside it may now
             return RolledBack(token, history.begun.names, left)
 
     def token_of(self, plugin: str) -> str:
@@ -395,20 +407,28 @@ class CoreIntegrator:
             blocked = await self._in_thread(self._archive.put_back, history)
 
         for before, after in reversed(turns):
+            altered = before is not None and self._archive.was_altered(history, before)
             try:
-                await self._turn_back(before, after, write)
+                await self._turn_back(before, after, write, altered=altered)
             except AetherraError as exc:
                 left.append(f"{_name_of(before, after)} does not serve as before: {_problem(exc)}")
         await write()
         return (*left, *blocked)
 
     async def _turn_back(
-        self, before: Registration | None, after: Registration | None, write: Callable[[], Awaitable[None]]
+        self,
+        before: Registration | None,
+        after: Registration | None,
+        write: Callable[[], Awaitable[None]],
+        *,
+        altered: bool,
     ) -> None:
         hands = self._hands
         name = _name_of(before, after)
-        if after is not None and after.action == "load_plugin" and not _is_swap(before, after):
+        if after is not None and after.action == "load_plugin" and (altered or not _is_swap(before, after)):
             await hands.unload(name)
+        if altered:
+            raise IntegrationError(name, "somebody had changed it before, and it is not loaded so")
         if before is not None and before.action == "load_plugin":
             await hands.put_back(name, self.destination / before.path, write, before.settings)
         elif before is not None:

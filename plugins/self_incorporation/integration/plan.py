@@ -9,9 +9,22 @@ from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 
-__all__ = ["Action", "Conflict", "ConflictCode", "LeftOut", "LeftOutCode", "Plan", "PlannedFile", "Step", "digest_of"]
+__all__ = [
+    "Action",
+    "Concern",
+    "Conflict",
+    "ConflictCode",
+    "LeftOut",
+    "LeftOutCode",
+    "Plan",
+    "PlannedFile",
+    "Step",
+    "digest_of",
+]
 
 Action: TypeAlias = Literal["load_plugin", "register_agent", "import_utility", "execute_workflow", "index_dataset"]
+CODE: frozenset[Action] = frozenset({"load_plugin", "register_agent", "import_utility"})
+"""What is done with code, which stands beside other code."""
 ConflictCode: TypeAlias = Literal[
     "duplicate_name",
     "duplicate_tag",
@@ -23,7 +36,7 @@ ConflictCode: TypeAlias = Literal[
     "missing_capability",
 ]
 LeftOutCode: TypeAlias = Literal[
-    "not_approved", "judged_otherwise", "wrong_kind", "unusable", "conflict", "needs_left_out", "circle", "unchanged"
+    "not_approved", "judged_otherwise", "wrong_kind", "unusable", "conflict", "circle", "beside", "unchanged", "altered"
 ]
 
 
@@ -88,6 +101,27 @@ class Step(Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     needs_approval: str = ""
 
+    @property
+    def is_code(self) -> bool:
+        """Whether its files are copied, and imported by the name of its file or folder."""
+        return self.action in CODE
+
+
+class Concern(Struct, frozen=True):
+    """What stands against an item once it stands where it would, beside all that is there.
+
+    Attributes:
+        root: Of the item.
+        path: Of it, relative to the root.
+        blocks: Whether it cannot come in; else a person has to agree.
+        text: Why, for people.
+    """
+
+    root: str
+    path: str
+    blocks: bool
+    text: str
+
 
 class Conflict(Struct, frozen=True):
     """Why an item cannot come in beside what is there, or beside another item.
@@ -123,6 +157,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         conflicts: What stands against some of these.
         digest: `digest_of` the steps: what an approval is bound to.
         made_at: Unix time.
+        standing: What had come in when it was made: it is carried out beside that, or not at all.
     """
 
     steps: tuple[Step, ...]
@@ -130,6 +165,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     conflicts: tuple[Conflict, ...]
     digest: str
     made_at: float
+    standing: str = ""
 
     @property
     def component(self) -> str:

@@ -2,7 +2,8 @@
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,6 +17,7 @@ from aetherra.plugins.self_incorporation.integration.conflicts import Offer, amo
 from aetherra.plugins.self_incorporation.integration.datasets import format_of
 from aetherra.plugins.self_incorporation.integration.plan import (
     Action,
+    Concern,
     Conflict,
     LeftOut,
     LeftOutCode,
@@ -24,6 +26,7 @@ from aetherra.plugins.self_incorporation.integration.plan import (
     Step,
     digest_of,
 )
+from aetherra.plugins.self_incorporation.integration.registrations import Registration, standing_of
 from aetherra.plugins.self_incorporation.integration.world import World
 
 __all__ = ["IntegrationPlanner", "Judged", "risk_of"]
@@ -69,6 +72,8 @@ class IntegrationPlanner:
         *,
         at: float,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        restore: bool = False,
+        beside: Callable[[Plan], Sequence[Concern]] = lambda _: (),
     ) -> Plan:
         """Return a plan of all that may come in; whatever does not is left out with the reason.
 
@@ -77,16 +82,35 @@ class IntegrationPlanner:
             world: What is there.
             at: Unix time now.
             settings: What plugins are to be loaded with, by name, in place of the configuration's.
+            restore: Whether what is registered as it is, and was altered where it stands, is written anew.
+            beside: What is against the items of a plan once they stand with each other and with what is there.
         """
-        draft = _Draft(world)
+        concerns: tuple[Concern, ...] = ()
+        while True:
+            plan = self._plan(judged, world, at, settings or {}, concerns, restore=restore)
+            more = [concern for concern in beside(plan) if concern not in concerns]
+            if not more:
+                return plan
+            concerns = (*concerns, *more)  # what is left out changes what stands beside the others
+
+    def _plan(
+        self,
+        judged: Sequence[Judged],
+        world: World,
+        at: float,
+        settings: Mapping[str, Mapping[str, Any]],
+        concerns: Sequence[Concern],
+        *,
+        restore: bool,
+    ) -> Plan:
+        draft = _Draft(world, concerns, restore=restore)
         for one in sorted(judged, key=lambda one: (one.item.root, one.item.path)):
             draft.offer(one)
         draft.confront()
         order = draft.in_order(self._weigh)
         numbers = {offer.name: number for number, offer in enumerate(order, 1)}
-        given = settings or {}
         steps = tuple(
-            _step(offer, draft.decision(offer), draft.edges(offer), numbers, world, given.get(offer.name, {}))
+            _step(offer, draft.approval(offer), draft.edges(offer), numbers, world, settings.get(offer.name, {}))
             for offer in order
         )
         return Plan(
@@ -95,22 +119,35 @@ class IntegrationPlanner:
             conflicts=tuple(draft.conflicts),
             digest=digest_of(steps),
             made_at=at,
+            standing=standing_of(world.registered),
         )
 
 
 class _Draft:
     """A plan while it is made: the offers that are still in, and those that are out."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, concerns: Sequence[Concern], *, restore: bool) -> None:
         self.left_out: list[LeftOut] = []
         self.conflicts: list[Conflict] = []
         self._world = world
+        self._restore = restore
         self._offers: list[Offer] = []
         self._decisions: dict[tuple[str, str], Decision] = {}
+        self._concerns: defaultdict[tuple[str, str], list[Concern]] = defaultdict(list)
+        for concern in concerns:
+            self._concerns[concern.root, concern.path].append(concern)
+        self._by_name: dict[str, Offer] = {}
+        self._by_module: dict[str, Offer] = {}
 
-    def decision(self, offer: Offer) -> Decision:
-        """Return what was decided about an offer."""
+    def _decision(self, offer: Offer) -> Decision:
         return self._decisions[offer.item.root, offer.item.path]
+
+    def approval(self, offer: Offer) -> str:
+        """Return why a person has to agree to an offer, empty if nobody has to."""
+        concerns = self._concerns[offer.item.root, offer.item.path]
+        before = self._world.registered.get(offer.name)
+        replacing = _changes(offer, before) if before is not None else ()
+        return "; ".join([*_grounds(self._decision(offer)), *(concern.text for concern in concerns), *replacing])
 
     def offer(self, one: Judged) -> None:
         """Take an item in, unless it cannot be used at all."""
@@ -124,11 +161,22 @@ class _Draft:
         if not NAME.fullmatch(offer.name):
             problem = f"{offer.name!r} cannot be registered; expected up to 200 letters, digits, '_', '-' and '.'"
             self._leave_out(item, offer.name, "unusable", problem)
+        elif blocking := [one.text for one in self._concerns[item.root, item.path] if one.blocks]:
+            self._leave_out(item, offer.name, "beside", "; ".join(blocking))
         elif before is not None and before.digest == item.digest and before.action == offer.action:
-            self._leave_out(item, offer.name, "unchanged", f"it is registered as it is, by {before.token}")
+            altered = self._world.altered.get(offer.name)
+            if altered and self._restore:
+                self._take(offer, decision)
+            elif altered:
+                self._leave_out(item, offer.name, "altered", f"it is registered as it is, by {before.token}: {altered}")
+            else:
+                self._leave_out(item, offer.name, "unchanged", f"it is registered as it is, by {before.token}")
         else:
-            self._decisions[item.root, item.path] = decision
-            self._offers.append(offer)
+            self._take(offer, decision)
+
+    def _take(self, offer: Offer, decision: Decision) -> None:
+        self._decisions[offer.item.root, offer.item.path] = decision
+        self._offers.append(offer)
 
     def confront(self) -> None:
         """Leave out what collides with something or lacks something, and whatever needs that."""
@@ -139,11 +187,13 @@ class _Draft:
             found = [
                 (offer, conflict)
                 for offer in self._offers
-                for conflict in lacking(offer, self.decision(offer).missing_grants, names, self._world)
+                for conflict in lacking(offer, self._decision(offer).missing_grants, names, self._world)
             ]
             if not found:
-                return
+                break
             self._clash(found)
+        self._by_name = {offer.name: offer for offer in self._offers}
+        self._by_module = {offer.module: offer for offer in self._offers if offer.module}
 
     def _clash(self, conflicts: Iterable[tuple[Offer, Conflict]]) -> None:
         found: dict[int, tuple[Offer, list[Conflict]]] = {}
@@ -151,20 +201,22 @@ class _Draft:
             found.setdefault(id(offer), (offer, []))[1].append(conflict)
         for offer, against in found.values():
             self.conflicts.extend(against)
-            self._drop(offer, "conflict", "; ".join(conflict.text for conflict in against))
+            self._leave_out(offer.item, offer.name, "conflict", "; ".join(conflict.text for conflict in against))
+        self._offers = [offer for offer in self._offers if id(offer) not in found]
 
     def edges(self, offer: Offer) -> tuple[Offer, ...]:
         """Return the offers that one needs: plugins it requires, and modules it imports."""
-        imported = {module.partition(".")[0] for module in offer.item.imports}
-        return tuple(
-            other
-            for other in self._offers
-            if other is not offer and (other.name in offer.needs or (other.module and other.module in imported))
-        )
+        needed = [self._by_name.get(name) for name in offer.needs]
+        needed += [self._by_module.get(module.partition(".")[0]) for module in offer.item.imports]
+        return tuple({id(other): other for other in needed if other is not None and other is not offer}.values())
 
     def in_order(self, weigh: Callable[[Item], float]) -> list[Offer]:
         """Return the offers, each after those it needs; those that need each other in a circle are left out."""
         waiting = {number: {id(other) for other in self.edges(offer)} for number, offer in enumerate(self._offers)}
+        needing: defaultdict[int, list[int]] = defaultdict(list)
+        for number, needs in waiting.items():
+            for need in needs:
+                needing[need].append(number)
         turns = [(weigh(offer.item), number) for number, offer in enumerate(self._offers)]
         ready = [turns[number] for number, needs in waiting.items() if not needs]
         heapq.heapify(ready)
@@ -173,20 +225,15 @@ class _Draft:
             _, number = heapq.heappop(ready)
             offer = self._offers[number]
             order.append(offer)
-            for other, needs in waiting.items():
-                if id(offer) in needs:
-                    needs.remove(id(offer))
-                    if not needs:
-                        heapq.heappush(ready, turns[other])
+            for other in needing[id(offer)]:
+                waiting[other].remove(id(offer))
+                if not waiting[other]:
+                    heapq.heappush(ready, turns[other])
         for offer in [offer for number, offer in enumerate(self._offers) if waiting[number]]:
             around = ", ".join(sorted(other.item.path for other in self.edges(offer)))
             self._leave_out(offer.item, offer.name, "circle", f"it needs {around}, and is in, or after, a circle")
         self._offers = order
         return order
-
-    def _drop(self, offer: Offer, code: LeftOutCode, text: str) -> None:
-        self._offers = [other for other in self._offers if other is not offer]
-        self._leave_out(offer.item, offer.name, code, text)
 
     def _leave_out(self, item: Item, name: str, code: LeftOutCode, text: str) -> None:
         self.left_out.append(LeftOut(item.path, name, code, text))
@@ -209,6 +256,8 @@ def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
         return "unusable", f"a workflow is a list of actions in a {' or '.join(WORKFLOW_SUFFIXES)} file"
     if item.kind is FileKind.DATASET and format_of(item.path) is None:
         return "unusable", f"data in {suffix or 'such'} files is not indexed"
+    if item.path == ".":
+        return "unusable", "it is the whole of a tree; its folder has to lie in one"
     if not item.files:
         return "unusable", "it has no files"
     return None
@@ -223,7 +272,7 @@ def _registered_name(item: Item) -> str:
 
 def _step(
     offer: Offer,
-    decision: Decision,
+    needs_approval: str,
     needs: Sequence[Offer],
     numbers: Mapping[str, int],
     world: World,
@@ -231,7 +280,7 @@ def _step(
 ) -> Step:
     item, before = offer.item, world.registered.get(offer.name)
     imported = {module.partition(".")[0] for module in item.imports}
-    used = {name for name, old in world.registered.items() if PurePosixPath(old.path).stem in imported}
+    used = {name for name, old in world.registered.items() if old.module in imported}
     used |= {other.name for other in needs if other.module in imported}
     return Step(
         number=numbers[offer.name],
@@ -255,7 +304,7 @@ def _step(
         requires=offer.needs,
         uses=tuple(sorted(used - {offer.name})),
         settings=msgspec.to_builtins(settings),
-        needs_approval=_approval(decision),
+        needs_approval=needs_approval,
     )
 
 
@@ -265,8 +314,18 @@ def _target(item: Item, path: str) -> str:
     return path if above == "." else path.removeprefix(f"{above}/")
 
 
-def _approval(decision: Decision) -> str:
+def _grounds(decision: Decision) -> tuple[str, ...]:
+    """Return why a person has to agree to an item by itself."""
     if decision.verdict != "needs_approval":
-        return ""
-    against = "; ".join(ground.text for ground in decision.rationale if ground.against)
-    return against or "the policy wants a person to agree"
+        return ()
+    against = tuple(ground.text for ground in decision.rationale if ground.against)
+    return against or ("the policy wants a person to agree",)
+
+
+def _changes(offer: Offer, before: Registration) -> Iterator[str]:
+    """Yield what a person has to agree to where something else comes in under a name."""
+    origin = f"{offer.item.root}/{offer.item.path}"
+    if before.origin != origin:
+        yield f"it would replace {offer.name!r}, which came from {before.origin}"
+    if gone := sorted({*before.tags} - {*offer.item.handles}):
+        yield f"it would answer {', '.join(map(repr, gone))} no more"

@@ -1,6 +1,8 @@
 """Registrations: what came in, one file each, so that one integration's way back never touches another's."""
 
-from pathlib import Path
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ from aetherra.plugins.self_incorporation.integration.blobs import telling
 from aetherra.plugins.self_incorporation.integration.catalogue import CatalogueEntry
 from aetherra.plugins.self_incorporation.integration.plan import Action, Step
 
-__all__ = ["Registration", "Unreadable", "encoded", "file_name", "read_registrations", "registration"]
+__all__ = ["Registration", "Unreadable", "encoded", "file_name", "read_registrations", "registration", "standing_of"]
 
 
 class Registration(Struct, frozen=True, kw_only=True):
@@ -24,6 +26,7 @@ class Registration(Struct, frozen=True, kw_only=True):
         kind: What it is.
         path: Of its file or folder, relative to the destination; empty if it was not copied.
         origin: Where it was found, absolute.
+        root: The tree that it was found in.
         digest: Of the item, as it was judged.
         version: As its code declares it.
         files: The SHA-256 of each of its files, by their paths in the destination.
@@ -51,6 +54,12 @@ class Registration(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     entry: CatalogueEntry | None = None
+    root: str = ""
+
+    @property
+    def module(self) -> str:
+        """The top-level module that it is imported as; empty if it is no code."""
+        return PurePosixPath(self.path).name.removesuffix(".py")
 
 
 class Unreadable(Struct, frozen=True):
@@ -78,7 +87,14 @@ def registration(step: Step, token: str, uses: tuple[str, ...], entry: Catalogue
         requires=step.requires,
         uses=uses,
         entry=entry,
+        root=step.root,
     )
+
+
+def standing_of(registered: Mapping[str, Registration]) -> str:
+    """Return what changes whenever other code has come in, in hex."""
+    code = sorted((one.name, one.path, one.digest) for one in registered.values() if one.path)
+    return hashlib.sha256(msgspec.json.encode(code)).hexdigest()
 
 
 def encoded(item: Registration) -> bytes:

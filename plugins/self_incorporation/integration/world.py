@@ -54,7 +54,8 @@ class World(Struct, frozen=True, kw_only=True):
         registered: What was integrated, by name.
         distributions: What is installed, by normalized name.
         modules: The distribution of each installed top-level module.
-        environment: What markers are read in; empty for this interpreter's.
+        altered: How what was integrated is not as it came in any more, by name; without those that are.
+        environment: What markers are read in; empty for this interpreter's, as tests alone give another.
         python: Version of the interpreter.
     """
 
@@ -62,6 +63,7 @@ class World(Struct, frozen=True, kw_only=True):
     registered: Mapping[str, Registration]
     distributions: Mapping[str, Distribution]
     modules: Mapping[str, str]
+    altered: Mapping[str, str] = {}
     environment: Mapping[str, str] = {}
     python: str = platform.python_version()
 
