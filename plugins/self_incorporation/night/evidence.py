@@ -71,7 +71,7 @@ class StepOutcome(Struct, frozen=True, kw_only=True):
         after: The places, from 0 on, of the steps that had to be done before it.
         risk: Of the item, 0 to 1.
         features: Of the item, as `learning.plan_features` tells them, at that time.
-        end: ``failed`` also where it was rolled back for what it did; ``untried`` where one before it failed.
+        end: ``untried`` where one before it failed.
     """
 
     item: str
