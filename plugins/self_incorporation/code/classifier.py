@@ -9,6 +9,7 @@ file, and does not change, as weights are learnt for it.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
@@ -19,7 +20,7 @@ from aetherra.plugins.self_incorporation.code.facts import Definition, Facts
 
 __all__ = ["KINDS_VERSION", "Classification", "Feature", "FileKind", "HeuristicClassifier", "OtherFeatures"]
 
-KINDS_VERSION = 2
+KINDS_VERSION = 3
 """Counts up when other features are told, so that files are read again."""
 
 
@@ -113,6 +114,9 @@ _IMPORTS: Mapping[str, tuple[FileKind, float]] = {
     "stevedore": (FileKind.PLUGIN, 1.0),
 }
 _FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
+_STEPS = re.compile(
+    rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*(?:"body"\s*:\s*\{[^{}]*\}\s*,\s*)?"tag"\s*:\s*"\w+(?:\.\w+)+"\s*[,}]'
+)
 _AGENT_METHODS = frozenset(["run", "act", "step", "plan", "think", "execute"])
 _FLOWS = frozenset(["flow", "task", "dag", "asset", "op", "job", "session"])
 
@@ -179,6 +183,8 @@ def _of_content(path: str, head: bytes) -> Iterator[Feature]:
     for magic, known in _MAGIC.items():
         if head.startswith(magic):
             yield Feature(*known)
+    if path.lower().endswith(".json") and _STEPS.match(head):
+        yield Feature("begins as a list of actions", FileKind.WORKFLOW, 6.0)
     if b"\0" in head and any(part in ("test", "tests", "data", "testdata") for part in path.lower().split("/")):
         yield Feature("binary among tests or data", FileKind.DATASET, 2.0)
     if head.startswith(b"#!") and b"sh" in head.split(b"\n", 1)[0]:

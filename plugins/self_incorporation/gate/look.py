@@ -25,6 +25,7 @@ from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import capability_of
 from aetherra.plugins.self_incorporation.code.source import decode, parse
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
+from aetherra.plugins.self_incorporation.gate.actions import actions_of
 from aetherra.plugins.self_incorporation.gate.decision import Ground, Line
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.network import reached_by
@@ -63,6 +64,7 @@ class Look(Struct, frozen=True):
         hosts: Network hosts that it names, each with a line.
         unknown: Lines that reach for a host that only running them would tell.
         looked_for: The dotted names that were looked for beside the item, sorted.
+        actions: Tags of what it would have done as a workflow, sorted.
     """
 
     item: Item
@@ -70,6 +72,7 @@ class Look(Struct, frozen=True):
     hosts: tuple[tuple[str, Line], ...]
     unknown: tuple[Line, ...]
     looked_for: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
 
 
 def look(item: Item) -> Look:
@@ -93,6 +96,7 @@ class _Looking:
         self.data: dict[str, bytes] = {}
         self._left = MOST_BYTES
         self._looked_for: set[str] = set()
+        self._actions: tuple[str, ...] = ()
 
     def done(self) -> Look:
         size = sum(file.size for file in self.item.files)
@@ -117,6 +121,7 @@ class _Looking:
         if hashlib.sha256(data).hexdigest() != sha256:
             text = f"{path!r} is not what was indexed; scan again"
             self.grounds.append(Ground("changed", text, (Line(path, 1),)))
+        self._actions = self._actions or actions_of(self.item, path, data)
         name = path.lower()
         if name.endswith(_OPAQUE_SUFFIXES) or data.startswith(_OPAQUE_MAGIC):
             self.grounds.append(Ground("opaque", f"{path!r} is machine or byte code, which nobody can read here"))
@@ -280,7 +285,8 @@ class _Looking:
             hosts=tuple(sorted(hosts)),
         )
         looked_for = tuple(sorted(self._looked_for))
-        return Look(item, tuple(self.grounds), tuple(sorted(hosts.items())), tuple(unknown), looked_for)
+        named = tuple(sorted(hosts.items()))
+        return Look(item, tuple(self.grounds), named, tuple(unknown), looked_for, self._actions)
 
 
 def _in_order(finding: Finding) -> tuple[str, int, str]:

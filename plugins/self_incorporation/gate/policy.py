@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from aetherra.plugins import Settings
 from aetherra.plugins.self_incorporation.code.rules import RULES_VERSION
+from aetherra.plugins.self_incorporation.gate.actions import unnamed
 from aetherra.plugins.self_incorporation.gate.decision import Decision, Ground, Line, Mode, Verdict
 from aetherra.plugins.self_incorporation.gate.ethics import Assessment
 from aetherra.plugins.self_incorporation.gate.grants import missing_grants
@@ -23,8 +24,9 @@ Risk: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Weight: TypeAlias = Literal["blocks", "asks", "tells"]
 _VERDICTS: Mapping[Weight, Verdict] = {"blocks": "blocked", "asks": "needs_approval", "tells": "approved"}
 _HEAVIEST: Final[Mapping[Weight, int]] = {"tells": 0, "asks": 1, "blocks": 2}
+_MOST_TOLD = 20
 SETTLED_BY_PEOPLE = frozenset(
-    ["threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval"]
+    ["threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval", "actions"]
 )
 
 
@@ -70,6 +72,8 @@ class PolicySettings(Settings):
         approval: Whether a person has to agree to every item; profile ``prod`` says so, too.
         quarantine_threats: Whether an item that holds a threat is set aside, and not only kept out.
         network: What code may reach.
+        actions: Patterns of tags that a workflow may have done without asking: ``reports.*``. Those that command the
+            host (``kernel.*`` ...) must be named one by one.
     """
 
     mode: Mode = Mode.STANDARD
@@ -82,6 +86,7 @@ class PolicySettings(Settings):
     approval: bool = False
     quarantine_threats: bool = False
     network: NetworkSettings = NetworkSettings()
+    actions: tuple[str, ...] = ()
 
     def places(self) -> dict[Tier, tuple[str, ...]]:
         """Return the patterns of each tier."""
@@ -124,6 +129,7 @@ class Case(Struct, frozen=True, kw_only=True):
         seen: Grounds against it from looking at it: what is missing, changed, or no source.
         drift: How it differs from what was judged before.
         network: What the network policy has against it.
+        actions: Tags of what it would have done as a workflow.
         ethics: What the rules of ethics say.
         accepted: Who has looked at exactly these bytes and said that they may come in, and why; None if nobody has.
         rejected: Likewise, that they may not.
@@ -137,6 +143,7 @@ class Case(Struct, frozen=True, kw_only=True):
     seen: tuple[Ground, ...] = ()
     drift: tuple[Ground, ...] = ()
     network: tuple[Ground, ...] = ()
+    actions: tuple[str, ...] = ()
     ethics: Assessment = Assessment("acceptable", ())
     accepted: str | None = None
     rejected: str | None = None
@@ -236,6 +243,10 @@ class PolicyEngine:
             yield unless_permissive, Ground("grant_missing", text)
         for ground in case.network:
             yield ("blocks" if settings.network.strict else unless_permissive), ground
+        if tags := unnamed(case.actions, settings.actions):
+            text = f"would have actions done that policy.actions does not name: {', '.join(tags[:_MOST_TOLD])}"
+            more = f" and {len(tags) - _MOST_TOLD} more" if len(tags) > _MOST_TOLD else ""
+            yield ("blocks" if strict else "asks"), Ground("actions", text + more)
         yield from self._ethics(case.ethics)
         if item.warnings:
             text = f"{item.warnings} sign{'s' * (item.warnings > 1)} that could mean harm and need not"

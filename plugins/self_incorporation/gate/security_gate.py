@@ -122,6 +122,7 @@ class SecurityGate:
             seen=seen.grounds,
             drift=drifted(before, looked.risk, looked.capabilities),
             network=self._network(seen),
+            actions=seen.actions,
             ethics=self.ethics.assess(looked),
             accepted=review.told() if review is not None and review.says == "accept" else None,
             rejected=review.told() if review is not None and review.says == "reject" else None,
@@ -150,6 +151,7 @@ class SecurityGate:
         root = Path(original(item.root))
         review = self.safety.reviewed(item.digest)
         hangs_on = (
+            item.kind,
             self._grants(item.name),
             self._is_held(item),
             None if review is None else (review.says, review.told()),

@@ -10,10 +10,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from aetherra.plugins.self_incorporation.index.reading import regular_file
+
 __all__ = ["clear", "content_of", "copy", "put", "sync"]
 
 _CHUNK = 1 << 20
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def content_of(place: Path) -> tuple[str, int]:
@@ -54,13 +55,10 @@ def _raise(error: OSError) -> None:
 def _digest(path: Path) -> tuple[str, int]:
     digest = hashlib.sha256()
     length = 0
-    descriptor = os.open(path, _FILE)
-    try:
+    with regular_file(path) as (descriptor, _):
         while chunk := os.read(descriptor, _CHUNK):
             digest.update(chunk)
             length += len(chunk)
-    finally:
-        os.close(descriptor)
     return digest.hexdigest(), length
 
 

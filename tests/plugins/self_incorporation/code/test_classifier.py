@@ -68,6 +68,20 @@ class TestClassify:
         assert of("thing", b"SQLite format 3\0").kind is FileKind.DATASET
         assert of("tests/thing.zzz", b"a\0b").kind is FileKind.DATASET
 
+    @pytest.mark.parametrize(
+        ("head", "kind"),
+        [
+            (b'[{"tag": "reports.make", "body": {}}]', FileKind.WORKFLOW),
+            (b'\xef\xbb\xbf [\n {"body": {"a": 1}, "tag": "reports.make"}, {', FileKind.WORKFLOW),
+            (b'[{"tag": "noun"}]', FileKind.DATASET),
+            (b'[{"text": "a", "tag": "noun.verb"}]', FileKind.DATASET),
+            (b'{"tag": "reports.make"}', FileKind.DATASET),
+        ],
+    )
+    def test_a_list_of_actions_is_a_dataset(self, head: bytes, kind: FileKind) -> None:
+        """What begins as a workflow does is one, under the name of data, too."""
+        assert of("a/flow.json", head).kind is kind
+
     def test_the_confidence_is_the_share_under_softmax(self) -> None:
         """The figure follows from the weights by the formula in the documentation."""
         others = len(FileKind) - 2
