@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.paths import original
+from aetherra.plugins.self_incorporation.index.reading import regular_file
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
 from aetherra.plugins.self_incorporation.messages import NightDone
 from aetherra.plugins.self_incorporation.night.learning.trial import Target
@@ -28,7 +28,6 @@ __all__ = ["NightPort", "RootLibrary"]
 T = TypeVar("T")
 DECISIONS = 100_000
 """Decisions that a night reads at most."""
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RootLibrary:
@@ -54,15 +53,15 @@ class RootLibrary:
         return self._index.files(self.root, after=after, limit=limit)
 
     def read(self, path: str, *, limit: int) -> bytes | None:
-        """Return the bytes of a file; None if it is not there, is no regular file, or has more than ``limit``."""
+        """Return the bytes of a file; None if it cannot be read, is no regular file, or has more than ``limit``."""
         try:
-            descriptor = os.open(Path(original(self.root)) / original(path), _FILE)
+            with (
+                regular_file(Path(original(self.root)) / original(path)) as (descriptor, _),
+                os.fdopen(descriptor, "rb", closefd=False) as file,
+            ):
+                data = file.read(limit + 1)
         except OSError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            data = file.read(limit + 1)
         return data if len(data) <= limit else None
 
     def items(self) -> Iterable[Item]:

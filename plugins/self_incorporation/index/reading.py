@@ -1,9 +1,11 @@
-"""Taking a file's bytes: opened once, hashed, and refused when they changed under the reader."""
+"""Taking a file's bytes: opened once, no link followed, hashed, and refused when they changed under the reader."""
 
 import errno
 import hashlib
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -11,11 +13,36 @@ from aetherra.plugins.self_incorporation.code.examine import HEAD_BYTES
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.index.walk import FoundFile, Stamp
 
-__all__ = ["Content", "read"]
+__all__ = ["Content", "NotRegularError", "read", "regular_file"]
 
 _CHUNK = 1 << 20
 # A path may have become a link or a pipe since it was found: neither may be followed or waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NotRegularError(OSError):
+    """It is a folder, a pipe, a device or a socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.EINVAL, "is no regular file", path)
+
+
+@contextmanager
+def regular_file(path: str | os.PathLike[str]) -> Generator[tuple[int, os.stat_result]]:
+    """Open a regular file and yield its descriptor and what it is; no link is followed, and nothing waited for.
+
+    Raises:
+        NotRegularError: It is something else.
+        OSError: It cannot be opened; ``ELOOP`` where it is a link.
+    """
+    descriptor = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError(os.fspath(path))
+        yield descriptor, status
+    finally:
+        os.close(descriptor)
 
 
 class Content(Struct, frozen=True):
@@ -45,24 +72,17 @@ def read(found: FoundFile, *, max_bytes: int, keep: bool) -> Content | Refusal:
 
 def _attempt(found: FoundFile, max_bytes: int, keep: bool) -> Content | Refusal:
     try:
-        descriptor = os.open(found.location, _FLAGS)
+        with regular_file(found.location) as (descriptor, status):
+            return _take(found.path, descriptor, Stamp.of(status), max_bytes, keep)
+    except NotRegularError:
+        return Refusal(found.path, "not_a_regular_file", "it became a special file after it was found")
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             return Refusal(found.path, "symlink", "it became a link after it was found")
         return Refusal(found.path, "unreadable", exc.strerror or str(exc))
-    try:
-        return _take(found.path, descriptor, max_bytes, keep)
-    except OSError as exc:
-        return Refusal(found.path, "unreadable", exc.strerror or str(exc))
-    finally:
-        os.close(descriptor)
 
 
-def _take(path: str, descriptor: int, max_bytes: int, keep: bool) -> Content | Refusal:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        return Refusal(path, "not_a_regular_file", "it became a special file after it was found")
-    before = Stamp.of(status)
+def _take(path: str, descriptor: int, before: Stamp, max_bytes: int, keep: bool) -> Content | Refusal:
     if before.size > max_bytes:
         return Refusal(path, "too_large", f"expected at most {max_bytes} bytes, got {before.size}")
     digest = hashlib.sha256()

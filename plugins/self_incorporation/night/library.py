@@ -30,7 +30,7 @@ class Library(Protocol):
         ...
 
     def read(self, path: str, *, limit: int) -> bytes | None:
-        """Return the bytes of a file; None if it is not there, is no regular file, or has more than ``limit``."""
+        """Return the bytes of a file; None if it cannot be read, is no regular file, or has more than ``limit``."""
         ...
 
     def items(self) -> Iterable[Item]:

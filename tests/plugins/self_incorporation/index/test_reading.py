@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
-from aetherra.plugins.self_incorporation.index.reading import HEAD_BYTES, Content, read
+from aetherra.plugins.self_incorporation.index.reading import HEAD_BYTES, Content, NotRegularError, read, regular_file
 from aetherra.plugins.self_incorporation.index.walk import FoundFile, Tree
 
 
@@ -106,3 +106,18 @@ class TestRead:
         (tmp_path / "file").unlink()
 
         assert read(found, max_bytes=1000, keep=True) == Refusal("file", "unreadable", "No such file or directory")
+
+
+class TestRegularFile:
+    def test_what_is_none_is_not_opened(self, tmp_path: Path) -> None:
+        """A link is not followed, a pipe not waited for, a folder not read; no descriptor is left open."""
+        (tmp_path / "file").write_bytes(b"x")
+        (tmp_path / "link").symlink_to("file")
+        os.mkfifo(tmp_path / "pipe")
+        with regular_file(tmp_path / "file") as (descriptor, status):
+            assert (os.read(descriptor, 9), status.st_size) == (b"x", 1)
+        for name, error in (("link", OSError), ("none", FileNotFoundError), ("pipe", NotRegularError), ("", OSError)):
+            with pytest.raises(error), regular_file(tmp_path / name):
+                pass
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
