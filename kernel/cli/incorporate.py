@@ -23,7 +23,18 @@ KINDS: tuple[FileKindName, ...] = get_args(FileKindName)
 """What a file may be."""
 STAGES = {"open": "under way", "committed": "done", "going_back": "going back", "undone": "taken back"}
 """How far an integration may be, and what people are told of that."""
-SETTLED = ("threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval", "rejected")
+SETTLED = (
+    "threat",
+    "risk",
+    "risk_moved",
+    "capabilities_grew",
+    "opaque",
+    "ethics",
+    "warnings",
+    "approval",
+    "actions",
+    "rejected",
+)
 """What speaks against an item and does no more once a person accepts it, by the codes of grounds."""
 
 
