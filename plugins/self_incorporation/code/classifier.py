@@ -18,7 +18,15 @@ from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.facts import Definition, Facts
 
-__all__ = ["KINDS_VERSION", "Classification", "Feature", "FileKind", "HeuristicClassifier", "OtherFeatures"]
+__all__ = [
+    "KINDS_VERSION",
+    "Classification",
+    "Feature",
+    "FileKind",
+    "HeuristicClassifier",
+    "OtherFeatures",
+    "scores_of",
+]
 
 KINDS_VERSION = 3
 """Counts up when other features are told, so that files are read again."""
@@ -153,10 +161,7 @@ class HeuristicClassifier:
     def score(self, features: Sequence[Feature]) -> Classification:
         """Classify a file by the features that are known of it; each label counts once."""
         evidence = tuple({feature.label: feature for feature in features}.values())
-        scores = dict.fromkeys(FileKind, 0.0)
-        scores[FileKind.UNKNOWN] = 1.0
-        for feature in evidence:
-            scores[feature.kind] += self._weight(feature)
+        scores = scores_of((feature.kind, self._weight(feature)) for feature in evidence)
         kind = max(scores, key=scores.__getitem__)
         confidence = 1.0 / sum(math.exp(score - scores[kind]) for score in scores.values())
         telling = sorted((feature for feature in evidence if feature.kind is kind), key=lambda it: -self._weight(it))
@@ -164,6 +169,15 @@ class HeuristicClassifier:
 
     def _weight(self, feature: Feature) -> float:
         return self._weights.get(feature.label, feature.weight)
+
+
+def scores_of(votes: Iterable[tuple[FileKind, float]]) -> dict[FileKind, float]:
+    """Return what speaks for each kind: the sum of weights, of which ``UNKNOWN`` has one to begin with."""
+    scores = dict.fromkeys(FileKind, 0.0)
+    scores[FileKind.UNKNOWN] = 1.0
+    for kind, weight in votes:
+        scores[kind] += weight
+    return scores
 
 
 def _of_path(path: str) -> Iterator[Feature]:

@@ -1,6 +1,5 @@
 """The planner: makes a plan of the items that may come in, each after what it needs, and the least risky first."""
 
-import heapq
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from aetherra.plugins.self_incorporation.gate.decision import Decision
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.conflicts import Offer, among, lacking, with_world
 from aetherra.plugins.self_incorporation.integration.datasets import format_of
+from aetherra.plugins.self_incorporation.integration.order import in_order
 from aetherra.plugins.self_incorporation.integration.plan import (
     Action,
     Concern,
@@ -212,28 +212,14 @@ class _Draft:
 
     def in_order(self, weigh: Callable[[Item], float]) -> list[Offer]:
         """Return the offers, each after those it needs; those that need each other in a circle are left out."""
-        waiting = {number: {id(other) for other in self.edges(offer)} for number, offer in enumerate(self._offers)}
-        needing: defaultdict[int, list[int]] = defaultdict(list)
-        for number, needs in waiting.items():
-            for need in needs:
-                needing[need].append(number)
-        turns = [(weigh(offer.item), number) for number, offer in enumerate(self._offers)]
-        ready = [turns[number] for number, needs in waiting.items() if not needs]
-        heapq.heapify(ready)
-        order: list[Offer] = []
-        while ready:
-            _, number = heapq.heappop(ready)
-            offer = self._offers[number]
-            order.append(offer)
-            for other in needing[id(offer)]:
-                waiting[other].remove(id(offer))
-                if not waiting[other]:
-                    heapq.heappush(ready, turns[other])
-        for offer in [offer for number, offer in enumerate(self._offers) if waiting[number]]:
+        numbers = {id(offer): number for number, offer in enumerate(self._offers)}
+        needs = [{numbers.get(id(other), -1) for other in self.edges(offer)} for offer in self._offers]
+        turns, circled = in_order(needs, [weigh(offer.item) for offer in self._offers])
+        for offer in [self._offers[number] for number in circled]:
             around = ", ".join(sorted(other.item.path for other in self.edges(offer)))
             self._leave_out(offer.item, offer.name, "circle", f"it needs {around}, and is in, or after, a circle")
-        self._offers = order
-        return order
+        self._offers = [self._offers[number] for number in turns]
+        return self._offers
 
     def _leave_out(self, item: Item, name: str, code: LeftOutCode, text: str) -> None:
         self.left_out.append(LeftOut(item.path, name, code, text))

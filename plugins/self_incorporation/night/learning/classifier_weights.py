@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.classifier import FileKind, scores_of
 from aetherra.plugins.self_incorporation.night.evidence import Label, Vote
 from aetherra.plugins.self_incorporation.night.pace import Steps
 
@@ -17,7 +17,6 @@ _ROUNDS = 60
 _SETTLED = 1e-3
 _STEP = 32  # labels that are looked at in one step
 _LEAST = 1e-6  # of a probability, so that one file cannot outweigh all others
-_UNKNOWN = 1.0  # what UNKNOWN begins with: `classifier` says so
 
 
 class ClassifierWeights(Struct, frozen=True, tag="classifier_weights"):
@@ -93,8 +92,4 @@ def _shares(votes: Iterable[Vote], weights: Mapping[str, float]) -> dict[FileKin
 
 
 def _scores(votes: Iterable[Vote], weights: Mapping[str, float]) -> dict[FileKind, float]:
-    scores = dict.fromkeys(FileKind, 0.0)
-    scores[FileKind.UNKNOWN] = _UNKNOWN
-    for vote in votes:
-        scores[vote.kind] += weights.get(vote.feature, vote.weight)
-    return scores
+    return scores_of((vote.kind, weights.get(vote.feature, vote.weight)) for vote in votes)

@@ -3,11 +3,11 @@
 A plan is all or nothing: when a step fails, those before it are undone.
 """
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.integration.order import in_order
 from aetherra.plugins.self_incorporation.night.evidence import PlanOutcome, StepOutcome
 from aetherra.plugins.self_incorporation.night.learning.logistic import fit_logistic, likelihood
 from aetherra.plugins.self_incorporation.night.learning.plan_features import GROUPS
@@ -52,22 +52,8 @@ def arranged(after: Sequence[Iterable[int]], weights: Sequence[float]) -> list[i
     """
     count = len(after)
     needs = [{place for place in places if 0 <= place < count and place != step} for step, places in enumerate(after)]
-    wanted: list[list[int]] = [[] for _ in range(count)]
-    for step, places in enumerate(needs):
-        for place in places:
-            wanted[place].append(step)
-    waiting = [len(places) for places in needs]
-    ready = [(weights[step], step) for step in range(count) if not waiting[step]]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        _, step = heapq.heappop(ready)
-        order.append(step)
-        for later in wanted[step]:
-            waiting[later] -= 1
-            if not waiting[later]:
-                heapq.heappush(ready, (weights[later], later))
-    return order + [step for step in range(count) if waiting[step]]
+    order, circled = in_order(needs, weights)
+    return order + circled
 
 
 def fit(plans: Sequence[PlanOutcome], insights: Sequence[str], strength: float) -> Steps[None, PlanOrder]:
