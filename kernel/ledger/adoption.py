@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from aetherra.kernel.ledger.entry import Entry, Fact, is_sealed, read_line
 from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead, make_folder
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
+from aetherra.kernel.ledger.reading import oldest_first
 from aetherra.kernel.ledger.segments import Line, SegmentWriter, lines_of, segments_of
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
@@ -181,13 +182,15 @@ class _Chain:
 
     def __init__(self, folder: Path, secret: bytes | None) -> None:
         self.highest = 0
+        self._folder = folder
         self._secret = secret
         self._begins: Entry | None = None
-        self._sealed: list[Entry] = []
         self._tip: Tip | None = None
-        lines = (line for segment in segments_of(folder) for line in lines_of(segment.path))
-        whole = [self._take(line) for line in lines]
-        self.tip = self._whole() if all(whole) else None
+        self._adopted = 0
+        is_whole = True
+        for line in _lines_of(folder):
+            is_whole = self._take(line) and is_whole
+        self.tip = self._whole() if is_whole else None
 
     def _take(self, line: Line) -> bool:
         entry = read_line(line.data) if line.whole else "unreadable"
@@ -199,8 +202,7 @@ class _Chain:
             self._tip = Tip(ledger="", sequence=entry.sequence - 1, entry_hash=entry.prev_hash)
         before = self._tip
         if entry.kind == ADOPTED:
-            self._sealed.clear()  # what came before is sealed by a key that was given up
-        self._sealed.append(entry)
+            self._adopted = entry.sequence  # what came before is sealed by a key that was given up
         try:
             self._tip = before.after(entry)
         except ValueError:
@@ -208,9 +210,18 @@ class _Chain:
         return (entry.sequence, entry.prev_hash) == (before.sequence + 1, before.entry_hash)
 
     def _whole(self) -> Tip | None:
-        tip, begins, secret = self._tip, self._begins, self._secret
-        if tip is None or begins is None or not tip.ledger:
-            return None
-        if secret is not None and not all(is_sealed(entry, tip.ledger, secret) for entry in self._sealed):
+        tip, begins = self._tip, self._begins
+        if tip is None or begins is None or not tip.ledger or not self._is_sealed(tip.ledger):
             return None
         return msgspec.structs.replace(tip, first=begins.sequence, before=begins.prev_hash)
+
+    def _is_sealed(self, ledger: str) -> bool:
+        """Whether the key has sealed all since it was made: told at the end, which says what ledger it is."""
+        if self._secret is None:
+            return True
+        entries = oldest_first(self._folder, self._adopted)
+        return all(is_sealed(entry, ledger, self._secret) for entry in entries)
+
+
+def _lines_of(folder: Path) -> Iterator[Line]:
+    return (line for segment in segments_of(folder) for line in lines_of(segment.path))

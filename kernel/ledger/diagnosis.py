@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ MOST_PROBLEMS = 100
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found: how many whole entries, and what is wrong, in the order of the lines."""
+    """What was found: how many whole entries, and what is wrong, sort by sort and in the order of the lines."""
 
     entries: int
     problems: tuple[Problem, ...]
@@ -34,28 +34,30 @@ class _Found(NamedTuple):
     sequence: int  # as the line says, whatever else it says
 
 
+class _Run(NamedTuple):
+    """Numbers that stand one after another in a file."""
+
+    first: int
+    last: int
+    file: str
+
+
 def diagnose(folder: Path, head: SignedHead | None, keys: LedgerKeys | None) -> Diagnosis:
-    """Read a whole ledger and say what is wrong; without a head, what can be told without it."""
-    problems: list[Problem] = []
-    found: list[_Found] = []
+    """Read a whole ledger and say what is wrong; without a head, what can be told without it.
+
+    It is read line by line: what is kept of it grows with what is wrong, and not with the ledger.
+    """
+    reading = _Reading(folder, head, keys)
+    unreadable: list[Problem] = []
     for segment in segments_of(folder):
         try:
-            lines = list(lines_of(segment.path))
+            for line in lines_of(segment.path):
+                reading.take(_read(line))
         except OSError as exc:
             detail = f"cannot be read: {exc.strerror or exc}"
-            problems.append(Problem(kind="unreadable", file=segment.path.name, sequence=segment.first, detail=detail))
-            continue
-        found += [_read(line) for line in lines]
-    entries = [it.entry for it in found if it.entry is not None]
-    problems += _edited(found)
-    problems += _misplaced(found)
-    problems += _unlinked(found)
-    last = head.sequence if head is not None else max((entry.sequence for entry in entries), default=0)
-    first = head.sequence - head.count + 1 if head is not None else min((e.sequence for e in entries), default=1)
-    problems += _gone({it.sequence: it.line.file for it in found}, first, last)
-    if head is not None and keys is not None:
-        problems += _unlike(found, head, keys)
-    return Diagnosis(entries=len(entries), problems=tuple(problems[:MOST_PROBLEMS]))
+            unreadable.append(Problem(kind="unreadable", file=segment.path.name, sequence=segment.first, detail=detail))
+    problems = islice((*unreadable, *reading.problems()), MOST_PROBLEMS)
+    return Diagnosis(entries=reading.entries, problems=tuple(problems))
 
 
 def _read(line: Line) -> _Found:
@@ -76,72 +78,122 @@ def _at(kind: ProblemKind, it: _Found, detail: str) -> Problem:
     return Problem(kind=kind, sequence=it.sequence, file=it.line.file, line=it.line.number, detail=detail)
 
 
-def _edited(found: Iterable[_Found]) -> Iterator[Problem]:
-    for it in found:
+class _Reading:
+    """A ledger that is read once, line by line.
+
+    Attributes:
+        entries: Whole entries so far.
+    """
+
+    def __init__(self, folder: Path, head: SignedHead | None, keys: LedgerKeys | None) -> None:
+        self.entries = 0
+        self._folder = folder
+        self._head = head
+        self._keys = keys
+        self._edited: list[Problem] = []
+        self._misplaced: list[Problem] = []
+        self._unlinked: list[Problem] = []
+        self._unsealed: list[Problem] = []
+        self._another: list[Problem] = []
+        self._numbered: list[_Run] = []  # by what lines say, entries or not
+        self._whole: list[_Run] = []
+        self._highest = 0
+        self._before: Entry | None = None
+        self._is_end_there = False
+
+    def take(self, it: _Found) -> None:
+        """See what is wrong with a line beside those before it."""
         if it.entry is None:
             what = f"entry {it.sequence} does not have the hash that it says" if it.sequence else "the line is no entry"
-            yield _at("edited", it, what)
+            _add(self._edited, _at("edited", it, what))
+        else:
+            self._place(it, it.entry)
+            self._hold_against_head(it, it.entry)
+            self.entries += 1
+        self._before = it.entry
+        self._highest = max(self._highest, it.sequence)
+        if it.sequence:
+            _note(self._numbered, it)
 
+    def _place(self, it: _Found, entry: Entry) -> None:
+        before = self._before
+        if before is not None and it.sequence == before.sequence + 1 and entry.prev_hash != before.entry_hash:
+            what = f"entry {it.sequence} does not follow on the entry {before.sequence} that stands before it"
+            _add(self._unlinked, _at("edited", it, f"{what}: one of them was written anew"))
+        if it.sequence <= self._highest and len(self._misplaced) < MOST_PROBLEMS:
+            self._misplaced += self._behind(it, entry)
+        _note(self._whole, it)
 
-def _misplaced(found: Iterable[_Found]) -> Iterator[Problem]:
-    highest = 0
-    seen: dict[int, str] = {}
-    for it in found:
-        if it.entry is None:
-            highest = max(highest, it.sequence)
-            continue
-        if it.sequence in seen:
-            same = seen[it.sequence] == it.entry.entry_hash
+    def _behind(self, it: _Found, entry: Entry) -> Iterator[Problem]:
+        """Tell what is wrong with an entry that stands behind one of its number or of a higher one."""
+        there = next((run.file for run in self._whole if run.first <= it.sequence <= run.last), None)
+        if there is not None:
+            lines = (read_line(line.data) for line in lines_of(self._folder / there) if line.whole)
+            first = next((e for e in lines if isinstance(e, Entry) and e.sequence == it.sequence), entry)
+            same = first.entry_hash == entry.entry_hash
             what = "again" if same else "again, and says something else"
             yield _at("duplicated" if same else "fork", it, f"entry {it.sequence} stands here {what}")
-        elif it.sequence < highest:
-            yield _at("reordered", it, f"entry {it.sequence} stands behind entry {highest}")
-        seen.setdefault(it.sequence, it.entry.entry_hash)
-        highest = max(highest, it.sequence)
+        elif it.sequence < self._highest:
+            yield _at("reordered", it, f"entry {it.sequence} stands behind entry {self._highest}")
+
+    def _hold_against_head(self, it: _Found, entry: Entry) -> None:
+        head, keys = self._head, self._keys
+        if head is None or keys is None:
+            return
+        if entry.kind == "audit.adopted" and entry.facts.get("key") == head.key:
+            self._unsealed.clear()  # from here on entries are sealed by the key that the head is signed by
+        if not self._unsealed and not is_sealed(entry, head.ledger, keys.secret):
+            kind: ProblemKind = "forged" if it.sequence > head.sequence else "edited"
+            how = "added" if kind == "forged" else "written"
+            self._unsealed.append(_at(kind, it, f"entry {it.sequence} was {how} without the ledger's key"))
+        if it.sequence == head.sequence and not self._is_end_there:
+            self._is_end_there = True
+            if entry.entry_hash != head.hash:
+                what = f"entry {head.sequence} is not the one that the head signs: this is another history"
+                self._another.append(_at("fork", it, what))
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with all that was read."""
+        yield from self._edited
+        yield from self._misplaced
+        yield from self._unlinked
+        if self._head is not None:
+            first, last = self._head.sequence - self._head.count + 1, self._head.sequence
+        else:
+            first = min((run.first for run in self._whole), default=1)
+            last = max((run.last for run in self._whole), default=0)
+        yield from _gone(self._numbered, first, last)
+        yield from self._unsealed
+        yield from self._another
 
 
-def _unlinked(found: list[_Found]) -> Iterator[Problem]:
-    for before, it in itertools.pairwise(found):
-        if before.entry is None or it.entry is None or it.sequence != before.sequence + 1:
-            continue
-        if it.entry.prev_hash != before.entry.entry_hash:
-            what = f"entry {it.sequence} does not follow on the entry {before.sequence} that stands before it"
-            yield _at("edited", it, f"{what}: one of them was written anew")
+def _add(problems: list[Problem], problem: Problem) -> None:
+    if len(problems) < MOST_PROBLEMS:
+        problems.append(problem)
 
 
-def _gone(there: Mapping[int, str], first: int, last: int) -> Iterator[Problem]:
-    """Tell which numbers there should be that are in no file; ``there`` has the file of each that is."""
-    begin = first
-    for number in [*sorted(number for number in there if first <= number <= last), last + 1]:
-        if number > begin:
-            which = f"entry {begin} is" if number == begin + 1 else f"entries {begin} to {number - 1} are"
-            if begin > first and number > last:
+def _note(runs: list[_Run], it: _Found) -> None:
+    if runs and runs[-1].file == it.line.file and runs[-1].last + 1 == it.sequence:
+        runs[-1] = runs[-1]._replace(last=it.sequence)
+    else:
+        runs.append(_Run(it.sequence, it.sequence, it.line.file))
+
+
+def _gone(there: Iterable[_Run], first: int, last: int) -> Iterator[Problem]:
+    """Tell which numbers there should be that are in no file."""
+    begin, before = first, ""
+    behind = _Run(last + 1, last + 1, "")
+    for run in [*sorted(run for run in there if run.first <= last and run.last >= first), behind]:
+        if run.first > begin:
+            which = f"entry {begin} is" if run.first == begin + 1 else f"entries {begin} to {run.first - 1} are"
+            if begin > first and run is behind:
                 yield Problem(kind="truncated", sequence=begin, detail=f"{which} gone from the end")
-            elif begin == first or there[begin - 1] != there[number]:
+            elif begin == first or before != run.file:
                 yield Problem(
                     kind="deleted", sequence=begin, file=name_of(begin), detail=f"{which} gone with their file"
                 )
             else:
                 detail = f"{which} gone from between others"
-                yield Problem(kind="missing", sequence=begin, file=there[number], detail=detail)
-        begin = number + 1
-
-
-def _is_adoption(entry: Entry | None, head: SignedHead) -> bool:
-    """Whether an entry tells from where on entries are sealed by the key that the head is signed by."""
-    return entry is not None and entry.kind == "audit.adopted" and entry.facts.get("key") == head.key
-
-
-def _unlike(found: list[_Found], head: SignedHead, keys: LedgerKeys) -> Iterator[Problem]:
-    adopted = max((i for i, it in enumerate(found) if _is_adoption(it.entry, head)), default=0)
-    for it in found[adopted:]:
-        if it.entry is None or is_sealed(it.entry, head.ledger, keys.secret):
-            continue
-        if it.sequence > head.sequence:
-            yield _at("forged", it, f"entry {it.sequence} was added without the ledger's key")
-        else:
-            yield _at("edited", it, f"entry {it.sequence} was written without the ledger's key")
-        break
-    last = next((it for it in found if it.entry is not None and it.sequence == head.sequence), None)
-    if last is not None and last.entry is not None and last.entry.entry_hash != head.hash:
-        yield _at("fork", last, f"entry {head.sequence} is not the one that the head signs: this is another history")
+                yield Problem(kind="missing", sequence=begin, file=run.file, detail=detail)
+        if run.last >= begin:
+            begin, before = run.last + 1, run.file

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+
 import pytest
 
+from aetherra.kernel.ledger import adopt, head
 from aetherra.kernel.ledger.diagnosis import MOST_PROBLEMS, diagnose
 from tests.kernel.ledger.conftest import SMALL, Place, kinds
 
@@ -47,6 +51,30 @@ class TestPlaces:
         place.write([b"x\n"] * 5000)
 
         assert len(place.verify().problems) == MOST_PROBLEMS
+
+
+class TestMemory:
+    @pytest.mark.parametrize("what", ["diagnosed", "adopted"])
+    def test_a_broken_ledger_is_held_in_memory(self, place: Place, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is read line by line, whoever asks; what is kept of it does not grow with it."""
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+        monkeypatch.setattr(head, "FLUSH", lambda _: None)
+        place.filled(6000, segment_bytes=128 * 1024)
+        with place.files[3].open("r+b") as file:
+            file.write(b"x")
+        (place.heads / head.HEAD_NAME).unlink()
+        size = sum(file.stat().st_size for file in place.files)
+        tracemalloc.start()
+        try:
+            if what == "diagnosed":
+                assert kinds(place.verify())[0][0] == "head_missing"
+            else:
+                assert adopt(place.data_dir, place.settings(), actor="a", reason="b", clock=place.clock.time)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+        assert peak < size / 2
 
 
 class TestWithoutHead:
