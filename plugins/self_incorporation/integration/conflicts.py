@@ -197,7 +197,8 @@ def lacking(offer: Offer, missing_grants: Collection[str], names: Collection[str
         world: What is there.
     """
     for grant in sorted(missing_grants):
-        problem = f'it needs {grant!r}; grant it by "plugins": {{"{offer.name}": {{"grants": ["{grant}"]}}}}'
+        section = f'"plugins": {{"{offer.item.name}": {{"source": "later", "grants": ["{grant}"]}}}}'
+        problem = f"it needs {grant!r}; grant it by {section}, and start the host again"
         yield Conflict("missing_capability", offer.item.path, grant, problem)
     services = {plugin.service for plugin in world.plugins.values()}
     for need in offer.needs:

@@ -116,6 +116,7 @@ class FakeHands:
         self.done: list[tuple[str, dict[str, Any], str]] = []
         self.fails: dict[str, Exception] = {}
         self.requires: dict[str, tuple[str, ...]] = {}
+        self.tags: dict[str, tuple[str, ...]] = {}
         self.said: list[str] = []
         self._paths: dict[str, Path] = {}
 
@@ -129,7 +130,7 @@ class FakeHands:
 
     async def plugins(self) -> Mapping[str, Present]:
         return {
-            name: Present(name, "", name, (), str(self._paths[name]), self.requires.get(name, ()))
+            name: Present(name, "", name, self.tags.get(name, ()), str(self._paths[name]), self.requires.get(name, ()))
             for name in self.serving
         }
 

@@ -131,6 +131,20 @@ async def hosting(
 
 
 class TestANewPlugin:
+    @pytest.mark.parametrize("source", [{"source": "later"}, {}])
+    async def test_comes_in_under_a_name_that_is_configured_and_nowhere(
+        self, tmp_path: Path, source: dict[str, str]
+    ) -> None:
+        """With what the configuration says for it, in this run and the next."""
+        configured = {"lamp": {**source, "colour": "green"}}
+        async with hosting(tmp_path, plugins=configured) as host:
+            host.lamp("1", start="")
+            await host.integrate("lamp.py")
+            assert "green" in await host.light()
+        async with hosting(tmp_path, plugins=configured) as host:
+            assert [(one.name, one.problem) for one in await host.integrator.bring_up()] == [("lamp", "")]
+            assert "green" in await host.light()
+
     async def test_serves_and_is_gone_again(self, tmp_path: Path) -> None:
         """With its settings, in this run and the next."""
         async with hosting(tmp_path) as host:

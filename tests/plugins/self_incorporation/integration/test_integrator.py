@@ -36,11 +36,13 @@ from aetherra.plugins.self_incorporation.integration.errors import (
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
 from aetherra.plugins.self_incorporation.integration.intents import Begun
 from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner
 from tests.plugins.self_incorporation.integration.conftest import (
     FakeHands,
     Leave,
     empty_world,
     item_at,
+    judged,
     plan_of,
     snapshot,
 )
@@ -404,6 +406,15 @@ class TestADryRun:
         assert foreseen == {path: (f"{mode:o}", len(data)) for path, (_, mode, data) in there.items()}
         assert told.bytes_written == sum(len(data) for _, _, data in there.values())
 
+    async def test_refuses_a_package_of_which_no_class_can_be_had(self, world: World) -> None:
+        """It is loaded by its ``__init__.py``, whatever lies beside; before anything is begun."""
+        world.write("pkg/__init__.py", '"""A plugin."""\n__version__ = "1"\n')
+        item = world.write("pkg/plugin.py", "class Weather: ...")
+        with pytest.raises(IntegrationError, match="import the plugin's class there"):
+            await world.integrator.describe(world.plan(item))
+        item = world.write("pkg/__init__.py", "from .plugin import Weather as Weather")
+        await world.integrator.describe(world.plan(item))
+
     async def test_refuses_what_integrating_would(self, world: World) -> None:
         """A file that is not what was judged."""
         plan = world.plan(world.write("greeter.py", "code"))
@@ -447,6 +458,28 @@ class TestRollingBack:
             await world.integrator.trigger_rollback(fourth, Leave())
         assert set(world.hands.serving) == {"a", "b", "c", "d"}
         world.hands.requires["c"] = ("a",)
+
+    async def test_is_refused_where_another_has_taken_what_earlier_code_answers(self, world: World) -> None:
+        """It could not serve again; who has it now is named, and nothing is changed until that is out."""
+        await world.integrate(world.write("bank.py", "one", version="1", handles=("bank.pay",)))
+        second = await world.integrate(world.write("bank.py", "two", version="2"))
+        thief = await world.integrate(world.write("thief.py", "t", handles=("bank.pay",)))
+        world.hands.tags["thief"] = ("bank.pay",)
+        before = world.held()
+        with pytest.raises(RollbackRefusedError, match=f"'thief' has 'bank.pay' now; roll {thief} back first"):
+            await world.integrator.trigger_rollback(second, Leave())
+        assert world.held() == before
+        await world.integrator.trigger_rollback(thief, Leave())
+        await world.integrator.trigger_rollback(second, Leave())
+        assert world.hands.serving == {"bank": (b"one", {})}
+
+    async def test_brings_up_what_could_not_serve_before(self, world: World) -> None:
+        """As the place that it needs is free again."""
+        await world.integrate(world.write("a.py", "one"))
+        token = await world.integrate(world.write("b.py", "b"))
+        await world.hands.unload("a")
+        await world.integrator.trigger_rollback(token, Leave())
+        assert set(world.hands.serving) == {"a"}
 
     async def test_is_refused_while_a_plugin_of_the_host_needs_it(self, world: World) -> None:
         """Though that was not integrated."""
@@ -531,6 +564,37 @@ class TestAtTheStart:
         assert set(world.hands.serving) == {"b"}
         assert "was changed" in found["a"]
         assert found["b"] == ""
+
+    @pytest.mark.parametrize("data", [b"mine", None])
+    async def test_a_changed_copy_is_put_right_by_integrating_again(self, world: World, data: bytes | None) -> None:
+        """When asked for by name; the way back gives what was there, and does not load it."""
+        item = world.write("a.py", "one")
+        await world.integrate(item)
+        mine = world.integrator.destination / "a.py"
+        mine.unlink() if data is None else mine.write_bytes(data)
+        await world.restart()
+        assert world.hands.serving == {}
+        plans = IntegrationPlanner()
+        there = await world.integrator.world()
+        (out,) = plans.plan([judged(item)], there, at=1.0).left_out
+        assert out.code == "altered"
+        assert "'aetherra incorporate integrate a' writes it anew" in out.text
+
+        plan = plans.plan([judged(item)], there, at=1.0, restore=True)
+        token = (await world.integrator.integrate(plan, Leave())).token
+        assert world.hands.serving == {"a": (b"one", {})}
+        assert (await world.integrator.world()).altered == {}
+        back = await world.integrator.trigger_rollback(token, Leave())
+        assert "somebody had changed it before" in back.left[0]
+        assert world.hands.serving == {}
+        assert (mine.read_bytes() if mine.exists() else None) == data
+
+    async def test_a_plan_is_carried_out_beside_what_it_was_made_beside(self, world: World) -> None:
+        """Or not at all: what stands beside it was judged with it."""
+        plan = world.plan(world.write("a.py", "one"))
+        await world.integrate(world.write("b.py", "b"))
+        with pytest.raises(IntegrationError, match="plan again"):
+            await world.integrator.integrate(plan, Leave())
 
     @pytest.mark.parametrize("change", [{"path": "../evil.py"}, {"settings": {"x": 1}}, {"files": {}}])
     async def test_a_registration_that_somebody_changed_loads_nothing(self, world: World, change: Any) -> None:

@@ -47,7 +47,6 @@ class TestTheJournal:
             begun("four"),
         ):
             journal.append(record)
-        journal.close()
 
         found = Journal(journal.path).histories()
         assert {token: history.stage for token, history in found.items()} == {
@@ -64,7 +63,6 @@ class TestTheJournal:
         """What a kill in the middle of a write leaves says nothing; the next record stands on a line of its own."""
         journal.append(begun("one"))
         journal.append(Committed(token="one", at=2.0))
-        journal.close()
         journal.path.write_bytes(journal.path.read_bytes()[:-10])
         again = Journal(journal.path)
         again.append(begun("two"))

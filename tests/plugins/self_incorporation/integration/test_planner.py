@@ -9,7 +9,7 @@ import pytest
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.decision import Ground
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.integration.plan import digest_of
+from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, digest_of
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner
 from aetherra.plugins.self_incorporation.integration.registrations import Registration
 from tests.plugins.self_incorporation.integration.conftest import empty_world, item_at, judged, plan_of
@@ -144,6 +144,35 @@ class TestAPlan:
         (root / "a.py").write_text("# new", encoding="utf-8")
         (step,) = plan_of(item_at(root, "a.py", version="1"), world=world).steps
         assert step.replaces == item.digest
+
+    def test_asks_a_person_where_something_else_comes_in_under_a_name(self, root: Path) -> None:
+        """From another place, or with fewer requests answered than before."""
+        item = make(root, "a.py", version="1", handles=("a.x", "a.y"))
+        world = empty_world(registered={"a": registered(item, tags=("a.x", "a.y"))})
+        (root / "a.py").write_text("# new", encoding="utf-8")
+        (step,) = plan_of(item_at(root, "a.py", version="2", handles=("a.x", "a.y", "a.z")), world=world).steps
+        assert step.needs_approval == ""
+        (step,) = plan_of(item_at(root, "a.py", version="2", handles=("a.y",)), world=world).steps
+        assert step.needs_approval == "it would answer 'a.x' no more"
+        elsewhere = make(root, "new/a.py", version="2", handles=("a.x", "a.y"))
+        (step,) = plan_of(elsewhere, world=world).steps
+        assert step.needs_approval == f"it would replace 'a', which came from {root}/a.py"
+
+    def test_is_made_again_without_what_cannot_stand_there(self, root: Path) -> None:
+        """Until nothing more is against it; a person is asked where that is enough."""
+        items = [make(root, f"{name}.py") for name in "abc"]
+        seen: list[list[str]] = []
+
+        def beside(plan: Plan) -> list[Concern]:
+            names = [step.name for step in plan.steps]
+            seen.append(names)
+            found = [Concern(str(root), "a.py", True, "a breaks b")] * ("a" in names)
+            return found or [Concern(str(root), "b.py", False, "b is odd")]
+
+        plan = IntegrationPlanner().plan([judged(item) for item in items], empty_world(), at=1.0, beside=beside)
+        assert [(step.name, step.needs_approval) for step in plan.steps] == [("b", "b is odd"), ("c", "")]
+        assert [(out.name, out.code, out.text) for out in plan.left_out] == [("a", "beside", "a breaks b")]
+        assert seen == [["a", "b", "c"], ["b", "c"], ["b", "c"]]
 
     @pytest.mark.parametrize("name", ["a\nb.csv", "…", "x" * 300])
     def test_refuses_names_that_no_registration_can_have(self, root: Path, name: str) -> None:
