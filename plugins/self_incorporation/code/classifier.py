@@ -17,6 +17,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.facts import Definition, Facts
+from aetherra.plugins.self_incorporation.code.front_door import is_ours, is_plugin
 
 __all__ = [
     "KINDS_VERSION",
@@ -121,7 +122,6 @@ _IMPORTS: Mapping[str, tuple[FileKind, float]] = {
     "pluggy": (FileKind.PLUGIN, 1.0),
     "stevedore": (FileKind.PLUGIN, 1.0),
 }
-_FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
 _STEPS = re.compile(
     rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*(?:"body"\s*:\s*\{[^{}]*\}\s*,\s*)?"tag"\s*:\s*"\w+(?:\.\w+)+"\s*[,}]'
 )
@@ -223,8 +223,7 @@ def _of_facts(facts: Facts) -> Iterator[Feature]:
 
 
 def _of_class(definition: Definition) -> Iterator[Feature]:
-    ours = any(base.startswith(_FRONT_DOORS) and base.endswith(".Plugin") for base in definition.bases)
-    if ours:
+    if any(map(is_plugin, definition.bases)):
         yield Feature("subclasses Plugin of aetherra", FileKind.PLUGIN, 6.0)
     elif any(_last(base).endswith("Plugin") for base in definition.bases):
         yield Feature("subclasses a Plugin", FileKind.PLUGIN, 3.5)
@@ -248,7 +247,7 @@ def _of_decorators(decorators: tuple[str, ...]) -> Iterator[Feature]:
         last = _last(decorator)
         if last == "hookimpl" or decorator.endswith("HookimplMarker()"):
             yield Feature("defines hookimpl", FileKind.PLUGIN, 4.0)
-        elif last in ("handler", "every") and decorator.startswith(_FRONT_DOORS):
+        elif last in ("handler", "every") and is_ours(decorator):
             yield Feature(f"has a method under @{last}", FileKind.PLUGIN, 3.0)
         elif last in _FLOWS and decorator.partition(".")[0] in _IMPORTS:
             yield Feature(f"defines a {last}", FileKind.WORKFLOW, 2.0)

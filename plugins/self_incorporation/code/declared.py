@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from aetherra.plugins.self_incorporation.code.front_door import is_ours
 from aetherra.plugins.self_incorporation.code.names import Names, folded_text
 
 __all__ = ["ATTRIBUTES", "Constant", "Constants", "Handler", "encodable", "handlers_of"]
@@ -40,7 +41,6 @@ _PLAIN = (
     ast.Pass,
 )
 _MARK = ".handler"
-_FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
 _MOST_TEXTS = 1000
 _LONGEST_TEXT = 2000
 _LARGEST = 2**63
@@ -129,7 +129,7 @@ def handlers_of(methods: Iterable[tuple[Method, tuple[str, ...]]], names: Names)
     return tuple(
         Handler(node.name, _message(node, names))
         for node, marks in methods
-        if any(mark.startswith(_FRONT_DOORS) and mark.endswith(_MARK) for mark in marks)
+        if any(is_ours(mark) and mark.endswith(_MARK) for mark in marks)
     )
 
 

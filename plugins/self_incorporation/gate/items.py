@@ -8,6 +8,7 @@ from typing import cast
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.front_door import is_plugin
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
 from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
@@ -16,7 +17,6 @@ __all__ = ["assemble", "is_signature", "packages_of"]
 
 _INIT = "__init__.py"
 _SIGNATURE = "SIGNATURE.json"
-_FRONT_DOORS = ("aetherra.plugins", "aetherra.kernel")
 _CODE = (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY, FileKind.UNKNOWN)
 
 
@@ -152,7 +152,7 @@ class _Assembly:
         ordered = self.records if main is None else [main, *self.records]
         for record in ordered:
             for definition in record.definitions:
-                if any(base.startswith(_FRONT_DOORS) and base.endswith(".Plugin") for base in definition.bases):
+                if any(map(is_plugin, definition.bases)):
                     return definition
         return None
 

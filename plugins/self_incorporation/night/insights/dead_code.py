@@ -5,6 +5,7 @@ import re
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.facts import Definition
+from aetherra.plugins.self_incorporation.code.front_door import is_plugin
 from aetherra.plugins.self_incorporation.night.insights.census import Census
 from aetherra.plugins.self_incorporation.night.insights.insight import Insight
 from aetherra.plugins.self_incorporation.night.pace import Steps
@@ -16,7 +17,6 @@ _STEP = 100
 _FOUND_BY_NAME = re.compile(
     r"(test|pytest|visit|setup|teardown|upgrade|downgrade)(_|$)|Test|main$|__\w+__$", re.IGNORECASE
 )
-_FOUND_BY_ITS_BASE = re.compile(r"aetherra\.(plugins|kernel(\.\w+)?)\.Plugin\b")
 
 
 class DeadCode(Struct, frozen=True):
@@ -58,6 +58,6 @@ def dead_code_in(census: Census) -> Steps[None, DeadCode]:
 def _is_unused(definition: Definition, census: Census) -> bool:
     if definition.decorators or _FOUND_BY_NAME.match(definition.name):
         return False
-    if any(map(_FOUND_BY_ITS_BASE.match, definition.bases)):
+    if any(map(is_plugin, definition.bases)):
         return False
     return definition.name not in census.names
