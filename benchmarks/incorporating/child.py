@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aetherra.plugins.self_incorporation.code.examine import may_be_source
+from aetherra.plugins.self_incorporation.code.source import may_be_source
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
 from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.index.report import ScanReport

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-__all__ = ["Modules", "is_source", "module_of"]
+from aetherra.plugins.self_incorporation.code.source import IMPORTED
 
-_SUFFIXES = (".py", ".pyw")
+__all__ = ["Modules", "is_source", "module_of"]
 
 
 class Modules:
@@ -16,16 +16,7 @@ class Modules:
 
     def __init__(self, item: str, paths: Iterable[str]) -> None:
         self._base = item.rpartition("/")[0] if item != "." else ""
-        self.names: dict[str, str] = {}
-        self._of: dict[str, str] = {}
-        for path in paths:
-            name = module_of(path, self._base)
-            self.names[name] = path
-            self._of[path] = name
-
-    def name(self, path: str) -> str:
-        """Return what the file at a path is called; empty if it is no module."""
-        return self._of.get(path, "")
+        self.names = {module_of(path, self._base): path for path in paths}
 
     def absolute(self, path: str, name: str) -> str:
         """Return a name as it is written in one file, with leading dots counted from there.
@@ -36,7 +27,7 @@ class Modules:
             return name
         bare = name.lstrip(".")
         level = len(name) - len(bare)
-        parts = self._of.get(path, "").split(".")
+        parts = module_of(path, self._base).split(".")  # of a stub, too, which is no module
         if not is_package(path):
             parts = parts[:-1]
         if level - 1 > len(parts):
@@ -57,12 +48,12 @@ class Modules:
 
 def is_source(path: str) -> bool:
     """Say whether a file can be imported as Python source."""
-    return path.endswith(_SUFFIXES)
+    return path.endswith(IMPORTED)
 
 
 def is_package(path: str) -> bool:
-    """Say whether a file is what a package is imported by."""
-    return path.rpartition("/")[2] == "__init__.py"
+    """Say whether a file is what a package is imported by, or its stub."""
+    return path.rpartition("/")[2] in ("__init__.py", "__init__.pyi")
 
 
 def module_of(path: str, base: str) -> str:

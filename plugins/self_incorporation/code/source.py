@@ -1,4 +1,4 @@
-"""From the bytes of a Python file to its text and its syntax tree, or to the reason there is none."""
+"""What is a Python file; and from its bytes to its text and its syntax tree, or to the reason there is none."""
 
 import ast
 import codecs
@@ -11,8 +11,13 @@ from typing import Any
 
 from aetherra.plugins.self_incorporation.code.findings import Reason, Refusal
 
-__all__ = ["MAX_MARKS", "decode", "parse"]
+__all__ = ["IMPORTED", "MAX_MARKS", "decode", "is_python", "may_be_source", "parse", "run_lines"]
 
+IMPORTED = (".py", ".pyw")
+"""Suffixes of what can be imported as source."""
+_READ = (*IMPORTED, ".pyi", ".pth")
+_SHEBANG = re.compile(rb"#!.*(?:python|pypy)")
+_RUN_LINE = re.compile(r"import[ \t]")
 # A tree takes up to 1.4 kB for each of these characters: within this bound, at most about a gigabyte.
 MAX_MARKS = 700_000
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -21,6 +26,26 @@ _FILENAME = "<aetherra scan>"
 _MODULE = re.escape(_FILENAME) + r"\Z"
 # Decoding these takes time that grows with the square of the length, and no source is written in them.
 _NO_SOURCE_ENCODING = frozenset(["idna", "punycode"])
+
+
+def may_be_source(path: str) -> bool:
+    """Say whether a file of this name is likely to be Python, so that all of it is wanted.
+
+    A name without a suffix may be a script, which only its first line tells.
+    """
+    return path.lower().endswith(_READ) or "." not in path.rpartition("/")[2]
+
+
+def is_python(path: str, data: bytes) -> bool:
+    """Say whether a file is Python: by its name, or as its first line has Python run it."""
+    return path.lower().endswith(_READ) or _SHEBANG.match(data) is not None
+
+
+def run_lines(path: str, text: str) -> str:
+    """Return what of a file is code, line by line: of a path file the lines that begin with an import, else all."""
+    if not path.lower().endswith(".pth"):
+        return text
+    return "".join(line if _RUN_LINE.match(line) else "\n" for line in text.splitlines(keepends=True))
 
 
 def decode(path: str, data: bytes) -> str | Refusal:

@@ -23,7 +23,7 @@ from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
 from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import capability_of
-from aetherra.plugins.self_incorporation.code.source import decode, parse
+from aetherra.plugins.self_incorporation.code.source import decode, is_python, parse, run_lines
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 from aetherra.plugins.self_incorporation.gate.actions import actions_of
 from aetherra.plugins.self_incorporation.gate.decision import Ground, Line
@@ -40,7 +40,6 @@ MOST_BESIDE: Final = 200
 """Modules beside an item that are looked at with it."""
 _DATA_BYTES: Final = 2_000_000
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_SOURCES = (".py", ".pyw", ".pth")
 _OPAQUE_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".exe", ".pyc", ".pyo", ".o", ".a", ".whl", ".egg", ".pyz")
 _OPAQUE_MAGIC = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".dill", ".joblib", ".pk", ".p")
@@ -125,7 +124,7 @@ class _Looking:
         name = path.lower()
         if name.endswith(_OPAQUE_SUFFIXES) or data.startswith(_OPAQUE_MAGIC):
             self.grounds.append(Ground("opaque", f"{path!r} is machine or byte code, which nobody can read here"))
-        elif name.endswith(_SOURCES) or (data.startswith(b"#!") and b"python" in data.split(b"\n", 1)[0]):
+        elif is_python(path, data):
             self._unit(path, data)
         else:
             self.data[path] = data[: _DATA_BYTES + 1]
@@ -157,9 +156,7 @@ class _Looking:
         if isinstance(text, Refusal):
             self._refused(text)
             return None
-        if path.lower().endswith(".pth"):
-            lines = text.splitlines(keepends=True)
-            text = "".join(line if line.startswith(("import ", "import\t")) else "\n" for line in lines)
+        text = run_lines(path, text)
         tree = parse(path, text)
         if isinstance(tree, Refusal):
             self._refused(tree)

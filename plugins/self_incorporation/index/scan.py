@@ -9,9 +9,10 @@ from typing import Final
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.classifier import HeuristicClassifier
-from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
+from aetherra.plugins.self_incorporation.code.examine import Examined, examine
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.code.panel import Panel
+from aetherra.plugins.self_incorporation.code.source import may_be_source
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex, Known
 from aetherra.plugins.self_incorporation.index.reading import Content, read
 from aetherra.plugins.self_incorporation.index.report import LeftOut, Progress, Risk, ScanReport

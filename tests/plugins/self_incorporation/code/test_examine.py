@@ -3,8 +3,9 @@
 import pytest
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
-from aetherra.plugins.self_incorporation.code.examine import Examined, examine, may_be_source
+from aetherra.plugins.self_incorporation.code.examine import Examined, examine
 from aetherra.plugins.self_incorporation.code.findings import Refusal
+from aetherra.plugins.self_incorporation.code.source import may_be_source
 
 
 def examined(path: str, data: bytes) -> Examined:

@@ -11,8 +11,6 @@ class TestModules:
     def test_a_file_has_another_name(self) -> None:
         """Names are counted from the folder that the item lies in."""
         assert list(MODULES.names) == ["p", "p.q", "p.q.r", "s"]
-        assert MODULES.name("a/p/q/r.py") == "p.q.r"
-        assert MODULES.name("elsewhere.py") == ""
 
     @pytest.mark.parametrize(
         ("path", "name", "absolute"),
@@ -29,6 +27,11 @@ class TestModules:
     def test_a_relative_import_leads_elsewhere(self, path: str, name: str, absolute: str) -> None:
         """As Python would; what leaves the item upwards is nothing."""
         assert MODULES.absolute(path, name) == absolute
+
+    def test_a_stub_leads_out_of_its_package(self) -> None:
+        """It is no module, and what it imports is counted from where it lies."""
+        assert MODULES.absolute("a/p/q/r.pyi", "..x") == "p.x"
+        assert MODULES.absolute("a/p/__init__.pyi", ".x") == "p.x"
 
     def test_a_name_is_not_found_in_its_module(self) -> None:
         """By the longest module that it begins with."""

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
-from aetherra.plugins.self_incorporation.code.source import MAX_MARKS, decode, parse
+from aetherra.plugins.self_incorporation.code.source import MAX_MARKS, decode, is_python, parse, run_lines
 
 
 def reason(data: bytes) -> str:
@@ -115,3 +115,24 @@ class TestParse:
             parse("a.py", "x = = 1")
 
         assert len(warnings.filters) == before
+
+
+class TestWhatIsPython:
+    @pytest.mark.parametrize(
+        ("path", "data"),
+        [("a.py", b""), ("a.PYW", b""), ("a.pyi", b""), ("a.pth", b""), ("a", b"#!/usr/bin/env python3\n"),
+         ("a.sh", b"#!/usr/bin/pythonw\n"), ("a", b"#! /usr/bin/pypy3 -I\n")],
+    )  # fmt: skip
+    def test_a_file_is_taken_for_data(self, path: str, data: bytes) -> None:
+        """By its name, or by who is to run it."""
+        assert is_python(path, data)
+
+    @pytest.mark.parametrize(("path", "data"), [("a.txt", b"import os"), ("a", b"#!/bin/sh\npython"), ("a.pyc", b"")])
+    def test_data_is_taken_for_a_file(self, path: str, data: bytes) -> None:
+        """Whatever it holds."""
+        assert not is_python(path, data)
+
+    def test_a_line_that_no_interpreter_runs_is_code(self) -> None:
+        """Of a path file only lines that begin with an import are; lines keep their numbers."""
+        assert run_lines("a.pth", "lib\nimport os\nimport\tre\n importx\n") == "\nimport os\nimport\tre\n\n"
+        assert run_lines("a.py", "lib\n") == "lib\n"

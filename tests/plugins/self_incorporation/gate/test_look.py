@@ -267,3 +267,11 @@ def test_what_lies_beside_an_item_is_read_without_bounds(tree, monkeypatch):
 
     assert [(ground.code, [line.path for line in ground.lines]) for ground in seen.grounds] == [("refused", ["c.py"])]
     assert seen.looked_for == ("b", "c")
+
+
+def test_a_stub_is_judged_by_the_scan_alone(tree):
+    """What is Python for the scan is for the gate; what a stub imports lies beside it."""
+    tree.write({**INIT, "p/q/__init__.py": "", "p/q/a.pyi": "import socket\nfrom ..b import B\nfrom .c import C\n"})
+    seen = look(tree.items()["p"])
+
+    assert (seen.item.capabilities, seen.grounds) == (("network",), ())
