@@ -84,3 +84,43 @@ class TestStock:
             assert Stock(index).item(str(tree), "pack/inner.py") == found
 
         assert found.path == "."
+
+
+class TestTouched:
+    @pytest.mark.parametrize(
+        ("changed", "paths"),
+        [
+            (["single.py"], ["single.py"]),
+            (["single.py.sig"], ["single.py"]),
+            (["pack/sub/deep.py"], ["pack"]),
+            (["pack/SIGNATURE.json"], ["pack"]),
+            (["pack"], ["pack"]),
+            (["loose"], ["loose/beside.py"]),
+            (["gone.py", "pack2", "notes.md"], ["pack2", "notes.md"]),
+        ],
+    )
+    def test_a_save_has_the_wrong_items_looked_at(
+        self, tree: Path, index: CodeIndex, changed: list[str], paths: list[str]
+    ) -> None:
+        """Those that hold what has changed, or lie in folders that have, and no others; whole."""
+        root = str(tree)
+        stock = Stock(index)
+        found = list(stock.touched(root, changed))
+
+        assert [item.path for item in found] == paths
+        assert found == [stock.item(root, path) for path in paths]
+
+    @pytest.mark.parametrize("changed", [["loose/__init__.py"], [""], ["single.py", "pack/__init__.py"]])
+    def test_files_stay_with_a_package_that_is_gone(self, tree: Path, index: CodeIndex, changed: list[str]) -> None:
+        """Where a package comes or goes, or nobody knows what has changed, it is all items."""
+        assert list(Stock(index).touched(str(tree), changed)) == list(Stock(index).items(str(tree)))
+
+    def test_what_is_left_of_an_item_is_gone(self, tree: Path, index: CodeIndex) -> None:
+        """An item is there as long as the index holds a file of it."""
+        stock, root = Stock(index), str(tree)
+
+        assert [stock.holds(root, path) for path in ("single.py", "pack", ".", "gone.py", "pac")] == [
+            True, True, True, False, False,
+        ]  # fmt: skip
+        assert stock.refused(root, "pack/broken.py") is not None
+        assert stock.refused(root, "single.py") is None
