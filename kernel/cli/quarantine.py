@@ -91,10 +91,14 @@ def show(quarantined: str, path: Path, config_file: Path | None, as_json: bool) 
 @person_option
 @host_options
 @json_option
-def add(item: str, reason: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> None:
-    """Set an ITEM aside, by its name or path."""
+def add(item: str, reason: str, name: str, path: Path, config_file: Path | None, as_json: bool) -> int:
+    """Set an ITEM aside, by its name or path, and take out what came in from it.
+
+    Exit status 1 if that could not be taken out.
+    """
     body = {"item": place_of(item), "reason": reason}
-    _act("selfinc.quarantine", body, name, path, config_file, as_json=as_json)
+    done = _act("selfinc.quarantine", body, name, path, config_file, as_json=as_json)
+    return int(bool(done["serving"]))
 
 
 @quarantine.command()
@@ -137,10 +141,16 @@ def _all(path: Path, config_file: Path | None, *, ended: bool) -> Any:
     return ask_incorporation(path, config_file, "selfinc.quarantined", {"ended": ended})
 
 
-def _act(tag: str, body: Mapping[str, Any], name: str, path: Path, config_file: Path | None, *, as_json: bool) -> None:
+def _act(tag: str, body: Mapping[str, Any], name: str, path: Path, config_file: Path | None, *, as_json: bool) -> Any:
     """Have something done with what is, or comes to be, in quarantine, and tell how it is now."""
-    found = ask_incorporation(path, config_file, tag, body, name=name)["quarantined"]
+    done = ask_incorporation(path, config_file, tag, body, name=name)
+    found = done["quarantined"]
     if as_json:
-        print_json(found)
-    else:
-        click.echo(f"{found['id']}: {found['state']}: {found['path']}")
+        print_json({**found, "taken_out": done["taken_out"], "serving": done["serving"]})
+        return done
+    click.echo(f"{found['id']}: {found['state']}: {found['path']}")
+    if done["taken_out"]:
+        click.echo(f"taken out, as they came in from it: {', '.join(done['taken_out'])}")
+    if done["serving"]:
+        click.echo(f"came in from it, could not be taken out, and is tried again: {', '.join(done['serving'])}")
+    return done
