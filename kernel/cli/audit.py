@@ -27,21 +27,29 @@ PLUGIN = "governance"
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-class _Place(NamedTuple):
+class LedgerPlace(NamedTuple):
+    """Where the ledger of a project is, and its head."""
+
     data_dir: Path
     settings: LedgerSettings
 
     @property
     def folder(self) -> Path:
+        """Where its files are."""
         return ledger_folder(self.data_dir)
 
     @property
     def heads(self) -> Path:
+        """Where its head is."""
         return head_folder(self.data_dir, self.settings)
 
 
-def _place(path: Path, config_file: Path | None) -> _Place:
-    """Return where the ledger of a project is, and its head."""
+def ledger_place(path: Path, config_file: Path | None) -> LedgerPlace:
+    """Return where the ledger of a project is.
+
+    Raises:
+        ConfigError: The project keeps nothing on disk, or its configuration cannot be used.
+    """
     config = load_config(path, config_file)
     if config.data_dir is None:
         raise ConfigError(
@@ -50,7 +58,7 @@ def _place(path: Path, config_file: Path | None) -> _Place:
     section = config.plugins.get(PLUGIN)
     body: object = section.settings.get("audit", {}) if section is not None else {}
     settings: LedgerSettings = convert(body, LedgerSettings, str(config.path or "config"), f"plugins.{PLUGIN}.audit")
-    return _Place(config.data_dir, settings)
+    return LedgerPlace(config.data_dir, settings)
 
 
 @click.group()
@@ -72,7 +80,7 @@ def verify(copy: Path | None, path: Path, config_file: Path | None, as_json: boo
 
     Exit status 1 if anything is not as it was written.
     """
-    place = _place(path, config_file)
+    place = ledger_place(path, config_file)
     found = verify_ledger(place.folder, place.heads, witness=None if copy is None else _read_copy(copy))
     if as_json:
         print_json(msgspec.to_builtins(found))
@@ -88,7 +96,7 @@ def _read_copy(copy: Path) -> SignedHead:
         raise click.ClickException(f"{copy} is no copy of a head, as 'aetherra audit head' prints it: {exc}") from exc
 
 
-def _tell(found: Verification, place: _Place) -> None:
+def _tell(found: Verification, place: LedgerPlace) -> None:
     if found.ok and not found.key:
         click.echo(f"there is no ledger yet: {place.folder}")
         return
@@ -114,7 +122,7 @@ def tail(limit: int, path: Path, config_file: Path | None, as_json: bool, **only
     """Print the last entries, the newest at the end. Whether they are genuine, 'verify' tells."""
     entries: list[Entry] = []
     since = -math.inf if only["since"] is None else only["since"]
-    for entry in newest_first(_place(path, config_file).folder, since):
+    for entry in newest_first(ledger_place(path, config_file).folder, since):
         if len(entries) == limit:
             break
         if only["kind"] in (None, entry.kind) and only["component"] in (None, entry.component):
@@ -136,7 +144,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
 @host_options
 def head(path: Path, config_file: Path | None) -> None:
     """Print the signed head, to be kept on another machine: 'verify --head FILE' holds the ledger against it."""
-    store = HeadStore(_place(path, config_file).heads)
+    store = HeadStore(ledger_place(path, config_file).heads)
     try:
         print_json(msgspec.to_builtins(store.read()[1]))
     except HeadError as exc:
@@ -156,7 +164,7 @@ def adopt(reason: str, yes: bool, path: Path, config_file: Path | None, as_json:
     If only its head is lost, the chain is continued. Otherwise its files are put aside as they are, and a new chain
     begins. Either way an entry says who did it, why, and what was wrong.
     """
-    place = _place(path, config_file)
+    place = ledger_place(path, config_file)
     found = verify_ledger(place.folder, place.heads)
     if found.ok:
         click.echo("nothing is wrong: there is nothing to adopt", err=True)

@@ -9,10 +9,13 @@ from typing import Any
 import click
 import msgspec
 
+from aetherra.kernel.cli.audit import ledger_place
 from aetherra.kernel.cli.moment import read_moment, read_span, write_moment
 from aetherra.kernel.cli.output import print_json, print_table
-from aetherra.kernel.cli.project import json_option
+from aetherra.kernel.cli.project import json_option, user
 from aetherra.kernel.cli.ring import ring_of, ring_options
+from aetherra.kernel.errors import DataFileError
+from aetherra.kernel.ledger import AuditLedger
 from aetherra.kernel.signing import PublicKey, RingKey, SigningKey
 
 FILE = click.Path(path_type=Path)
@@ -103,7 +106,8 @@ def add(
         not_after = (time.time() if not_before is None else not_before) + valid_for
     key = PublicKey.parse(public) if public.startswith("ed25519:") else PublicKey.load(Path(public))
     ring = ring_of(keyring, path, config_file)
-    _tell(ring.add(key, owner, not_before=not_before, not_after=not_after, pinned=pin), as_json=as_json)
+    added = ring.add(key, owner, not_before=not_before, not_after=not_after, pinned=pin)
+    _tell("add", added, keyring, path, config_file, as_json=as_json)
 
 
 @keys.command()
@@ -112,7 +116,7 @@ def add(
 @json_option
 def pin(key_id: str, keyring: Path | None, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Let what KEY signed have the highest tier."""
-    _tell(ring_of(keyring, path, config_file).pin(key_id), as_json=as_json)
+    _tell("pin", ring_of(keyring, path, config_file).pin(key_id), keyring, path, config_file, as_json=as_json)
 
 
 @keys.command()
@@ -121,7 +125,7 @@ def pin(key_id: str, keyring: Path | None, path: Path, config_file: Path | None,
 @json_option
 def unpin(key_id: str, keyring: Path | None, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Take that back; KEY stays known."""
-    _tell(ring_of(keyring, path, config_file).unpin(key_id), as_json=as_json)
+    _tell("unpin", ring_of(keyring, path, config_file).unpin(key_id), keyring, path, config_file, as_json=as_json)
 
 
 @keys.command()
@@ -131,14 +135,35 @@ def unpin(key_id: str, keyring: Path | None, path: Path, config_file: Path | Non
 @json_option
 def revoke(key_id: str, reason: str, keyring: Path | None, path: Path, config_file: Path | None, as_json: bool) -> None:
     """Rely on KEY no more, nor on anything that it ever signed; this is not undone."""
-    _tell(ring_of(keyring, path, config_file).revoke(key_id, reason), as_json=as_json)
+    revoked = ring_of(keyring, path, config_file).revoke(key_id, reason)
+    _tell("revoke", revoked, keyring, path, config_file, as_json=as_json)
 
 
-def _tell(key: RingKey, *, as_json: bool) -> None:
+def _tell(
+    verb: str, key: RingKey, keyring: Path | None, path: Path, config_file: Path | None, *, as_json: bool
+) -> None:
+    """Say what came of a change, in the ledger of the project too where it is of the project's ring."""
+    if keyring is None:
+        try:
+            _record(verb, key, path, config_file)
+        except DataFileError as exc:
+            click.echo(f"it is done, and is not in the audit ledger: {exc}", err=True)
     if as_json:
         print_json(_document(key))
     else:
         click.echo(f"{key.id} of {key.owner}: {key.state(time.time())}")
+
+
+def _record(verb: str, key: RingKey, path: Path, config_file: Path | None) -> None:
+    place = ledger_place(path, config_file)
+    if not place.folder.is_dir():  # no host has run here yet
+        return
+    summary = f"the key of {key.owner} is {key.state(time.time())} from now on"
+    facts = {"why": key.revoked_because} if key.revoked_because else {}
+    with AuditLedger.open(place.data_dir, place.settings) as ledger:
+        ledger.append(
+            kind=f"keys.{verb}", actor=f"person:{user()}", component=key.id, summary=summary, code="done", facts=facts
+        )
 
 
 def _document(key: RingKey) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from aetherra.kernel.ledger.problem import Problem, Remain, Verification
 from aetherra.kernel.ledger.reading import entry_at
 from aetherra.kernel.ledger.segments import Segment, segments_of
 
+BESIDE = ("state.json", "guards.jsonl")
+"""What a host writes into the folder above that of its ledger, once it has one."""
 LOOKS = 5
 """How often a ledger is read that changes while it is."""
 
@@ -60,7 +62,7 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
         keys, head, _ = store.read()
     except HeadError as exc:
         if store.is_new() and not segments_of(folder):
-            return Verification(ok=True)
+            return _none_yet(folder)
         problem = Problem(kind=exc.kind, detail=exc.detail)
         diagnosis = diagnose(folder, None, None)
         return _told(None, None, (problem, *diagnosis.problems), entries=diagnosis.entries)
@@ -77,6 +79,15 @@ def _held_against_head(store: HeadStore, folder: Path) -> Verification:
     except OSError as exc:
         return _told(head, None, (Problem(kind="unreadable", detail=str(exc)),))
     return _told(head, followed, (), remains=tuple(_remains(segments[: len(segments) - len(kept)], head, followed)))
+
+
+def _none_yet(folder: Path) -> Verification:
+    """Tell a ledger that nobody has begun from one that is gone with its head: by what a host keeps beside it."""
+    beside = next((name for name in BESIDE if (folder.parent / name).is_file()), None)
+    if beside is None:
+        return Verification(ok=True)
+    detail = f"there is no entry and no head, but a host was governed here, as {beside} shows: all of it is gone"
+    return _told(None, None, (Problem(kind="deleted", file=beside, detail=detail),))
 
 
 def _remains(left: list[Segment], head: SignedHead, followed: Followed) -> Iterator[Remain]:

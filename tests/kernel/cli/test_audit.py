@@ -81,6 +81,22 @@ class TestVerify:
 
         assert (status, out.partition(":")[0]) == (0, "there is no ledger yet")
 
+    @pytest.mark.parametrize("beside", ["state.json", "guards.jsonl"])
+    def test_a_ledger_that_is_gone_with_its_head_was_never_there(
+        self, audit: Run, project: Path, state_home: Path, beside: str
+    ) -> None:
+        """What the host keeps beside it shows that there was one; a person may begin anew."""
+        shutil.rmtree(project / ".aetherra" / "governance")
+        shutil.rmtree(state_home / "aetherra")
+        (project / ".aetherra" / "governance").mkdir()
+        (project / ".aetherra" / "governance" / beside).write_text("{}")
+        status, out, _ = audit("verify")
+
+        assert (status, out.partition(":")[0]) == (1, "deleted")
+        assert beside in out
+        assert audit("adopt", "--reason", "a new disk", "--yes")[0] == 0
+        assert audit("verify")[0] == 0
+
     def test_what_a_kill_left_passes_unsaid(self, audit: Run, project: Path) -> None:
         """Status 0, and that it is harmless."""
         (file,) = ledger_folder(project / ".aetherra").glob("*.jsonl")

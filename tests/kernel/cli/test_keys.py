@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aetherra.kernel.cli.app import run_cli
+from aetherra.kernel.ledger import AuditLedger, ledger_folder
 from aetherra.kernel.signing import KeyRing, PublicKey, SigningKey
 
 Capture = pytest.CaptureFixture[str]
@@ -117,3 +118,42 @@ class TestRing:
         out, err = capsys.readouterr()
         assert (out, said in err) == ("", True)
         assert not RING.exists()
+
+
+class TestLedger:
+    def test_a_change_of_the_ring_leaves_no_trace(self, capsys: Capture) -> None:
+        """Where a host has run, who changed what stands in its ledger; of another ring nothing does."""
+        key = told(capsys, "new", "ada.key")["key"]
+        told(capsys, "add", "ada.key.pub", "--owner", "Ada", "--keyring", "other.json")
+        told(capsys, "add", "ada.key.pub", "--owner", "Ada")
+        data_dir = RING.parent.parent.absolute()
+        assert not ledger_folder(data_dir).exists()
+        with AuditLedger.open(data_dir) as ledger:
+            ledger.prepare()
+        told(capsys, "pin", key)
+        told(capsys, "unpin", key)
+        told(capsys, "revoke", key, "--reason", "stolen")
+        told(capsys, "revoke", key, "--reason", "stolen", "--keyring", "other.json")
+        with AuditLedger.open(data_dir) as ledger:
+            entries = ledger.tail()
+
+        assert [(entry.kind, entry.component) for entry in entries[1:]] == [
+            ("keys.pin", key),
+            ("keys.unpin", key),
+            ("keys.revoke", key),
+        ]
+        assert entries[-1].facts == {"why": "stolen"}
+        assert entries[-1].actor.startswith("person:")
+
+    def test_a_ledger_that_cannot_be_written_keeps_a_key_from_being_revoked(self, capsys: Capture) -> None:
+        """It is revoked, and the person told that the ledger does not say so."""
+        key = told(capsys, "new", "ada.key")["key"]
+        told(capsys, "add", "ada.key.pub", "--owner", "Ada")
+        folder = ledger_folder(RING.parent.parent)
+        folder.mkdir(parents=True)
+        (folder / "audit-000000000001.jsonl").write_text("forged\n")
+        assert run_cli(["keys", "revoke", key, "--reason", "stolen"]) == 0
+        assert "not in the audit ledger" in capsys.readouterr().err
+        known = KeyRing.load(RING).get(key)
+        assert known is not None
+        assert known.state(time.time()) == "revoked"

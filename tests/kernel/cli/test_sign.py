@@ -45,6 +45,15 @@ class TestSign:
         assert run_cli(["verify", "greeter/"]) == 0
         assert ", pinned) on" in capsys.readouterr().out
 
+    def test_a_key_that_was_revoked_signs_unsaid(self, world: SigningKey, capsys: Capture) -> None:
+        """Who signs is told that it counts for nothing here; it is signed all the same, for others may not know."""
+        KeyRing.load(Path(".aetherra/governance/keyring.json")).revoke(world.public.id, "stolen")
+        assert run_cli(["sign", "solo.py", "--key", "ada.key"]) == 0
+        assert "is revoked here" in capsys.readouterr().err
+        Path(".aetherra/governance/keyring.json").write_text("no ring")
+        assert run_cli(["sign", "solo.py", "--key", "ada.key"]) == 0
+        assert capsys.readouterr().err == ""
+
     def test_a_program_reads_half_of_it(self, world: SigningKey, capsys: Capture) -> None:
         """--json has all of the signature, and all of what came of checking it."""
         words = ["--version", "1.2", "--capability", "process:spawn", "--capability", "env:read"]
