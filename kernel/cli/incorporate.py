@@ -33,6 +33,7 @@ SETTLED = (
     "warnings",
     "approval",
     "actions",
+    "lost",
     "rejected",
 )
 """What speaks against an item and does no more once a person accepts it, by the codes of grounds."""

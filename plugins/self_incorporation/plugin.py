@@ -25,7 +25,7 @@ from aetherra.plugins import (
     handler,
     hookimpl,
 )
-from aetherra.plugins.governance.messages import ApprovalDecided
+from aetherra.plugins.governance.messages import ApprovalDecided, StopLifted
 from aetherra.plugins.self_incorporation import messages as m
 from aetherra.plugins.self_incorporation.aftercare import Aftercare
 from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook, names_of
@@ -97,6 +97,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     capabilities = (
         "publish:selfinc.*",
         "subscribe:governance.approval_decided",
+        "subscribe:governance.lifted",
         "subscribe:service.registered",
         "call:governance.approvals",
         "call:hmr.*",
@@ -146,6 +147,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         )
         await ctx.run_sync(gate.look_at_keys)
         self._troubles.note("keys", gate.ring_problem)
+        self._troubles.note("decisions", gate.lost)
         self._assessor = Assessor(ctx, Stock(self._index), gate, grants, self._places)
 
         self._nights = await ctx.enter(
@@ -175,6 +177,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
 
         ctx.subscribe(ApprovalDecided, self._hear)
         ctx.subscribe(ServiceRegistered, self._meet)
+        ctx.subscribe(StopLifted, self._go_on)
         ctx.start_soon(self._begin)
         ctx.start_soon(self._night.run)
         if settings.watch:
@@ -411,6 +414,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         """Once governance serves, go on with what was agreed to."""
         if told.service == "governance" and self._incorporator is not None:
             self.ctx.start_soon(self._follow_up.catch_up)
+
+    async def _go_on(self, _: StopLifted) -> None:
+        """Once nothing is stopped any more, go on with what was agreed to, and look at what came meanwhile."""
+        if self._incorporator is not None:
+            self.ctx.start_soon(self._follow_up.catch_up)
+        await self._lookout.begin()
 
     async def _look_after(self) -> None:
         if self._incorporator is not None:

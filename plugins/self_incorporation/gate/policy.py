@@ -26,7 +26,7 @@ _VERDICTS: Mapping[Weight, Verdict] = {"blocks": "blocked", "asks": "needs_appro
 _HEAVIEST: Final[Mapping[Weight, int]] = {"tells": 0, "asks": 1, "blocks": 2}
 _MOST_TOLD = 20
 SETTLED_BY_PEOPLE = frozenset(
-    ["threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval", "actions"]
+    ["threat", "risk", "risk_moved", "capabilities_grew", "opaque", "ethics", "warnings", "approval", "actions", "lost"]
 )
 
 
@@ -133,6 +133,7 @@ class Case(Struct, frozen=True, kw_only=True):
         ethics: What the rules of ethics say.
         accepted: Who has looked at exactly these bytes and said that they may come in, and why; None if nobody has.
         rejected: Likewise, that they may not.
+        lost: What was lost of earlier decisions and reviews, ``""`` if nothing.
         notes: What somebody should know and does not speak against the item.
     """
 
@@ -147,6 +148,7 @@ class Case(Struct, frozen=True, kw_only=True):
     ethics: Assessment = Assessment("acceptable", ())
     accepted: str | None = None
     rejected: str | None = None
+    lost: str = ""
     notes: tuple[Ground, ...] = ()
 
 
@@ -222,6 +224,8 @@ class PolicyEngine:
         unless_permissive: Weight = "asks" if permissive else "blocks"
         if tier is Tier.QUARANTINED:
             yield "blocks", Ground("quarantined", "it is set aside until a person releases it")
+        if case.lost:
+            yield "asks", Ground("lost", case.lost)
         if case.rejected is not None:
             yield "blocks", Ground("rejected", case.rejected)
         for code, text, lines in _threats(item):

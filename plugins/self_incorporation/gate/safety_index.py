@@ -73,6 +73,18 @@ class SafetyIndex(Store):
 
     def __init__(self, path: Path | str, tell: Callable[[str], None] = silent) -> None:
         super().__init__(Database(path, SCHEMA, tell))
+        self._path = None if path == ":memory:" else Path(path)
+
+    def lost(self) -> tuple[Path, ...]:
+        """Return the damaged files that were set aside and still lie there: what they held is not known here.
+
+        Raises:
+            OSError: Their folder cannot be read.
+        """
+        if self._path is None:
+            return ()
+        aside = self._path.parent.glob(f"{self._path.name}.corrupt-*")
+        return tuple(sorted(file for file in aside if not file.name.endswith(("-wal", "-shm"))))
 
     def record(self, decision: Decision) -> None:
         """Keep a decision. One that says the same as the latest of this item only renews that.

@@ -53,6 +53,8 @@ class SecurityGate:
 
     Attributes:
         ring_problem: Why the ring could not be read when it was last looked at: nobody is known then.
+        lost: What of decisions and reviews was lost, when that was last looked at, ``""`` if nothing: a person agrees
+            to everything then, as it may be what somebody has rejected.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class SecurityGate:
         self.ethics = ethics or EthicsEngine()
         self.safety = safety
         self.ring_problem = ""
+        self.lost = ""
         self._ring = ring
         self._quarantine = quarantine
         self._grants = grants
 
     def look_at_keys(self) -> None:
-        """See which keys are known now, as people add and revoke some meanwhile."""
+        """See which keys are known now, as people add and revoke some meanwhile, and whether reviews were lost."""
+        self.lost = _told_lost(self.safety)
         if self._ring is None:
             return
         try:
@@ -126,6 +130,7 @@ class SecurityGate:
             ethics=self.ethics.assess(looked),
             accepted=review.told() if review is not None and review.says == "accept" else None,
             rejected=review.told() if review is not None and review.says == "reject" else None,
+            lost=self.lost,
             notes=tuple(Ground("grant_misspelt", text, against=False) for text in misspelt(grants)),
         )
         decision = self.engine.decide(case, now=now)
@@ -152,6 +157,7 @@ class SecurityGate:
         review = self.safety.reviewed(item.digest)
         hangs_on = (
             item.kind,
+            self.lost,
             self._grants(item.name),
             self._is_held(item),
             None if review is None else (review.says, review.told()),
@@ -235,6 +241,17 @@ def _covers(verified: Verified, item: Item, names: dict[str, str], *, folder: bo
     if not folder:
         return [file.sha256 for file in item.files] == list(signed.values())
     return all(signed.get(names[file.path]) == file.sha256 for file in item.files)
+
+
+def _told_lost(safety: SafetyIndex) -> str:
+    try:
+        files = safety.lost()
+    except OSError as exc:
+        return f"whether reviews were lost cannot be told: {exc}"
+    if not files:
+        return ""
+    named = ", ".join(map(repr, map(str, files)))
+    return f"decisions and reviews were lost, rejections with them, as {named} was damaged: take it away to end this"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -144,6 +144,25 @@ class TestEvaluate:
         assert told == sorted(told, reverse=True)
         assert set(told) == {True, False}
 
+    def test_what_was_rejected_comes_in_once_that_is_lost(self, tree, tmp_path):
+        """As long as a damaged file lies there, a person agrees to everything, and it is said."""
+        path = tmp_path / "safety.sqlite3"
+        item = tree.write({"a.py": GOOD}).items()["a.py"]
+        tree.safety.close()
+        with SafetyIndex(path) as tree.safety:
+            tree.gate().review(item.digest, "reject", person="Ada", reason="never", now=1.0)
+        path.write_bytes(b"no database")
+        with SafetyIndex(path) as tree.safety:
+            gate = tree.gate()
+            decision = gate.evaluate(item, now=2.0)
+            assert (decision.verdict, against(decision)) == ("needs_approval", ["lost"])
+            assert str(tree.safety.set_aside) in gate.lost
+            assert gate.is_current(decision, item)
+            tree.safety.set_aside.unlink()
+            gate.look_at_keys()
+            assert not gate.is_current(decision, item)
+            assert gate.evaluate(item, now=3.0).verdict == "approved"
+
     def test_it_is_decided_and_not_kept(self, tree):
         """To ask what would be leaves no trace."""
         item = tree.write({"a.py": GOOD}).items()["a.py"]
