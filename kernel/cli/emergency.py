@@ -52,14 +52,16 @@ def stop(reason: str, name: str, path: Path, config_file: Path | None, as_json: 
     except NoHandlerError:
         problem = problem or "the host that runs here has no governance, and heeds no such file"
         host = problem
-    except (AetherraError, click.ClickException) as exc:
+    except click.ClickException as exc:
+        host = f"the host has not confirmed it ({exc.format_message()})"
+    except AetherraError as exc:
         host = f"the host did not answer ({exc}); one with governance stops at its next question"
     if as_json:
         print_json({"stopped": _told(_read(file)), "file": str(file), "host": host, "problem": problem})
     elif not problem:
         click.echo(f"everything autonomous is stopped by {file}: {host}")
     if problem and not as_json:
-        raise click.ClickException(problem)
+        raise click.ClickException(problem if host == problem else f"{problem}; {host}")
     return int(bool(problem))
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
-from aetherra.kernel.datadir import AppendFile
+from aetherra.kernel.datadir import AppendFile, sync_folder
 from aetherra.kernel.errors import DataFileError
-from aetherra.kernel.signing.disk import opened, read_bounded
+from aetherra.kernel.signing.disk import opened, read_bounded, write_whole
 
 __all__ = ["Word", "WordFile"]
 
@@ -50,6 +51,7 @@ class WordFile(Generic[WordT]):
     A word that holds counts from when it is said, also when it cannot be written. A file that cannot be read, or says
     nothing that is understood, holds: whoever cannot tell must not act. So a person whose host answers nobody can make
     a file of that name by any means, an empty one will do, and remove it again: ``last`` looks whether it has changed.
+    To unsay a word is to remove the file, so that making one says it again; who did it stands in another beside it.
 
     Any thread may use it; no thread that looks, or says that something is held, waits for one that writes.
 
@@ -65,6 +67,7 @@ class WordFile(Generic[WordT]):
     def __init__(self, path: Path | None, held: Callable[..., WordT], free: WordT) -> None:
         self._path = path
         self._file = AppendFile(path) if path is not None else None
+        self._unsaid = None if path is None else path.with_name(f"{path.name}.lifted")
         self._held = held
         self._free = free
         self._said = free
@@ -98,7 +101,8 @@ class WordFile(Generic[WordT]):
         """Put on the disk what is not there yet.
 
         Raises:
-            DataFileError: It could not be written: it holds, but not across a restart.
+            DataFileError: It could not be written: it holds, and across a restart if at least an empty file could be
+                made, as on a full disk.
         """
         with self._turn:
             with self._lock:
@@ -108,22 +112,17 @@ class WordFile(Generic[WordT]):
                 self._settle(word, word)
 
     def unsay(self, free: WordT) -> WordT:
-        """Have nothing held, and return what was said until now; what is said meanwhile holds.
-
-        A word that the disk never had ends though the disk takes nothing.
+        """Have nothing held, and return what was said until now; what is said meanwhile holds. No room is needed.
 
         Raises:
-            DataFileError: It could not be written: what holds goes on, as it would after a restart.
+            DataFileError: The file could not be removed: what holds goes on, as it would after a restart.
         """
         with self._turn:
             with self._lock:
-                held, was_written = self._last(), self._is_written
+                held = self._last()
                 self._unsaying = True
             try:
-                self._replace(free)
-            except DataFileError:
-                if was_written:
-                    raise
+                self._remove(free)
             finally:
                 with self._lock:
                     self._unsaying = False
@@ -153,8 +152,23 @@ class WordFile(Generic[WordT]):
             self._file.replace([msgspec.json.encode(word)])
         except DataFileError as exc:
             self.problem = str(exc)
+            with suppress(OSError):
+                self._file.path.touch(mode=0o600)
+                sync_folder(self._file.path.parent)
             raise
         self.problem = ""
+
+    def _remove(self, free: WordT) -> None:
+        if self._path is None or self._unsaid is None:
+            return
+        try:
+            with suppress(OSError):
+                write_whole(self._unsaid, msgspec.json.encode(free), mode=0o600)
+            self._path.unlink(missing_ok=True)
+            if self._path.parent.exists():
+                sync_folder(self._path.parent)
+        except OSError as exc:
+            raise DataFileError(str(self._path), f"cannot remove: {exc.strerror or exc}") from exc
 
     def _settle(self, before: WordT, word: WordT) -> None:
         """Let the file say from now on what holds, unless something else was said since ``before``."""
@@ -172,18 +186,30 @@ class WordFile(Generic[WordT]):
                 return self._held(who="whoever made an empty file", why=why, since=told.st_mtime)
             return msgspec.json.decode(text, type=type(self._free))
         except FileNotFoundError:
-            return self._free
+            if os.path.lexists(path):
+                return self._held(problem=f"{path}: it is a link to nothing; lift it, or remove the file")
+            return self._read_unsaid()
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             problem = f"{path}: {getattr(exc, 'strerror', None) or exc}; lift it, or remove the file"
             return self._held(problem=problem)
 
+    def _read_unsaid(self) -> WordT:
+        """Return who has unsaid the last word, as far as anybody can tell: nothing hangs on it."""
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if self._unsaid is not None:
+                with opened(self._unsaid) as (descriptor, _):
+                    said = msgspec.json.decode(read_bounded(descriptor, MOST_BYTES), type=type(self._free))
+                if not said.holds:
+                    return said
+        return self._free
+
 
 def _mark_of(path: Path) -> object:
-    """Return what differs once the file is another or has another content; ``""`` where there is none."""
+    """Return what differs once the file is another or has another content; another word where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  # at each question, and a third of the time of Path.stat
     except FileNotFoundError:
-        return ""
+        return "a link to nothing" if os.path.lexists(path) else "nothing"
     except OSError as exc:
         return exc.errno
     return found.st_ino, found.st_dev, found.st_mtime_ns, found.st_size

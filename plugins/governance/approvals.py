@@ -17,6 +17,8 @@ ApprovalState = Literal["pending", "approved", "denied", "used", "expired", "voi
 """It waits for a person; a person agreed; or did not; it was used; nobody used it in time; what was asked changed."""
 REMEMBERED = 200
 """Approvals that are over and still told of."""
+MOST_WAITING = 1_000
+"""Questions that may wait at a time, of all askers: who asks from outside gives a name of their own."""
 _OPEN = ("pending", "approved", "denied")
 
 
@@ -87,8 +89,8 @@ class Approvals:
     It owns no file and no lock: whoever does takes ``snapshot`` and, where it could not be written, ``restore``.
 
     Args:
-        time: Unix time.
-        lifetime: Seconds until a question lapses, and a decision after it.
+        time: Unix time as of the start, which nobody sets since.
+        lifetime: Seconds until a question lapses, and a decision after it; from now on, of what is known as well.
         most_waiting: Questions that may wait at a time, of one asker.
         known: Those of an earlier run.
     """
@@ -99,15 +101,19 @@ class Approvals:
         self._time = time
         self._lifetime = lifetime
         self._most_waiting = most_waiting
-        self._approvals = {each.id: each for each in known}
+        self.restore(known)
 
     def snapshot(self) -> tuple[Approval, ...]:
         """Return them as they are, the oldest first."""
         return tuple(self._approvals.values())
 
     def restore(self, snapshot: Iterable[Approval]) -> None:
-        """Take back all that was done since a snapshot."""
-        self._approvals = {each.id: each for each in snapshot}
+        """Have those of a snapshot, and none that has been there since. None lasts longer than one that is new."""
+        latest = self._time() + self._lifetime
+        self._approvals = {
+            each.id: each if each.expires_at <= latest else msgspec.structs.replace(each, expires_at=latest)
+            for each in snapshot
+        }
 
     def get(self, approval: str) -> Approval:
         """Return one.
@@ -139,8 +145,8 @@ class Approvals:
 
     def has_room(self, asker: str) -> bool:
         """Whether one more question of an asker may wait."""
-        waiting = sum(each.asker == asker and each.state == "pending" for each in self.all())
-        return waiting < self._most_waiting
+        waiting = [each.asker for each in self.all() if each.state == "pending"]
+        return waiting.count(asker) < self._most_waiting and len(waiting) < MOST_WAITING
 
     def request(self, asker: str, intent: Intent, why: str) -> Approval:
         """Ask a person about an intent; the question that is there, if it is the same."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 import msgspec
 
 from aetherra.plugins import (
     DataFileError,
+    Fact,
     Identity,
     Intent,
     Permission,
@@ -22,7 +23,7 @@ from aetherra.plugins.governance.emergency_stop import EmergencyStop, Stopped
 from aetherra.plugins.governance.gatekeeper import Gatekeeper, Verdict, name_of
 from aetherra.plugins.governance.guards import Count, Counted, Guards, GuardState
 from aetherra.plugins.governance.measures import LOST, Measure, Measures
-from aetherra.plugins.governance.scribe import Fact, Note, Scribe
+from aetherra.plugins.governance.scribe import Note, Scribe
 from aetherra.plugins.governance.settings import GUARDS, GuardName
 from aetherra.plugins.storage import StateFile
 
@@ -81,11 +82,13 @@ class Hearing:
     Attributes:
         is_gone: Whether nobody does.
         entry: What was allowed meanwhile; 0 if nothing was.
+        counted: As what, and when, that was counted; ``None`` if it was not.
     """
 
     def __init__(self) -> None:
         self.is_gone = False
         self.entry = 0
+        self.counted: tuple[Count, float] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +98,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         permission: The answer.
         requested: What waits for a person since.
         voided: Approvals that are void since.
-        breached: What is in force since.
+        breached: What is in force since, if it was not before.
     """
 
     permission: Permission
@@ -114,6 +117,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     codes: dict[str, int]
     open: int
     untold: int
+    lost: int
     entries: int
     problem: str
 
@@ -161,12 +165,46 @@ class Clerk:
         self._file = file
         self._counts = counts
         self._time = time
-        self._stop_seen = stop_seen
+        self.stop_seen = self._stop_kept = stop_seen
         self._turn = threading.RLock()
         self._unsaved = self._uncounted = ""
-        self._asked = 0
+        self._is_overcounted = False
+        self._asked = (0, 0)
         self._codes: Counter[str] = Counter()
         self._open: OrderedDict[int, OpenAct] = OrderedDict()
+
+    # Beginning
+
+    def begin(self, *, is_new: bool) -> None:
+        """Have on disk what a later run looks for: where it is missing then, somebody has taken it away.
+
+        Never raises for the disk; until it takes that, nothing is allowed.
+
+        Args:
+            is_new: Whether what is to be kept is not what was found.
+        """
+        with self._turn:
+            if self._counts.is_long:
+                with suppress(DataFileError):
+                    self._recount()
+            if is_new:
+                with suppress(DataFileError):
+                    self._save()
+
+    def take_over(
+        self, acts: Mapping[int, OpenAct], kept: Kept, counted: Iterable[Counted], stop_seen: Stopped
+    ) -> None:
+        """Go on where an earlier generation is: with what it has allowed, and all that its disk may not have taken."""
+        with self._turn:
+            self._open.update(acts)
+            self._approvals.restore(kept.approvals)
+            self._measures.restore(kept.measures)
+            self._guards.restore(counted, self._time())
+            self.stop_seen, self._stop_kept = stop_seen, kept.stop
+            self._is_overcounted = True
+            self.begin(is_new=True)
+            with suppress(DataFileError):
+                self._recount()
 
     # Asking
 
@@ -180,8 +218,9 @@ class Clerk:
         """
         with self._turn:
             verdict = self._gatekeeper.judge(asker, intent)
-            answer = self._answer(name_of(asker), intent, verdict)
-            self._asked += 1
+            answer = self._answer(name_of(asker), intent, verdict, hearing)
+            asked, allowed = self._asked
+            self._asked = asked + 1, allowed + answer.permission.allowed
             self._codes[answer.permission.code] += 1
             if answer.permission.allowed:
                 hearing.entry = answer.permission.entry
@@ -195,6 +234,7 @@ class Clerk:
             hearing.is_gone = True
             act = self._open.pop(hearing.entry, None)
             if act is not None:
+                self._uncount(hearing)
                 self._cancel(hearing.entry, act.asker, act.intent, "nobody waited for the answer")
 
     def peek(self, asker: Identity, intent: Intent) -> Permission:
@@ -203,7 +243,7 @@ class Clerk:
             return _permission(self._gatekeeper.judge(asker, intent))
 
     def check(self, asker: Identity, entry: int) -> Permission:
-        """Return whether what was allowed as ``entry`` still is. It waits for nothing."""
+        """Return whether what was allowed as ``entry`` still is. It waits for nobody who writes."""
         act = self._open.get(entry)
         if act is None or act.asker != name_of(asker):
             return Permission(allowed=False, code="refused", reason=str(UnknownActError(entry)), entry=entry)
@@ -224,8 +264,8 @@ class Clerk:
             del self._open[entry]
             return self._scribe.keep(self._scribe.outcome(entry, act.asker, act.intent, outcome, detail, facts))
 
-    def _answer(self, asker: str, intent: Intent, verdict: Verdict) -> Answer:
-        before = self._approvals.snapshot()
+    def _answer(self, asker: str, intent: Intent, verdict: Verdict, hearing: Hearing) -> Answer:
+        before, in_force = self._approvals.snapshot(), self._measures.in_force()
         voided, requested, approval = self._approvals.void(asker, intent), None, verdict.approval
         if verdict.question:
             requested = self._approvals.request(asker, intent, verdict.question)
@@ -234,18 +274,22 @@ class Clerk:
             verdict = msgspec.structs.replace(verdict, reason=reason)
         elif verdict.code == "allowed" and approval:
             self._approvals.use(approval)
-        if verdict.measure is not None:
-            self._measures.impose(verdict.measure)
+        is_news = verdict.measure is not None and self._measures.impose(verdict.measure)
+        breached = verdict.measure if is_news else None
         try:
-            if self._approvals.snapshot() != before or verdict.measure is not None:
+            if self._unsaved or self._approvals.snapshot() != before or self._measures.in_force() != in_force:
                 self._save()
             entry = self._scribe.question(asker, intent, verdict, approval)
         except DataFileError as exc:
             self._take_back(before)
-            return Answer(permission=_unwritten(verdict, exc), breached=verdict.measure)
+            return Answer(permission=_unwritten(verdict, exc), breached=breached)
+        except BaseException:
+            self._take_back(before)
+            raise
         if verdict.code == "allowed":
-            refusal = self._count(verdict.count) or self._stopped()
+            refusal = self._count(verdict.count, hearing) or self._stopped()
             if refusal is not None:
+                self._uncount(hearing)
                 self._take_back(before)
                 self._cancel(entry, asker, intent, refusal.reason)
                 return Answer(permission=_permission(refusal, entry), voided=voided)
@@ -253,21 +297,28 @@ class Clerk:
             while len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)
         permission = msgspec.structs.replace(_permission(verdict, entry), approval=approval)
-        return Answer(permission=permission, requested=requested, voided=voided, breached=verdict.measure)
+        return Answer(permission=permission, requested=requested, voided=voided, breached=breached)
 
-    def _count(self, count: Count | None) -> Verdict | None:
+    def _count(self, count: Count | None, hearing: Hearing) -> Verdict | None:
         """Count what is let pass; why it is not, if that cannot be written."""
         if count is None:
             return None
-        self._guards.count(count)
+        at = self._guards.count(count)
         try:
             self._counts.append(Counted(count, self._time()))
         except DataFileError as exc:
-            self._guards.take_back(count)
+            self._guards.take_back(count, at)
             self._uncounted = str(exc)
             return _unrecorded(exc)
         self._uncounted = ""
+        hearing.counted = count, at
         return None
+
+    def _uncount(self, hearing: Hearing) -> None:
+        """Take back what was counted, now in memory and with the next tidying on disk."""
+        if hearing.counted is not None:
+            self._guards.take_back(*hearing.counted)
+            hearing.counted, self._is_overcounted = None, True
 
     def _stopped(self) -> Verdict | None:
         """Look once more: to write takes a while."""
@@ -294,7 +345,7 @@ class Clerk:
         Raises:
             ApprovalError: There is nothing to decide, or it is not for them to.
             UnknownApprovalError: There is none of that id.
-            DataFileError: It cannot be written: an approval does not count, a denial does until a restart.
+            DataFileError: It cannot be written: an approval does not count; a denial does, and is written when it can.
         """
         with self._turn:
             before = self._approvals.snapshot()
@@ -323,7 +374,8 @@ class Clerk:
 
         Raises:
             UnknownGuardError: There is none of that name.
-            DataFileError: It cannot be written, and nothing has changed.
+            DataFileError: It cannot be written, and nothing has changed; where the ledger says so already, it takes
+                that back.
         """
         name: GuardName | None = next((name for name in GUARDS if name == guard), None)
         if name is None and guard != LOST:
@@ -338,8 +390,9 @@ class Clerk:
             if name is not None:
                 self._guards.reset(name, key)
             whom = f" for {key!r}" if key is not None else ""
+            entry = 0
             try:
-                self._scribe.write(
+                entry = self._scribe.write(
                     Note(
                         kind="governance.reset_guard",
                         actor=str(person),
@@ -348,21 +401,28 @@ class Clerk:
                         facts={"forgotten": len(gone), "lifted": len(lifted), "reason": reason},
                     )
                 )
-                self._counts.replace(self._guards.records(self._time()))
                 self._save()
-            except DataFileError:
+                self._recount()
+            except DataFileError as exc:
                 for measure in lifted:
                     self._measures.impose(measure)
                 self._guards.recall(gone, self._time())
+                if entry:
+                    self._note(
+                        Note(kind="governance.reset_guard", actor=str(person), component=guard, code="cancelled",
+                             refers_to=entry, summary=f"guard {guard!r} does not begin anew: {exc}")
+                    )  # fmt: skip
+                    with suppress(DataFileError):
+                        self._save()
                 raise
             return len(gone), lifted
 
     def note_stop(self, said: Stopped) -> None:
         """Write that all was stopped, or that this is over, if it is news. Never raises for the disk."""
         with self._turn:
-            if said == self._stop_seen:
+            before, self.stop_seen = self.stop_seen, said
+            if said == before or not (said.stopped or before.stopped):
                 return
-            self._stop_seen = said
             lifted = f"the emergency stop is lifted: {said.why or 'no reason was given'}"
             self._note(
                 Note(
@@ -379,18 +439,16 @@ class Clerk:
 
     def tidy(self) -> None:
         """Write what could not be written when it was due. Never raises for the disk; the standing tells."""
-        with self._turn, suppress(DataFileError):
-            self._scribe.catch_up()
-            if self._counts.is_long or self._uncounted:
-                self._counts.replace(self._guards.records(self._time()))
-                self._uncounted = ""
-            if self._unsaved or self._approvals.expire():
-                self._save()
-
-    def note(self, note: Note) -> None:
-        """Write an entry, now or once the disk takes it."""
         with self._turn:
-            self._note(note)
+            with suppress(DataFileError):
+                self._stop.write()
+            self._scribe.catch_up()
+            if self._counts.is_long or self._uncounted or self._is_overcounted:
+                with suppress(DataFileError):
+                    self._recount()
+            if self._approvals.expire() or self._unsaved or self._stop_kept != self.stop_seen:
+                with suppress(DataFileError):
+                    self._save()
 
     def standing(self) -> Standing:
         """Return how everything stands."""
@@ -399,10 +457,11 @@ class Clerk:
                 approvals=self._approvals.all(),
                 measures=self._measures.in_force(),
                 guards=self._guards.states(),
-                asked=self._asked,
+                asked=self._asked[0],
                 codes=dict(self._codes),
                 open=len(self._open),
                 untold=len(self._scribe.untold),
+                lost=self._scribe.lost,
                 entries=self._scribe.entries,
                 problem=self.problem,
             )
@@ -410,26 +469,38 @@ class Clerk:
     def figures(self) -> tuple[int, int, int]:
         """Return how many were asked, how many of them were not allowed, and how many wait for a person."""
         waiting = sum(each.state == "pending" for each in self._approvals.snapshot())
-        return self._asked, self._asked - self._codes["allowed"], waiting
+        asked, allowed = self._asked
+        return asked, asked - allowed, waiting
 
     @property
     def problem(self) -> str:
         """Why nothing is allowed, or what holds would not after a restart; ``""`` if all is well."""
-        return self._scribe.problem or self._uncounted or self._unsaved
+        return self._scribe.problem or self._uncounted or self._unsaved or self._stop.problem
 
     def kept(self) -> Kept:
-        """Return what is to outlive the host."""
-        return Kept(approvals=self._approvals.snapshot(), measures=self._measures.in_force(), stop=self._stop_seen)
+        """Return what is to outlive the host. A stop that the disk does not have was not seen, as it will not be."""
+        if self._stop.fleeting() is None:
+            self._stop_kept = self.stop_seen
+        return Kept(approvals=self._approvals.snapshot(), measures=self._measures.in_force(), stop=self._stop_kept)
 
     def open_acts(self) -> dict[int, OpenAct]:
         """Return what is under way, by entry."""
         with self._turn:
             return dict(self._open)
 
-    def take_over(self, acts: Mapping[int, OpenAct]) -> None:
-        """Let what an earlier generation has allowed go on."""
+    def untold(self) -> tuple[Note, ...]:
+        """Return what the ledger does not say yet."""
         with self._turn:
-            self._open.update(acts)
+            self._scribe.fold(everything=True)
+            return tuple(self._scribe.untold)
+
+    def _recount(self) -> None:
+        try:
+            self._counts.replace(self._guards.records(self._time()))
+        except DataFileError as exc:
+            self._uncounted = str(exc)
+            raise
+        self._uncounted, self._is_overcounted = "", False
 
     def _save(self) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from aetherra.plugins import AppendFile
+from aetherra.plugins import AppendFile, DataFileError
 from aetherra.plugins.governance.guards import Counted
 
 __all__ = ["CountFile"]
@@ -25,6 +25,7 @@ class CountFile:
 
     Attributes:
         problem: Why not all that was counted before is known; ``""`` if it is.
+        is_whole: Whether the file is there, and each line of it was read; if not, it is to be written anew.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -32,24 +33,32 @@ class CountFile:
         self._file = None if self._path is None else AppendFile(self._path, sync=True)
         self._lines = 0
         self.problem = ""
+        self.is_whole = True
 
     def load(self) -> list[Counted]:
-        """Return what was counted, the oldest first. A line that a death has torn was told to nobody.
+        """Return what was counted, the oldest first. A line without its end was torn by a death, and told to nobody.
 
         Raises:
             DataFileError: It cannot be read.
         """
-        if self._file is None:
+        if self._path is None:
             return []
-        lines = self._file.lines()
+        try:
+            *lines, torn = self._path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            self.problem, self.is_whole = f"{self._path} is gone", False
+            return []
+        except OSError as exc:
+            raise DataFileError(str(self._path), f"cannot read: {exc.strerror or exc}") from exc
         found, unreadable = list[Counted](), 0
-        for number, line in enumerate(lines, 1):
+        for line in filter(bytes.strip, lines):
             try:
                 found.append(_DECODER.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                unreadable += line.strip() != b"" and number < len(lines)
+                unreadable += 1
         if unreadable:
             self.problem = f"{unreadable} lines of {self._path} cannot be read"
+        self.is_whole = not (unreadable or torn)
         self._lines = len(lines)
         return found
 
@@ -66,7 +75,7 @@ class CountFile:
     @property
     def is_long(self) -> bool:
         """Whether it is worth while to write it anew."""
-        return self._lines > MOST_LINES
+        return self._lines > MOST_LINES or not self.is_whole
 
     def replace(self, counted: Iterable[Counted]) -> None:
         """Have these alone in it.
@@ -77,7 +86,7 @@ class CountFile:
         if self._file is not None:
             lines = [_encoded(each) for each in counted]
             self._file.replace(lines)
-            self._lines, self.problem = len(lines), ""
+            self._lines, self.problem, self.is_whole = len(lines), "", True
 
     def close(self) -> None:
         """Close it; the next append opens it again."""

@@ -66,10 +66,10 @@ class EmergencyStop:
     def lift(self, who: str, why: str) -> Stopped | None:
         """End a stop, also one for a problem; return what held until now, ``None`` if nothing did.
 
-        One that the disk never had ends though the disk takes nothing.
+        It needs no room on the disk.
 
         Raises:
-            DataFileError: It could not be written: all stays stopped, as it would be after a restart.
+            DataFileError: The file could not be removed: all stays stopped, as it would be after a restart.
         """
         if self.now() is None:
             return None

@@ -54,7 +54,7 @@ class Gatekeeper:
         persons: Who is known.
         guards: The limits.
         approvals: What persons have agreed to.
-        time: Unix time.
+        time: Unix time as of the start, which nobody sets since.
         approval_kinds: Kinds of intents of which each one needs an approval.
     """
 
@@ -85,6 +85,10 @@ class Gatekeeper:
         refusal = self._halted(held) or self._unknown(asker, intent)
         if refusal is not None:
             return refusal
+        if count is not None and not self._guards.has_room(count):
+            return Verdict(
+                code="guard", reason=f"guard {count.guard!r} counts too many others, so it cannot count this"
+            )
         question, breached = self._question(intent, held), None
         wait = 0.0 if count is None else self._guards.wait(count)
         if count is not None and wait > 0:
@@ -121,7 +125,7 @@ class Gatekeeper:
             return held.sentence
         if intent.needs_approval:
             return intent.needs_approval
-        if intent.kind in self._approval_kinds and not intent.undo:
+        if intent.kind in self._approval_kinds:  # also what calls itself a way back: that is the asker's word alone
             return f"on this host each {intent.kind} needs an approval"
         return ""
 

@@ -13,7 +13,7 @@ from aetherra.plugins.governance.settings import GUARDS, Guard, GuardName
 __all__ = ["Count", "Counted", "GuardState", "Guards", "counted_by"]
 
 MOST_KEYS = 10_000
-"""Components and senders that are remembered before those that count for nothing any more are looked for."""
+"""Components and senders that are counted at a time; one more is not let pass."""
 _OWN: Mapping[str, GuardName] = {
     "integration": "integrations_per_hour",
     "quarantine": "quarantines_per_hour",
@@ -30,11 +30,10 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """That something was let pass, at a Unix time; or that a person took back all that was counted before."""
+    """That something was let pass, at a Unix time."""
 
     count: Count
     at: float
-    reset: bool = False
 
 
 class GuardState(msgspec.Struct, frozen=True):
@@ -106,29 +105,40 @@ class Guards:
         """Return the limit that counts."""
         return self._guards[count.guard]
 
-    def count(self, count: Count) -> None:
-        """Count one that is let pass."""
-        if len(self._passed) >= MOST_KEYS:
+    def has_room(self, count: Count) -> bool:
+        """Whether one of these can be counted: not where too many others are."""
+        if count not in self._passed and len(self._passed) >= MOST_KEYS:
             self._forget()
-        self._passed.setdefault(count, deque()).append(self._monotonic())
+        return count in self._passed or len(self._passed) < MOST_KEYS
 
-    def take_back(self, count: Count) -> None:
-        """Count the last one no more: it was not let pass after all."""
-        if passed := self._passed.get(count):
-            passed.pop()
+    def count(self, count: Count) -> float:
+        """Count one that is let pass, and return when that was."""
+        now = self._monotonic()
+        if count not in self._passed and len(self._passed) >= MOST_KEYS:
+            self._forget()
+        self._passed.setdefault(count, deque()).append(now)
+        return now
+
+    def take_back(self, count: Count, at: float) -> None:
+        """Count one no more that was counted then: it was not let pass after all."""
+        passed = self._passed.get(count)
+        if passed is not None and at in passed:
+            passed.remove(at)
 
     def reset(self, name: GuardName, key: str | None = None) -> int:
         """Begin anew, for one key or all, and return how many were counted until now."""
         counts = [count for count in self._passed if count.guard == name and key in (None, count.key)]
         return sum(len(self._passed.pop(count)) for count in counts)
 
+    def restore(self, records: Iterable[Counted], now: float) -> None:
+        """Have these counted and nothing else; as ``recall``."""
+        self._passed.clear()
+        self.recall(records, now)
+
     def recall(self, records: Iterable[Counted], now: float) -> None:
         """Take over what was counted before, the oldest first; ``now`` is the Unix time."""
         monotonic = self._monotonic()
         for record in records:
-            if record.reset:
-                self._passed.pop(record.count, None)
-                continue
             guard = self._guards.get(record.count.guard)
             age = max(0.0, now - record.at)
             if guard is not None and age < guard.seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -15,6 +16,10 @@ __all__ = ["LOST", "Measure", "Measures"]
 
 LOST: Literal["state"] = "state"
 """What stands for a guard where it cannot be told which measures were in force: their file was damaged."""
+PAUSED = frozenset(("integration", "quarantine", "learning"))
+"""What self-incorporation does by itself, but for the way back."""
+_NO_WAY_BACK = ("integration", "quarantine")
+"""Kinds that are none, whatever an intent says of itself: taking out again is a rollback."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,15 +53,21 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
             intent: What.
             count: What counts it.
         """
+        is_back = intent.kind == "rollback" or (intent.undo and intent.kind not in _NO_WAY_BACK)
         is_counted = count is not None and (count.guard, count.key) == (self.guard, self.key)
         if self.breach == "require_human_approval":
-            return not intent.undo if self.guard == LOST else is_counted
-        if intent.undo or intent.kind == "rollback":
+            return not (is_back and intent.undo) if self.guard == LOST else is_counted
+        if is_back:
             return False
         if self.breach == "pause_self_incorporation":
-            return asker == "self_incorporation" or intent.kind in ("integration", "quarantine")
+            return intent.kind in PAUSED
         by_means = intent.actuator == self.actuator if self.actuator else is_counted
         return by_means and asker == self.asker
+
+    @property
+    def lasts(self) -> float:
+        """For how many seconds it was imposed; infinite if a person ends it."""
+        return math.inf if self.until is None else max(0.0, self.until - self.since)
 
     @property
     def sentence(self) -> str:
@@ -76,13 +87,21 @@ class Measures:
     """Those in force. Any thread may look at them while one changes them.
 
     Args:
-        time: Unix time.
+        time: Unix time as of the start, which nobody sets since.
         known: Those of an earlier run.
     """
 
     def __init__(self, time: Callable[[], float], known: Iterable[Measure] = ()) -> None:
         self._time = time
-        self._measures = list(known)
+        self.restore(known)
+
+    def restore(self, known: Iterable[Measure]) -> None:
+        """Have these in force and nothing else; none for longer than it was imposed for."""
+        now = self._time()
+        self._measures = [
+            each if each.until is None else msgspec.structs.replace(each, until=min(each.until, now + each.lasts))
+            for each in known
+        ]
 
     def in_force(self) -> tuple[Measure, ...]:
         """Return them, the oldest first."""
@@ -94,16 +113,19 @@ class Measures:
         holding = [each for each in self.in_force() if each.holds(asker, intent, count)]
         return min(holding, key=lambda each: each.breach == "require_human_approval", default=None)
 
-    def impose(self, measure: Measure) -> None:
-        """Put a measure in force; one like it lasts on, now until the later end."""
+    def impose(self, measure: Measure) -> bool:
+        """Put a measure in force, and return whether that is news; one like it lasts on, now until the later end."""
+        is_news = True
         likeness, others = _likeness(measure), list[Measure]()
         for each in self.in_force():
             if _likeness(each) != likeness:
                 others.append(each)
             else:
+                is_news = False
                 until = None if measure.until is None or each.until is None else max(measure.until, each.until)
                 measure = msgspec.structs.replace(each, until=until)
         self._measures = [*others, measure]
+        return is_news
 
     def lift(self, guard: str, key: str | None = None) -> tuple[Measure, ...]:
         """End the measures of a guard, for one key or all, and return them."""

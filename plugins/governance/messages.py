@@ -31,6 +31,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
         codes: How often each answer was given to them.
         open: Acts that were allowed and whose outcome was not told yet.
         untold: Outcomes that were told, and could not be written yet.
+        lost: How many more could not be, which are kept no longer; an entry will say so.
         entries: That the ledger keeps.
         problem: Why nothing is allowed, or why what holds now would not after a restart; ``""`` if all is well.
     """
@@ -45,6 +46,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
     untold: int
     entries: int
     problem: str
+    lost: int = 0
 
 
 class GetGovernanceStatus(Request[GovernanceStatus], tag="governance.status"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import anyio.lowlevel
 
 from aetherra.plugins import (
     AskPermission,
     CheckPermission,
+    DataFileError,
     GetGrants,
     GetStatus,
     Identity,
@@ -50,21 +52,23 @@ STATE_NAME = "state.json"
 
 
 class GovernanceState(State):
-    """What the next generation must know: what is under way; in a host that keeps nothing on disk, all that was there.
+    """What the next generation must know: what is under way, and what holds, whatever the disk says of it.
 
     Attributes:
         acts: What is under way, by entry; where the ledger goes on, too.
         untold: What the disk has not taken.
-        kept: What is on no disk.
+        kept: Approvals and measures, also those that the disk has not taken.
         counted: The same of guards.
-        stopped: The same of the emergency stop.
+        stopped: What was said of the emergency stop, if the disk does not say it.
+        stop_seen: What was told of it.
     """
 
     acts: dict[int, OpenAct] = {}
     untold: tuple[Note, ...] = ()
     kept: Kept | None = None
     counted: tuple[Counted, ...] = ()
-    stopped: Stopped = Stopped(stopped=False)
+    stopped: Stopped | None = None
+    stop_seen: Stopped = Stopped(stopped=False)
 
 
 class Governance(Plugin[GovernanceSettings]):
@@ -90,22 +94,37 @@ class Governance(Plugin[GovernanceSettings]):
             AuditLedger.open(None if folder is None else folder.parent, self.settings.audit, clock=ctx.clock.time)
         )
         ctx.defer(self._counts.close)
-        kept = await ctx.run_sync(self._load)
-        self._assemble(kept, profile)
+        kept, problem = await ctx.run_sync(self._load)
+        self._assemble(kept or Kept(), profile)
+        if problem:
+            self._mistrust(problem)
+        await ctx.run_sync(partial(self._clerk.begin, is_new=kept is None or bool(problem)))
         await self._notice_stop()
         self._show()
         ctx.every(LOOK_SEC, self._notice_stop)
         ctx.every(TIDY_SEC, self._tidy)
 
-    def _load(self) -> Kept:
-        kept = self._file.load() or Kept()
+    def _load(self) -> tuple[Kept | None, str]:
+        """Return what is kept, if anything is, and why that is not all that was."""
+        kept = self._file.load()
         self._guards.recall(self._counts.load(), self.ctx.clock.time())
-        return kept
+        if self._file.path is None or (kept is None and not self._file.problem and not self._has_begun()):
+            return None, ""  # the first run, which may have ended at any point of its start
+        gone = "" if kept is not None or self._file.problem else f"{self._file.path} is gone"
+        return kept, "; ".join(filter(None, (gone, self._file.problem, self._counts.problem)))
+
+    def _has_begun(self) -> bool:
+        """Whether there was a run before this one; as far as nobody can tell, there was."""
+        try:
+            return bool(self._ledger.tail(1))
+        except DataFileError:
+            return True
 
     def _assemble(self, kept: Kept, profile: str) -> None:
-        settings, clock = self.settings, self.ctx.clock
-        self._approvals = Approvals(clock.time, settings.approval_lifetime, settings.most_waiting, kept.approvals)
-        self._measures = Measures(clock.time, kept.measures)
+        settings, clock, time = self.settings, self.ctx.clock, _steady(self.ctx)
+        self._time = time
+        self._approvals = Approvals(time, settings.approval_lifetime, settings.most_waiting, kept.approvals)
+        self._measures = Measures(time, kept.measures)
         by_profile = ("integration",) if profile == "prod" else ()
         gatekeeper = Gatekeeper(
             stop=self._stop,
@@ -113,7 +132,7 @@ class Governance(Plugin[GovernanceSettings]):
             persons=self._persons,
             guards=self._guards,
             approvals=self._approvals,
-            time=clock.time,
+            time=time,
             approval_kinds=by_profile if settings.approval_kinds is None else settings.approval_kinds,
         )
         self._scribe = Scribe(self._ledger, clock.monotonic)
@@ -130,44 +149,40 @@ class Governance(Plugin[GovernanceSettings]):
             stop_seen=kept.stop,
         )
         self._told_stop = kept.stop
-        problem = "; ".join(filter(None, (self._file.problem, self._counts.problem)))
-        if problem:
-            self._mistrust(problem)
 
     def _mistrust(self, problem: str) -> None:
         """Have a person agree to everything: it cannot be told what was in force."""
         self.ctx.log.error("%s; a person must agree to everything until 'aetherra guards reset %s'", problem, LOST)
-        now = self.ctx.clock.time()
+        reason = f"the state was lost: {problem}"
         self._measures.impose(
-            Measure(
-                guard=LOST, key="", breach="require_human_approval", since=now, reason=f"the state was lost: {problem}"
-            )
+            Measure(guard=LOST, key="", breach="require_human_approval", since=self._time(), reason=reason)
         )
 
     # A swap
 
     async def hand_over(self) -> GovernanceState:
-        """Let the next generation know what is under way."""
-        if self.ctx.data_dir is not None:
-            return GovernanceState(acts=self._clerk.open_acts(), untold=tuple(self._scribe.untold))
+        """Let the next generation know what is under way, and what holds."""
+        return await self.ctx.run_sync(self._state)
+
+    def _state(self) -> GovernanceState:
         return GovernanceState(
+            acts={} if self.ctx.data_dir is None else self._clerk.open_acts(),  # a ledger in memory begins anew
+            untold=self._clerk.untold(),
             kept=self._clerk.kept(),
             counted=tuple(self._guards.records(self.ctx.clock.time())),
-            stopped=self._stop.last(),
+            stopped=self._stop.fleeting(),
+            stop_seen=self._clerk.stop_seen,
         )
 
     async def take_over(self, state: GovernanceState) -> None:
         """Go on where the generation before is."""
-        self._clerk.take_over(state.acts)
         self._scribe.recall(state.untold)
-        if state.kept is not None:
-            self._approvals.restore(state.kept.approvals)
-            for measure in state.kept.measures:
-                self._measures.impose(measure)
-            self._guards.recall(state.counted, self.ctx.clock.time())
+        if state.stopped is not None:
             self._stop.recall(state.stopped)
-            self._told_stop = state.stopped
-            self._clerk.note_stop(state.stopped)
+        if state.kept is not None:
+            self._told_stop = state.stop_seen
+            await self.ctx.run_sync(self._clerk.take_over, state.acts, state.kept, state.counted, state.stop_seen)
+        self._show()
 
     # Asking
 
@@ -187,24 +202,25 @@ class Governance(Plugin[GovernanceSettings]):
         except BaseException:
             self.ctx.start_soon(self._give_up, hearing)
             raise
-        await self._announce(answer, request)
+        self._announce(answer, request)
         return answer.permission
 
     async def _give_up(self, hearing: Hearing) -> None:
         await self.ctx.run_sync(self._clerk.give_up, hearing)
 
-    async def _announce(self, answer: Answer, request: AskPermission) -> None:
+    def _announce(self, answer: Answer, request: AskPermission) -> None:
+        """Tell those who hear of it; nobody who is slow to holds up who asks, or a stop."""
         self._show()
         intent = request.intent
         if answer.breached is not None:
             self.ctx.log.warning("%s", answer.breached.sentence)
-            await self.ctx.publish(m.GuardBreached(answer.breached, intent.kind, intent.component))
+            self.ctx.publish_nowait(m.GuardBreached(answer.breached, intent.kind, intent.component))
         for voided in answer.voided:
-            await self.ctx.publish(m.ApprovalDecided(voided))
+            self.ctx.publish_nowait(m.ApprovalDecided(voided))
         if answer.requested is not None:
             waits = answer.requested
             self.ctx.log.info("approval %s waits for a person: %s (%s)", waits.id, waits.summary, waits.why)
-            await self.ctx.publish(m.ApprovalRequested(waits))
+            self.ctx.publish_nowait(m.ApprovalRequested(waits))
 
     @handler
     async def check(self, request: CheckPermission) -> Permission:
@@ -245,6 +261,7 @@ class Governance(Plugin[GovernanceSettings]):
             codes=standing.codes,
             open=standing.open,
             untold=standing.untold,
+            lost=standing.lost,
             entries=standing.entries,
             problem=standing.problem,
         )
@@ -252,10 +269,10 @@ class Governance(Plugin[GovernanceSettings]):
     @hookimpl
     def collect_metrics(self) -> Iterable[MetricSample]:
         """Count what was asked and what waits."""
-        asked, refused, waiting = self._clerk.figures()
+        asked, not_allowed, waiting = self._clerk.figures()
         return [
             MetricSample("permissions_asked", float(asked), "questions"),
-            MetricSample("permissions_refused", float(refused), "questions"),
+            MetricSample("permissions_not_allowed", float(not_allowed), "questions"),
             MetricSample("approvals_waiting", float(waiting), "approvals"),
             MetricSample("emergency_stop", float(self._told_stop.stopped), "stops"),
         ]
@@ -305,14 +322,14 @@ class Governance(Plugin[GovernanceSettings]):
 
         decided = await self.ctx.run_sync(decide)
         self.ctx.log.info("approval %s is %s by %s", approval, decided.approval.state, person)
-        await self.ctx.publish(m.ApprovalDecided(decided.approval))
+        self.ctx.publish_nowait(m.ApprovalDecided(decided.approval))
         return decided
 
     # Emergency stop
 
     @handler
     async def stop_all(self, request: m.EmergencyStopAll) -> m.StopReply:
-        """Stop everything autonomous. It holds also if ``DataFileError`` says that it will not outlive the host."""
+        """Stop everything autonomous. It holds at once, also if ``DataFileError`` says that it cannot be written."""
         call = current_call()
         who = "somebody" if call is None else str(call.caller)
         self._stop.say(who, request.reason)
@@ -333,16 +350,16 @@ class Governance(Plugin[GovernanceSettings]):
     async def _notice_stop(self) -> None:
         """Tell of a stop or of its end, also of one that was said by the file."""
         said, held = self._stop.last(), self._told_stop
-        if said == held:
-            return
-        self._told_stop = said
-        if said.stopped:
-            self.ctx.log.warning("%s", said.sentence)
-            await self.ctx.publish(m.EverythingStopped(said))
-        elif held.stopped:
-            self.ctx.log.warning("the emergency stop is lifted by %s", said.who or "somebody, by the file")
-            await self.ctx.publish(m.StopLifted(said.who or "somebody, by the file", said.why, held))
-        await self.ctx.run_sync(self._clerk.note_stop, said)
+        if said != held:
+            self._told_stop = said
+            if said.stopped:
+                self.ctx.log.warning("%s", said.sentence)
+                self.ctx.publish_nowait(m.EverythingStopped(said))
+            elif held.stopped:
+                self.ctx.log.warning("the emergency stop is lifted by %s", said.who or "somebody, by the file")
+                self.ctx.publish_nowait(m.StopLifted(said.who or "somebody, by the file", said.why, held))
+        if said != self._clerk.stop_seen:
+            await self.ctx.run_sync(self._clerk.note_stop, said)
 
     # The ledger
 
@@ -382,6 +399,13 @@ class Governance(Plugin[GovernanceSettings]):
         if person.relay:
             raise NotAPersonError(what, f"plugin {person.relay!r}", "a plugin never is, whoever has called it")
         return person
+
+
+def _steady(ctx: PluginContext) -> Callable[[], float]:
+    """Return Unix time as of now, that goes on by the clock which nobody sets."""
+    clock = ctx.clock
+    ahead = clock.time() - clock.monotonic()
+    return lambda: ahead + clock.monotonic()
 
 
 def _asker() -> Identity | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from aetherra.plugins import DataFileError, Intent
+from aetherra.plugins import DataFileError, Fact, Intent
 from aetherra.plugins.governance.approvals import digest_of
 from aetherra.plugins.governance.gatekeeper import Verdict
 from aetherra.plugins.ledger import AuditLedger
@@ -15,11 +15,10 @@ from aetherra.plugins.ledger import AuditLedger
 __all__ = ["Note", "Scribe"]
 
 MOST_UNTOLD = 1_000
-"""Entries that are kept until the disk takes them; of more, the oldest are lost."""
+"""Entries that are kept until the disk takes them; of more, the oldest are lost, and an entry says how many."""
 REPEATS_SEC = 60.0
 """Seconds in which the same refusal is written once."""
 MOST_REPEATS = 1_000
-Fact = str | int | float | bool
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +43,7 @@ class Scribe:
 
     Attributes:
         untold: What the disk has not taken yet.
+        lost: How many more it has not taken, which are kept no longer.
         problem: Why it does not; ``""`` if it does.
     """
 
@@ -52,7 +52,8 @@ class Scribe:
         self._monotonic = monotonic
         self._repeats: OrderedDict[tuple[str, ...], _Repeats] = OrderedDict()
         self._is_prepared = False
-        self.untold: deque[Note] = deque(maxlen=MOST_UNTOLD)
+        self.untold: deque[Note] = deque()
+        self.lost = 0
         self.problem = ""
 
     @property
@@ -67,9 +68,7 @@ class Scribe:
             DataFileError: It could not be written, and is not in the ledger.
         """
         try:
-            while self.untold:
-                self._append(self.untold[0])
-                self.untold.popleft()
+            self._write_untold()
             number = self._append(note)
         except DataFileError as exc:
             self.problem = str(exc)
@@ -86,7 +85,7 @@ class Scribe:
         try:
             return self.write(note)
         except DataFileError:
-            self.untold.append(note)
+            self.recall([note])
             raise
 
     def catch_up(self) -> None:
@@ -95,9 +94,8 @@ class Scribe:
             if self.problem or not self._is_prepared:
                 self._ledger.prepare()
                 self._is_prepared = True
-            while self.untold:
-                self._append(self.untold[0])
-                self.untold.popleft()
+            self.fold()
+            self._write_untold()
             self.problem = ""
         except DataFileError as exc:
             self.problem = str(exc)
@@ -105,19 +103,22 @@ class Scribe:
     def question(self, asker: str, intent: Intent, verdict: Verdict, approval: str) -> int:
         """Write what was asked and answered, and return its number; of the same refusals within a minute, the first's.
 
+        How often they were given again is written once the minute is over.
+
         Raises:
             DataFileError: It could not be written.
         """
-        like = (asker, intent.kind, intent.component, verdict.code, approval)
+        like = (asker, intent.kind, intent.component, intent.sender, intent.actuator, digest_of(intent), verdict.code)
         known: dict[str, Fact] = {"sender": intent.sender, "actuator": intent.actuator, "approval": approval}
         known |= {"undo": intent.undo, "breach": verdict.measure.breach if verdict.measure is not None else ""}
         is_refusal = verdict.code != "allowed"
         if is_refusal:
-            before = self._repeats.get(like)
-            if before is not None and self._monotonic() - before.since < REPEATS_SEC:
+            self.fold()
+            before = self._repeats.get((*like, approval))
+            if before is not None:
                 before.times += 1
                 return before.entry
-            known |= {"why": verdict.reason, "repeated": before.times if before is not None else 0}
+            known["why"] = verdict.reason
         number = self.write(
             Note(
                 kind=intent.kind,
@@ -130,10 +131,24 @@ class Scribe:
             )
         )
         if is_refusal:
-            self._repeats[like] = _Repeats(self._monotonic(), number)
-            while len(self._repeats) > MOST_REPEATS:
-                self._repeats.popitem(last=False)
+            self._repeats[*like, approval] = _Repeats(self._monotonic(), number)
+            self.fold()
         return number
+
+    def fold(self, *, everything: bool = False) -> None:
+        """Word how often refusals were given again whose minute is over, or of which there are too many."""
+        since = self._monotonic() - REPEATS_SEC
+        while self._repeats:
+            like, first = next(iter(self._repeats.items()))
+            if not everything and first.since > since and len(self._repeats) <= MOST_REPEATS:
+                return
+            del self._repeats[like]
+            if first.times:
+                asker, kind, component, *_, code, _ = like
+                again = f"the same was asked {first.times} times more within {REPEATS_SEC:g} s, and answered so"
+                note = Note(kind=kind, actor=asker, component=component, summary=again, code=code,
+                            refers_to=first.entry, facts={"repeated": first.times})  # fmt: skip
+                self.recall([note])
 
     @staticmethod
     def outcome(entry: int, asker: str, intent: Intent, outcome: str, detail: str, facts: Mapping[str, Fact]) -> Note:
@@ -150,8 +165,21 @@ class Scribe:
         )
 
     def recall(self, notes: Iterable[Note]) -> None:
-        """Take over what was still untold."""
+        """Have these written with the next entry, or when the disk takes it."""
         self.untold.extend(notes)
+        while len(self.untold) > MOST_UNTOLD:
+            self.untold.popleft()
+            self.lost += 1
+
+    def _write_untold(self) -> None:
+        if self.lost:
+            gone = self.lost
+            summary = f"{gone} entries that came before this one could not be written, and are lost"
+            self._append(Note(kind="governance.lost", actor="governance", summary=summary, facts={"lost": gone}))
+            self.lost -= gone
+        while self.untold:
+            self._append(self.untold[0])
+            self.untold.popleft()
 
     def _append(self, note: Note) -> int:
         return self._ledger.append(**msgspec.structs.asdict(note)).sequence

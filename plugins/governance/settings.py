@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from aetherra.plugins import Settings
 from aetherra.plugins.ledger import LedgerSettings
 
-__all__ = ["BREACHES", "GUARDS", "Breach", "GovernanceSettings", "Guard", "GuardName", "GuardSettings"]
+__all__ = ["GUARDS", "Breach", "GovernanceSettings", "Guard", "GuardName", "GuardSettings"]
 
 GuardName = Literal[
     "integrations_per_hour",
@@ -23,7 +23,6 @@ GuardName = Literal[
 Breach = Literal["pause_self_incorporation", "disable_actuator", "require_human_approval"]
 """What is done about who would pass a guard's limit."""
 GUARDS: tuple[GuardName, ...] = get_args(GuardName)
-BREACHES: tuple[Breach, ...] = get_args(Breach)
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 

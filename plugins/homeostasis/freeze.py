@@ -77,10 +77,10 @@ class Freeze:
     def unfreeze(self, who: str, why: str) -> Frozen | None:
         """End a freeze, also one for a problem; return what held until now, ``None`` if nothing did.
 
-        One that the disk never had ends though the disk takes nothing.
+        It needs no room on the disk.
 
         Raises:
-            DataFileError: It could not be written: all stays frozen, as it would be after a restart.
+            DataFileError: The file could not be removed: all stays frozen, as it would be after a restart.
         """
         held = self.now()
         self._file.unsay(Frozen(frozen=False, who=who, why=why, since=self._time()))

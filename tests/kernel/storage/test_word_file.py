@@ -11,6 +11,7 @@ import pytest
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.stopped import Stopped, stop_file
 from aetherra.kernel.storage import WordFile
+from tests.plugins.governance.conftest import room_for
 
 FREE = Stopped(stopped=False, who="bob")
 
@@ -27,16 +28,16 @@ def path(tmp_path: Path) -> Path:
 class Gated:
     """Holds a writer up, so that something can be done meanwhile."""
 
-    def __init__(self, file: WordFile[Stopped], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, file: WordFile[Stopped], step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.came, self.go = threading.Event(), threading.Event()
-        replace = file._replace
+        write = getattr(file, step)
 
         def held_up(word: Stopped) -> None:
             self.came.set()
             assert self.go.wait(20)
-            replace(word)
+            write(word)
 
-        monkeypatch.setattr(file, "_replace", held_up)
+        monkeypatch.setattr(file, step, held_up)
 
 
 class TestSaying:
@@ -54,7 +55,7 @@ class TestSaying:
         file = stop_file(path)
         file.say(stop("ada"))
         file.write()
-        gate = Gated(file, monkeypatch)
+        gate = Gated(file, "_remove", monkeypatch)
         lifter = threading.Thread(target=file.unsay, args=(FREE,))
         lifter.start()
         assert gate.came.wait(20)
@@ -70,7 +71,7 @@ class TestSaying:
         """A word counts while another one is being written, however long the disk takes."""
         file = stop_file(path)
         file.say(stop("ada"))
-        gate = Gated(file, monkeypatch)
+        gate = Gated(file, "_replace", monkeypatch)
         writer = threading.Thread(target=file.write)
         writer.start()
         assert gate.came.wait(20)
@@ -122,7 +123,44 @@ class TestDisk:
         assert (later.problem, stop_file(folder / "STOP").last()) == ("", stop("ada"))
 
 
+    def test_a_full_disk_forgets_it(self, path: Path) -> None:
+        """Where there is no room for a word there is for an empty file, which holds; to unsay it takes no room."""
+        file = stop_file(path)
+        with room_for(0):
+            file.say(stop("ada"))
+            with pytest.raises(DataFileError):
+                file.write()
+            assert stop_file(path).last().stopped
+            assert file.unsay(FREE) == stop("ada")
+        assert [each.last().stopped for each in (file, stop_file(path))] == [False, False]
+
+
+class TestUnsaying:
+    def test_an_empty_file_holds_once_alone(self, path: Path) -> None:
+        """After any number of words that were unsaid, making an empty file holds again; who has unsaid is known."""
+        for _ in range(2):
+            file = stop_file(path)
+            assert not file.last().stopped
+            path.touch()
+            assert file.last().stopped
+            file.unsay(FREE)
+            assert file.last() == stop_file(path).last() == FREE
+
+    def test_what_cannot_be_removed_is_free(self, path: Path) -> None:
+        """Where the file cannot be removed what holds goes on, as it would after a restart."""
+        path.mkdir()
+        file = stop_file(path)
+        with pytest.raises(DataFileError):
+            file.unsay(FREE)
+        assert file.last().stopped
+
+
 class TestReading:
+    def test_a_link_to_nothing_is_nothing(self, path: Path) -> None:
+        """A link is there, whatever it leads to."""
+        path.symlink_to(path.with_name("gone"))
+        assert stop_file(path).last().stopped
+
     def test_a_pipe_makes_whoever_looks_wait(self, path: Path) -> None:
         """What is no regular file holds, at once: nobody waits for a writer."""
         os.mkfifo(path)

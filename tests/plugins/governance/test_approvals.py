@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import Identity, Intent, Person
+from aetherra.plugins.governance import approvals as module
 from aetherra.plugins.governance.approvals import (
     REMEMBERED,
     Approval,
@@ -46,6 +47,23 @@ def clock() -> FakeClock:
 @pytest.fixture
 def kept(clock: FakeClock) -> Approvals:
     return approvals(clock)
+
+
+class TestTime:
+    def test_the_clock_was_set_back(self) -> None:
+        """What was asked in an earlier run lasts no longer than what is asked now."""
+        earlier = Approvals(lambda: 100_000.0, 3600.0, 3)
+        earlier.request("doer", intent(), "policy")
+        assert [each.expires_at for each in Approvals(lambda: 0.0, 3600.0, 3, earlier.all()).all()] == [3600.0]
+
+    def test_callers_from_outside_ask_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many names are given, no more wait than that."""
+        monkeypatch.setattr(module, "MOST_WAITING", 2)
+        kept = Approvals(lambda: 0.0, 3600.0, 3)
+        kept.request("one", intent(), "policy")
+        assert kept.has_room("two")
+        kept.request("two", intent(), "policy")
+        assert not kept.has_room("three")
 
 
 class TestRequest:

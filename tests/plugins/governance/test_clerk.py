@@ -102,6 +102,9 @@ class TestAsk:
 
         monkeypatch.setattr(kept.counts, "append", stop_meanwhile)
         assert kept.permission(INC, INTEGRATION).code == "stopped"
+        assert kept.guards.states()[0].used == 0
+        kept.clerk.tidy()
+        assert office().guards.states()[0].used == 0
         assert office().approvals.get(used).state == "approved"
         assert [code for *_, code in kept.entries()][-2:] == ["allowed", "cancelled"]
 
@@ -122,6 +125,7 @@ class TestAsk:
             ("y", "cancelled"),
         ]
         assert kept.clerk.check(HOMEOSTASIS, entry).code == "refused"
+        assert not [state.key for state in kept.guards.states() if state.key]
 
     def test_a_breach_is_forgotten(self, office: Opened) -> None:
         """What is in force because of a breach outlives the run, and the ledger names it."""
@@ -267,6 +271,22 @@ class TestFullDisk:
             kept.clerk.reset("actions_per_component_per_minute", None, ADA, "")
         after = kept.clerk.standing()
         assert (after.guards, after.measures) == (before.guards, before.measures)
+
+    def test_half_a_reset_counts(self, office: Opened, tmp_path: Path) -> None:
+        """A reset of which a part was written is taken back, in the ledger and on disk as well."""
+        kept = office()
+        kept.permission(HOMEOSTASIS, intent())
+        kept.permission(HOMEOSTASIS, intent())
+        beside = tmp_path / "data" / "governance" / "guards.jsonl.new"
+        beside.mkdir()
+        with pytest.raises(DataFileError):
+            kept.clerk.reset("actions_per_component_per_minute", None, ADA, "")
+        beside.rmdir()
+        later = office()
+        assert [measure.breach for measure in later.measures.in_force()] == ["disable_actuator"]
+        assert [state.used for state in later.guards.states() if state.key] == [1]
+        resets = [code for kind, *_, code in later.entries() if kind == "governance.reset_guard"]
+        assert resets == ["", "cancelled"]
 
 
 class TestReset:

@@ -11,7 +11,7 @@ from aetherra.plugins.governance.count_file import FILE_NAME, MOST_LINES, CountF
 from aetherra.plugins.governance.guards import Count, Counted
 
 ONE = Counted(Count("integrations_per_hour"), 1.0)
-TWO = Counted(Count("actions_per_component_per_minute", "x\n\u2028"), 2.5, reset=True)
+TWO = Counted(Count("actions_per_component_per_minute", "x\n\u2028"), 2.5)
 
 
 class TestCountFile:

@@ -6,7 +6,6 @@ import os
 import threading
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from aetherra.kernel.testing import FakeClock
@@ -48,13 +47,13 @@ class TestStop:
         assert stop.stop("bob", "fire") == first == holds(path, clock)
 
     def test_a_lift_does_not_last(self, path: Path, clock: FakeClock) -> None:
-        """Once lifted it is so after a restart, too; the file keeps who lifted it."""
+        """Once lifted it is so after a restart, too; who lifted it stays known."""
         stop = EmergencyStop(path, clock.time)
         said = stop.stop("ada", "smoke")
         assert stop.lift("bob", "a drill") == said
         assert stop.now() is None
         assert holds(path, clock) is None
-        assert msgspec.json.decode(path.read_bytes())["who"] == "bob"
+        assert EmergencyStop(path, clock.time).last().who == "bob"
         assert stop.lift("bob", "again") is None
 
     def test_in_memory_it_needs_a_file(self, clock: FakeClock) -> None:
@@ -116,17 +115,6 @@ class TestDisk:
         assert stop.now() is not None
         stop.lift("ada", "")
         assert stop.now() is None
-
-    def test_a_lift_that_nobody_wrote_counts(self, tmp_path: Path, clock: FakeClock) -> None:
-        """A lift that cannot be written does not count: after a restart it would not hold."""
-        folder = tmp_path / "there"
-        folder.mkdir()
-        stop = EmergencyStop(folder / "STOP", clock.time)
-        said = stop.stop("ada", "smoke")
-        (folder / "STOP.new").mkdir()
-        with pytest.raises(DataFileError):
-            stop.lift("ada", "")
-        assert stop.now() == said == holds(folder / "STOP", clock)
 
     def test_a_look_while_it_is_written_misses_it(self, path: Path, clock: FakeClock) -> None:
         """However many look while stops and lifts are written, what was said last is what holds."""

@@ -99,7 +99,7 @@ class TestGuards:
         assert kept.reset(ACTION, "x") == 1
         assert (kept.wait(Count(ACTION, "x")), kept.wait(Count(ACTION, "y"))) == (0, 60)
         assert kept.reset(ACTION) == 2
-        assert [(record.count, record.reset) for record in kept.records(clock.time())] == [(INTEGRATIONS, False)]
+        assert [record.count for record in kept.records(clock.time())] == [INTEGRATIONS]
 
     async def test_states_name_nobody_who_counts(self, clock: FakeClock) -> None:
         """Each guard has a line, each component and sender that counts one of its own; what is over has none."""
@@ -134,13 +134,6 @@ class TestGuards:
         future = [Counted(INTEGRATIONS, clock.time() + 86_400)] * 5
         kept.recall([*future, Counted(INTEGRATIONS, clock.time() - 3600)], clock.time())
         assert (kept.wait(INTEGRATIONS), kept.states()[0].used) == (3600, 5)
-
-    def test_a_reset_comes_back_to_life(self, clock: FakeClock) -> None:
-        """What was reset on the way is not recalled, what came after is."""
-        kept, now = guards(clock), clock.time()
-        records = [Counted(INTEGRATIONS, now), Counted(INTEGRATIONS, now, reset=True), Counted(INTEGRATIONS, now)]
-        kept.recall(records, now)
-        assert kept.states()[0].used == 1
 
 
 STEPS = st.lists(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from aetherra.kernel.testing import FakeClock
@@ -32,16 +33,30 @@ SENDER = measure("require_human_approval", "proposals_per_sender_per_minute", "a
 EVERYTHING = measure("require_human_approval", LOST, "")
 
 
+class TestTime:
+    def test_the_clock_was_set_back(self) -> None:
+        """What an earlier run has imposed for a while lasts no longer than that from now."""
+        imposed = measure("disable_actuator", "actions_per_component_per_minute", "x")
+        imposed = msgspec.structs.replace(imposed, since=100_000.0, until=100_600.0)
+        assert [each.until for each in Measures(lambda: 0.0, [imposed]).in_force()] == [600.0]
+
+    def test_the_second_is_news(self) -> None:
+        """What is in force already is none."""
+        kept = Measures(lambda: 0.0)
+        assert [kept.impose(PAUSE), kept.impose(PAUSE)] == [True, False]
+
+
 class TestHolds:
     @pytest.mark.parametrize(
         ("kept", "wanted", "asker", "held"),
         [
             (PAUSE, intent("integration"), "self_incorporation", True),
             (PAUSE, intent("quarantine"), "self_incorporation", True),
-            (PAUSE, intent("anything"), "self_incorporation", True),
+            (PAUSE, intent("learning"), "self_incorporation", True),
+            (PAUSE, intent("learning", undo=True), "self_incorporation", False),
             (PAUSE, intent("integration"), "somebody", True),
             (PAUSE, intent("rollback"), "self_incorporation", False),
-            (PAUSE, intent("integration", undo=True), "self_incorporation", False),
+            (PAUSE, intent("integration", undo=True), "self_incorporation", True),
             (PAUSE, intent("actuator"), "homeostasis", False),
             (RESTART, intent(actuator="restart"), "homeostasis", True),
             (RESTART, intent(component="y", actuator="restart"), "homeostasis", True),

@@ -263,7 +263,7 @@ class TestAsking:
             told = {
                 sample.name: sample.value for sample in samples if "permission" in sample.name or "app" in sample.name
             }
-            assert told == {"permissions_asked": 2.0, "permissions_refused": 1.0, "approvals_waiting": 1.0}
+            assert told == {"permissions_asked": 2.0, "permissions_not_allowed": 1.0, "approvals_waiting": 1.0}
 
 
 class TestApprovals:
@@ -465,6 +465,25 @@ class TestStop:
             await clock.advance(TIDY_SEC)
             await kernel.call(Do(intent()))
 
+    async def test_whoever_is_slow_to_hear_holds_all_up(self, host: Host) -> None:
+        """A stop is told, answered and written though somebody who has asked to be waited for hears nothing."""
+        async with host() as kernel:
+            with kernel.subscribe("governance.*", capacity=1, overflow="block"):
+                await refusal_of(kernel, INTEGRATION)
+                with anyio.fail_after(20):
+                    await refusal_of(kernel, intent(component="y", needs_approval="so"))
+                    await kernel.call(m.EmergencyStopAll("smoke"))
+            assert ("governance.stop", "the host", "") in await codes(kernel)
+
+    async def test_a_stop_waits_for_those_who_write(self, host: Host) -> None:
+        """A stop counts when it is said, however many wait for the disk."""
+        async with host() as kernel, anyio.create_task_group() as group:
+            governance = Governed.here
+            with governance._clerk._turn, governance._stop._file._turn:  # as if the disk took for ever
+                group.start_soon(kernel.call, m.EmergencyStopAll("smoke"))
+                await anyio.wait_all_tasks_blocked()
+                assert governance._stop.now() is not None
+
 
 class TestGuards:
     async def test_a_restart_begins_anew(self, host: Host) -> None:
@@ -515,11 +534,13 @@ class TestGuards:
 
 class TestProd:
     async def test_something_is_integrated_without_a_person(self, host: Host) -> None:
-        """In ``prod`` each integration needs an approval, whatever its asker's policy; a way back does not."""
+        """In ``prod`` each integration needs an approval, whatever it calls itself; taking out again does not."""
         async with host(profile="prod") as kernel:
             refused = await refusal_of(kernel, intent("integration"))
             assert (refused.code, "each integration needs an approval" in refused.reason) == ("needs_approval", True)
-            await kernel.call(Do(intent("integration", undo=True)))
+            undoing = await refusal_of(kernel, intent("integration", undo=True))
+            assert undoing.code == "needs_approval"
+            await kernel.call(Do(intent("rollback", undo=True)))
         async with host(profile="prod", approval_kinds=[]) as kernel:
             await kernel.call(Do(intent("integration")))
 
@@ -584,14 +605,57 @@ class TestSwap:
             assert checked.code == ("allowed" if data and how == "reload" else "refused")
             assert (await kernel.call(m.VerifyAudit())).verification.ok
 
+    async def test_a_swap_lifts_a_stop_that_no_disk_took(self, tmp_path: Path, clock: FakeClock) -> None:
+        """What the disk did not take is in force after a swap as well: a stop, and a person's no."""
+        file = tmp_path / "governance.py"
+        file.write_text(SOURCE)
+        part = {"data_dir": "data", "discover": False, "control_socket": False}
+        document = {"kernel": part, "profile": "test", "plugins": {"governance": {"source": "governance.py"}}}
+        async with Kernel(Config.parse(document, root=tmp_path), clock=clock) as kernel:
+            await kernel.add_plugin(HmrController, settings={"watch": False})
+            await kernel.add_plugin(Doer)
+            approval = await approve(kernel, INTEGRATION)
+            file.write_text(SOURCE.replace("1", "22"))
+            stop = tmp_path / "data" / "governance" / "STOP"
+            (stop.with_name("STOP.new")).mkdir()
+            with room_for(0):
+                assert isinstance(await fault_of(kernel.call(m.Deny(approval, "no"))), DataFileError)
+                assert isinstance(await fault_of(kernel.call(m.EmergencyStopAll("smoke"))), DataFileError)
+                stop.unlink()  # the empty file that a full disk has room for
+                await kernel.call(Reload("governance"))
+                assert next(each.generation for each in kernel.plugins() if each.name == "governance") == 2
+                refused = await refusal_of(kernel, intent())
+                assert (refused.code, refused.reason) == ("stopped", "emergency stop by the host: smoke")
+            await kernel.call(m.LiftStop())
+            assert (await refusal_of(kernel, INTEGRATION)).code == "denied"
+            told = [kind for kind, *_ in await codes(kernel) if kind in ("governance.stop", "governance.lift")]
+            assert told == ["governance.stop", "governance.lift"]
+
 
 class TestDamage:
+    @pytest.mark.parametrize("name", ["state.json", "guards.jsonl"])
+    async def test_a_file_that_is_gone_lifts_a_pause(self, host: Host, tmp_path: Path, name: str) -> None:
+        """To take a file away lifts nothing: a person must agree to all, over restarts, until one has looked."""
+        async with host():
+            pass
+        async with host() as kernel:
+            await kernel.call(Do(intent()))
+        (tmp_path / "data" / "governance" / name).unlink()
+        for _ in range(2):
+            async with host():
+                pass
+        async with host() as kernel:
+            refused = await refusal_of(kernel, intent(component="y"))
+            assert (refused.code, f"{name} is gone" in refused.reason) == ("needs_approval", True)
+
     async def test_a_lost_state_lets_everything_pass(self, host: Host, tmp_path: Path) -> None:
         """Where nobody can tell what was in force, a person must agree to all but ways back, until one has looked."""
         file = tmp_path / "data" / "governance" / "state.json"
         async with host() as kernel:
             await refusal_of(kernel, INTEGRATION)
         file.write_bytes(file.read_bytes()[:-9])
+        async with host():
+            pass  # nobody asks anything, and nothing is written for another reason
         for _ in range(2):
             async with host() as kernel:
                 refused = await refusal_of(kernel, intent())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aetherra.plugins import DataFileError
+from aetherra.plugins.governance import scribe as module
 from aetherra.plugins.governance.scribe import MOST_UNTOLD, REPEATS_SEC, Note
 from tests.plugins.governance.conftest import HOMEOSTASIS, INC, Office, intent, room_for
 
@@ -67,17 +68,18 @@ class TestUntold:
 
 class TestRepeats:
     async def test_a_plugin_that_asks_without_end_fills_the_disk(self, office: Opened) -> None:
-        """The same refusal is written once a minute, under one number, and then how often it was given."""
+        """The same refusal is written once a minute, under one number, and how often it was given once that is over."""
         kept = office()
         kept.stop.stop("ada", "smoke")
         numbers = {kept.permission(HOMEOSTASIS, intent()).entry for _ in range(50)}
         assert len(numbers) == 1
         await kept.clock.advance(REPEATS_SEC)
-        kept.permission(HOMEOSTASIS, intent())
-        assert [entry.facts.get("repeated", 0) for entry in kept.ledger.entries() if entry.code == "stopped"] == [0, 49]
+        kept.clerk.tidy()
+        told = [entry for entry in kept.ledger.entries() if entry.code == "stopped"]
+        assert [(each.refers_to, each.facts.get("repeated", 0)) for each in told] == [(0, 0), (numbers.pop(), 49)]
 
     def test_another_refusal_is_left_out(self, office: Opened) -> None:
-        """Another asker, component, kind or reason is another refusal."""
+        """Another asker, component, kind, sender, content or words are another refusal."""
         kept = office()
         kept.stop.stop("ada", "smoke")
         for asker, wanted in (
@@ -85,9 +87,27 @@ class TestRepeats:
             (INC, intent()),
             (HOMEOSTASIS, intent(component="y")),
             (HOMEOSTASIS, intent(kind="knob")),
+            (HOMEOSTASIS, intent(sender="ada")),
+            (HOMEOSTASIS, intent(digest="a" * 64)),
+            (HOMEOSTASIS, intent(summary="something else")),
         ):
             kept.permission(asker, wanted)
-        assert len(kept.entries()) == 4
+        assert len(kept.entries()) == 7
+
+    def test_what_is_lost_is_not_said(self, office: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of too many outcomes that the disk does not take the oldest are lost, and an entry says how many."""
+        monkeypatch.setattr(module, "MOST_UNTOLD", 2)
+        kept = office()
+        entries = [kept.permission(HOMEOSTASIS, intent(component=str(number))).entry for number in range(5)]
+        with room_for(0):
+            for entry in entries:
+                with pytest.raises(DataFileError):
+                    kept.clerk.tell(HOMEOSTASIS, entry, "done", "", {})
+        assert (kept.clerk.standing().untold, kept.clerk.standing().lost) == (2, 3)
+        kept.clerk.tidy()
+        assert [kind for kind, *_ in kept.entries()][-3:] == ["governance.lost", "actuator", "actuator"]
+        lost = next(entry for entry in kept.ledger.entries() if entry.kind == "governance.lost")
+        assert (lost.facts["lost"], kept.clerk.standing().lost) == (3, 0)
 
     async def test_what_was_allowed_is_left_out(self, office: Opened) -> None:
         """What was allowed is written each time."""
