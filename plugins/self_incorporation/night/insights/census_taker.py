@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from aetherra.plugins import AppendFile
+from aetherra.plugins.self_incorporation.code.source import IMPORTED
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
 from aetherra.plugins.self_incorporation.night.insights.census import Census, CountedFile
 from aetherra.plugins.self_incorporation.night.insights.measure import Measured, measure, names_in
@@ -16,7 +17,6 @@ __all__ = ["CensusTaker", "MeasureCache"]
 
 PAGE = 50
 """Records that are asked of the library at a time."""
-_SOURCES = (".py", ".pyw")
 _NAMING = (".toml", ".json", ".cfg", ".ini", ".yaml", ".yml", ".aether")  # may name code that is to be loaded
 _STEP = 50
 
@@ -109,7 +109,7 @@ class CensusTaker:
         yield from self._cache.load()
         tests = {path.rpartition("/")[2] for path in records}
         census = Census(files={}, names=set(), unmeasured={})
-        sources = [record for record in records.values() if record.path.endswith(_SOURCES)]
+        sources = [record for record in records.values() if record.path.endswith(IMPORTED)]
         sources.sort(key=lambda record: -record.stamp.mtime_ns)
         yield None
         for record in sources[self._most_files :]:
