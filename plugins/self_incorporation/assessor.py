@@ -20,7 +20,7 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined
 from aetherra.plugins.self_incorporation.gate.safety_index import Review
 from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate
-from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours
+from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours, Reach
 from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.planner import Judged
 from aetherra.plugins.self_incorporation.integration.world import World
@@ -139,6 +139,7 @@ class Assessor:
         self._grants = grants
         self._places = places
         self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._reach: Reach = {}
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -251,7 +252,7 @@ class Assessor:
         """Have a plan made, deciding about all code as it would stand beside all other; keep nothing of that."""
         await self._grants.look_up_new([*world.registered, *(one.item.name for one in judged)])
         decide = partial(self._gate.decide, now=self._ctx.clock.time())
-        beside = Neighbours(destination, world.registered, judged, decide).concerns
+        beside = Neighbours(destination, world.registered, judged, decide, self._reach).concerns
         return await self._turn.ask(partial(make, beside=beside))
 
     async def review(self, item: Item, says: Literal["accept", "reject"], *, person: str, reason: str) -> Decision:

@@ -3,13 +3,12 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.plan import CODE, Action, Conflict, ConflictCode
-from aetherra.plugins.self_incorporation.integration.registrations import Registration
+from aetherra.plugins.self_incorporation.integration.registrations import Registration, module_of
 from aetherra.plugins.self_incorporation.integration.world import Distribution, World
 
 __all__ = ["Offer", "among", "lacking", "with_world"]
@@ -39,7 +38,7 @@ class Offer(Struct, frozen=True):
     @property
     def module(self) -> str:
         """The top-level module that it is imported as; ``""`` if it is no code."""
-        return PurePosixPath(self.item.path).name.removesuffix(".py") if self.is_code else ""
+        return module_of(self.item.path) if self.is_code else ""
 
     @property
     def needs(self) -> tuple[str, ...]:

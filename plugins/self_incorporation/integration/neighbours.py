@@ -4,8 +4,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import msgspec
 
@@ -15,9 +17,12 @@ from aetherra.plugins.self_incorporation.index.paths import original, written
 from aetherra.plugins.self_incorporation.integration.blobs import telling
 from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, Step
 from aetherra.plugins.self_incorporation.integration.planner import Judged
-from aetherra.plugins.self_incorporation.integration.registrations import Registration
+from aetherra.plugins.self_incorporation.integration.registrations import Registration, module_of, standing_of
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "Reach"]
+
+Reach: TypeAlias = dict[tuple[str, str], frozenset[str]]
+"""The modules that code looks for, by what else had come in when that was found, and by its name."""
 
 
 class Neighbours:
@@ -33,6 +38,7 @@ class Neighbours:
         registered: What came in, by name.
         judged: What would come, with what was decided about it.
         decide: Decides about an item as it lies there, and keeps nothing.
+        reach: Which modules what came in looks for, as it was found before; to be given again the next time.
     """
 
     def __init__(
@@ -41,11 +47,16 @@ class Neighbours:
         registered: Mapping[str, Registration],
         judged: Sequence[Judged],
         decide: Callable[[Item], Decision],
+        reach: "Reach | None" = None,
     ) -> None:
         self._destination = destination
         self._registered = {name: one for name, one in registered.items() if one.path}
         self._judged = {(one.item.root, one.item.path): one for one in judged}
         self._decide = decide
+        self._reach = reach if reach is not None else {}
+        self._standing = standing_of(registered)
+        for key in [key for key in self._reach if key[0] != self._standing]:
+            del self._reach[key]
 
     def concerns(self, plan: Plan) -> tuple[Concern, ...]:
         """Return what stands against the steps of a plan.
@@ -74,12 +85,17 @@ class Neighbours:
                 yield Concern(step.root, step.path, _blocks(together), text)
 
     def _about_registered(self, steps: Sequence[Step], layouts: "_Layouts", after: Path) -> Iterator[Concern]:
-        names = self._registered.keys() - {step.name for step in steps}
+        changed = {module_of(step.main) for step in steps}
+        changed |= {self._registered[step.name].module for step in steps if step.name in self._registered}
+        names = [name for name in self._registered.keys() - {step.name for step in steps} if self._may(name, changed)]
         before = layouts.of(())[0] if names else after
         worse: dict[str, tuple[Decision, Decision]] = {}
         for name in sorted(names):
             item = _item(self._registered[name], before)
             now = self._decide(layouts.item(item, before))
+            self._reach[self._standing, name] = frozenset(module.partition(".")[0] for module in now.looked_for)
+            if not self._may(name, changed):
+                continue
             then = self._decide(layouts.item(item, after))
             if _worse(then, now):
                 worse[name] = now, then
@@ -93,6 +109,11 @@ class Neighbours:
                     yield _concern(step, name, single, now)
             if not blamed:  # it takes all of them together, or there is one
                 yield from (_concern(step, name, then, now) for step in steps)
+
+    def _may(self, name: str, changed: AbstractSet[str]) -> bool:
+        """Whether what came in may look for one of these modules; if nobody knows, it may."""
+        reached = self._reach.get((self._standing, name))
+        return reached is None or not reached.isdisjoint(changed)
 
 
 class _Layouts:

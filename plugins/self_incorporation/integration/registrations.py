@@ -14,7 +14,16 @@ from aetherra.plugins.self_incorporation.integration.blobs import telling
 from aetherra.plugins.self_incorporation.integration.catalogue import CatalogueEntry
 from aetherra.plugins.self_incorporation.integration.plan import Action, Step
 
-__all__ = ["Registration", "Unreadable", "encoded", "file_name", "read_registrations", "registration", "standing_of"]
+__all__ = [
+    "Registration",
+    "Unreadable",
+    "encoded",
+    "file_name",
+    "module_of",
+    "read_registrations",
+    "registration",
+    "standing_of",
+]
 
 
 class Registration(Struct, frozen=True, kw_only=True):
@@ -59,7 +68,7 @@ class Registration(Struct, frozen=True, kw_only=True):
     @property
     def module(self) -> str:
         """The top-level module that it is imported as; empty if it is no code."""
-        return PurePosixPath(self.path).name.removesuffix(".py")
+        return module_of(self.path)
 
 
 class Unreadable(Struct, frozen=True):
@@ -67,6 +76,11 @@ class Unreadable(Struct, frozen=True):
 
     path: str
     problem: str
+
+
+def module_of(path: str) -> str:
+    """Return what the file or folder at a path is imported as; empty for no path."""
+    return PurePosixPath(path).name.removesuffix(".py")
 
 
 def registration(step: Step, token: str, uses: tuple[str, ...], entry: CatalogueEntry | None) -> Registration:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.plugins.self_incorporation.gate.decision import Decision
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours
+from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours, Reach
 from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
 from aetherra.plugins.self_incorporation.integration.registrations import Registration, registration
@@ -28,6 +29,7 @@ class Site:
         self.destination = folder / "incorporated"
         self.destination.mkdir()
         self.registered: dict[str, Registration] = {}
+        self.reach: Reach = {}
         self.gate = self.tree.gate(grants=lambda _: ("code:dynamic", "process:spawn", "network:outbound"))
 
     def found(self, path: str) -> Item:
@@ -35,7 +37,9 @@ class Site:
 
     def plan(self, *paths: str) -> Plan:
         judged = [Judged(item, self.gate.decide(item, now=1.0)) for item in map(self.found, paths)]
-        beside = Neighbours(self.destination, self.registered, judged, lambda item: self.gate.decide(item, now=1.0))
+        beside = Neighbours(
+            self.destination, self.registered, judged, lambda item: self.gate.decide(item, now=1.0), self.reach
+        )
         world = empty_world(registered=self.registered)
         return IntegrationPlanner().plan(judged, world, at=1.0, beside=beside.concerns)
 
@@ -121,6 +125,30 @@ def test_a_file_that_is_not_what_was_judged_is_no_step(site: Site) -> None:
     site.tree.write({"parts.py": DECODES})
     plan = IntegrationPlanner().plan(judged, empty_world(), at=1.0, beside=beside.concerns)
     assert "not what was judged" in plan.left_out[0].text
+
+
+def test_only_what_looks_for_a_new_module_is_judged_with_it(site: Site) -> None:
+    """Who looks for what is found once, and again whenever other code has come in."""
+    site.tree.write({"greeter.py": RUNS, "parts.py": PLAIN, "other.py": "import json\n", "new.py": "def f(): ...\n"})
+    site.bring_in("greeter.py", "parts.py", "other.py")
+    asked: list[str] = []
+    real, reach = site.gate.decide, site.reach
+
+    def decide(item: Item, *, now: float) -> Decision:
+        asked.append(item.path)
+        return real(item, now=now)
+
+    site.gate.decide = decide  # type: ignore[method-assign]
+    reach.clear()
+    assert len(site.plan("new.py").steps) == 1
+    assert sorted(set(asked) - {"new.py"}) == ["greeter.py", "other.py", "parts.py"]
+    asked.clear()
+    assert len(site.plan("new.py").steps) == 1
+    assert set(asked) == {"new.py"}
+    site.tree.write({"parts.py": DECODES})
+    asked.clear()
+    assert site.plan("parts.py").steps == ()
+    assert set(asked) == {"parts.py", "greeter.py"}
 
 
 def test_packages_are_judged_so_too(site: Site) -> None:
