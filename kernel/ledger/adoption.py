@@ -17,7 +17,7 @@ from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.disk import LOCK_NAME, LOCK_TIMEOUT
 from aetherra.kernel.ledger.entry import Entry, Fact, is_sealed, read_line
-from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import Verification
 from aetherra.kernel.ledger.reading import oldest_first
@@ -25,6 +25,7 @@ from aetherra.kernel.ledger.segments import Line, SegmentWriter, lines_of, segme
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
 from aetherra.kernel.signing import SigningUnavailableError
+from aetherra.kernel.signing.disk import make_folder
 
 ADOPTED = "audit.adopted"
 

@@ -16,7 +16,7 @@ from aetherra.kernel.filelock import FileLock
 from aetherra.kernel.ledger.chain import Draft, Tip, anchor
 from aetherra.kernel.ledger.entry import Entry, read_line
 from aetherra.kernel.ledger.follow import BrokenChainError, Followed, Follower, kept_of
-from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.head import HEAD_FILES, HeadError, HeadStore, SignedHead
 from aetherra.kernel.ledger.keys import LedgerKeys
 from aetherra.kernel.ledger.problem import LedgerBrokenError, Verification
 from aetherra.kernel.ledger.reading import newest_first, oldest_first
@@ -24,6 +24,7 @@ from aetherra.kernel.ledger.retention import Kept, leaving
 from aetherra.kernel.ledger.segments import Segment, SegmentWriter, lines_of, segments_of
 from aetherra.kernel.ledger.settings import LedgerSettings, head_folder, ledger_folder
 from aetherra.kernel.ledger.verify import verify
+from aetherra.kernel.signing.disk import make_folder
 
 LOCK_NAME = "audit.lock"
 LOCK_TIMEOUT = 10.0

@@ -16,7 +16,7 @@ from aetherra.kernel.ledger.chain import Tip
 from aetherra.kernel.ledger.entry import canonical
 from aetherra.kernel.ledger.keys import SECRET_NAME, SIGNING_NAME, LedgerKeys
 from aetherra.kernel.ledger.problem import ProblemKind
-from aetherra.kernel.signing.disk import NO_WAIT
+from aetherra.kernel.signing.disk import NO_WAIT, make_folder
 
 HEAD_NAME = "head.json"
 ABOUT_NAME = "about.txt"
@@ -260,19 +260,6 @@ def _is_there(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for this user alone, and all above it that are missing; a power cut takes none of them away.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    missing = [folder, *folder.parents]
-    missing = missing[: next((i for i, each in enumerate(missing) if each.is_dir()), 0)]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(each.parent)
 
 
 NO_SLOTS = (b" " * (SLOT - 1) + b"\n") * 2

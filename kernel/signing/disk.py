@@ -59,7 +59,7 @@ def read_bounded(descriptor: int, limit: int) -> bytes:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, for this user alone; what is there stays as it is.
+    """Make a folder, and those above it, for this user alone; what is there stays, and a power cut takes none away.
 
     Raises:
         OSError: It cannot be made, or there is something else.
@@ -68,6 +68,7 @@ def make_folder(folder: Path) -> None:
         if folder.parent != folder:
             make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from aetherra.kernel.errors import DataFileError
 from aetherra.kernel.ledger import head as module
 from aetherra.kernel.ledger.chain import Tip
-from aetherra.kernel.ledger.head import HEAD_NAME, NO_SLOTS, SLOT, HeadError, HeadStore, SignedHead, make_folder
+from aetherra.kernel.ledger.head import HEAD_NAME, NO_SLOTS, SLOT, HeadError, HeadStore, SignedHead
 from aetherra.kernel.ledger.keys import LedgerKeys
 
 
@@ -156,12 +156,3 @@ class TestStore:
             os.mkfifo(store.path)
         with pytest.raises(DataFileError, match=HEAD_NAME):
             store.read()
-
-
-class TestFolder:
-    def test_folders_above_are_for_everybody(self, tmp_path: Path) -> None:
-        """All that had to be made are this user's alone."""
-        make_folder(tmp_path / "a" / "b" / "c")
-        make_folder(tmp_path / "a" / "b" / "c")
-
-        assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")} == {0o700}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aetherra.kernel.signing import disk
 from aetherra.kernel.signing.disk import make_folder, opened, placed, read_bounded, why, write_new, write_whole
 
 
@@ -87,6 +88,14 @@ class TestWriting:
         make_folder(tmp_path / "a" / "b")
         modes = [folder.stat().st_mode & 0o777 for folder in (tmp_path, tmp_path / "a", tmp_path / "a" / "b")]
         assert modes == [0o755, 0o700, 0o700]
+
+    def test_a_power_cut_takes_a_folder_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The disk has each that is made, in the folder above it, before anything is put in."""
+        flushed: list[Path] = []
+        monkeypatch.setattr(disk, "sync_folder", flushed.append)
+        make_folder(tmp_path / "a" / "b")
+
+        assert flushed == [tmp_path, tmp_path / "a"]
 
 
 class TestPlaced:
