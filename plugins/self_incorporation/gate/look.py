@@ -9,7 +9,6 @@ import hashlib
 import math
 import os
 import pickletools
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from aetherra.plugins.self_incorporation.gate.decision import Ground, Line
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.network import reached_by
 from aetherra.plugins.self_incorporation.index.paths import original, written
+from aetherra.plugins.self_incorporation.index.reading import regular_file
 
 __all__ = ["Look", "look", "places_of"]
 
@@ -39,7 +39,6 @@ MOST_BYTES: Final = 60_000_000
 MOST_BESIDE: Final = 200
 """Modules beside an item that are looked at with it."""
 _DATA_BYTES: Final = 2_000_000
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPAQUE_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".exe", ".pyc", ".pyo", ".o", ".a", ".whl", ".egg", ".pyz")
 _OPAQUE_MAGIC = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".dill", ".joblib", ".pk", ".p")
@@ -132,14 +131,11 @@ class _Looking:
     def _read(self, path: str, *, of_item: bool = True) -> bytes | None:
         place = self.root / original(path)
         try:
-            descriptor = os.open(place, _FILE)
-            try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise OSError(0, "it is no regular file any more")
-                with os.fdopen(os.dup(descriptor), "rb") as file:
-                    data = file.read(self._left + 1)
-            finally:
-                os.close(descriptor)
+            with (
+                regular_file(place) as (descriptor, _),
+                os.fdopen(descriptor, "rb", closefd=False) as file,
+            ):
+                data = file.read(self._left + 1)
         except OSError as exc:
             code = "changed" if of_item else "beside"
             self.grounds.append(Ground(code, f"{path!r} cannot be read: {exc.strerror or exc}", (Line(path, 1),)))

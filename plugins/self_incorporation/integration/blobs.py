@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from aetherra.plugins import DataFileError
+from aetherra.plugins.self_incorporation.index.reading import regular_file
 
 __all__ = ["Blob", "Blobs", "look", "sync_folder", "telling"]
 
@@ -162,14 +163,8 @@ def look(path: Path) -> Blob:
 @contextmanager
 def _opened(path: Path) -> Generator[tuple[int, int]]:
     """Open a regular file, and yield its descriptor and permission bits; a pipe is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        told = os.fstat(descriptor)
-        if not stat.S_ISREG(told.st_mode):
-            raise DataFileError(str(path), "is no regular file")
+    with regular_file(path) as (descriptor, told):
         yield descriptor, stat.S_IMODE(told.st_mode)
-    finally:
-        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
