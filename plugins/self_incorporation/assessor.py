@@ -147,9 +147,9 @@ class Assessor:
         return dict(Counter(self._verdicts.values()))
 
     @property
-    def ring_problem(self) -> str:
-        """Why nobody's signature counts; ``""`` if the known keys could be read."""
-        return self._gate.ring_problem
+    def problems(self) -> dict[str, str]:
+        """What is wrong with what decisions are made by, by part; ``""`` where nothing is."""
+        return {"keys": self._gate.ring_problem, "decisions": self._gate.lost}
 
     # Finding
 

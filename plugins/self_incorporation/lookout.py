@@ -32,7 +32,7 @@ class Lookout:
         surveyor: Scans.
         assessor: Decides.
         tray: Brings in; ``None`` where nothing is to be brought in unasked.
-        ask_why: Tells why a person has to agree to that; ``""`` if none has to.
+        ask_why: Why a person has to agree to that; ``""`` if none has to.
         troubles: Told what cannot be looked at.
         apart: Folders that are not watched.
     """
@@ -45,7 +45,7 @@ class Lookout:
         surveyor: Surveyor,
         assessor: Assessor,
         tray: Tray | None,
-        ask_why: Callable[[], str],
+        ask_why: str,
         troubles: Troubles,
         apart: Iterable[Path],
     ) -> None:
@@ -106,7 +106,8 @@ class Lookout:
             partly = None if changed is None or any("" in paths for paths in changed.values()) else changed
             by_name = None if partly is None else await self._ctx.run_sync(_by_name, partly)
             assessed = await self._assessor.assess(by_name)
-            self._troubles.note("keys", self._assessor.ring_problem)
+            for part, problem in self._assessor.problems.items():
+                self._troubles.note(part, problem)
             emptied = await self._empty(by_name)
         if changed is None and self._watched not in (None, await self._ctx.run_sync(self._there)):
             self._watch.cancel()
@@ -143,7 +144,7 @@ class Lookout:
             if not any(incoming.touches(root, paths) for root, paths in changed.items()):
                 return Emptied((), {})
         refused = await self._assessor.refused()
-        emptied = await self._tray.empty(await self._ctx.run_sync(self._ask_why))
+        emptied = await self._tray.empty(self._ask_why)
         return Emptied(emptied.came, refused | emptied.kept_out)
 
 

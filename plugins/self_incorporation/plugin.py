@@ -62,6 +62,8 @@ __all__ = ["NothingKeptError", "SelfIncorporationService"]
 
 LOOK_AFTER_SEC = 30.0
 """Seconds between two looks at what was brought in."""
+ASK_WHY = "it lies in an incoming folder, and the setting 'integrate' is 'ask'"
+"""Why a person has to agree to what is brought in unasked."""
 HEALTH_SEC = 60.0
 """Seconds between two times that homeostasis is told how this is."""
 
@@ -129,7 +131,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         self._safety = await ctx.enter(
             await ctx.run_sync(SafetyIndex, _within(folder, "decisions.sqlite3"), ctx.log.error)
         )
-        self._troubles.note("decisions", await ctx.run_sync(self._lost_decisions))
         self._quarantine = None
         if folder is not None:
             self._quarantine = await ctx.run_sync(partial(QuarantineManager, folder / "quarantine", clock=clock.time))
@@ -170,7 +171,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             surveyor=self._surveyor,
             assessor=self._assessor,
             tray=tray if settings.integrate != "off" and settings.incoming else None,
-            ask_why=self._ask_why,
+            ask_why=ASK_WHY if settings.integrate == "ask" else "",
             troubles=self._troubles,
             apart=self._apart,
         )
@@ -209,22 +210,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         )
         self._integrator, self._incorporator = integrator, incorporator
         return Tray(ctx, incorporator, kept_out)
-
-    def _ask_why(self) -> str:
-        """Say why a person has to agree before something is brought in unasked; ``""`` if none has to."""
-        mode = "it lies in an incoming folder, and the setting 'integrate' is 'ask'"
-        return "; ".join(filter(None, (mode if self.settings.integrate == "ask" else "", self._lost_decisions())))
-
-    def _lost_decisions(self) -> str:
-        """Say where decisions are that cannot be read any more, until somebody has seen to it."""
-        folder = self.ctx.data_dir
-        lost = sorted(folder.glob("decisions.sqlite3.corrupt-*")) if folder is not None else []
-        if not lost:
-            return ""
-        return (
-            "what was decided, and what people accepted or rejected, is not known any more, so a person has to agree "
-            f"to what comes in unasked until {lost[0]} is removed"
-        )
 
     def _ring(self, folder: Path | None) -> KeyRing | None:
         """Return the ring of known keys, which is not read yet."""
@@ -544,7 +529,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         return m.SelfIncorporationHealth(not reasons, tuple(reasons), metrics)
 
     async def _tell_health(self) -> None:
-        self._troubles.note("decisions", await self.ctx.run_sync(self._lost_decisions))
         if self._kept_out is not None:
             self._troubles.note("kept out", await self.ctx.run_sync(self._kept_out.problem))
         await self.ctx.publish(await self.health_check(m.CheckHealth()))

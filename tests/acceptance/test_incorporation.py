@@ -29,6 +29,7 @@ from aetherra.plugins.self_incorporation.messages import (
     ListIntegrations,
     ListItems,
     ListQuarantined,
+    LookAround,
     MakePlan,
     QuarantineItem,
     ReleaseItem,
@@ -309,6 +310,38 @@ class TestJudging:
             now = place.stat()
             assert (place.read_bytes(), now.st_mode, now.st_mtime_ns) == (content, stat.st_mode, stat.st_mtime_ns)
 
+    async def test_what_came_in_from_what_is_set_aside_serves_on(self, project: Project) -> None:
+        """Setting an item aside takes out what had been brought in from it, also where that was not possible then."""
+        project.put("greeter.py", greeter())
+        async with project.hosted() as kernel:
+            await look(kernel)
+            await bring_in(kernel)
+            aside = await kernel.call(QuarantineItem("greeter", "it steals"), timeout=PATIENCE)
+
+            assert (aside.taken_out, aside.serving) == (("greeter",), ())
+            with pytest.raises(NoHandlerError):
+                await ask(kernel)
+            assert await ledger(kernel, "rollback") == ["allowed", "done"]
+
+    async def test_what_a_person_rejected_comes_in_once_their_word_is_lost(self, project: Project) -> None:
+        """Where decisions were damaged, and so lost, it is said, and a person has to agree to what comes in unasked."""
+        project.put("greeter.py", greeter())
+        async with project.hosted() as kernel:
+            await look(kernel)
+            (found,) = (await kernel.call(ListItems("greeter"))).items
+            await kernel.call(DecideItem("greeter", found.item.digest, accept=False, reason="never"))
+        kept = project.path / ".aetherra" / "self_incorporation"
+        for file in kept.glob("decisions.sqlite3-*"):
+            file.unlink()
+        (kept / "decisions.sqlite3").write_bytes(b"no database at all" * 1000)
+        async with project.hosted(scan_at_start=True) as kernel:
+            waiting = await until(lambda: pending(kernel))
+            status = await kernel.call(GetSelfIncorporationStatus())
+
+            assert "reviews were lost" in waiting.why
+            assert any("reviews were lost" in problem for problem in status.problems)
+            assert status.registered == ()
+
 
 class TestUnderGovernance:
     async def test_what_waits_for_a_person_comes_in_without_or_not_with_one(self, project: Project) -> None:
@@ -380,6 +413,41 @@ class TestUnderGovernance:
                 await bring_in(kernel)
             await kernel.call_tag("governance.reset_guard", {"guard": "integrations_per_hour"})
             assert (await bring_in(kernel)).token
+
+    async def test_what_is_dropped_in_at_once_pauses_self_incorporation(self, project: Project) -> None:
+        """Six at once breach no guard: five come in, and the sixth once its turn is there."""
+        for number in range(6):
+            project.put(f"data{number}.csv", f"a,b\n{number},2\n")
+        async with project.hosted() as kernel:
+            looked = await kernel.call(LookAround(), timeout=PATIENCE)
+
+            assert [len(done.names) for done in looked.brought_in] == [1] * 5
+            (why,) = looked.kept_out.values()
+            assert "integrations_per_hour" in why
+            assert not (await kernel.call_tag("governance.guards"))["measures"]
+
+    async def test_an_approval_is_lost_while_everything_is_stopped(self, project: Project) -> None:
+        """What a person agreed to is done once the stop is lifted, and not before."""
+        project.put("greeter.py", greeter())
+        async with project.hosted(integrate="ask", scan_at_start=True) as kernel:
+            waiting = await until(lambda: pending(kernel))
+            await kernel.call(EmergencyStopAll("wait"))
+            await kernel.call(Approve(waiting.id, "it is polite"))
+        async with project.hosted(integrate="ask") as kernel:
+            await until(lambda: waits(kernel))
+            with pytest.raises(NoHandlerError):
+                await ask(kernel)
+            await kernel.call(LiftStop("all is well"))
+            await until(lambda: serves(kernel))
+
+    async def test_what_was_dropped_in_during_a_stop_waits_for_the_next_look(self, project: Project) -> None:
+        """Once the stop is lifted it is looked at, and comes in, at once."""
+        async with project.hosted() as kernel:
+            await kernel.call(EmergencyStopAll("wait"))
+            project.put("greeter.py", greeter())
+            await look(kernel)
+            await kernel.call(LiftStop("all is well"))
+            await until(lambda: serves(kernel))
 
     async def test_prod_takes_what_nobody_signed_or_approved(self, project: Project) -> None:
         """In ``prod`` an item needs a signature by a known key and a person's approval."""
