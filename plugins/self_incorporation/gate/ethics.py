@@ -68,14 +68,12 @@ class EthicsRule(Struct, frozen=True):
         name: Of the rule.
         framework: The way of thinking it stands for.
         topic: What it is about.
-        asks: The question it answers.
         decide: Returns the outcome, the fact that decided, the reason, and the lines.
     """
 
     name: str
     framework: Framework
     topic: Topic
-    asks: str
     decide: Callable[[Item], Told | None]
 
 
@@ -216,16 +214,14 @@ def _codes(item: Item, codes: Iterable[str]) -> str:
 
 
 RULES: tuple[EthicsRule, ...] = (
-    EthicsRule("no_harm", "harm_and_benefit", "security", "Does it harm whoever runs it?", _harm),
-    EthicsRule("some_benefit", "harm_and_benefit", "benefit", "Is there a benefit to set against its risk?", _benefit),
-    EthicsRule("judged_whole", "rules", "security", "Was all of it read?", _judged_whole),
-    EthicsRule("honest_needs", "rules", "autonomy", "Does it ask for all that it takes?", _says_what_it_does),
-    EthicsRule("no_deceit", "character", "security", "Would an honest author write it so?", _conceals),
-    EthicsRule(
-        "people_in_charge", "character", "autonomy", "Does it leave people in charge?", _leaves_people_in_charge
-    ),
-    EthicsRule("keeps_secrets", "care", "privacy", "Does it spare what is private?", _private_data),
-    EthicsRule("stays_itself", "care", "autonomy", "Is it what was looked at, and no more?", _does_not_reach_further),
-    EthicsRule("can_be_looked_after", "care", "benefit", "Can somebody look after it later?", _can_be_cared_for),
+    EthicsRule("no_harm", "harm_and_benefit", "security", _harm),
+    EthicsRule("some_benefit", "harm_and_benefit", "benefit", _benefit),
+    EthicsRule("judged_whole", "rules", "security", _judged_whole),
+    EthicsRule("honest_needs", "rules", "autonomy", _says_what_it_does),
+    EthicsRule("no_deceit", "character", "security", _conceals),
+    EthicsRule("people_in_charge", "character", "autonomy", _leaves_people_in_charge),
+    EthicsRule("keeps_secrets", "care", "privacy", _private_data),
+    EthicsRule("stays_itself", "care", "autonomy", _does_not_reach_further),
+    EthicsRule("can_be_looked_after", "care", "benefit", _can_be_cared_for),
 )
 """The rules that are in force."""

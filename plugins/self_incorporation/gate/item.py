@@ -57,7 +57,7 @@ class Item(Struct, frozen=True, kw_only=True):
         modules: The modules it is made of, dotted from its own folder, sorted.
         hosts: Network hosts that its code names, sorted.
         main: Path of the file to load; of a package, its ``__init__.py``.
-        exclusive: Whether it says that two generations of it must not serve at once.
+        unloadable: Why it cannot be loaded as what it is, ``""`` if nothing is known against it.
     """
 
     root: str
@@ -85,7 +85,7 @@ class Item(Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     main: str = ""
-    exclusive: bool = False
+    unloadable: str = ""
 
 
 def digest_of(files: Iterable[ItemFile]) -> str:

@@ -9,7 +9,7 @@ from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
 from aetherra.plugins.self_incorporation.code.front_door import is_plugin
-from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
+from aetherra.plugins.self_incorporation.code.modules import Modules, is_source, module_of
 from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
 
@@ -125,7 +125,7 @@ class _Assembly:
             imports=tuple(sorted(set(self._imports()))),
             modules=tuple(sorted(self.modules.names)),
             main="" if main is None else main.path,
-            exclusive=said.get("exclusive") is True,
+            unloadable="" if plugin is None or main is None else self._unloadable(main, plugin),
         )
 
     def _main(self) -> FileRecord | None:
@@ -155,6 +155,15 @@ class _Assembly:
                 if any(map(is_plugin, definition.bases)):
                     return definition
         return None
+
+    def _unloadable(self, main: FileRecord, plugin: Definition) -> str:
+        """Return why loading a package would not find its plugin: only what the main file names is looked at."""
+        named = {name.rpartition(".")[2] for name in main.imported}
+        if plugin in main.definitions or not named.isdisjoint({plugin.name, "*"}):
+            return ""
+        record = next(record for record in self.records if plugin in record.definitions)
+        module = module_of(record.path, self.path if self.path != "." else "")
+        return f"{main.path} does not name its plugin: it needs 'from .{module} import {plugin.name}'"
 
     def _handles(self) -> Iterator[str]:
         for record in self.records:

@@ -242,6 +242,8 @@ def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
         return "unusable", f"a workflow is a list of actions in a {' or '.join(WORKFLOW_SUFFIXES)} file"
     if item.kind is FileKind.DATASET and format_of(item.path) is None:
         return "unusable", f"data in {suffix or 'such'} files is not indexed"
+    if item.unloadable:
+        return "unusable", item.unloadable
     if item.path == ".":
         return "unusable", "it is the whole of a tree; its folder has to lie in one"
     if not item.files:

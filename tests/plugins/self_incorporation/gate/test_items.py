@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.items import assemble, packages_of
@@ -25,6 +27,7 @@ class Greeter(Plugin):
     @handler
     async def greet(self, request: Greet) -> None: ...
 """
+UNNAMED = "g/__init__.py does not name its plugin: it needs 'from .sub.plugin import Greeter'"
 MESSAGES = """\
 import socket
 from aetherra.plugins import Message, Request
@@ -71,9 +74,25 @@ class TestAssemble:
         assert (item.name, item.kind, item.version, item.service) == ("greeter", FileKind.PLUGIN, "2", "greetings")
         assert item.tags == ("greeter.greet", "greeter.greeting")
         assert item.handles == ("greeter.greet",)
-        assert (item.requires, item.declared, item.exclusive) == (("clock",), ("call:clock.*",), True)
+        assert (item.requires, item.declared, item.unloadable) == (("clock",), ("call:clock.*",), "")
         assert item.capabilities == ("network",)
         assert item.imports == ("aetherra.plugins", "socket")
+
+    @pytest.mark.parametrize(
+        ("init", "unloadable"),
+        [
+            ("", UNNAMED),
+            ("from .sub import plugin\n", UNNAMED),
+            ("from .sub.plugin import Greeter\n", ""),
+            ("from .sub.plugin import *\n", ""),
+            (GREETER.replace(".messages", ".sub.messages"), ""),
+        ],
+    )  # fmt: skip
+    def test_a_plugin_that_nothing_would_find_is_planned(self, tmp_path: Path, init: str, unloadable: str) -> None:
+        """Of a package only what its main file names is loaded."""
+        files = {"g/__init__.py": init, "g/sub/__init__.py": "", "g/sub/plugin.py": GREETER}
+
+        assert items_of(tmp_path, {**files, "g/sub/messages.py": MESSAGES})["g"].unloadable == unloadable
 
     def test_a_handlers_message_of_the_same_file_is_not_found(self, tmp_path: Path) -> None:
         """A message that is defined beside its handler needs no import."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
@@ -180,3 +181,9 @@ class TestAPlan:
         item = make(root, "a.csv", FileKind.DATASET)
         odd = type(item)(**{field: getattr(item, field) for field in item.__struct_fields__} | {"path": f"{name}.csv"})
         assert [out.code for out in plan_of(odd).left_out] == ["unusable"]
+
+    def test_a_plugin_that_nothing_would_find_is_planned(self, root: Path) -> None:
+        """What cannot be loaded costs no approval."""
+        item = msgspec.structs.replace(make(root, "greeter.py", FileKind.PLUGIN), unloadable="it is not named")
+
+        assert [(out.code, out.text) for out in plan_of(item).left_out] == [("unusable", "it is not named")]
