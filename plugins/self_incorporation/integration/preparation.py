@@ -1,6 +1,5 @@
 """Preparation: what a plan comes to in changes of files, with every byte at hand before the first of them is made."""
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,13 +117,11 @@ def _taken(step: Step, file: PlannedFile, tree: Tree, *, keep: bool) -> tuple[in
 
 def _entry(step: Step, contents: Mapping[str, Path]) -> tuple[Workflow | None, CatalogueEntry | None]:
     """Return the actions of a workflow, and what the catalogue is to have."""
+    if step.action == "load_plugin":
+        return None, None
     first = step.files[0]
     main = contents[_main_source(step)]
     try:
-        if step.action == "load_plugin":
-            if main.name == "__init__.py" or len(step.files) > 1:
-                _refuse_empty_package(step, main)
-            return None, None
         if step.action == "index_dataset":
             path = str(Path(step.root, original(first.source)))
             return None, describe_dataset(main, path, first.sha256, first.size)
@@ -141,27 +138,6 @@ def _entry(step: Step, contents: Mapping[str, Path]) -> tuple[Workflow | None, C
     tags = tuple(action.tag for action in workflow.steps)
     final = tuple(action.tag for action in workflow.steps if action.undo is None)
     return workflow, WorkflowEntry(tags, final)
-
-
-def _refuse_empty_package(step: Step, main: Path) -> None:
-    """Refuse a package of which no class can be had, as it is loaded by its ``__init__.py``."""
-    with telling(main, "read"):
-        tree = ast.parse(main.read_bytes())
-    if all(_binds_no_class(statement) for statement in tree.body):
-        problem = "a package is loaded by its __init__.py, and there is no class in it; import the plugin's class there"
-        raise IntegrationError(step.name, problem)
-
-
-def _binds_no_class(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Expr(ast.Constant()) | ast.Pass() | ast.FunctionDef() | ast.AsyncFunctionDef():
-            return not (isinstance(statement, ast.FunctionDef) and statement.decorator_list)
-        case ast.ImportFrom(module="__future__"):
-            return True
-        case ast.Assign(value=value) | ast.AnnAssign(value=value):
-            return value is None or isinstance(value, (ast.Constant, ast.List, ast.Tuple))
-        case _:
-            return False
 
 
 def _main_source(step: Step) -> str:

@@ -406,15 +406,6 @@ class TestADryRun:
         assert foreseen == {path: (f"{mode:o}", len(data)) for path, (_, mode, data) in there.items()}
         assert told.bytes_written == sum(len(data) for _, _, data in there.values())
 
-    async def test_refuses_a_package_of_which_no_class_can_be_had(self, world: World) -> None:
-        """It is loaded by its ``__init__.py``, whatever lies beside; before anything is begun."""
-        world.write("pkg/__init__.py", '"""A plugin."""\n__version__ = "1"\n')
-        item = world.write("pkg/plugin.py", "class Weather: ...")
-        with pytest.raises(IntegrationError, match="import the plugin's class there"):
-            await world.integrator.describe(world.plan(item))
-        item = world.write("pkg/__init__.py", "from .plugin import Weather as Weather")
-        await world.integrator.describe(world.plan(item))
-
     async def test_refuses_what_integrating_would(self, world: World) -> None:
         """A file that is not what was judged."""
         plan = world.plan(world.write("greeter.py", "code"))
