@@ -106,9 +106,11 @@ class Persons:
         return identity.kind != "remote" or not self._is_strict or identity.name in self._clients
 
     def knows_sender(self, sender: str) -> bool:
-        """The same of one that an intent names, in the words of ``str(Identity)``."""
+        """The same of one that an intent names, in the words of ``str(Identity)``; none who is named almost so."""
         found = _REMOTE.fullmatch(sender)
-        return found is None or self.knows(Identity("remote", found[1]))
+        if found is not None:
+            return self.knows(Identity("remote", found[1]))
+        return not (self._is_strict and "remote client" in sender.casefold())
 
     @staticmethod
     def remedy(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -19,6 +20,7 @@ REMEMBERED = 200
 """Approvals that are over and still told of."""
 MOST_WAITING = 1_000
 """Questions that may wait at a time, of all askers: who asks from outside gives a name of their own."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 _OPEN = ("pending", "approved", "denied")
 
 
@@ -76,10 +78,10 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest_of(intent: Intent) -> str:
-    """Return what an approval of an intent is bound to: its digest, or one of its words if it has none."""
-    if intent.digest:
+    """Return what an approval of an intent is bound to: its digest, or one of its words if that is no SHA-256."""
+    if _SHA256.fullmatch(intent.digest):
         return intent.digest
-    words = (intent.kind, intent.component, intent.summary, intent.sender, intent.actuator)
+    words = (intent.kind, intent.component, intent.summary, intent.sender, intent.actuator, intent.digest)
     return sha256(msgspec.json.encode(words)).hexdigest()
 
 

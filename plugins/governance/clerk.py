@@ -240,7 +240,11 @@ class Clerk:
     def peek(self, asker: Identity, intent: Intent) -> Permission:
         """Return what would be answered; nothing is written."""
         with self._turn:
-            return _permission(self._gatekeeper.judge(asker, intent))
+            verdict = self._gatekeeper.judge(asker, intent)
+            if verdict.code == "guard" and verdict.measure is not None:  # which is not in force, as nobody has asked
+                reason = f"{verdict.measure.reason}; again in {verdict.retry_after:.0f} s"
+                verdict = msgspec.structs.replace(verdict, reason=reason)
+            return _permission(verdict)
 
     def check(self, asker: Identity, entry: int) -> Permission:
         """Return whether what was allowed as ``entry`` still is. It waits for nobody who writes."""

@@ -219,7 +219,7 @@ class Governance(Plugin[GovernanceSettings]):
             self.ctx.publish_nowait(m.ApprovalDecided(voided))
         if answer.requested is not None:
             waits = answer.requested
-            self.ctx.log.info("approval %s waits for a person: %s (%s)", waits.id, waits.summary, waits.why)
+            self.ctx.log.info("approval %s waits for a person: %r (%r)", waits.id, waits.summary, waits.why)
             self.ctx.publish_nowait(m.ApprovalRequested(waits))
 
     @handler

@@ -103,5 +103,6 @@ class TestProd:
         assert persons.knows_sender(str(ADA))
         assert persons.knows_sender("")
         assert persons.knows_sender(str(PLUGIN))
-        assert not persons.knows_sender("remote client 'bob'")
+        for sender in ("remote client 'bob'", "remote client ada", "Remote client 'ada'", " remote client 'ada'"):
+            assert not persons.knows_sender(sender)
         assert Persons("standard", ()).knows_sender("remote client 'bob'")

@@ -122,7 +122,6 @@ class TestDisk:
         later.write()
         assert (later.problem, stop_file(folder / "STOP").last()) == ("", stop("ada"))
 
-
     def test_a_full_disk_forgets_it(self, path: Path) -> None:
         """Where there is no room for a word there is for an empty file, which holds; to unsay it takes no room."""
         file = stop_file(path)

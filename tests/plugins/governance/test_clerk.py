@@ -147,6 +147,8 @@ class TestPeek:
         before = (kept.entries(), kept.clerk.standing())
         peeks = [kept.clerk.peek(HOMEOSTASIS, intent()), kept.clerk.peek(INC, INTEGRATION)]
         assert [each.code for each in peeks] == ["guard", "needs_approval"]
+        assert peeks[0].reason.startswith("one more actuator would be more than guard")
+        assert peeks[0].reason.endswith("; again in 60 s")
         assert (kept.entries(), kept.clerk.standing()) == before
 
 
