@@ -14,6 +14,8 @@ import anyio.to_thread
 import pytest
 
 from aetherra.kernel import permits
+from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel.messages import ListPlugins, PluginList
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import (
     AskPermission,
@@ -70,6 +72,7 @@ class Host:
         self.told: list[TellOutcome] = []
         self.published: list[Any] = []
         self.approvals: tuple[Approval, ...] | None = ()
+        self.serving: list[str] = []
         self.grants: dict[str, tuple[str, ...]] = {}
 
     async def run_sync(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -91,6 +94,8 @@ class Host:
             case TellOutcome():
                 self.told.append(request)
                 return OutcomeRecorded(1)
+            case ListPlugins():
+                return PluginList(tuple(_serving(name) for name in self.serving))
             case GetGrants(plugin=plugin):
                 return Grants(plugin, self.grants.get(plugin, ()), ())
             case ListApprovals() if self.approvals is not None:
@@ -103,6 +108,10 @@ class Host:
 
     async def peek_permission(self, intent: Intent) -> Permission:
         return await permits.peek(self, intent, "standard")  # type: ignore[arg-type]
+
+
+def _serving(name: str) -> PluginInfo:
+    return PluginInfo(name, "serving", 1, "", "1", "", (), (), 0, "")
 
 
 def refusing(code: str, reason: str = "not now", approval: str = "") -> Callable[[Intent, bool], Permission]:
