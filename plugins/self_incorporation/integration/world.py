@@ -3,7 +3,9 @@
 import platform
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -75,7 +77,22 @@ class World(Struct, frozen=True, kw_only=True):
 
 
 def installed() -> dict[str, Any]:
-    """Return ``distributions`` and ``modules`` as this interpreter has them; reads every distribution's metadata."""
+    """Return ``distributions`` and ``modules`` as this interpreter has them.
+
+    Every distribution's metadata is read, again only once a folder of ``sys.path`` has changed.
+    """
+    return dict(_installed(tuple((folder, _changed_at(folder)) for folder in sys.path)))
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return Path(folder or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(1)
+def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, Any]:
     from packaging.utils import canonicalize_name  # noqa: PLC0415  # 30 ms, for who plans alone
 
     distributions: dict[str, Distribution] = {}
