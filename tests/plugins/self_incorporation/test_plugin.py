@@ -14,7 +14,9 @@ from aetherra.plugins.homeostasis import Homeostasis
 from aetherra.plugins.self_improvement import SelfImprovementEngine
 from aetherra.plugins.self_incorporation import SelfIncorporationService
 from aetherra.plugins.self_incorporation.index import scan as scan_module
+from aetherra.plugins.self_incorporation.index.backup import Backup
 from aetherra.plugins.self_incorporation.messages import (
+    CheckHealth,
     Classify,
     GetFile,
     GetSelfIncorporationStatus,
@@ -340,3 +342,39 @@ class TestMaintenance:
             assert report.steps
             assert not [step for step in report.steps if step.error]
             assert {step.plugin for step in report.steps} == {plugin.name}
+
+
+class TestHealth:
+    async def test_a_backup_that_is_behind_is_healthy(self, hosting, tree, monkeypatch):
+        """Health looks at the index's backup, too, and is well again once that is."""
+
+        def full(*_):
+            raise OSError("the disk is full")
+
+        async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
+            assert (await kernel.call(CheckHealth())).healthy
+            with monkeypatch.context() as patch:
+                patch.setattr(Backup, "append", full)
+                patch.setattr(Backup, "rewrite", full)
+                await kernel.call(Scan())
+            health = await kernel.call(CheckHealth())
+            assert (health.healthy, health.reasons) == (False, ("the backup of the index is behind: the disk is full",))
+
+            await kernel.call(Scan())
+            assert (await kernel.call(CheckHealth())).healthy
+
+    async def test_a_damaged_list_is_told_of_nowhere(self, hosting, tree, tmp_path):
+        """What waited, or was taken out, and cannot be read is a problem of the status until it is seen to."""
+        kept = tmp_path / ".state" / "self_incorporation"
+        kept.mkdir(parents=True)
+        (kept / "taken_out.json").write_text("{")
+        (kept / "waiting.json").write_text("[")
+        async with hosting(SelfIncorporationService, data=True, self_incorporation=QUIET) as kernel:
+            problems = (await status_of(kernel)).problems
+            health = await kernel.call(CheckHealth())
+
+        assert [problem.partition(" is not known any more")[0] for problem in problems] == [
+            "what waited for a person",
+            "what was taken out again",
+        ]
+        assert health.reasons == problems
