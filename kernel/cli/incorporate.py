@@ -327,7 +327,8 @@ def _plan(items: Sequence[str], path: Path, config_file: Path | None, *, as_json
         print_json(found)
         return found
     planned = found["plan"]
-    effects = {effect["number"]: effect for effect in (found["would"]["effects"] if found["would"] else [])}
+    would: list[dict[str, Any]] = found["would"]["effects"] if found["would"] else []
+    effects = {effect["number"]: effect for effect in would}
     for step in planned["steps"]:
         version = f" {step['version']}" if step["version"] else ""
         risk = f"risk {number(step['risk'])}"
