@@ -1,10 +1,12 @@
 """What a scan has to say about a file: refusals, findings and the factors of its risk."""
 
+import math
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-__all__ = ["Capability", "Finding", "Reason", "Refusal", "RiskFactor", "Severity"]
+__all__ = ["Capability", "Finding", "Reason", "Refusal", "RiskFactor", "Severity", "joined"]
 
 Reason: TypeAlias = Literal[
     "bad_encoding_declaration",
@@ -68,10 +70,15 @@ class RiskFactor(Struct, frozen=True):
 
     Attributes:
         code: A capability, or the code of an indicator.
-        weight: Its share, between 0 and 1; `judge` says how shares become one figure.
+        weight: Its share, between 0 and 1; `joined` makes one figure of shares.
         lines: The first lines it was seen on.
     """
 
     code: str
     weight: float
     lines: tuple[int, ...]
+
+
+def joined(factors: Iterable[RiskFactor]) -> float:
+    """Return the risk that some factors make together: each adds its share of what is left to 1."""
+    return round(1.0 - math.prod(1.0 - factor.weight for factor in factors), 4)

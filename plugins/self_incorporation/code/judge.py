@@ -11,14 +11,13 @@ with its weight from `rules`, an indicator that is no threat with a third of it.
 """
 
 import ast
-import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor, Severity
+from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor, Severity, joined
 from aetherra.plugins.self_incorporation.code.lookalikes import lookalikes
 from aetherra.plugins.self_incorporation.code.names import Names, Resolved
 from aetherra.plugins.self_incorporation.code.origins import Origin, Origins, opened_for_writing
@@ -188,12 +187,11 @@ class _Evidence:
         factors = tuple(
             sorted([*self._factors(reach), *_weighed(alike)], key=lambda factor: (-factor.weight, factor.code))
         )
-        risk = 1.0 - math.prod(1.0 - factor.weight for factor in factors)
         findings.sort(key=lambda finding: (finding.line, finding.code))
         capabilities: dict[Capability, tuple[int, ...]] = {
             capability: _first(lines) for capability, lines in sorted(self.uses.items())
         }
-        return Judgement(capabilities, tuple(findings), round(risk, 4), factors)
+        return Judgement(capabilities, tuple(findings), joined(factors), factors)
 
     def _findings(self, reach: frozenset[Capability]) -> Iterator[Finding]:
         for capability, lines in self.uses.items():

@@ -1,13 +1,12 @@
 """Which files make one item, and what the index knows of the whole: nothing is read, and nothing is run."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.facts import Definition
-from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor, joined
 from aetherra.plugins.self_incorporation.code.front_door import is_plugin
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source, module_of
 from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
@@ -108,7 +107,7 @@ class _Assembly:
             confidence=confidence,
             files=files,
             digest=digest_of(files),
-            risk=round(1.0 - math.prod(1.0 - factor.weight for factor in factors), 4),
+            risk=joined(factors),
             factors=factors,
             capabilities=tuple(sorted({capability for record in records for capability in record.capabilities})),
             threats=tuple(finding for finding in findings if finding.severity == "threat"),

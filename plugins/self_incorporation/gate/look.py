@@ -6,7 +6,6 @@ the bytes are still those of the index, only this tells. It reads; it neither ru
 
 import ast
 import hashlib
-import math
 import os
 import pickletools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor
+from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor, joined
 from aetherra.plugins.self_incorporation.code.judge import Judgement, judge_together
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
 from aetherra.plugins.self_incorporation.code.names import Names
@@ -270,7 +269,7 @@ class _Looking:
             unknown.extend(Line(unit.path, line) for line in reached.unknown)
         item = msgspec.structs.replace(
             self.item,
-            risk=round(1.0 - math.prod(1.0 - factor.weight for factor in factors), 4),
+            risk=joined(factors),
             factors=factors,
             capabilities=tuple(sorted(capabilities)),
             threats=tuple(sorted((each for each in findings if each.severity == "threat"), key=_in_order)),
