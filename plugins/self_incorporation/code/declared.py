@@ -85,12 +85,11 @@ class Constants:
         node = self._known.get(name)
         return "" if node is None else _text(node) or ""
 
-    def of_class(self, node: ast.ClassDef) -> tuple[dict[str, Constant], tuple[str, ...]]:
-        """Return those of `ATTRIBUTES` that a class sets to a constant, and the names of those it computes."""
-        read = {name: self.of(value) for name, value in _assigned(node.body) if name in ATTRIBUTES}
-        computed = {name for name, value in read.items() if value is None} | (_conditional(node.body) & ATTRIBUTES)
-        constants = {name: value[0] for name, value in read.items() if value is not None and name not in computed}
-        return constants, tuple(sorted(computed))
+    def of_class(self, node: ast.ClassDef) -> dict[str, Constant]:
+        """Return those of `ATTRIBUTES` that a class sets to a constant, whatever of it is run."""
+        sometimes = _conditional(node.body)
+        read = {name: self.of(value) for name, value in _assigned(node.body) if name in ATTRIBUTES - sometimes}
+        return {name: value[0] for name, value in read.items() if value is not None}
 
     def of_keywords(self, keywords: list[ast.keyword]) -> dict[str, Constant]:
         """Return the keywords of a class that are constants: ``tag="greeter.hello"``."""

@@ -13,7 +13,7 @@ from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
 __all__ = ["FACTS_VERSION", "Definition", "Facts", "facts_of"]
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 """Counts up when other facts are gathered, so that files are read again."""
 
 
@@ -28,7 +28,6 @@ class Definition(Struct, frozen=True):
         decorators: Likewise.
         methods: Of a class.
         constants: Of a class, those of `declared.ATTRIBUTES` that it sets to a constant: ``version = "1"``.
-        computed: Of a class, those of `declared.ATTRIBUTES` that only running it would tell.
         keywords: Of a class, those that are constants: ``tag="greeter.hello"``.
         handlers: Of a class, its methods under ``@handler`` of aetherra.
     """
@@ -40,7 +39,6 @@ class Definition(Struct, frozen=True):
     decorators: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     constants: dict[str, Constant] = {}
-    computed: tuple[str, ...] = ()
     keywords: dict[str, Constant] = {}
     handlers: tuple[Handler, ...] = ()
 
@@ -101,7 +99,6 @@ def _class(node: ast.ClassDef, names: Names, constants: Constants, on_methods: s
     methods = [inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)]
     marked = [(method, _called(method.decorator_list, names)) for method in methods]
     on_methods.update(mark for _, marks in marked for mark in marks)
-    declared, computed = constants.of_class(node)
     return Definition(
         name=node.name,
         kind="class",
@@ -109,8 +106,7 @@ def _class(node: ast.ClassDef, names: Names, constants: Constants, on_methods: s
         bases=_called(node.bases, names),
         decorators=_called(node.decorator_list, names),
         methods=tuple(method.name for method in methods),
-        constants=declared,
-        computed=computed,
+        constants=constants.of_class(node),
         keywords=constants.of_keywords(node.keywords),
         handlers=handlers_of(marked, names),
     )

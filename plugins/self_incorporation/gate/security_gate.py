@@ -23,6 +23,7 @@ from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, Qua
 from aetherra.plugins.self_incorporation.gate.safety_index import Review, SafetyIndex
 from aetherra.plugins.self_incorporation.gate.tiers import Signed, tier_of
 from aetherra.plugins.self_incorporation.index.paths import original
+from aetherra.plugins.self_incorporation.index.reading import regular_file
 from aetherra.plugins.signing import KeyRing, SigningError, SigningUnavailableError, Verified, signature_file, verify
 
 __all__ = ["Grants", "SecurityGate", "net_strict"]
@@ -273,9 +274,13 @@ def _stamp_of_signature(place: Path) -> tuple[int, ...] | None:
 def _is_unchanged(item: Item) -> bool:
     for file in item.files:
         try:
-            data = (Path(original(item.root)) / original(file.path)).read_bytes()
+            with (
+                regular_file(Path(original(item.root)) / original(file.path)) as (descriptor, _),
+                os.fdopen(descriptor, "rb", closefd=False) as opened,
+            ):
+                sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError:
             return False
-        if hashlib.sha256(data).hexdigest() != file.sha256:
+        if sha256 != file.sha256:
             return False
     return True

@@ -464,6 +464,11 @@ class TestQuarantine:
 
         with pytest.raises(OSError, match="changed since it was judged"):
             gate.set_aside(item, decision, by="gate")
+        package = tree.write({"p/__init__.py": BAD, "elsewhere": BAD}).items()["p"]
+        (tree.folder / "p/__init__.py").unlink()
+        (tree.folder / "p/__init__.py").symlink_to(tree.folder / "elsewhere")
+        with pytest.raises(OSError, match="changed since it was judged"):
+            gate.set_aside(package, decision, by="gate")
         with pytest.raises(OSError, match="no quarantine without"):
             tree.gate().set_aside(item, decision, by="gate")
 

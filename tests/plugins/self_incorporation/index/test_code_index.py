@@ -48,7 +48,6 @@ def record(path: str, risk: float = 0.0, kind: FileKind = FileKind.UTILITY) -> F
                 ("c",),
                 ("d",),
                 {"name": "a", "requires": ("x",), "exclusive": True, "heartbeat": 2.0, "service": None},
-                ("version",),
                 {"tag": "a.b"},
                 (Handler("d", "E"),),
             ),
