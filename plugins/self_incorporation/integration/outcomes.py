@@ -40,7 +40,7 @@ class Recovery(Struct, frozen=True):
 
     Attributes:
         rolled_back: Tokens of integrations that had not come to their end, and are undone.
-        problems: Why one could not be undone: nothing is integrated, nor brought up, before somebody has seen to it.
+        problems: Why one could not be undone: what it touches is left alone before somebody has seen to it.
         unreadable_lines: Lines of the journal that are no record; one is what a crash leaves.
     """
 
