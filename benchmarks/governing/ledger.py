@@ -13,7 +13,6 @@ import json
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from unittest.mock import patch
 
 from aetherra.kernel.ledger import AuditLedger, LedgerSettings, keys
 
-THREADS = 8
 SUMMARY = "turned the knob plant.pool from 1 to 2, as plant.latency is above its setpoint"
 FACTS: dict[str, str | int | float | bool] = {"before": 1.0, "after": 2.0, "metric": "plant.latency", "trial": 17}
 Work = Callable[[int], None]
@@ -61,15 +59,6 @@ def append(ledger: AuditLedger, count: int) -> None:
             digest="ab" * 32,
             facts=FACTS,
         )
-
-
-def append_by_threads(ledger: AuditLedger, count: int) -> None:
-    """Append the same from several threads at once."""
-    threads = [threading.Thread(target=append, args=(ledger, count // THREADS)) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def append_bare(file: int, line: bytes, count: int) -> None:
@@ -116,7 +105,6 @@ def appended(folder: Path, rounds: int, entries: int) -> list[Figure]:
     with (
         opened(folder / "a", ed25519=True) as one,
         opened(folder / "b", ed25519=False) as other,
-        opened(folder / "c", ed25519=True) as shared,
         bare_files(folder) as (bare, beside, head),
     ):
         append(one, 1)
@@ -126,11 +114,6 @@ def appended(folder: Path, rounds: int, entries: int) -> list[Figure]:
             Case("the same, and a head in place, fsynced", partial(append_bare_with_head, beside, head, line)),
             Case("append, head signed by Ed25519", partial(append, one), "floor: a bare append, fsynced", 5.0),
             Case("append, head signed by HMAC-SHA256", partial(append, other), "floor: a bare append, fsynced", 5.0),
-            Case(
-                f"append, from {THREADS} threads at once",
-                partial(append_by_threads, shared),
-                "floor: a bare append, fsynced",
-            ),
             Case("append, in memory", partial(append, memory)),
         ]
         taken: dict[str, list[float]] = {case.name: [] for case in cases}
