@@ -211,7 +211,13 @@ packages = ["aetherra_$name"]
 [tool.pytest.ini_options]
 anyio_mode = "auto"
 """,
-    "aetherra_{name}/__init__.py": '"""The $name plugin."""\n',
+    "aetherra_{name}/__init__.py": '''\
+"""The $name plugin."""
+
+from aetherra_$name.plugin import $class_name
+
+__all__ = ["$class_name"]
+''',
     "aetherra_{name}/messages.py": '''\
 """What $name says: the only file that other plugins import."""
 
