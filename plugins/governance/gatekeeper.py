@@ -80,7 +80,7 @@ class Gatekeeper:
     def judge(self, asker: Identity, intent: Intent) -> Verdict:
         """Return what holds for an intent."""
         name = name_of(asker)
-        count = counted_by(intent, intent.sender or name)
+        count = counted_by(intent, name)
         held = self._measures.holding(name, intent, count)
         refusal = self._halted(held) or self._unknown(asker, intent)
         if refusal is not None:
@@ -102,7 +102,7 @@ class Gatekeeper:
 
     def halted(self, asker: str, intent: Intent) -> Verdict | None:
         """Return why what was allowed may go no further; ``None`` if it may."""
-        return self._halted(self._measures.holding(asker, intent, counted_by(intent, intent.sender or asker)))
+        return self._halted(self._measures.holding(asker, intent, counted_by(intent, asker)))
 
     def _halted(self, held: Measure | None) -> Verdict | None:
         stopped = self._stop.now()

@@ -19,11 +19,11 @@ _OWN: Mapping[str, GuardName] = {
     "quarantine": "quarantines_per_hour",
     "rollback": "rollbacks_per_hour",
 }
-"""Kinds of intents with a guard of their own, which counts all of them together."""
+"""Kinds of intents with a guard of their own, which counts those of each asker, so that none uses up another's."""
 
 
 class Count(msgspec.Struct, frozen=True):
-    """What one intent counts for: a guard, and whom that counts apart (a component, a sender, or ``""``)."""
+    """What one intent counts for: a guard, and whom or what that counts apart (a component, a sender, an asker)."""
 
     guard: GuardName
     key: str = ""
@@ -41,7 +41,7 @@ class GuardState(msgspec.Struct, frozen=True):
 
     Attributes:
         name: Which it is.
-        key: The component or sender that is counted; ``""`` for a guard that counts all together, or counted nobody.
+        key: The component, sender or asker that is counted; ``""`` for a guard that has counted nobody.
         limit: So many in any ``seconds``.
         seconds: How long the window is.
         used: Let pass within the last ``seconds``.
@@ -60,20 +60,20 @@ class GuardState(msgspec.Struct, frozen=True):
     lasts: float | None
 
 
-def counted_by(intent: Intent, sender: str) -> Count | None:
+def counted_by(intent: Intent, asker: str) -> Count | None:
     """Return what counts an intent; ``None`` for the way back of an action, which is never one too many.
 
     Every kind that has no guard of its own is an action on its component.
 
     Args:
         intent: What somebody would do.
-        sender: On whose behalf.
+        asker: Who would do it.
     """
     if intent.kind == "proposal":
-        return Count("proposals_per_sender_per_minute", sender)
+        return Count("proposals_per_sender_per_minute", intent.sender or asker)
     own = _OWN.get(intent.kind)
     if own is not None:
-        return Count(own)
+        return Count(own, asker)
     return None if intent.undo else Count("actions_per_component_per_minute", intent.component)
 
 

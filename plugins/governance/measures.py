@@ -27,7 +27,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         guard: Which was breached; ``state`` where the state was lost.
-        key: The component or sender that it counted; ``""`` for a guard that counts all together.
+        key: The component, sender or asker that it counted.
         breach: What is in force.
         asker: Who breached it.
         actuator: By what means; ``""`` if by none that has a name.
@@ -60,7 +60,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         if is_back:
             return False
         if self.breach == "pause_self_incorporation":
-            return intent.kind in PAUSED
+            return intent.kind in PAUSED and asker == self.asker
         by_means = intent.actuator == self.actuator if self.actuator else is_counted
         return by_means and asker == self.asker
 

@@ -18,13 +18,22 @@ BOB = Identity("remote", "bob")
 
 
 class TestOrder:
+    def test_one_uses_up_the_guard_of_another(self, office: Opened) -> None:
+        """A plugin that rolls back until it is held keeps nobody else from rolling back."""
+        kept = office(folder=None)
+        flood = Identity("plugin", "flood", 1)
+        answers = [kept.permission(flood, intent("rollback", str(number))).code for number in range(4)]
+
+        assert answers == ["allowed", "allowed", "allowed", "needs_approval"]
+        assert kept.permission(INC, intent("rollback", "mine")).code == "allowed"
+
     def test_a_later_check_comes_first(self, office: Opened) -> None:
         """Stop, pause, sender, guard, approval: with everything against it, each is told once those before are gone."""
         kept = office(folder=None, profile="prod", approval_kinds=["integration"])
         for number in range(3):
             kept.permission(INC, intent("quarantine", str(number)))
         for _ in range(5):
-            kept.guards.count(Count("integrations_per_hour"))
+            kept.guards.count(Count("integrations_per_hour", INC.name))
         kept.stop.stop("ada", "smoke")
         wanted = intent("integration", sender="remote client 'bob'")
 

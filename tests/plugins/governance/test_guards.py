@@ -35,9 +35,9 @@ class TestCountedBy:
     @pytest.mark.parametrize(
         ("kind", "count"),
         [
-            ("integration", Count("integrations_per_hour")),
-            ("rollback", Count("rollbacks_per_hour")),
-            ("quarantine", Count("quarantines_per_hour")),
+            ("integration", Count("integrations_per_hour", "ada")),
+            ("rollback", Count("rollbacks_per_hour", "ada")),
+            ("quarantine", Count("quarantines_per_hour", "ada")),
             ("proposal", Count("proposals_per_sender_per_minute", "ada")),
             ("actuator", Count(ACTION, "x")),
             ("knob", Count(ACTION, "x")),
@@ -51,7 +51,7 @@ class TestCountedBy:
     def test_a_way_back_is_one_too_many(self) -> None:
         """The way back of an action is not counted; a rollback is, though it is one."""
         assert counted_by(intent("actuator", undo=True), "ada") is None
-        assert counted_by(intent("rollback", undo=True), "ada") == Count("rollbacks_per_hour")
+        assert counted_by(intent("rollback", undo=True), "ada") == Count("rollbacks_per_hour", "ada")
 
 
 class TestGuards:

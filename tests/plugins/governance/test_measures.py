@@ -22,13 +22,13 @@ def measure(breach: Any, guard: Any = "actions_per_component_per_minute", key: s
 
 
 def holds(kept: Measure, wanted: Intent, asker: str = "homeostasis") -> bool:
-    return kept.holds(asker, wanted, counted_by(wanted, wanted.sender or asker))
+    return kept.holds(asker, wanted, counted_by(wanted, asker))
 
 
-PAUSE = measure("pause_self_incorporation", "integrations_per_hour", "")
+PAUSE = measure("pause_self_incorporation", "integrations_per_hour", "self_incorporation", asker="self_incorporation")
 RESTART = measure("disable_actuator", asker="homeostasis", actuator="restart")
 NAMELESS = measure("disable_actuator", asker="homeostasis")
-ROLLBACKS = measure("require_human_approval", "rollbacks_per_hour", "")
+ROLLBACKS = measure("require_human_approval", "rollbacks_per_hour", "hmr")
 SENDER = measure("require_human_approval", "proposals_per_sender_per_minute", "ada")
 EVERYTHING = measure("require_human_approval", LOST, "")
 
@@ -54,7 +54,7 @@ class TestHolds:
             (PAUSE, intent("quarantine"), "self_incorporation", True),
             (PAUSE, intent("learning"), "self_incorporation", True),
             (PAUSE, intent("learning", undo=True), "self_incorporation", False),
-            (PAUSE, intent("integration"), "somebody", True),
+            (PAUSE, intent("integration"), "somebody", False),
             (PAUSE, intent("rollback"), "self_incorporation", False),
             (PAUSE, intent("integration", undo=True), "self_incorporation", True),
             (PAUSE, intent("actuator"), "homeostasis", False),
@@ -68,6 +68,7 @@ class TestHolds:
             (NAMELESS, intent(), "somebody", False),
             (ROLLBACKS, intent("rollback"), "hmr", True),
             (ROLLBACKS, intent("rollback", undo=True), "hmr", True),
+            (ROLLBACKS, intent("rollback", undo=True), "self_incorporation", False),
             (ROLLBACKS, intent("integration"), "hmr", False),
             (SENDER, intent("proposal", sender="ada"), "self_improvement", True),
             (SENDER, intent("proposal"), "self_improvement", False),
