@@ -21,7 +21,8 @@ class Aftercare:
         incorporator: Takes out.
         integrator: Knows what was brought in.
         seconds: After its integration, in which something is taken out.
-        is_held: Whether the item of a digest is in quarantine; what came of such a one is taken out whenever it is.
+        why_out: Why what came of the item of a digest must go whenever it came, ``""`` if it need not; asked in a
+            worker thread.
 
     Attributes:
         not_serving: Plugins that were brought in and do not serve, each with the reason.
@@ -34,26 +35,25 @@ class Aftercare:
         integrator: CoreIntegrator,
         *,
         seconds: float,
-        is_held: Callable[[str], bool],
+        why_out: Callable[[str], str],
     ) -> None:
         self._ctx = ctx
         self._incorporator = incorporator
         self._integrator = integrator
         self._seconds = seconds
-        self._is_held = is_held
+        self._why_out = why_out
         self.not_serving: dict[str, str] = {}
         self._once = Once(ctx.log)
 
     async def take_out_held(self) -> tuple[str, ...]:
-        """Take out what came of items in quarantine, the latest first, and return the names of what is out."""
+        """Take out what must go whatever it does, the latest first, and return the names of what is out."""
+        registered = self._integrator.registered
+        why = {name: await self._ctx.run_sync(self._why_out, one.digest) for name, one in registered.items()}
         out: list[str] = []
-        for one in reversed(list(self._integrator.integrations())):
-            names = [
-                name
-                for name, registered in self._integrator.registered.items()
-                if registered.token == one.token and self._is_held(registered.digest)
-            ]
-            if names and await self._taken_out(one.token, f"{', '.join(names)} is in quarantine"):
+        for integration in reversed(list(self._integrator.integrations())):
+            names = [name for name, one in registered.items() if one.token == integration.token and why[name]]
+            reason = "; ".join(f"{name} {why[name]}" for name in names)
+            if names and await self._taken_out(integration.token, reason):
                 out += names
         return tuple(out)
 

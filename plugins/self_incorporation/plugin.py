@@ -205,11 +205,15 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         incorporator = Incorporator(ctx, self._assessor, integrator, self._school, waiting, kept_out)
         assert self._quarantine is not None  # it is in the same folder
         self._follow_up = FollowUp(ctx, incorporator, waiting)
-        self._aftercare = Aftercare(
-            ctx, incorporator, integrator, seconds=settings.aftercare, is_held=self._quarantine.holds
-        )
+        self._aftercare = Aftercare(ctx, incorporator, integrator, seconds=settings.aftercare, why_out=self._why_out)
         self._integrator, self._incorporator = integrator, incorporator
         return Tray(ctx, incorporator, kept_out)
+
+    def _why_out(self, digest: str) -> str:
+        """Say why what came of an item must go."""
+        if self._quarantine is not None and self._quarantine.holds(digest):
+            return "is in quarantine"
+        return "was signed with a key that was revoked" if self._safety.revoked(digest) else ""
 
     def _ring(self, folder: Path | None) -> KeyRing | None:
         """Return the ring of known keys, which is not read yet."""
@@ -396,8 +400,9 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             self.ctx.start_soon(self._follow_up.hear, told)
 
     async def _meet(self, told: ServiceRegistered) -> None:
-        """Once governance serves, go on with what was agreed to."""
+        """Once governance serves, take out what must go, and go on with what was agreed to."""
         if told.service == "governance" and self._incorporator is not None:
+            self.ctx.start_soon(self._aftercare.take_out_held)
             self.ctx.start_soon(self._follow_up.catch_up)
 
     async def _go_on(self, _: StopLifted) -> None:

@@ -470,6 +470,30 @@ class TestUnderGovernance:
             assert found.decision is not None
             assert found.decision.tier == "verified"
 
+    async def test_what_a_revoked_key_has_signed_serves_on(self, project: Project) -> None:
+        """Once a key is revoked, what came in under it is taken out, and is not brought up by a restart."""
+        place = project.put("greeter.py", greeter())
+        key = SigningKey.generate()
+        async with project.hosted() as kernel:
+            ring = KeyRing.load(project.path / ".aetherra" / RING_NAME)
+            ring.add(key.public, owner="the owner")
+            sign(place, key, version="1", capabilities=())
+            await look(kernel)
+            assert (await bring_in(kernel)).token
+            ring.revoke(key.public.id, reason="stolen")
+            await look(kernel)
+            refused = await bring_in(kernel)
+            assert refused.token == ""
+        async with project.hosted() as kernel:
+            await until(lambda: nothing_is_registered(kernel))
+            with pytest.raises(NoHandlerError):
+                await ask(kernel)
+            assert "revoked" in (await kernel.call(ListIntegrations())).integrations[0].reason
+
+
+async def nothing_is_registered(kernel: Kernel) -> bool:
+    return not (await kernel.call(ListIntegrations())).registered
+
 
 async def pending(kernel: Kernel) -> Any:
     found = (await kernel.call(ListApprovals(state="pending"))).approvals

@@ -261,6 +261,8 @@ class PolicyEngine:
         if signed.holds:
             whose = "a pinned key" if signed.pinned else "a known key"
             yield "tells", Ground("signature", f"signed with {whose}, {signed.key}", against=False)
+        elif signed.status == "revoked":
+            yield "blocks", Ground("revoked", f"the signature does not hold: {signed.reason or signed.status}")
         elif signed.is_broken:
             yield "blocks", Ground("signature", f"the signature does not hold: {signed.reason or signed.status}")
         elif self.settings.require_signature:

@@ -122,6 +122,11 @@ class SafetyIndex(Store):
         """Return the latest decision on an item, or None."""
         return next(self._decisions("root = ? AND path = ? ORDER BY number DESC LIMIT 1", (root, path)), None)
 
+    def revoked(self, digest: str) -> bool:
+        """Say whether the latest decision on exactly these bytes kept them out for a key that was revoked."""
+        latest = next(self._decisions("digest = ? ORDER BY number DESC LIMIT 1", (digest,)), None)
+        return latest is not None and any(ground.code == "revoked" for ground in latest.rationale)
+
     def baseline(self, root: str, path: str) -> Decision | None:
         """Return the decision that drift is measured by: the latest that let the item in, or would on approval.
 

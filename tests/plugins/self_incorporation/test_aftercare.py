@@ -12,7 +12,13 @@ from tests.plugins.self_incorporation.conftest import YES, House, plugin_text, r
 
 def aftercare(house: House, seconds: float = 3600.0) -> Aftercare:
     ctx: Any = house.host
-    return Aftercare(ctx, house.incorporator, house.integrator, seconds=seconds, is_held=house.quarantine.holds)
+    return Aftercare(
+        ctx,
+        house.incorporator,
+        house.integrator,
+        seconds=seconds,
+        why_out=lambda digest: "is in quarantine" if house.quarantine.holds(digest) else "",
+    )
 
 
 @pytest.fixture
