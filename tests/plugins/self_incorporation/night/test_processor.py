@@ -91,7 +91,6 @@ class TestTheWholeNight:
             assert (report.number, report.files, report.measured) == (1, 8, 8)
             assert report.found == {"dead_code": 8, "quality": 1}
             assert made.status().nights == 1 and made.status().phase is Phase.MONITORING
-            assert report.work.overlong == 0
 
     async def test_the_next_night_does_the_same_again(self, folder, night):
         """There is none before the rest is over, nor while all is as it was; then there is."""
