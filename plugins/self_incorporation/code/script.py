@@ -1,7 +1,6 @@
 """The metadata that a single-file script may carry in its comments (packaging.python.org, "Inline script metadata")."""
 
 import re
-import tomllib
 from typing import Annotated
 
 import msgspec
@@ -58,5 +57,7 @@ def script_of(text: str) -> Script | None:
 
 
 def _read(toml: str) -> Script:
+    import tomllib  # noqa: PLC0415  # 2 ms, for who meets script metadata
+
     metadata = msgspec.convert(tomllib.loads(toml), _Metadata)
     return Script(metadata.dependencies, metadata.requires_python)
