@@ -5,7 +5,7 @@ The kernel words the questions; whoever handles ``governance.ask`` answers them,
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -120,6 +120,11 @@ class NotPermittedError(AetherraError, PermissionError):
         super().__init__(kind, component, code, reason, approval, retry_after)
         self.kind, self.component, self.code, self.reason = kind, component, code, reason
         self.approval, self.retry_after = approval, retry_after
+
+    @classmethod
+    def of(cls, intent: Intent, answer: Permission) -> Self:
+        """Return the error that says why something is not permitted."""
+        return cls(intent.kind, intent.component, answer.code, answer.reason, answer.approval, answer.retry_after)
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.component!r} is not permitted: {self.reason}"

@@ -131,11 +131,4 @@ async def _answer(caller: Caller, question: AskPermission | CheckPermission, int
 
 def _raise_unless_allowed(intent: Intent, permission: Permission) -> None:
     if not permission.allowed:
-        raise NotPermittedError(
-            intent.kind,
-            intent.component,
-            permission.code,
-            permission.reason,
-            permission.approval,
-            permission.retry_after,
-        )
+        raise NotPermittedError.of(intent, permission)

@@ -49,7 +49,7 @@ class Leave:
         """
         permission = await self._host.peek_permission(intent)
         if not is_worth_asking(permission):
-            raise refusal(intent, permission)
+            raise NotPermittedError.of(intent, permission)
         async with self._host.permitted(intent) as permit:
             yield permit
 
@@ -90,18 +90,6 @@ def _named(request: Request[Any]) -> str:
 def is_worth_asking(permission: Permission) -> bool:
     """Whether it may be done now by what a look says, or is to be asked about, as no person was yet."""
     return permission.allowed or (permission.code == "needs_approval" and not permission.approval)
-
-
-def refusal(intent: Intent, permission: Permission) -> NotPermittedError:
-    """Return the error that says so."""
-    return NotPermittedError(
-        intent.kind,
-        intent.component,
-        permission.code,
-        permission.reason,
-        permission.approval,
-        permission.retry_after,
-    )
 
 
 def digest_of(what: Mapping[str, Any]) -> str:

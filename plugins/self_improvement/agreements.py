@@ -91,7 +91,7 @@ class Agreements:
             request = (Approve if agrees else Deny)(permission.approval, reason)
             await self._ctx.call(request)
         elif agrees and not permission.allowed:
-            raise NotPermittedError(intent.kind, intent.component, permission.code, permission.reason)
+            raise NotPermittedError.of(intent, permission)
 
     async def _ask(self, intent: Intent, why: str) -> str:
         """Have a person asked, even if none were needed any more by now: nothing is begun here that a guard counts."""

@@ -184,7 +184,7 @@ class Incorporator:
         """Raise what would be said if this were asked for now, where that is for a while alone."""
         now = await self._ctx.peek_permission(intent)
         if not now.allowed and now.code in PASSING:
-            raise NotPermittedError(intent.kind, intent.component, now.code, now.reason, now.approval, now.retry_after)
+            raise NotPermittedError.of(intent, now)
 
     async def _carry_out(self, plan: Plan, items: Sequence[Item], permit: Permit) -> Integrated:
         try:
