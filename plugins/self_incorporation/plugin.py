@@ -125,7 +125,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         panel = Panel(partial(ctx.hooks.implementations, "classify_file"), clock=time.perf_counter, say=ctx.log.warning)
         self._apart = () if folder is None else (folder.parent,)
         scanner = Scanner(self._index, clock=time.perf_counter, limits=limits, apart=self._apart, panel=panel)
-        self._surveyor = Surveyor(ctx, self._index, scanner, await ctx.run_sync(self._index.statistics))
         self._troubles = Troubles(ctx)
 
         self._safety = await ctx.enter(
@@ -156,7 +155,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         )
         turn = Turn(ctx)
         self._school = School(self._nights, scanner, turn, self._index.file, ctx.log)
-        self._surveyor.school = self._school
+        held = await ctx.run_sync(self._index.statistics)
+        self._surveyor = Surveyor(ctx, self._index, scanner, self._school, held)
         library = RootLibrary(self._first_root, self._index, self._safety)
         port = NightPort(ctx, turn, self._school)
         self._night = NightCycleProcessor(settings.night, self._nights, library, port)

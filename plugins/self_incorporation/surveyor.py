@@ -31,18 +31,27 @@ MOST_LISTED = 1_000
 class Surveyor:
     """One scan at a time: the index has one writer. Whoever reads it waits for nobody.
 
+    Args:
+        ctx: Of the plugin that it works in.
+        index: What the scans fill.
+        scanner: Scans.
+        school: Says which files to look at first, and is told of those that have changed.
+        held: What the index holds now.
+
     Attributes:
         scanning: The tree that is being scanned now, ``""`` if none.
         scans: Scans finished.
         failed: Scans that ended with an error.
         problem: Why, for the latest of these.
-        school: Says which files to look at first, and is told of those that have changed; may be given later.
     """
 
-    def __init__(self, ctx: PluginContext, index: CodeIndex, scanner: Scanner, held: IndexStatistics) -> None:
+    def __init__(
+        self, ctx: PluginContext, index: CodeIndex, scanner: Scanner, school: School, held: IndexStatistics
+    ) -> None:
         self._ctx = ctx
         self._index = index
         self._scanner = scanner
+        self._school = school
         self._held = held
         self._turn = anyio.Lock()
         self._stop = threading.Event()
@@ -50,7 +59,6 @@ class Surveyor:
         self.scans = 0
         self.failed = 0
         self.problem = ""
-        self.school: School | None = None
 
     def stop(self) -> None:
         """Have a scan end at its next file, and begin none."""
@@ -88,8 +96,7 @@ class Surveyor:
             finally:
                 self.scanning = ""
         self.scans += 1
-        if self.school is not None:
-            await self.school.note_changes(report.root, report.changed)
+        await self._school.note_changes(report.root, report.changed)
         scanned = _told(report)
         await self._ctx.publish(scanned)
         return scanned
@@ -109,7 +116,7 @@ class Surveyor:
 
         if changed != ANYTHING:
             return self._scanner.rescan(root, changed, now=time.time(), should_stop=should_stop)
-        first = self.school.first(self._index.paths(name_of_root(root))) if self.school is not None else ()
+        first = self._school.first(self._index.paths(name_of_root(root)))
         return self._scanner.scan(root, now=time.time(), progress=progress, should_stop=should_stop, first=first)
 
 
