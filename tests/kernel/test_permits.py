@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -201,18 +203,22 @@ class TestPermitted:
 
     async def test_an_act_is_allowed_while_governance_loads(self, tmp_path: Path) -> None:
         """A plugin that starts before the code of ``governance`` was read is told to wait, not that nobody governs."""
-        (tmp_path / "governance.py").write_text("import time\ntime.sleep(0.5)\n")
+        sys.early = early = threading.Event()  # type: ignore[attr-defined]
+        (tmp_path / "governance.py").write_text("import sys\nsys.early.wait(10)\n")
         (tmp_path / "early.py").write_text(
-            "from aetherra.plugins import Intent, NotPermittedError, Plugin\n"
+            "import sys\nfrom aetherra.plugins import Intent, Plugin\n"
             "class Early(Plugin):\n    name = 'early'\n    version = '0'\n"
             "    async def start(self, ctx):\n"
             "        seen = await ctx.peek_permission(Intent(kind='knob', component='a', summary='b'))\n"
             "        type(self).version = seen.code\n"
+            "        sys.early.set()\n"
         )
         sources = {name: PluginConfig(source=str(tmp_path / f"{name}.py")) for name in ("early", "governance")}
         async with host(**sources) as kernel:
             versions = {info.name: info.version for info in kernel.plugins()}
             assert versions["early"] == "refused"
+        assert early.is_set()
+        del sys.early  # type: ignore[attr-defined]
 
     async def test_a_lost_report_breaks_the_act(self, caplog: pytest.LogCaptureFixture) -> None:
         """An act whose outcome cannot be told is done, and the log says which entry lacks it."""
