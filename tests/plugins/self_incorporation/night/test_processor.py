@@ -140,13 +140,13 @@ class TestYielding:
         async with night(clock=worked, counter=worked.monotonic, **IDLE) as made:
 
             def need(number):
-                if number == 30:
+                if number == 8:
                     stopped.append(worked.monotonic())
                     if how == "notice":
                         made.notice("a request")
                     elif how == "call":
                         made.host.calls += 1
-                if how == "cpu" and number >= 30 and len(made.host.reports) == 0 and made.calm is False:
+                if how == "cpu" and number >= 8 and len(made.host.reports) == 0 and made.calm is False:
                     made.host.cpu += STEP
 
             made.calm = False
