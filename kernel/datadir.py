@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -129,16 +130,7 @@ class AppendFile:
             DataFileError: It cannot be written; the old content stands.
         """
         self.close()
-        beside = self.path.with_name(self.path.name + ".new")
-        try:
-            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.writelines(line + b"\n" for line in lines)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-            sync_folder(self.path.parent)
-        except OSError as exc:
-            raise DataFileError(str(self.path), f"cannot write: {exc.strerror or exc}") from exc
+        replace_file(self.path, (line + b"\n" for line in lines))
 
     def lines(self) -> list[bytes]:
         """Return the lines that are there, without newlines, byte for byte; none if there is no file yet.
@@ -159,6 +151,24 @@ class AppendFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Put a file of these parts in a place, in one step and for this user alone; once this returns, the disk has it.
+
+    Raises:
+        DataFileError: It cannot be written; the old content stands.
+    """
+    beside = path.with_name(path.name + ".new")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        sync_folder(path.parent)
+    except OSError as exc:
+        raise DataFileError(str(path), f"cannot write: {exc.strerror or exc}") from exc
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from aetherra.kernel.datadir import AppendFile
+from aetherra.kernel.datadir import replace_file
 
 __all__ = ["StateFile"]
 
@@ -17,13 +17,14 @@ ValueT = TypeVar("ValueT")
 
 
 class StateFile(Generic[ValueT]):
-    """JSON that people can read, of one type.
+    """One value of one type: JSON that people can read or, packed, MessagePack.
 
     Any thread may use it, one at a time.
 
     Args:
         path: Of the file, whose folder must exist when it is saved; ``None`` keeps nothing.
         kind: The type of the value, as msgspec reads it.
+        packed: Whether it is MessagePack: for many numbers, which nobody reads.
 
     Attributes:
         path: Of the file, or ``None``.
@@ -31,12 +32,12 @@ class StateFile(Generic[ValueT]):
         set_aside: Where what could not be read was moved to; ``None`` if nothing was.
     """
 
-    def __init__(self, path: Path | None, kind: type[ValueT]) -> None:
+    def __init__(self, path: Path | None, kind: type[ValueT], *, packed: bool = False) -> None:
         self.path = path
         self.problem = ""
         self.set_aside: Path | None = None
-        self._decoder: msgspec.json.Decoder[ValueT] = msgspec.json.Decoder(kind)
-        self._file = AppendFile(path) if path is not None else None
+        self._packed = packed
+        self._decoder = msgspec.msgpack.Decoder(kind) if packed else msgspec.json.Decoder(kind)
 
     def load(self) -> ValueT | None:
         """Return what was saved last; ``None`` if nothing was, or if it is no such value: that is moved aside.
@@ -61,8 +62,8 @@ class StateFile(Generic[ValueT]):
         Raises:
             DataFileError: It cannot be written: the value before stands.
         """
-        if self._file is not None:
-            self._file.replace([encoded(value)])
+        if self.path is not None:
+            replace_file(self.path, (msgspec.msgpack.encode(value),) if self._packed else (encoded(value), b"\n"))
 
     def put_aside(self, why: str) -> None:
         """Keep a file that nobody can use beside, as ``<file>.corrupt-<n>``, and say why in ``problem``.
@@ -76,6 +77,13 @@ class StateFile(Generic[ValueT]):
         self.set_aside = next(place for place in places if not os.path.lexists(place))
         self.path.replace(self.set_aside)
         self.problem = f"{self.path} cannot be used ({why}); it was moved to {self.set_aside}"
+
+    def begin_anew(self, why: str) -> None:
+        """Put it aside if that goes, and say in ``problem`` if it does not: for whoever can do without the value."""
+        try:
+            self.put_aside(why)
+        except OSError as exc:
+            self.problem = f"{self.path} cannot be used ({why}), nor moved aside: {exc.strerror or exc}"
 
 
 def encoded(value: Any) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from aetherra.plugins import DataFileError
+from aetherra.plugins.storage import StateFile
 
 __all__ = ["Saved", "SavedState"]
 
@@ -28,7 +30,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class SavedState:
-    """A small file that is replaced as a whole: a killed process leaves the state before or the one after.
+    """Where homeostasis can do without: what cannot be read or written is a problem, and no error.
 
     Args:
         folder: Where it stands; ``None`` keeps nothing.
@@ -38,41 +40,29 @@ class SavedState:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._path = None if folder is None else folder / NAME
+        self._file = StateFile(None if folder is None else folder / NAME, Saved, packed=True)
         self.problem = ""
 
     def load(self) -> Saved | None:
         """Return what was saved last; ``None`` if nothing was, or it cannot be read: that is put aside."""
-        if self._path is None:
-            return None
         try:
-            return msgspec.msgpack.decode(self._path.read_bytes(), type=Saved)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            saved = self._file.load()
+        except OSError as exc:
             self.put_aside(str(exc))
             return None
+        self.problem = self._file.problem
+        return saved
 
     def save(self, saved: Saved) -> None:
         """Put it in the place of the one before; ``problem`` tells what the disk does not take."""
-        if self._path is None:
-            return
-        fresh = self._path.with_suffix(".new")
         try:
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(msgspec.msgpack.encode(saved))
-            os.replace(fresh, self._path)  # noqa: PTH105  # it says what it does
-        except (OSError, TypeError, ValueError) as exc:
-            self.problem = f"{self._path} cannot be written: {exc}"
+            self._file.save(saved)
+        except (DataFileError, TypeError, ValueError) as exc:
+            self.problem = str(exc)
         else:
             self.problem = ""
 
     def put_aside(self, why: str) -> None:
         """Keep a state that nobody can read beside, where it is in nobody's way, and say why."""
-        if self._path is None:
-            return
-        self.problem = f"{self._path} cannot be read, and is put aside: {why}"
-        try:
-            os.replace(self._path, self._path.with_suffix(".unreadable"))  # noqa: PTH105
-        except OSError as exc:
-            self.problem += f"; nor can it be put aside: {exc.strerror}"
+        self._file.begin_anew(why)
+        self.problem = self._file.problem

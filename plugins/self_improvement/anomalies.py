@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Container, Iterable
@@ -10,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from aetherra.plugins import DataFileError
 from aetherra.plugins.self_improvement.analysis import Detector, DetectorState
 from aetherra.plugins.self_improvement.history import Point
 from aetherra.plugins.self_improvement.messages import Anomaly
+from aetherra.plugins.storage import StateFile
 
 __all__ = ["THRESHOLD", "Anomalies"]
 
@@ -42,7 +43,7 @@ class Anomalies:
     """
 
     def __init__(self, folder: Path | None, most: int = 1_000) -> None:
-        self._path = None if folder is None else folder / FILE
+        self._file = StateFile(None if folder is None else folder / FILE, _Saved, packed=True)
         self._most = most
         self._lock = threading.Lock()
         self._detectors: dict[str, Detector] = {}
@@ -92,40 +93,28 @@ class Anomalies:
     # On disk
 
     def load(self) -> None:
-        """Take up what was saved last. A file that cannot be read is put aside, and ``problem`` says so."""
-        if self._path is None:
-            return
+        """Take up what was saved last. A file that cannot be read is moved aside, and ``problem`` says so."""
         try:
-            saved = msgspec.msgpack.decode(self._path.read_bytes(), type=_Saved)
-            detectors = {name: Detector.restore(state) for name, state in saved.detectors.items()}
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as exc:
-            self._put_aside(self._path, str(exc))
+            saved = self._file.load()
+        except OSError as exc:
+            self._file.begin_anew(str(exc))
+            saved = None
+        if self._file.problem:
+            self.problem = f"{self._file.problem}; detectors learn anew"
+        if saved is None:
             return
         with self._lock:
-            self._detectors = detectors
+            self._detectors = {name: Detector.restore(state) for name, state in saved.detectors.items()}
             self._reports = {name: deque(reports, maxlen=REMEMBERED) for name, reports in saved.reports.items()}
 
     def save(self) -> None:
         """Put what is known in the place of what was saved before, as a whole; ``problem`` says if it cannot be."""
-        if self._path is None:
-            return
         with self._lock:
             detectors = {name: detector.state() for name, detector in self._detectors.items()}
             saved = _Saved(detectors, {name: list(reports) for name, reports in self._reports.items()})
-        fresh = self._path.with_suffix(".new")
         try:
-            fresh.write_bytes(msgspec.msgpack.encode(saved))
-            os.replace(fresh, self._path)  # noqa: PTH105  # it says what it does
-        except OSError as exc:
-            self.problem = f"{self._path} cannot be written, so that detectors will learn anew: {exc}"
+            self._file.save(saved)
+        except DataFileError as exc:
+            self.problem = f"{exc}; detectors will learn anew"
         else:
             self.problem = ""
-
-    def _put_aside(self, path: Path, why: str) -> None:
-        self.problem = f"{path} cannot be read and is put aside, detectors learn anew: {why}"
-        try:
-            os.replace(path, path.with_suffix(".unreadable"))  # noqa: PTH105
-        except OSError as exc:
-            self.problem += f"; nor can it be put aside: {exc.strerror}"

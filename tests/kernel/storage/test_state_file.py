@@ -48,6 +48,34 @@ class TestStateFile:
             assert file.set_aside.read_bytes() == found
             assert not path.exists()
 
+    def test_packed_numbers_are_text(self, tmp_path: Path) -> None:
+        """Packed, the file is MessagePack and nothing else, and what is none is moved aside as text would be."""
+        path = tmp_path / "shelf.packed"
+        file = StateFile(path, Shelf, packed=True)
+        file.save(Shelf({"Moby Dick": 1}))
+
+        assert msgspec.msgpack.decode(path.read_bytes()) == {"books": {"Moby Dick": 1}}
+        assert file.load() == Shelf({"Moby Dick": 1})
+        path.write_bytes(b'{"books": {}}')
+        assert file.load() is None
+        assert file.set_aside == tmp_path / "shelf.packed.corrupt-1"
+
+    def test_what_cannot_be_moved_keeps_its_owner_from_beginning_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who can do without the value is told that it is not moved aside, and goes on."""
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        shelf_at(tmp_path).save(Shelf())
+        file = shelf_at(tmp_path)
+        monkeypatch.setattr(Path, "replace", refuse)
+        file.begin_anew("it is of no use")
+
+        assert "it is of no use" in file.problem
+        assert "nor moved aside: Permission denied" in file.problem
+
     def test_nothing_can_be_kept(self) -> None:
         """Without a path it neither keeps nor fails."""
         file = StateFile(None, Shelf)

@@ -224,5 +224,5 @@ class TestSurviving:
         async with hosting(data=True) as (kernel, clock):
             await pass_on(clock, 2)
             assert (await kernel.call(Collect())).cycle > 0
-        assert "put aside" in caplog.text
-        assert list(tmp_path.rglob("controller.unreadable"))
+        assert "learning begins anew" in caplog.text
+        assert list(tmp_path.rglob("controller.state.corrupt-1"))
