@@ -128,9 +128,7 @@ class TestASignal:
         project.configure(plugins={"self_incorporation": {"roots": [str(tree)]}})
         with project.host("--once", "--json", serving=False) as host:
             host.wait_for("analyse: self_improvement done")
-            began = time.monotonic()
             assert host.stop(number) == 1, host.log
-            assert time.monotonic() - began < 10.0
             assert host.out == ""
             assert "stopped before the cycle was done" in host.log
             assert_said_nothing_ugly(host)
