@@ -21,7 +21,7 @@ from aetherra.plugins.self_incorporation.night.progress import Progress
 from aetherra.plugins.self_incorporation.night.report import NightReport, NightStatus
 from aetherra.plugins.self_incorporation.night.settings import NightSettings
 from aetherra.plugins.self_incorporation.night.store import NightStore
-from aetherra.plugins.self_incorporation.night.usage import Usage
+from aetherra.plugins.self_incorporation.night.usage import Usage, thread_io
 
 __all__ = ["Clock", "NightCycleProcessor", "NightFailedError", "Port"]
 
@@ -111,6 +111,8 @@ class NightCycleProcessor:
         port: The host.
         usage: Reads what process and machine use; default is the real ones.
         counter: Seconds, for how long a unit of work takes; default is the real ones.
+        cpu_time: Seconds of processor time of the working thread; default is the real ones.
+        io_bytes: Bytes that it had disks read and write; default is the real ones.
     """
 
     def __init__(
@@ -122,9 +124,11 @@ class NightCycleProcessor:
         *,
         usage: Callable[[], Usage] | None = None,
         counter: Callable[[], float] = time.perf_counter,
+        cpu_time: Callable[[], float] = time.thread_time,
+        io_bytes: Callable[[], float] = thread_io,
     ) -> None:
         self._settings, self._store, self._library, self._port = settings, store, library, port
-        self._pace = Pace(settings.unit_seconds, self._is_needed, counter=counter)
+        self._pace = Pace(settings.unit_seconds, self._is_needed, counter=counter, cpu_time=cpu_time, io_bytes=io_bytes)
         self._watch = IdleWatch(settings, port.clock.monotonic, usage=usage, own=self._pace.own)
         self._phase = Phase.INACTIVE
         self._night: Night | None = None

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aetherra.kernel.testing import FakeClock
+from aetherra.kernel.testing import TURNS, FakeClock
 from aetherra.plugins import NotPermittedError, PluginVitals, Vitals
 from aetherra.plugins.self_incorporation.gate.decision import Decision, Mode
 from aetherra.plugins.self_incorporation.gate.item import Item
@@ -70,8 +70,25 @@ class Permit:
         await anyio.lowlevel.checkpoint()
 
 
+class WorkedClock(FakeClock):
+    """Goes on when it is told to, and by itself while a thread works: `work` says for how long."""
+
+    def __init__(self):
+        super().__init__()
+        self.worked = 0.0  # apart, as one thread adds to it while the event loop's may set all else
+
+    def work(self, seconds):
+        self.worked += seconds
+
+    def monotonic(self):
+        return super().monotonic() + self.worked
+
+    def time(self):
+        return super().time() + self.worked
+
+
 class Host:
-    """Answers the night cycle; what it does runs in real worker threads."""
+    """Answers the night cycle; what it does runs in real worker threads, and uses what the clock says it worked."""
 
     def __init__(self, clock):
         self.clock = clock
@@ -85,6 +102,7 @@ class Host:
         self.turn = anyio.Lock()
         self.units = 0
         self.busy = 0
+        self.done = anyio.Event()
 
     async def run(self, function):
         self.units += 1
@@ -94,6 +112,7 @@ class Host:
                 return await anyio.to_thread.run_sync(function)
         finally:
             self.busy -= 1
+            self.done.set()
 
     async def pass_time(self, seconds, step=5.0):
         """Let time pass, and all that is begun meanwhile in threads come to its end."""
@@ -103,10 +122,15 @@ class Host:
             await self.rest()
 
     async def rest(self):
-        """Wait until no unit of work is done."""
-        while self.busy:
-            await anyio.lowlevel.checkpoint()
+        """Wait until no unit of work is done, and none is about to be."""
+        while True:
+            for _ in range(TURNS):  # before what on asyncio takes 0.1 s
+                await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
+            if not self.busy:
+                return
+            self.done = anyio.Event()
+            await self.done.wait()
 
     async def vitals(self):
         plugins = [
@@ -128,8 +152,11 @@ class Host:
     async def reported(self, report):
         self.reports.append(report)
 
+    def own_cpu(self):
+        return self.clock.worked
+
     def usage(self):
-        return Usage(at=self.clock.monotonic(), process_cpu=self.cpu)
+        return Usage(at=self.clock.monotonic(), process_cpu=self.cpu + self.own_cpu())
 
 
 @pytest.fixture
@@ -144,12 +171,19 @@ def night(folder, tmp_path):
     """Return a night cycle that runs; ``made`` anew it is one after a restart."""
 
     @asynccontextmanager
-    async def running(*, clock=None, host=None, keep=tmp_path / "night", counter=time.perf_counter, **settings):
-        clock = clock or FakeClock()
-        host = host or Host(clock)
-        with NightStore(keep, clock.time) as store:
+    async def running(*, clock=None, **settings):
+        clock = clock or WorkedClock()
+        host = Host(clock)
+        with NightStore(tmp_path / "night", clock.time) as store:
             made = NightCycleProcessor(
-                NightSettings(**settings), store, folder, host, usage=host.usage, counter=counter
+                NightSettings(**settings),
+                store,
+                folder,
+                host,
+                usage=host.usage,
+                counter=clock.monotonic,
+                cpu_time=host.own_cpu,
+                io_bytes=lambda: 0.0,
             )
             made.host, made.store, made.clock = host, store, clock
             async with anyio.create_task_group() as group:

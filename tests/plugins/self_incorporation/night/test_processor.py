@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from aetherra.kernel.testing import FakeClock
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError
 from aetherra.plugins.self_incorporation.night import night as nights
@@ -19,6 +18,7 @@ from aetherra.plugins.self_incorporation.night.learning.trial import try_out
 from aetherra.plugins.self_incorporation.night.phases import WORKING, Phase
 from aetherra.plugins.self_incorporation.night.processor import NightFailedError
 from aetherra.plugins.storage import DatabaseUnusableError
+from tests.plugins.self_incorporation.night.conftest import WorkedClock
 
 FILES = {f"pkg/m{number}.py": f'"""Doc."""\n\n\ndef used_{number}(a):\n    return a\n' for number in range(8)}
 IDLE = {"idle_seconds": 1800.0, "look_interval": 60.0}
@@ -39,18 +39,6 @@ def passed(value, at):
     return try_out("rescan_order", "changes", "place", *figures, value=value, **given)
 
 
-class WorkedClock(FakeClock):
-    """Goes on by itself while threads work: each step of the night takes its time."""
-
-    def work(self):
-        with self.lock:
-            self._now += STEP
-
-    def __init__(self):
-        super().__init__()
-        self.lock = threading.Lock()
-
-
 @pytest.fixture
 def worked(monkeypatch):
     """Return a clock that goes on with each step, and calls ``at_step`` with its number, in the working thread."""
@@ -61,7 +49,7 @@ def worked(monkeypatch):
     def slowly(self):
         work, answer = really(self), None
         while True:
-            clock.work()
+            clock.work(STEP)
             clock.steps += 1
             clock.last_step_at = clock.monotonic()
             clock.threads.add(threading.current_thread())
@@ -137,7 +125,7 @@ class TestYielding:
         """Within a second of somebody's needing the host, no step of work is done any more; it goes on where it was."""
         folder.write(FILES)
         stopped = []
-        async with night(clock=worked, counter=worked.monotonic, **IDLE) as made:
+        async with night(clock=worked, **IDLE) as made:
 
             def need(number):
                 if number == 8:
@@ -147,7 +135,7 @@ class TestYielding:
                     elif how == "call":
                         made.host.calls += 1
                 if how == "cpu" and number >= 8 and len(made.host.reports) == 0 and made.calm is False:
-                    made.host.cpu += 3 * STEP  # the night uses one of them itself
+                    made.host.cpu += 2 * STEP  # beside the night's own
 
             made.calm = False
             worked.at_step = need
@@ -168,7 +156,7 @@ class TestYielding:
     async def test_the_event_loop_waits_for_the_night(self, folder, night, worked):
         """Work is done in worker threads, and the event loop has its turn after each unit."""
         folder.write(FILES)
-        async with night(clock=worked, unit_seconds=0.0001, **IDLE) as made:
+        async with night(clock=worked, unit_seconds=STEP, **IDLE) as made:
             await made.host.pass_time(1740, 60)
             before = made.host.units
             await made.host.pass_time(120, 60)
