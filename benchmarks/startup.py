@@ -35,7 +35,7 @@ IMPORTS = {
     "aetherra.registry": "import aetherra.registry",
     "aetherra.kernel": "import aetherra.kernel",
     "the kernel and all built-in plugins": "import aetherra.kernel, aetherra.hmr, "
-    + ", ".join(f"{PLUGINS}.{name}" for name in BUILT_IN),
+    + ", ".join(f"{PLUGINS}.{name}.plugin" for name in BUILT_IN),
 }
 START_DEADLINE = 30.0
 

@@ -132,10 +132,6 @@ def test_a_message_of_the_page_is_none() -> None:
     """Each tag that the page names is said by self-incorporation, and none of its requests is left out."""
     section = PAGE.partition("## Messages")[2]
     named = {f"selfinc.{name}" for name in re.findall(r"`(?:selfinc)?\.(\w+)`", section)}
-    tags = {
-        kind.__struct_config__.tag
-        for kind in vars(messages).values()
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == messages.__name__
-    }
+    tags = {getattr(messages, name).__struct_config__.tag for name in messages.__all__}
     assert named <= tags
     assert {tag for tag in tags if isinstance(tag, str) and not tag.endswith("_reply")} - {"selfinc.classify"} <= named

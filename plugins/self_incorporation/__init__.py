@@ -1,5 +1,21 @@
-"""Self-incorporation: finds code in the project, classifies and judges it, and keeps an index of it."""
+"""Self-incorporation: finds code in the project, classifies and judges it, and keeps an index of it.
 
-from aetherra.plugins.self_incorporation.plugin import SelfIncorporationService
+The plugin is loaded when it is asked for, so that who imports messages alone loads no more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aetherra.plugins.self_incorporation.plugin import SelfIncorporationService
 
 __all__ = ["SelfIncorporationService"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from aetherra.plugins.self_incorporation import plugin  # noqa: PLC0415
+
+        return getattr(plugin, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
