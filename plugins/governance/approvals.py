@@ -12,10 +12,11 @@ import msgspec
 
 from aetherra.plugins import AetherraError, Intent, Person
 
-__all__ = ["Approval", "ApprovalError", "ApprovalState", "Approvals", "UnknownApprovalError", "digest_of"]
+__all__ = ["Approval", "ApprovalError", "ApprovalState", "Approvals", "UnknownApprovalError", "digest_of", "is_open"]
 
 ApprovalState = Literal["pending", "approved", "denied", "used", "expired", "void"]
-"""It waits for a person; a person agreed; or did not; it was used; nobody used it in time; what was asked changed."""
+"""It waits for a person; a person agreed; or did not; it was used; nobody used it in time; what was asked
+changed, or is not wanted any more."""
 REMEMBERED = 200
 """Approvals that are over and still told of."""
 MOST_WAITING = 1_000
@@ -83,6 +84,11 @@ def digest_of(intent: Intent) -> str:
         return intent.digest
     words = (intent.kind, intent.component, intent.summary, intent.sender, intent.actuator, intent.digest)
     return sha256(msgspec.json.encode(words)).hexdigest()
+
+
+def is_open(approval: Approval) -> bool:
+    """Whether an approval may still be decided on, or used."""
+    return approval.state in _OPEN
 
 
 class Approvals:
@@ -179,6 +185,20 @@ class Approvals:
         return tuple(
             self._put(msgspec.structs.replace(each, state="void", reason=why)) for each in self.changed(asker, intent)
         )
+
+    def withdraw(self, approval: str, asker: str, reason: str) -> Approval:
+        """Void what its asker does not want any more.
+
+        Raises:
+            ApprovalError: It is another's; or it is over or denied, which the asker cannot undo by asking anew.
+            UnknownApprovalError: There is none of that id.
+        """
+        found = self.get(approval)
+        if found.asker != asker:
+            raise ApprovalError(f"approval {approval!r} is of {found.asker!r}, and is not for {asker!r} to withdraw")
+        if found.state not in ("pending", "approved"):
+            raise ApprovalError(f"approval {approval!r} is {found.state}: there is nothing to withdraw")
+        return self._put(msgspec.structs.replace(found, state="void", reason=reason))
 
     def use(self, approval: str) -> Approval:
         """Use an approval up.

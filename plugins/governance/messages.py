@@ -32,6 +32,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
         open: Acts that were allowed and whose outcome was not told yet.
         untold: Outcomes that were told, and could not be written yet.
         lost: How many more could not be, which are kept no longer; an entry will say so.
+        interrupted: Acts of earlier runs that were found at the start to have been cut off; the ledger says so of each.
         entries: That the ledger keeps.
         problem: Why nothing is allowed, or why what holds now would not after a restart; ``""`` if all is well.
     """
@@ -47,6 +48,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
     entries: int
     problem: str
     lost: int = 0
+    interrupted: int = 0
 
 
 class GetGovernanceStatus(Request[GovernanceStatus], tag="governance.status"):
@@ -139,7 +141,7 @@ class ApprovalRequested(Message, tag="governance.approval_requested"):
 
 
 class ApprovalDecided(Message, tag="governance.approval_decided"):
-    """A person decided, or what was asked changed: the approval is ``approved``, ``denied`` or ``void`` now."""
+    """It is ``approved`` or ``denied`` by a person now, or ``void``: what was asked changed, or is wanted no more."""
 
     approval: Approval
 
@@ -162,6 +164,13 @@ class Deny(Request[Decided], tag="governance.deny"):
 
     approval: str
     reason: str = ""
+
+
+class Withdraw(Request[Decided], tag="governance.withdraw"):
+    """Have one void that is not wanted any more, approved or not. Only who has asked for it may."""
+
+    approval: str
+    reason: str
 
 
 # Emergency stop

@@ -197,6 +197,29 @@ class TestEnd:
         assert kept.get(asked.id).state == "void"
         assert kept.find("inc", intent()) is None
 
+    @pytest.mark.parametrize("decide", [None, True])
+    def test_it_outlives_the_wish(self, kept: Approvals, decide: bool | None) -> None:
+        """Who has asked may withdraw it, agreed to or not; it is void, and told with the reason."""
+        asked = kept.request("inc", intent(), "policy")
+        if decide is not None:
+            agree(kept, asked.id, approve=decide)
+        withdrawn = kept.withdraw(asked.id, "inc", "it came in meanwhile")
+
+        assert (withdrawn.state, withdrawn.reason) == ("void", "it came in meanwhile")
+        assert kept.find("inc", intent()) is None
+        with pytest.raises(ApprovalError, match="void: there is nothing to withdraw"):
+            kept.withdraw(asked.id, "inc", "again")
+
+    def test_a_no_is_withdrawn(self, kept: Approvals) -> None:
+        """Who was denied something does not ask again by taking the question back; nor does anybody take another's."""
+        asked = kept.request("inc", intent(), "policy")
+        with pytest.raises(ApprovalError, match="not for 'other' to withdraw"):
+            kept.withdraw(asked.id, "other", "")
+        agree(kept, asked.id, approve=False)
+        with pytest.raises(ApprovalError, match="denied: there is nothing to withdraw"):
+            kept.withdraw(asked.id, "inc", "")
+        assert kept.get(asked.id).state == "denied"
+
     def test_others_void_it(self, kept: Approvals) -> None:
         """What others ask, or ask of other things, changes nothing."""
         asked = kept.request("inc", intent(), "policy")

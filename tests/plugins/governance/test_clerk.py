@@ -196,6 +196,29 @@ class TestCheckAndTell:
         assert [kept.clerk.check(HOMEOSTASIS, entry).allowed for entry in entries] == [False, True, True, True]
 
 
+class TestWithdraw:
+    def test_a_wish_that_is_over_comes_back(self, office: Opened) -> None:
+        """What its asker has withdrawn is void in the next run, too, stands in the ledger, and is asked about anew."""
+        kept = office()
+        asked = approved(kept)
+        kept.clerk.withdraw(asked, INC, "it came in meanwhile")
+
+        assert kept.entries()[-1] == ("governance.withdraw", str(INC), "greeter", "void")
+        later = office()
+        assert (later.approvals.get(asked).state, later.approvals.get(asked).reason) == ("void", "it came in meanwhile")
+        assert later.permission(INC, INTEGRATION).code == "needs_approval"
+
+    def test_a_full_disk_has_it_stand(self, office: Opened) -> None:
+        """It is void at once, whatever the disk takes, and on disk once that has room."""
+        kept = office()
+        asked = approved(kept)
+        with room_for(0), pytest.raises(DataFileError):
+            kept.clerk.withdraw(asked, INC, "it is gone")
+        assert kept.approvals.get(asked).state == "void"
+        kept.clerk.tidy()
+        assert office().approvals.get(asked).state == "void"
+
+
 class TestFullDisk:
     def test_something_is_allowed(self, office: Opened) -> None:
         """Nothing is, and the reason is clear; refusals keep theirs; once there is room all goes on by itself."""

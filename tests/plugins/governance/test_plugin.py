@@ -301,6 +301,17 @@ class TestApprovals:
             assert (voided.id, voided.state) == (approval, "void")
             assert (await refusal_of(kernel, INTEGRATION)).approval != approval
 
+    async def test_what_nobody_wants_any_more_waits_for_a_person(self, host: Host) -> None:
+        """Who has asked withdraws it, and it is told; nobody else does."""
+        async with host() as kernel:
+            refused = await refusal_of(kernel, INTEGRATION)
+            body = {"approval": refused.approval, "reason": "it came in meanwhile"}
+            assert isinstance(await fault_of(kernel.call(m.Withdraw(**body))), ApprovalError)
+            with kernel.subscribe(m.ApprovalDecided) as events:
+                await kernel.call(Ask(body, "governance.withdraw"))
+                voided = (await anext(events)).approval
+            assert (voided.id, voided.state, voided.reason) == (refused.approval, "void", "it came in meanwhile")
+
     @pytest.mark.parametrize("as_action", [False, True])
     async def test_a_plugin_approves(self, host: Host, as_action: bool) -> None:
         """No plugin agrees to anything, by a call or by an action that the host would run for it."""
