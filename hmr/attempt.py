@@ -12,8 +12,8 @@ from aetherra.hmr.errors import OvertakenError, SwapCode, SwapError
 from aetherra.hmr.handover import Handover
 from aetherra.hmr.messages import How
 from aetherra.kernel import Candidate, PluginLoadError, Swapper
+from aetherra.kernel.entry import Code
 from aetherra.kernel.generation import Generation
-from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
 from aetherra.kernel.state import StateError
 

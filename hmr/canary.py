@@ -10,8 +10,8 @@ from aetherra.hmr.attempt import Attempt
 from aetherra.hmr.errors import SwapError
 from aetherra.hmr.messages import CanaryStatus, GenerationFigures
 from aetherra.kernel import Candidate, Plugin, Swapper
+from aetherra.kernel.entry import Code
 from aetherra.kernel.generation import Generation
-from aetherra.kernel.manager import Code
 from aetherra.kernel.sources import Loaded
 from aetherra.registry import AetherraError, Clock, Split, SplitKeyError
 from aetherra.registry.split import Pair, Side, figures

@@ -8,7 +8,7 @@ from pathlib import Path
 from aetherra.hmr.patterns import DataPattern
 from aetherra.hmr.walk import LEFT_OUT, entries, files_below, is_file, is_module
 from aetherra.kernel import PluginNotFoundError, Swapper
-from aetherra.kernel.manager import Code
+from aetherra.kernel.entry import Code
 from aetherra.kernel.sources import Loaded
 
 

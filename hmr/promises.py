@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aetherra.kernel.contracts import plugin_contract, plugin_shape, told_tags
-from aetherra.kernel.manager import Code
+from aetherra.kernel.entry import Code
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry.contract import Change, breaking, compare
 

@@ -14,6 +14,7 @@ from aetherra.kernel.config import Config, DlqConfig, KernelConfig, LaneConfig, 
 from aetherra.kernel.context import PluginContext
 from aetherra.kernel.corrections import Advise, Correction, LogFacts
 from aetherra.kernel.datadir import AppendFile
+from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.errors import (
     ActionCancelledError,
     ActionExpiredError,
@@ -40,7 +41,6 @@ from aetherra.kernel.errors import (
 from aetherra.kernel.hookspecs import PHASES, CyclePhase, CycleStep, MetricSample, hookimpl
 from aetherra.kernel.kernel import Kernel
 from aetherra.kernel.knobs import Knob, KnobInfo
-from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
 from aetherra.kernel.messages import (
     CallLimits,
     CycleReport,
@@ -82,6 +82,7 @@ from aetherra.kernel.messages import (
     UnparkDeadLetters,
     Vitals,
 )
+from aetherra.kernel.outcomes import LifecycleStatistics
 from aetherra.kernel.permission import (
     ActOutcome,
     AskPermission,

@@ -14,8 +14,8 @@ from aetherra.kernel.actions.letter import Choice, DeadLetter
 from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
+from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.kernel import Kernel
-from aetherra.kernel.manager import PluginInfo
 from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
 from aetherra.registry import Message, Request, ServiceInfo

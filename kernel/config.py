@@ -279,6 +279,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             capabilities.grant(Identity("remote", client), grants)
         return capabilities
 
+    def section(self, name: str) -> PluginConfig:
+        """Return what it says of a plugin; the defaults, if it says nothing."""
+        return self.plugins.get(name, PluginConfig())
+
     def plugin_source(self, name: str) -> str | None:
         """Return the ``source`` of a plugin as an absolute path, with its ``:Class`` if it names one; or ``None``."""
         source = self.plugins[name].source if name in self.plugins else None

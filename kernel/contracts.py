@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from aetherra.kernel.code import CodeGeneration
-from aetherra.kernel.manager import Code
+from aetherra.kernel.entry import Code
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import Loaded, helpers_folder
 from aetherra.kernel.spec import PluginSpec

@@ -13,7 +13,8 @@ from typing import Any, cast
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from aetherra.kernel.manager import Entry, PluginManager
+from aetherra.kernel.entry import Entry
+from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import ClassSource
 

@@ -26,11 +26,12 @@ from aetherra.kernel.actions.resume import Resumption, without_buried
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import MOST_WORKERS, Config, KernelConfig
 from aetherra.kernel.datadir import DataDir
+from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.errors import KernelNotRunningError
 from aetherra.kernel.generation import CANCEL_GRACE
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.lifecycle import Lifecycle
-from aetherra.kernel.manager import PluginInfo, PluginManager
+from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
 from aetherra.kernel.resources import ResourceOwner

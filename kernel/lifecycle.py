@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
+from aetherra.kernel.entry import Code, Entry
 from aetherra.kernel.errors import PluginLoadError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
-from aetherra.kernel.manager import Code, Entry, PluginManager
+from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.messages import PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.sources import Loaded
 from aetherra.registry import (
@@ -60,7 +61,7 @@ class Lifecycle:
                 now = await self._revive(entry)
             else:
                 now = await self._replace(entry, old)
-            self._plugins.restarts += 1
+            self._plugins.outcomes.restarts += 1
             log.info("%s was restarted as generation %d%s", name, now.identity.generation, _because(reason))
             return PluginRestarted(name, 0 if old is None else old.identity.generation, now.identity.generation)
 
@@ -77,7 +78,7 @@ class Lifecycle:
         entry.state = "loading"
         self._plugins.say_absent(entry, ServiceStartingError)
         try:
-            return await self._start(entry, await self._plugins.load_again(entry))
+            return await self._start(entry, await self._plugins.loader.load_again(entry))
         except BaseException as exc:
             if entry.state == "loading" and isinstance(exc, PluginLoadError):
                 self._plugins.fail(entry, exc)
@@ -90,7 +91,7 @@ class Lifecycle:
         loaded = entry.loaded
         is_exclusive = old.spec.plugin_type.exclusive
         try:
-            code = await self._plugins.load_again(entry)
+            code = await self._plugins.loader.load_again(entry)
             now = None if is_exclusive else await self._start(entry, code)
         except PluginLoadError as exc:
             raise _and_then(exc, f"{old} serves on") from exc
@@ -160,7 +161,7 @@ class Lifecycle:
                 generation.detach()
             self._plugins.say_absent(entry, ServiceQuarantinedError)
             if not was_quarantined:
-                self._plugins.disabled += 1
+                self._plugins.outcomes.disabled += 1
                 log.warning("%s is quarantined%s", name, _because(reason))
             number = entry.last_number if generation is None else generation.identity.generation
             if generation is not None:
@@ -198,7 +199,7 @@ class Lifecycle:
             await self._plugins.wait_ended(name)
             loaded = entry.loaded
             try:
-                now = await self._start(entry, await self._plugins.load_again(entry))
+                now = await self._start(entry, await self._plugins.loader.load_again(entry))
             except PluginLoadError as exc:
                 raise _and_then(exc, "it stays quarantined") from exc
             if loaded is not None and loaded is not entry.loaded:

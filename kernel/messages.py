@@ -8,9 +8,10 @@ from aetherra.kernel.actions.lanes import LaneBounds
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.redrive import Redriven, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
+from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.hookspecs import CyclePhase
 from aetherra.kernel.knobs import KnobInfo, KnobValue
-from aetherra.kernel.manager import LifecycleStatistics, PluginInfo
+from aetherra.kernel.outcomes import LifecycleStatistics
 from aetherra.kernel.retired import RetiredGeneration
 from aetherra.kernel.vitals import PluginVitals
 from aetherra.kernel.watchdog import LoopStatistics

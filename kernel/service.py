@@ -127,7 +127,7 @@ class KernelService:
             actions=self._actions.statistics(detail=detail),
             loop=self._watchdog.statistics(),
             plugins=dict(Counter(entry.state for entry in self._plugins.entries())),
-            lifecycle=self._plugins.statistics(),
+            lifecycle=self._plugins.outcomes.statistics(),
         )
 
     def health(self) -> m.Health:

@@ -222,6 +222,37 @@ class ClassSource:
         return entry.parent if entry.name == "__init__.py" else entry
 
 
+class MissingSource:
+    """The source of a plugin that is configured and nowhere to be found."""
+
+    trusted = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return "nowhere"
+
+    def load(self, generation: int) -> Loaded:
+        """Say what could be done about it."""
+        del generation
+        raise PluginDefinitionError(
+            f"no installed package offers a plugin {self.name!r}; install one, or name a file with "
+            f'"{self.name}": {{"source": "path/to/{self.name}.py"}}'
+        )
+
+    def again(self, loaded: Loaded, generation: int) -> Loaded:
+        """Leave it as it is; there never was any."""
+        del generation
+        return loaded
+
+    def at_hand(self) -> None:
+        """Nothing."""
+
+    def watched(self) -> None:
+        """Nothing."""
+
+
 def _run(code: CodeGeneration, find: Callable[[ModuleType], type[Plugin[Any]]]) -> Loaded:
     """Load a generation and find its class; if that fails, nothing of it is left."""
     module = code.load()

@@ -10,10 +10,11 @@ from typing import Any
 import anyio
 import msgspec
 
+from aetherra.kernel.entry import Code, Entry
 from aetherra.kernel.errors import PluginLoadError, PluginNotFoundError
 from aetherra.kernel.generation import Generation
 from aetherra.kernel.host import Host
-from aetherra.kernel.manager import Code, Entry, PluginManager
+from aetherra.kernel.manager import PluginManager
 from aetherra.kernel.sources import FileSource, Loaded
 from aetherra.kernel.spec import PluginSpec
 from aetherra.registry import Split
@@ -63,7 +64,7 @@ class Swapper:
         One that the configuration names, and that is nowhere to be found, is none.
         """
         there = (entry.name for entry in self._plugins.entries() if not entry.is_nowhere)
-        return self._plugins.is_enabled(plugin) and plugin not in there
+        return self._host.config.section(plugin).enabled and plugin not in there
 
     async def add(self, plugin: str, path: Path, settings: Mapping[str, Any] | None = None) -> None:
         """Bring up the plugin in a file or package, with these settings in place of the configuration's.
@@ -98,8 +99,7 @@ class Swapper:
             PluginNotFoundError: There is no such plugin.
             PluginLoadError: The code raised, or took too long.
         """
-        entry = self._living(plugin)
-        return await self._plugins.load_code(entry, entry.source)
+        return await self._plugins.loader.load(self._living(plugin))
 
     def serving(self, plugin: str) -> Code | None:
         """Return the code that serves, read; ``None`` if none does.
@@ -133,7 +133,7 @@ class Swapper:
             PluginNotFoundError: There is no such plugin.
             PluginLoadError: It cannot be used as it is.
         """
-        return Code(loaded, self._plugins.read_spec(self._living(plugin), loaded))
+        return self._plugins.loader.read(self._living(plugin), loaded)
 
     async def prepare(self, plugin: str, code: Code) -> Candidate:
         """Make a generation of code that was loaded and read, and start it apart.

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from aetherra.kernel.entry import Entry
 from aetherra.kernel.generation import Generation
-from aetherra.kernel.manager import Entry
 from aetherra.registry import Latency, Route, ServiceRegistry, ServiceStatus, tag_of
 
 LOOKED_AT = 64

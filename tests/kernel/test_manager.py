@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +20,9 @@ from aetherra.kernel import (
     Swapper,
 )
 from aetherra.kernel.config import KernelConfig, PluginConfig
-from aetherra.kernel.manager import convert_settings
-from aetherra.kernel.sources import FileSource
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import Identity, NoHandlerError, ServiceFailedError, ServiceStartingError, ServiceStoppingError
-
-HEADER = "from aetherra.plugins import Plugin, Request, Settings, handler\nimport sys, anyio, time\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Generator[Path]:
-    """A folder on ``sys.path``, to write plugins in."""
-    sys.path.insert(0, str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    sys.path.remove(str(tmp_path))
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-
-
-def offer(site: Path, distribution: str, *entry_points: str) -> None:
-    """Install a distribution that offers plugins, as far as metadata go."""
-    folder = site / f"{distribution}-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("\n".join(["[aetherra.plugins]", *entry_points, ""]))
-
-
-def files(folder: Path, **texts: str) -> Config:
-    """A configuration of plugins from files: each text is the class body, or with a class in it the whole module."""
-    plugins: dict[str, PluginConfig] = {}
-    for name, text in texts.items():
-        (folder / f"{name}.py").write_text(
-            HEADER + (text if "class" in text else f"class P(Plugin):\n    name = '{name}'\n    {text}\n")
-        )
-        plugins[name] = PluginConfig(source=str(folder / f"{name}.py"))
-    return Config(kernel=KernelConfig(data_dir=None, discover=False), plugins=plugins, root=folder)
-
-
-def states(kernel: Kernel) -> dict[str, str]:
-    """Which plugin is in which state."""
-    return {info.name: info.state for info in kernel.plugins()}
-
-
-def reason(kernel: Kernel, name: str) -> str:
-    """Why a plugin failed."""
-    (info,) = (info for info in kernel.plugins() if info.name == name)
-    return info.reason
-
+from tests.kernel.conftest import HEADER, files, reason, states
 
 NOTE = """async def start(self, ctx): sys.order.append('start {0}')
     async def stop(self): sys.order.append('stop {0}')
@@ -107,69 +60,13 @@ class TestOrder:
             with pytest.raises(PluginNotFoundError, match="there is no plugin 'b' here; there are: c"):
                 await kernel.remove_plugin("b")
 
-    async def test_requirements_that_cannot_be_met_are_waited_for(self, tmp_path: Path) -> None:
-        """What is missing, fails, or goes in a circle is named; the others start."""
-        config = files(
-            tmp_path,
-            well="pass",
-            lonely="requires = ('nobody',)",
-            broken="requires = ()\n    async def start(self, ctx): raise ValueError('no')",
-            hopeful="requires = ('broken',)",
-            selfish="requires = ('selfish',)",
-            hen="requires = ('egg',)",
-            egg="requires = ('chick',)",
-            chick="requires = ('well', 'hen')",
-            beside="requires = ('hen',)",
-        )
-        async with Kernel(config) as kernel:
-            assert [name for name, state in states(kernel).items() if state == "serving"] == ["well"]
-            assert reason(kernel, "lonely").endswith("it requires plugin 'nobody', which is not there")
-            assert reason(kernel, "hopeful").endswith("it requires plugin 'broken', which is failed")
-            assert reason(kernel, "selfish").endswith("it requires itself")
-            assert reason(kernel, "hen").endswith("its requirements go in a circle: hen -> egg -> chick -> hen")
-            assert reason(kernel, "egg").endswith("its requirements go in a circle: egg -> chick -> hen -> egg")
-            assert reason(kernel, "beside").endswith("it requires plugin 'hen', which is failed")
-
     async def test_a_plugin_for_another_api_is_started(self, tmp_path: Path) -> None:
         """It fails with what it requires and what is here."""
         async with Kernel(files(tmp_path, future="requires = ('aetherra-api>=99',)")) as kernel:
             assert "it requires 'aetherra-api>=99', this host has aetherra-api 1" in reason(kernel, "future")
 
 
-class TestConfigured:
-    async def test_a_source_is_not_brought_up(self, site: Path) -> None:
-        """Plugins come from files, folders and installed packages; settings stand under their names."""
-        text = HEADER + "class S(Settings):\n    size: int = 1\nclass P(Plugin[S]):\n"
-        body = "    name = '{}'\n    async def start(self, ctx): self.__class__.version = str(self.settings.size)\n"
-        (site / "one.py").write_text(text + body.format("one"))
-        (site / "two").mkdir()
-        (site / "two/__init__.py").write_text(text + body.format("two"))
-        (site / "installed_three.py").write_text(text + body.format("three"))
-        (site / "installed_four.py").write_text("1 / 0")
-        offer(site, "rooms", "three = installed_three:P", "four = installed_four:P")
-        document = {
-            "kernel": {"data_dir": None},
-            "plugins": {
-                "one": {"source": "one.py", "size": 2},
-                "two": {"source": "two", "size": 3},
-                "three": {"size": 4},
-                "four": {"enabled": False},
-                "five": {},
-                **{
-                    name: {"enabled": False}
-                    for name in ("governance", "hmr", "homeostasis", "self_improvement", "self_incorporation")
-                },
-            },
-        }
-        async with Kernel(Config.parse(document, path=site / "config.json")) as kernel:
-            assert {info.name: info.version for info in kernel.plugins()} == {
-                "one": "2",
-                "two": "3",
-                "three": "4",
-                "five": "",
-            }
-            assert "no installed package offers a plugin 'five'; install one, or name a file" in reason(kernel, "five")
-
+class TestNames:
     async def test_what_is_nowhere_keeps_out_who_brings_it(self, site: Path) -> None:
         """A plugin that is configured and nowhere has failed, counts as not there, and gives its name and grants."""
         (site / "one.py").write_text(f"{HEADER}class P(Plugin):\n    name = 'one'\n")
@@ -186,76 +83,6 @@ class TestConfigured:
             assert not swapper.is_wanted("one")
             identity = Identity("plugin", "one", kernel.plugins()[0].generation)
             assert kernel.registry.bus.capabilities.covers(identity, "call", "two.ask")
-
-    async def test_what_comes_later_fails_at_the_start_or_cannot_come(self, site: Path) -> None:
-        """A plugin of source ``later`` is no failure, and once somebody adds it, it has its settings and grants."""
-        text = "class S(Settings):\n    size: int = 1\nclass P(Plugin[S]):\n    name = 'one'\n"
-        body = "    async def start(self, ctx): self.__class__.version = str(self.settings.size)\n"
-        (site / "one.py").write_text(HEADER + text + body)
-        later = PluginConfig(source="later", settings={"size": 5}, grants=("call:two.*",))
-        config = Config(kernel=KernelConfig(data_dir=None, discover=False), plugins={"one": later}, root=site)
-        async with Kernel(config) as kernel:
-            assert kernel.plugins() == []
-            await kernel._running().plugins.add(FileSource("one", str(site / "one.py")), "one")
-            (info,) = kernel.plugins()
-            assert (info.state, info.version) == ("serving", "5")
-            identity = Identity("plugin", "one", info.generation)
-            assert kernel.registry.bus.capabilities.covers(identity, "call", "two.ask")
-
-    async def test_imports_that_wait_for_each_other_fail(self, site: Path) -> None:
-        """Where the import system says that two threads wait for each other's modules, one of them tries again."""
-        (site / "tangled.py").write_text(
-            f"{HEADER}from importlib._bootstrap import _DeadlockError\nsys.tries.append(1)\n"
-            "if len(sys.tries) < 2: raise _DeadlockError('deadlock detected by _ModuleLock')\n"
-            "class P(Plugin):\n    name = 'tangled'\n"
-        )
-        sys.tries = []  # type: ignore[attr-defined]
-        offer(site, "tangled", "tangled = tangled:P")
-        ours = ("governance", "hmr", "homeostasis", "self_improvement", "self_incorporation")
-        document = {"kernel": {"data_dir": None}, "plugins": {name: {"enabled": False} for name in ours}}
-        async with Kernel(Config.parse(document, path=site / "config.json")) as kernel:
-            assert states(kernel) == {"tangled": "serving"}
-        del sys.tries  # type: ignore[attr-defined]
-
-    async def test_wrong_settings_are_taken(self, tmp_path: Path) -> None:
-        """A wrong setting is named with its path, and its plugin alone fails."""
-        config = files(
-            tmp_path,
-            room="class S(Settings):\n    size: int = 1\nclass Room(Plugin[S]): pass",
-            other="pass",
-        )
-        config.plugins["room"] = PluginConfig(source=config.plugins["room"].source, settings={"size": "big"})
-        async with Kernel(config) as kernel:
-            assert states(kernel) == {"room": "failed", "other": "serving"}
-            assert "`$.plugins.room.size`: expected `int`, got `str`" in reason(kernel, "room")
-
-    async def test_two_plugins_have_one_name(self, site: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """The second of a name is refused, naming both, wherever they come from."""
-        (site / "installed_room.py").write_text(HEADER + "class Room(Plugin): pass\n")
-        offer(site, "rooms", "room = installed_room:Room")
-        offer(site, "more-rooms", "room = installed_room:Room", "homeostasis = installed_room:Room")
-        config = Config(kernel=KernelConfig(data_dir=None), root=site)
-        async with Kernel(config) as kernel:
-            assert states(kernel)["room"] == "serving"
-            assert states(kernel)["homeostasis"] == "serving", "a stranger took the name of one of ours"
-            refused = [record.getMessage() for record in caplog.records if "two installed" in record.getMessage()]
-            (found,) = (text for text in refused if "'room'" in text)
-            assert "entry point of rooms" in found
-            assert "entry point of more-rooms" in found
-
-            class Room(Plugin):
-                pass
-
-            with pytest.raises(PluginLoadError) as caught:
-                await kernel.add_plugin(Room)
-            assert "the name is taken by installed_room:Room (entry point of" in str(caught.value)
-            assert f"{__name__}:TestConfigured." in str(caught.value)
-            assert states(kernel)["room"] == "serving"
-
-    async def test_another_name_than_its_own_is_taken(self, tmp_path: Path) -> None:
-        """The configured name and the class's are one."""
-        async with Kernel(files(tmp_path, room="class Hall(Plugin): pass")) as kernel:
-            assert "it is configured as 'room' and calls itself 'hall'; use one name" in reason(kernel, "room")
 
     async def test_a_service_or_tag_has_two_owners(self, tmp_path: Path) -> None:
         """The second plugin that answers a tag or provides a service fails, and says with whom it collides."""
@@ -307,47 +134,6 @@ class TestFailure:
             await kernel.remove_plugin("bad")
             assert kernel.registry.get_service_info("bad") is None
 
-    async def test_a_fault_while_loading_says_nothing_of_its_place(self, tmp_path: Path) -> None:
-        """The reason names the file and the line that raised, the plugin's own and not ours."""
-        async with Kernel(files(tmp_path, bad="class P(Plugin): name = 'bad'\nundefined_name\n")) as kernel:
-            line = (tmp_path / "bad.py").read_text().splitlines().index("undefined_name") + 1
-            assert f"at {tmp_path / 'bad.py'}, line {line}" in reason(kernel, "bad")
-
-    async def test_a_hanging_import_delays_another(self, tmp_path: Path) -> None:
-        """It is given up after its deadline, named with its line; those that do not need it have long started."""
-        clock = FakeClock()
-        release = threading.Event()
-        sys.release, sys.hanging = release, threading.Event()  # type: ignore[attr-defined]  # seen by the plugin
-        config = files(
-            tmp_path,
-            bad="def hang_in_import():\n    sys.hanging.set(), sys.release.wait(30)  # the line\n"
-            "hang_in_import()\nclass Bad(Plugin): ...",
-            good="pass",
-            needy="requires = ('bad',)",
-        )
-        async with anyio.create_task_group() as group:
-            kernel = Kernel(config, clock=clock)
-
-            async def host() -> None:
-                async with kernel:
-                    assert states(kernel) == {"bad": "failed", "good": "serving", "needy": "failed"}
-                    assert "still ran after 15 s, at" in reason(kernel, "bad")
-                    assert "in hang_in_import" in reason(kernel, "bad")
-                    assert "# the line" in reason(kernel, "bad")
-
-            group.start_soon(host)
-            while kernel.registry.get_service_info("good") is None or not sys.hanging.is_set():  # type: ignore[attr-defined]
-                await anyio.lowlevel.checkpoint()
-            await clock.advance(14.0)
-            assert states(kernel) == {"bad": "loading", "good": "serving", "needy": "loading"}
-            await clock.advance(1.0)
-        release.set()
-        for thread in threading.enumerate():
-            if thread.name == "aetherra import bad":
-                thread.join(10)
-        assert not any(name.startswith("bad@") for name in sys.modules)
-        del sys.release, sys.hanging  # type: ignore[attr-defined]
-
     async def test_a_failed_add_forgets_what_was_listed(self, tmp_path: Path) -> None:
         """A class that cannot take the place of a failed plugin leaves its record; one that can takes it over."""
 
@@ -398,11 +184,6 @@ class TestAdd:
             ):
                 await kernel.add_plugin(Plain, settings={"size": "big"})
             assert kernel.plugins() == []
-
-    def test_settings_of_an_older_class_are_refused(self) -> None:
-        """Settings that were given as an instance serve the next generation's class as well."""
-        newer = type("Sized", (Settings,), {"__annotations__": {"size": int}})
-        assert convert_settings("plain", Sized(size=3), newer) == newer(size=3)
 
     async def test_a_cancelled_add_leaves_a_plugin(self) -> None:
         """Nothing is left of a plugin whose addition was given up, and nobody waits for it."""

@@ -7,7 +7,6 @@ import importlib.metadata
 import inspect
 import json
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,9 @@ import pytest
 
 from aetherra.kernel import Plugin, PluginDefinitionError
 from aetherra.kernel.sources import ClassSource, FileSource, Loaded, helpers_folder, installed_plugins, module_owner
+from tests.kernel.conftest import offer
 
 ONE = "from aetherra.plugins import Plugin\nclass Room(Plugin):\n    version = '{}'\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Generator[Path]:
-    """A folder on ``sys.path`` whose modules are forgotten afterwards."""
-    sys.path.insert(0, str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    sys.path.remove(str(tmp_path))
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-
-
-def offer(site: Path, distribution: str, *entry_points: str) -> None:
-    """Install a distribution that offers plugins, as far as metadata go."""
-    folder = site / f"{distribution}-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("\n".join(["[aetherra.plugins]", *entry_points, ""]))
 
 
 def offered(name: str) -> list[ClassSource]:

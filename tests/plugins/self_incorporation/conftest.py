@@ -13,8 +13,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from aetherra.kernel import permits
-from aetherra.kernel.manager import PluginInfo
+from aetherra.kernel import PluginInfo, permits
 from aetherra.kernel.messages import ListPlugins, PluginList
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import (
