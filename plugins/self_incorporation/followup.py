@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from aetherra.plugins import AetherraError, Intent, NoHandlerError, NotPermittedError, PluginContext
 from aetherra.plugins.governance.messages import ApprovalDecided, ListApprovals
 from aetherra.plugins.self_incorporation.assessor import UnknownItemError
@@ -76,8 +78,7 @@ class FollowUp:
                 )
                 await self._go_on(intent, waiting)
             elif pending is not None and pending.id != waiting.approval:
-                known = Waiting(waiting.items, waiting.sender, waiting.ask_why, pending.id)
-                await self._ctx.run_sync(self._waiting.put, digest, known)
+                await self._ctx.run_sync(self._waiting.put, digest, replace(waiting, approval=pending.id))
             elif pending is None and digest not in (asked_about_now, self._incorporator.asking):
                 await self._forget(digest)
 
@@ -92,7 +93,12 @@ class FollowUp:
                 self._once.say(digest, now.code, "what was agreed to is not done now: %s", now.reason)
                 return
             done = await self._incorporator.integrate(
-                waiting.items, digest=digest, sender=intent.sender, ask_why=waiting.ask_why, careful=True
+                waiting.items,
+                settings=waiting.settings,
+                digest=digest,
+                sender=intent.sender,
+                ask_why=waiting.ask_why,
+                careful=True,
             )
         except NotPermittedError as exc:
             self._once.say(digest, exc.code, "what was agreed to is not done: %s", exc)

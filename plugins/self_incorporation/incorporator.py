@@ -7,14 +7,16 @@ from functools import partial
 from hashlib import sha256
 
 import anyio
+from msgspec.structs import replace
 
 from aetherra.plugins import AetherraError, DataFileError, Intent, NotPermittedError, Permit, PluginContext
 from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
+from aetherra.plugins.self_incorporation.integration.given import AllSettings, masked, misfits, refuse_stray
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator, Integrated
 from aetherra.plugins.self_incorporation.integration.intents import History
-from aetherra.plugins.self_incorporation.integration.plan import Plan
+from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
 from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
@@ -80,25 +82,41 @@ class Incorporator:
 
     # Bringing in
 
-    async def plan(self, items: Sequence[str], *, anew: bool = True) -> tuple[Plan, list[Judged]]:
+    async def plan(
+        self, items: Sequence[str], settings: AllSettings | None = None, *, anew: bool = True
+    ) -> tuple[Plan, list[Judged]]:
         """Return a plan for items by name or path, or for all that lie in the incoming folders, and what it is of.
 
         Args:
             items: By name or path; none for all of the incoming folders.
+            settings: What plugins are to be loaded with, by name, in place of the configuration's.
             anew: Whether they are judged as they lie there now, though there are decisions about them that hold.
 
         Raises:
             UnknownItemError: There is no such item, or several have this name.
+            StraySettingsError: There are settings for what is no plugin among them.
         """
         judged = await self._assessor.wanted(items, anew=anew)
         planner = IntegrationPlanner(self._school.weigh)
         world = await self._integrator.world()
-        make = partial(planner.plan, judged, world, at=self._ctx.clock.time(), restore=bool(items))
+        at = self._ctx.clock.time()
+        refuse_stray(settings or {}, judged)
+
+        def make(*, beside: Callable[[Plan], Sequence[Concern]]) -> Plan:
+            return planner.plan(
+                judged,
+                world,
+                at=at,
+                settings=settings,
+                restore=bool(items),
+                beside=lambda plan: [*beside(plan), *misfits(plan)],
+            )
+
         return await self._assessor.plan(make, judged, world, self._integrator.destination), judged
 
-    async def rehearse(self, items: Sequence[str]) -> Planned:
+    async def rehearse(self, items: Sequence[str], settings: AllSettings | None = None) -> Planned:
         """Make a plan, and say exactly what carrying it out would do."""
-        plan, _ = await self.plan(items)
+        plan, _ = await self.plan(items, settings)
         if not plan.steps:
             return Planned(plan, None)
         try:
@@ -107,7 +125,14 @@ class Incorporator:
             return Planned(plan, None, str(exc))
 
     async def integrate(
-        self, items: Sequence[str], *, digest: str = "", sender: str = "", ask_why: str = "", careful: bool = False
+        self,
+        items: Sequence[str],
+        *,
+        settings: AllSettings | None = None,
+        digest: str = "",
+        sender: str = "",
+        ask_why: str = "",
+        careful: bool = False,
     ) -> Incorporated:
         """Bring items in: all of them or none; or have it wait for a person.
 
@@ -115,6 +140,8 @@ class Incorporator:
 
         Args:
             items: By name or path; for none, those of the incoming folders that were approved.
+            settings: What plugins are to be loaded with, by name, in place of the configuration's. They are in no text
+                that is recorded or told.
             digest: Of the plan that it must be; ``""`` for any.
             sender: Who has asked for it, in the words of ``str(Identity)``; ``""`` if nobody has.
             ask_why: Why a person has to agree, beside what the decisions say.
@@ -122,25 +149,25 @@ class Incorporator:
 
         Raises:
             UnknownItemError: There is no such item, or several have this name.
+            StraySettingsError: There are settings for what is no plugin among them.
             PlanChangedError: It is not the plan that was looked at.
             NotPermittedError: It may not be done now, and does not wait for anybody.
             StepFailedError: A step failed, and all was taken back.
             AetherraError: It could not be begun.
         """
         async with self._turn:
-            done = await self._integrate(items, digest, sender, ask_why, careful=careful)
+            asked = Waiting(tuple(items), sender, ask_why, settings=dict(settings or {}))
+            done = await self._integrate(asked, digest, careful=careful)
         if done.token:
             self._ctx.log.info("brought in by %s: %s", done.token, "; ".join(done.notes))
             await self._ctx.publish(done)
         return done
 
-    async def _integrate(
-        self, items: Sequence[str], digest: str, sender: str, ask_why: str, *, careful: bool
-    ) -> Incorporated:
-        plan, judged = await self.plan(items)
+    async def _integrate(self, asked: Waiting, digest: str, *, careful: bool) -> Incorporated:
+        plan, judged = await self.plan(asked.items, asked.settings)
         if digest and plan.digest != digest:
             raise PlanChangedError(digest, plan.digest)
-        if not plan.steps or (items and plan.left_out):
+        if not plan.steps or (asked.items and plan.left_out):
             return Incorporated("", (), why_not=_why_not(plan))
         offered = {(one.item.root, one.item.path): one.item for one in judged}
         planned = [offered[step.root, step.path] for step in plan.steps]
@@ -149,14 +176,14 @@ class Incorporator:
             component=plan.component,
             summary=plan.summary,
             digest=plan.digest,
-            sender=sender,
-            needs_approval="; ".join(filter(None, (plan.needs_approval, ask_why))),
+            sender=asked.sender,
+            needs_approval="; ".join(filter(None, (plan.needs_approval, asked.ask_why))),
             facts={"steps": len(plan.steps), "risk": max(step.risk for step in plan.steps)},
         )
         if careful:
             await self._refuse_now(intent)
         waited = self._waiting.get(plan.digest)
-        waiting = Waiting(tuple(items), sender, ask_why, waited.approval if waited is not None else "")
+        waiting = replace(asked, approval=waited.approval if waited is not None else "")
         await self._ctx.run_sync(self._waiting.put, plan.digest, waiting)  # a kill from here on loses nothing
         self.asking, approval = plan.digest, ""
         try:
@@ -165,8 +192,7 @@ class Incorporator:
                 integrated = await self._carry_out(plan, planned, permit)
         except NotPermittedError as exc:
             if exc.code == "needs_approval":
-                waits = Waiting(tuple(items), sender, ask_why, exc.approval)
-                await self._ctx.run_sync(self._waiting.put, plan.digest, waits)
+                await self._ctx.run_sync(self._waiting.put, plan.digest, replace(asked, approval=exc.approval))
                 return Incorporated("", tuple(step.name for step in plan.steps), (), exc.approval, exc.reason)
             if exc.code not in PASSING or waited is None:
                 await self._write("the list of what waits", partial(self._waiting.take, plan.digest))
@@ -226,6 +252,8 @@ class Incorporator:
         return taken
 
     async def _take_out(self, token: str, reason: str, sender: str, *, automatic: bool) -> TakenOut:
+        came = [one for one in self._integrator.registered.values() if one.token == token]
+        reason = masked(reason, *(one.settings for one in came))
         names = next((one.begun.names for one in self._integrator.integrations() if one.token == token), ())
         intent = Intent(
             kind="rollback",
@@ -236,7 +264,7 @@ class Incorporator:
             undo=True,
             facts={"integration": token, "automatic": automatic},
         )
-        out = [one.digest for one in self._integrator.registered.values() if one.token == token]
+        out = [one.digest for one in came]
         why = f"it was taken out: {reason}; it comes in again when somebody asks for it by name, or it has changed"
         async with self._ctx.permitted(intent) as permit:
             back = await self._integrator.trigger_rollback(token, permit, reason=reason)

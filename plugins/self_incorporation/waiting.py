@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import msgspec
 
@@ -19,12 +20,14 @@ class Waiting(msgspec.Struct, frozen=True):
         sender: Who has asked for it; ``""`` if nobody has.
         ask_why: Why a person has to agree, beside what the decisions say: asked again so, the approval is used up.
         approval: The approval it waits for; ``""`` until that is known.
+        settings: What plugins are to be loaded with, by name.
     """
 
     items: tuple[str, ...]
     sender: str
     ask_why: str = ""
     approval: str = ""
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class WaitingList:

@@ -26,6 +26,7 @@ from aetherra.plugins.self_incorporation.integration.errors import (
     StepFailedError,
     UnknownTokenError,
 )
+from aetherra.plugins.self_incorporation.integration.given import masked
 from aetherra.plugins.self_incorporation.integration.hands import Hands, Leave
 from aetherra.plugins.self_incorporation.integration.intents import (
     Begun,
@@ -192,7 +193,7 @@ class CoreIntegrator:
                 return problem
             await self._hands.load(registered.name, path, registered.settings)
         except (AetherraError, ValueError) as exc:  # a path that leads out of its place
-            return str(exc)
+            return masked(str(exc), registered.settings)
         return ""
 
     async def strayed(self) -> dict[str, str]:
@@ -264,14 +265,16 @@ class CoreIntegrator:
                 if token not in self._archive.histories:
                     raise
                 left: tuple[str, ...] = ()
-                why = (str(exc) or repr(exc)) if isinstance(exc, Exception) else "it was called off before its end"
+                given = [step.settings for step in plan.steps]
+                problem = masked(_problem(exc), *given) if isinstance(exc, Exception) else ""
+                why = masked(str(exc) or repr(exc), *given) if problem else "it was called off before its end"
                 with anyio.CancelScope(shield=True):  # each of its steps is bounded
                     left = await self._take_back(token, prepared[: len(notes) + 1], why)
                 if isinstance(exc, NotPermittedError) or not isinstance(exc, Exception):
                     raise
                 if at:
-                    raise StepFailedError(at, _problem(exc), left) from exc
-                raise IntegrationError(token, _problem(exc), left) from exc
+                    raise StepFailedError(at, problem, left) from exc
+                raise IntegrationError(token, problem, left) from exc
             return Integrated(token, plan.digest, begun.names, tuple(notes))
 
     async def _prepared(self, plan: Plan, token: str, *, keep: bool) -> tuple[PreparedStep, ...]:
@@ -411,7 +414,8 @@ class CoreIntegrator:
             try:
                 await self._turn_back(before, after, write, altered=altered)
             except AetherraError as exc:
-                left.append(f"{_name_of(before, after)} does not serve as before: {_problem(exc)}")
+                problem = masked(_problem(exc), *(one.settings for one in (before, after) if one is not None))
+                left.append(f"{_name_of(before, after)} does not serve as before: {problem}")
         await write()
         return (*left, *blocked)
 

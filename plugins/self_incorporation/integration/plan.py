@@ -36,7 +36,16 @@ ConflictCode: TypeAlias = Literal[
     "missing_capability",
 ]
 LeftOutCode: TypeAlias = Literal[
-    "not_approved", "judged_otherwise", "wrong_kind", "unusable", "conflict", "circle", "beside", "unchanged", "altered"
+    "not_approved",
+    "judged_otherwise",
+    "wrong_kind",
+    "unusable",
+    "conflict",
+    "circle",
+    "beside",
+    "settings",
+    "unchanged",
+    "altered",
 ]
 
 
@@ -108,19 +117,21 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Concern(Struct, frozen=True):
-    """What stands against an item once it stands where it would, beside all that is there.
+    """What stands against an item once it stands where it would, beside all that is there, with its settings.
 
     Attributes:
         root: Of the item.
         path: Of it, relative to the root.
         blocks: Whether it cannot come in; else a person has to agree.
         text: Why, for people.
+        code: What it is, where it blocks.
     """
 
     root: str
     path: str
     blocks: bool
     text: str
+    code: LeftOutCode = "beside"
 
 
 class Conflict(Struct, frozen=True):
@@ -179,9 +190,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """One sentence for people."""
-        done = "; ".join(f"{step.action.replace('_', ' ')} {step.name}" for step in self.steps)
+        """One sentence for people; of settings it tells the names alone, as their values may be secrets."""
+        done = "; ".join(f"{step.action.replace('_', ' ')} {step.name}{_with(step)}" for step in self.steps)
         return f"{len(self.steps)} step{'s' * (len(self.steps) != 1)}: {done}" if done else "nothing to do"
+
+
+def _with(step: Step) -> str:
+    return f" with its own {', '.join(sorted(step.settings))}" if step.settings else ""
 
 
 def digest_of(steps: Sequence[Step]) -> str:

@@ -81,7 +81,8 @@ class IntegrationPlanner:
             judged: Items and decisions. One that needs approval is in the plan, which says so.
             world: What is there.
             at: Unix time now.
-            settings: What plugins are to be loaded with, by name, in place of the configuration's.
+            settings: What plugins are to be loaded with, by name, in place of the configuration's; one that is not
+                named keeps what it came in with.
             restore: Whether what is registered as it is, and was altered where it stands, is written anew.
             beside: What is against the items of a plan once they stand with each other and with what is there.
         """
@@ -103,14 +104,14 @@ class IntegrationPlanner:
         *,
         restore: bool,
     ) -> Plan:
-        draft = _Draft(world, concerns, restore=restore)
+        draft = _Draft(world, concerns, settings, restore=restore)
         for one in sorted(judged, key=lambda one: (one.item.root, one.item.path)):
             draft.offer(one)
         draft.confront()
         order = draft.in_order(self._weigh)
         numbers = {offer.name: number for number, offer in enumerate(order, 1)}
         steps = tuple(
-            _step(offer, draft.approval(offer), draft.edges(offer), numbers, world, settings.get(offer.name, {}))
+            _step(offer, draft.approval(offer), draft.edges(offer), numbers, world, draft.settings(offer))
             for offer in order
         )
         return Plan(
@@ -126,10 +127,18 @@ class IntegrationPlanner:
 class _Draft:
     """A plan while it is made: the offers that are still in, and those that are out."""
 
-    def __init__(self, world: World, concerns: Sequence[Concern], *, restore: bool) -> None:
+    def __init__(
+        self,
+        world: World,
+        concerns: Sequence[Concern],
+        settings: Mapping[str, Mapping[str, Any]],
+        *,
+        restore: bool,
+    ) -> None:
         self.left_out: list[LeftOut] = []
         self.conflicts: list[Conflict] = []
         self._world = world
+        self._settings = settings
         self._restore = restore
         self._offers: list[Offer] = []
         self._decisions: dict[tuple[str, str], Decision] = {}
@@ -149,6 +158,13 @@ class _Draft:
         replacing = _changes(offer, before) if before is not None else ()
         return "; ".join([*_grounds(self._decision(offer)), *(concern.text for concern in concerns), *replacing])
 
+    def settings(self, offer: Offer) -> Mapping[str, Any]:
+        """Return what an offer is to be loaded with; empty for what the configuration says."""
+        if offer.action != "load_plugin":
+            return {}
+        before = self._world.registered.get(offer.name)
+        return self._settings.get(offer.name, before.settings if before is not None else {})
+
     def offer(self, one: Judged) -> None:
         """Take an item in, unless it cannot be used at all."""
         item, decision = one.item, one.decision
@@ -161,9 +177,9 @@ class _Draft:
         if not NAME.fullmatch(offer.name):
             problem = f"{offer.name!r} cannot be registered; expected up to 200 letters, digits, '_', '-' and '.'"
             self._leave_out(item, offer.name, "unusable", problem)
-        elif blocking := [one.text for one in self._concerns[item.root, item.path] if one.blocks]:
-            self._leave_out(item, offer.name, "beside", "; ".join(blocking))
-        elif before is not None and before.digest == item.digest and before.action == offer.action:
+        elif blocking := [one for one in self._concerns[item.root, item.path] if one.blocks]:
+            self._leave_out(item, offer.name, blocking[0].code, "; ".join(one.text for one in blocking))
+        elif before is not None and self._is_as_before(offer, before):
             altered = self._world.altered.get(offer.name)
             if altered and self._restore:
                 self._take(offer, decision)
@@ -173,6 +189,10 @@ class _Draft:
                 self._leave_out(item, offer.name, "unchanged", f"it is registered as it is, by {before.token}")
         else:
             self._take(offer, decision)
+
+    def _is_as_before(self, offer: Offer, before: Registration) -> bool:
+        same = before.digest == offer.item.digest and before.action == offer.action
+        return same and before.settings == self.settings(offer)
 
     def _take(self, offer: Offer, decision: Decision) -> None:
         self._decisions[offer.item.root, offer.item.path] = decision

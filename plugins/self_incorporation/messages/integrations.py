@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from aetherra.plugins import Message, Request
@@ -41,9 +43,15 @@ class Planned(Message, tag="selfinc.plan_reply"):
 
 
 class MakePlan(Request[Planned], tag="selfinc.plan"):
-    """Ask for a plan for some items, by name or path; for none: for all that lie in the incoming folders."""
+    """Ask for a plan for some items, by name or path; for none: for all that lie in the incoming folders.
+
+    Attributes:
+        items: By name or path.
+        settings: As of ``Integrate``.
+    """
 
     items: tuple[str, ...] = ()
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class Incorporated(Message, tag="selfinc.integrate_reply"):
@@ -72,10 +80,13 @@ class Integrate(Request[Incorporated], tag="selfinc.integrate"):
     Attributes:
         items: By name or path; for none: all approved ones of the incoming folders.
         digest: Of the plan that was looked at, which must be what would be done now; ``""`` for any.
+        settings: What plugins are loaded with, by their names, in place of what the configuration says, ``{}`` for
+            that; one that is not named keeps what it came in with.
     """
 
     items: tuple[str, ...] = ()
     digest: str = ""
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class LookedAround(Message, tag="selfinc.look_reply"):

@@ -10,8 +10,10 @@ import pytest
 from aetherra.plugins import DataFileError, NotPermittedError
 from aetherra.plugins.self_incorporation.incorporator import PlanChangedError
 from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
+from aetherra.plugins.self_incorporation.integration.given import StraySettingsError
 from aetherra.plugins.self_incorporation.messages import Incorporated, TakenOut
-from tests.plugins.self_incorporation.conftest import House, plugin_text, refusing
+from tests.plugins.self_incorporation.conftest import YES, House, approval, plugin_text, refusing
+from tests.plugins.self_incorporation.integration.conftest import snapshot
 
 FULL = DataFileError("it", "the disk is full")
 
@@ -106,6 +108,101 @@ class TestBringingIn:
         with pytest.raises(NotPermittedError):
             await house.incorporator.integrate(["one"], careful=True)
         assert house.host.asked == []
+
+
+LAMP = """\
+from aetherra.plugins import Plugin, Settings
+
+
+class LampSettings(Settings):
+    key: str = ""
+    share: float = 1.0
+
+
+class Lamp(Plugin[LampSettings]):
+    name = "lamp"
+    version = "1"
+"""
+KEY = "hunter2-of-the-hall"
+
+
+class TestSettings:
+    async def test_settings_are_lost_on_the_way(self, house: House) -> None:
+        """A plugin comes in with those that it is given, in this run, the next, and by its next version."""
+        house.put({"incoming/lamp.py": LAMP})
+        await house.incorporator.integrate(["lamp"], settings={"lamp": {"share": 0.5}})
+        assert house.hands.serving["lamp"][1] == {"share": 0.5}
+
+        house.hands.serving.clear()
+        await house.restart()
+        await house.integrator.bring_up()
+        assert house.hands.serving["lamp"][1] == {"share": 0.5}
+        house.put({"incoming/lamp.py": LAMP.replace('version = "1"', 'version = "2"')})
+        await house.incorporator.integrate(["lamp"])
+        assert house.integrator.registered["lamp"].settings == {"share": 0.5}
+
+    async def test_settings_of_what_is_in_cannot_be_changed(self, house: House) -> None:
+        """Others are another integration, and its way back puts those before back, byte for byte."""
+        house.put({"incoming/lamp.py": LAMP})
+        await house.incorporator.integrate(["lamp"], settings={"lamp": {"share": 0.5}})
+        before = snapshot(house.state / "integrations" / "registrations", house.integrator.destination)
+        again = await house.incorporator.integrate(["lamp"], settings={"lamp": {"share": 0.5}})
+        assert "registered as it is" in again.why_not
+
+        done = await house.incorporator.integrate(["lamp"], settings={"lamp": {}})
+        assert house.hands.serving["lamp"][1] == {}
+        await house.incorporator.take_out(done.token, reason="too bright")
+        assert house.hands.serving["lamp"][1] == {"share": 0.5}
+        assert snapshot(house.state / "integrations" / "registrations", house.integrator.destination) == before
+
+    async def test_a_wrong_setting_is_found_by_loading(self, house: House) -> None:
+        """It is told with its path before governance is asked, nothing is begun, and the dry run says it too."""
+        house.put({"incoming/lamp.py": LAMP})
+        settings = {"lamp": {"share": "half"}}
+        done = await house.incorporator.integrate(["lamp"], settings=settings)
+
+        assert done.why_not == "lamp: its settings do not fit: Expected `float`, got `str` - at `$.share`"
+        assert (house.host.asked, house.hands.said, house.integrator.integrations()) == ([], [], ())
+        planned = await house.incorporator.rehearse(["lamp"], settings)
+        assert [(out.code, out.text) for out in planned.plan.left_out] == [("settings", done.why_not[6:])]
+
+    async def test_settings_for_nobody_are_passed_over(self, house: House) -> None:
+        """A misspelt name is an error that tells which there are."""
+        house.put({"incoming/lamp.py": LAMP})
+        with pytest.raises(StraySettingsError, match="'lmap'; expected plugins of the plan: 'lamp'"):
+            await house.incorporator.integrate(["lamp"], settings={"lmap": {}})
+
+    async def test_a_plan_with_other_settings_is_the_one_agreed_to(self, house: House) -> None:
+        """The digest is over them, the dry run tells them, and what waits for a person keeps them over a restart."""
+        house.put({"incoming/lamp.py": LAMP})
+        settings = {"lamp": {"key": KEY}}
+        planned = await house.incorporator.rehearse(["lamp"], settings)
+        assert planned.would is not None
+        assert planned.would.effects[0].settings == {"key": KEY}
+        with pytest.raises(PlanChangedError):
+            await house.incorporator.integrate(["lamp"], settings={"lamp": {}}, digest=planned.plan.digest)
+
+        house.host.says = refusing("needs_approval", approval="a1")
+        await house.incorporator.integrate(["lamp"], settings=settings, sender="ada")
+        await house.restart()
+        house.host.says = lambda _intent, _peek: YES
+        house.host.approvals = (approval(planned.plan.digest, "approved", sender="ada"),)
+        await house.follow_up.catch_up()
+        assert house.hands.serving["lamp"][1] == {"key": KEY}
+
+    async def test_the_ledger_holds_a_secret(self, house: House) -> None:
+        """Neither what is asked, nor what is told of an end, a good one or one by the plugin's own error, has one."""
+        house.put({"incoming/lamp.py": LAMP})
+        house.hands.fails["load lamp"] = OSError(f"{KEY!r} was refused")
+        with pytest.raises(StepFailedError, match=r"'\[a setting\]' was refused"):
+            await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        house.hands.fails.clear()
+        done = await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        await house.incorporator.take_out(done.token, reason=f"it fails: no such key {KEY}", automatic=True)
+
+        assert len(house.host.told) == 3
+        assert KEY not in repr((house.host.asked, house.host.told, house.host.published))
+        assert house.host.asked[0].summary == "1 step: load plugin lamp with its own key"
 
 
 class TestWaiting:

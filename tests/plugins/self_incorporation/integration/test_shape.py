@@ -1,0 +1,129 @@
+"""The shape of settings: read off the source as it would be if it were run, and Any where only that would tell."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from aetherra.plugins.self_incorporation.integration.shape import misfit
+
+LAMP = """\
+from __future__ import annotations
+from typing import Annotated, ClassVar, Literal
+import enum
+import msgspec
+from aetherra.plugins import Plugin, Settings
+from elsewhere import Odd
+
+raise SystemExit("it was run")
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Tone(enum.Enum):
+    WARM = "warm"
+    COLD = "cold"
+
+
+class Bulb(msgspec.Struct, frozen=True, rename="kebab"):
+    socket_type: str
+    next: Bulb | None = None
+
+
+class LampSettings(Settings):
+    room: str
+    brightness: Share = 1.0
+    mode: Literal["on", "off"] = "on"
+    tone: Tone = Tone.WARM
+    bulbs: tuple[Bulb, ...] = ()
+    names: dict[str, int] = {}
+    limit: "int | None" = None
+    odd: Odd = Odd()
+    far: int = msgspec.field(default=3, name="far-away")
+    KIND: ClassVar[str] = "x"
+
+
+class Lamp(Plugin[LampSettings]):
+    name = "lamp"
+"""
+
+
+def of(source: str | dict[str, str], settings: dict[str, Any], item: str = "in/lamp.py") -> str:
+    files = {item: source} if isinstance(source, str) else source
+    return misfit("lamp", settings, item, list(files), lambda path: dedent(files[path]).encode())
+
+
+class TestMisfit:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"room": "hall"},
+            {"room": "hall", "brightness": 0.5, "mode": "off", "tone": "cold", "limit": 3, "far-away": 2},
+            {"room": "hall", "bulbs": [{"socket-type": "E27", "next": {"socket-type": "E14"}}], "names": {"a": 1}},
+            {"room": "hall", "odd": {"what": "ever"}},
+        ],
+    )
+    def test_settings_that_fit_are_refused(self, settings: dict[str, Any]) -> None:
+        """What the plugin would take is right, and so is what only running it would tell."""
+        assert of(LAMP, settings) == ""
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({}, "missing required field `room`"),
+            ({"room": 3}, "Expected `str`, got `int` - at `$.room`"),
+            ({"room": "hall", "rooom": "x"}, "unknown field `rooom`"),
+            ({"room": "hall", "brightness": 2.0}, "`float` <= 1.0 - at `$.brightness`"),
+            ({"room": "hall", "mode": "dim"}, "'dim' - at `$.mode`"),
+            ({"room": "hall", "tone": "hot"}, "'hot' - at `$.tone`"),
+            ({"room": "hall", "limit": "x"}, "at `$.limit`"),
+            ({"room": "hall", "bulbs": [{}]}, "at `$.bulbs[0]`"),
+            ({"room": "hall", "bulbs": [{"socket-type": 27}]}, "at `$.bulbs[0].socket-type`"),
+            ({"room": "hall", "names": {"a": "b"}}, "at `$.names[...]`"),
+            ({"room": "hall", "far": 3}, "unknown field `far`"),
+            ({"room": "hall", "KIND": "y"}, "unknown field `KIND`"),
+        ],
+    )
+    def test_a_wrong_field_is_let_through(self, settings: dict[str, Any], said: str) -> None:
+        """It is told with its path, and nothing of the plugin has run."""
+        assert said in of(LAMP, settings)
+
+    def test_a_package_hides_its_settings(self) -> None:
+        """They are found where they are defined, over imports within it, and over classes they are made from."""
+        files = {
+            "in/lamp/__init__.py": "from .service import Lamp\n",
+            "in/lamp/service.py": "from aetherra.plugins import Plugin as P\nfrom . import parts\n"
+            "class Lamp(P[parts.LampSettings]): ...\n",
+            "in/lamp/parts/__init__.py": "from lamp.parts.base import Base\nclass LampSettings(Base):\n    room: str\n",
+            "in/lamp/parts/base.py": "from aetherra.plugins import Settings\nclass Base(Settings):\n    floor: int\n",
+        }
+        assert of(files, {"room": "hall", "floor": 1}, "in/lamp") == ""
+        assert "`$.floor`" in of(files, {"room": "hall", "floor": "one"}, "in/lamp")
+
+    def test_a_plugin_without_settings_takes_some(self) -> None:
+        """It declares none, so none can be given."""
+        source = "from aetherra.plugins import Plugin\nclass Lamp(Plugin): ...\n"
+        assert of(source, {}) == ""
+        assert "unknown field `room`" in of(source, {"room": "hall"})
+
+    @pytest.mark.parametrize(
+        ("body", "settings"),
+        [
+            ("def f(:", "S"),
+            ("", "made()"),
+            ("from x import S", "S"),
+            ("from x import B\nclass S(B):\n    a: int", "S"),
+            ("class S(Settings, rename=f):\n    a: int", "S"),
+            (
+                "A = B\nB = A\nclass S(Settings):\n    a: A\n    b: 'x y'\n    c: int | list[f()]\n    d: list[int, 3]",
+                "S",
+            ),
+            ("class S(S): ...", "S"),
+        ],
+    )
+    def test_what_cannot_be_read_is_an_error(self, body: str, settings: str) -> None:
+        """It counts as right, and is for the loader to check."""
+        source = f"from aetherra.plugins import Plugin, Settings\n{body}\nclass Lamp(Plugin[{settings}]): ...\n"
+        assert of(source, {"a": 1, "b": 2, "c": "x", "d": []}) == ""
