@@ -69,6 +69,7 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
         *([("last", f"{write_moment(last)}, in {seconds(found['last_analysis_seconds'])}")] if last else []),
         ("proposals", proposals or "none"),
         ("on trial", found["on_trial"] or "none"),
+        *(("left alone", why) for why in found["left_alone"].values()),
         ("confidence", _calibration(found["calibration"])),
     ]
     print_table("Self-improvement", ("what", "is"), rows)

@@ -70,7 +70,10 @@ class Acts:
             if applied.before:
                 stood = self._changes.find(actuator.name, request.target)
                 before = applied.before if stood is None else actuator.join(stood, applied.before)
-                self._changes.note(actuator.name, request.target, before)
+                if before:
+                    self._changes.note(actuator.name, request.target, before)
+                else:
+                    self._changes.forget(actuator.name, request.target)
             permit.outcome("done" if applied.changed else "unchanged", applied.summary)
         return _told(request, applied)
 
@@ -123,6 +126,7 @@ class Acts:
 
     def list(self, quarantined: Mapping[str, str]) -> tuple[ActuatorInfo, ...]:
         """Return all actuators, given why some are quarantined."""
+        undoable = {name: self._changes.targets(name) for name in self._actuators}
         return tuple(
             ActuatorInfo(
                 name=name,
@@ -132,7 +136,8 @@ class Acts:
                 quarantined=quarantined.get(name, ""),
                 acted=self.acted[name],
                 failed=self.failed[name],
-                undoable=self._changes.targets(name),
+                undoable=undoable[name],
+                holds=tuple(map(actuator.component, undoable[name])),
             )
             for name, actuator in self._actuators.items()
         )

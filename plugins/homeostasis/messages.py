@@ -187,6 +187,8 @@ class ActuatorInfo(msgspec.Struct, frozen=True):
         quarantined: Why it is not used for now; ``""`` if it is.
         acted: How often it did something; ``failed``: how often it could not.
         undoable: Targets on which something of it stands that can be taken back.
+        holds: The same by the names that guards and knobs know them by, as ``kernel.workers``: while homeostasis holds
+            a knob, who else turns knobs by itself leaves it alone.
     """
 
     name: str
@@ -197,6 +199,7 @@ class ActuatorInfo(msgspec.Struct, frozen=True):
     acted: int
     failed: int
     undoable: tuple[str, ...]
+    holds: tuple[str, ...] = ()
 
 
 class ActuatorList(Message, tag="homeostasis.actuators_reply"):

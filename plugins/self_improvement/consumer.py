@@ -17,7 +17,7 @@ from aetherra.plugins import (
     SetKnob,
     UnknownKnobError,
 )
-from aetherra.plugins.homeostasis.messages import GetFreeze
+from aetherra.plugins.homeostasis.messages import GetFreeze, ListActuators
 from aetherra.plugins.self_improvement.agreements import Agreements, turning
 from aetherra.plugins.self_improvement.messages import ProposalReceipt, ProposalResult
 from aetherra.plugins.self_improvement.proposals import Proposal, Value, same_value
@@ -34,7 +34,8 @@ class Consumer:
     """Carries proposals out and takes them back, by ``kernel.set_knob`` alone.
 
     A knob is set only if it still is what the proposal says: what somebody else has turned meanwhile is theirs. Who
-    governs the host is asked before each turn, and told after it.
+    governs the host is asked before each turn, and told after it. What homeostasis has turned is left alone until that
+    is taken back.
 
     Args:
         ctx: Of the plugin that it works in.
@@ -60,7 +61,7 @@ class Consumer:
             return ProposalReceipt(proposal.id, "held", "self-improvement is off by its settings")
         intent = self._agreements.carrying_out(proposal, sender)
         unmet = "" if proposal.state == "approved" else intent.needs_approval
-        if why_not := await self._frozen() or ("" if unmet else await self._agreements.why_not(intent)):
+        if why_not := await self.why_not(proposal.knob) or ("" if unmet else await self._agreements.why_not(intent)):
             return ProposalReceipt(proposal.id, "held", why_not)
         if not proposal.way_back:
             return await self._refuse(proposal, f"knob {proposal.knob!r} has no way back")
@@ -82,12 +83,12 @@ class Consumer:
     async def take_back(self, proposal: Proposal, why: str) -> ProposalReceipt:
         """Set the knob to what it was, unless somebody else has turned it since, and send the result.
 
-        While changes are frozen or stopped it is held: that goes for ways back as well.
+        While changes are frozen or stopped, or homeostasis holds the knob, it is held: that goes for ways back as well.
         """
         if proposal.state not in ("applied", "kept"):
             return ProposalReceipt(proposal.id, "refused", f"it is {proposal.state}: there is nothing to take back")
         intent = turning(proposal, proposal.after, proposal.before, why, undo=True)
-        if why_not := await self._frozen() or await self._agreements.why_not(intent):
+        if why_not := await self.why_not(proposal.knob) or await self._agreements.why_not(intent):
             return ProposalReceipt(proposal.id, "held", why_not)
         why = f"proposal {proposal.id} is taken back: {why}"
         try:
@@ -106,7 +107,7 @@ class Consumer:
         """
         why = f"proposal {proposal.id} is kept"
         intent = turning(proposal, original, proposal.after, why, undo=False)
-        if self._mode == "off" or await self._frozen() or await self._agreements.why_not(intent):
+        if self._mode == "off" or await self.why_not(proposal.knob) or await self._agreements.why_not(intent):
             return False
         try:
             async with self._ctx.permitted(intent):
@@ -114,6 +115,18 @@ class Consumer:
         except NotPermittedError:
             return False
         return True
+
+    async def held(self) -> dict[str, str]:
+        """Return the knobs that homeostasis has turned and not taken back, each with why it is to be left alone."""
+        try:
+            actuators = (await self._ctx.call(ListActuators(), timeout=PATIENCE)).actuators
+        except NoHandlerError:
+            return {}
+        return {knob: f"homeostasis holds {knob} by {one.name!r}" for one in actuators for knob in one.holds}
+
+    async def why_not(self, knob: str) -> str:
+        """Return why a knob must not be turned now, whatever for; ``""`` if it may."""
+        return await self._frozen() or (await self.held()).get(knob, "")
 
     async def _frozen(self) -> str:
         """Return why nothing may be changed: somebody has frozen it, or who keeps that does not serve; else ``""``."""

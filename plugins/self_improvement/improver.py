@@ -322,7 +322,7 @@ class Improver:
             why = "nobody can say what it did, as it was not watched to the end"
             if _is(values.get(one.knob), one.after):
                 await self._take_back(one, Word("inconclusive", why))
-            else:
+            elif not await self._consumer.why_not(one.knob):
                 await self._book.move(one.id, "inconclusive", f"{why}; {one.knob} is {values.get(one.knob)}")
 
     async def _expire(self) -> None:
@@ -347,6 +347,8 @@ class Improver:
             if same_value(knob.value, original) and not await self._set_again(proposal, original):
                 continue
             if not (same_value(knob.value, original) or same_value(knob.value, proposal.after)):
+                if await self._consumer.why_not(knob.name):
+                    continue
                 await self._give_up(knob.name, f"{knob.name} is {knob.value} now, which is neither of its values")
             self._stood[knob.name] = knob.generation
 

@@ -476,6 +476,7 @@ class SelfImprovementStatus(Message, tag="selfimprovement.status_reply"):
         on_trial: The one whose effect is being watched, ``""`` if none is.
         calibration: How far confidences came true.
         problem: What goes wrong at present; ``""`` if nothing does.
+        left_alone: Knobs that nothing is tried on now, each with why: homeostasis holds it.
     """
 
     metrics: int
@@ -493,6 +494,7 @@ class SelfImprovementStatus(Message, tag="selfimprovement.status_reply"):
     on_trial: str
     calibration: Calibration
     problem: str = ""
+    left_alone: dict[str, str] = {}
 
 
 class GetSelfImprovementStatus(Request[SelfImprovementStatus], tag="selfimprovement.status"):

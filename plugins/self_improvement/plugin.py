@@ -110,6 +110,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         "call:kernel.list_knobs",
         "call:kernel.set_knob",
         "call:kernel.status",
+        "call:homeostasis.actuators",
         "call:homeostasis.freeze_state",
         "call:governance.approve",
         "call:governance.deny",
@@ -620,6 +621,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             on_trial="" if trial is None else trial.proposal.id,
             calibration=calibration(forecasts),
             problem=self._record_problem or self._cycle_problem or self._book.problem or self._anomalies.problem,
+            left_alone=await self._consumer.held(),
         )
 
     @hookimpl

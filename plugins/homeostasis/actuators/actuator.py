@@ -109,5 +109,8 @@ class Actuator(ABC, Generic[ArgumentsT]):
         raise self.error("it leaves nothing that could be taken back")
 
     def join(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the way back from two changes in a row: what was before the first, told from what the second made."""
+        """Return the way back from two changes in a row: what was before the first, told from what the second made.
+
+        Empty if the second took the first back.
+        """
         return {**first, **{key: value for key, value in second.items() if key == "new"}}

@@ -90,5 +90,10 @@ class Tuner(Actuator[NewValue]):
         await self.set(target, before["value"])
         return Applied(True, self._step(target, old, before["value"]))
 
+    def join(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the way back from two changes in a row, empty if it has become what it was."""
+        joined = super().join(first, second)
+        return {} if joined["new"] == joined["value"] else joined
+
     def _step(self, target: str, old: float, new: float) -> str:
         return f"{self.what.format(target)} {self.show(old)} -> {self.show(new)}"

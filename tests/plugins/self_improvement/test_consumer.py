@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
 import msgspec
 import pytest
 
-from aetherra.plugins import DisablePlugin, SetKnob
-from aetherra.plugins.homeostasis.messages import Freeze
+from aetherra.plugins import DisablePlugin, RestartPlugin, SetKnob
+from aetherra.plugins.homeostasis.messages import Act, Freeze, Undo
 from aetherra.plugins.self_improvement.messages import (
     ApproveProposal,
     CarryOut,
@@ -15,7 +18,7 @@ from aetherra.plugins.self_improvement.messages import (
     UndoKept,
 )
 
-from .conftest import CALM, EVERY, Plant
+from .conftest import CALM, EVERY, WATCHED, Plant
 
 
 async def waiting(here):
@@ -245,6 +248,88 @@ class TestFailedWrites:
 
             assert (only.state, await here.value()) == ("failed", 2)
             assert "it stands at 2, and could not be set back to 1" in only.reason
+
+
+class TestKnobsOfHomeostasis:
+    """``kernel.workers`` is an actuator of homeostasis, and a knob: the laggard host wants fewer of them."""
+
+    SETTINGS: ClassVar = {"setpoints": {"loop.lag": {"good": 0.02, "bad": 0.5}, "plant.latency": None}}
+    CORRECTION = Act("set_workers", arguments={"value": 12})
+
+    @asynccontextmanager
+    async def lagging(self, site, **settings):
+        async with site(healing=True, plant={"knob": False}, **self.SETTINGS, **settings) as here:
+            here.lag = 0.4
+            here.extra = {"loop.lag": lambda _: here.lag}
+            await here.past()
+            yield here
+
+    async def tried(self, here):
+        """Have fewer workers tried, and return how many there were before and are on trial."""
+        await here.propose()
+        await here.go_on(EVERY)
+        only = await here.proposal()
+        assert (only.knob, only.state, await here.value(only.knob)) == ("kernel.workers", "applied", only.after)
+        return only
+
+    async def test_a_knob_that_homeostasis_holds_is_tried(self, site):
+        """While a correction of it stands, its knob is its own: nothing is tried on it, and the status says so."""
+        async with self.lagging(site) as here:
+            configured = await here.value("kernel.workers")
+            await here.call(self.CORRECTION)
+            await here.go_on(CALM)
+            (only,) = await here.propose()
+            await here.go_on(2 * EVERY)
+
+            assert (only.knob, await here.value("kernel.workers")) == ("kernel.workers", 12)
+            assert (await here.proposal()).state == "proposed"
+            why = "homeostasis holds kernel.workers by 'set_workers'"
+            assert (await here.status()).left_alone == {"kernel.workers": why}
+            assert (await here.call(CarryOut(only))).reason == why
+            await here.call(Undo("set_workers"))
+            assert await here.value("kernel.workers") == configured
+            assert (await here.status()).left_alone == {}
+            await here.go_on(CALM + EVERY)
+            assert (await here.proposal()).state == "superseded"
+            await here.propose()
+            await here.go_on(EVERY)
+            assert await here.value("kernel.workers") < configured
+
+    async def test_what_is_on_trial_outlives_a_correction_of_it(self, site):
+        """A trial ends as homeostasis turns its knob, and the value before it is back once homeostasis lets go."""
+        async with self.lagging(site) as here:
+            only = await self.tried(here)
+            await here.call(self.CORRECTION)
+            await here.go_on(4 * EVERY)
+            assert await here.value("kernel.workers") == 12
+            await here.call(Undo("set_workers"))
+            await here.go_on(2 * EVERY)
+
+            assert ((await here.proposal()).state, await here.value("kernel.workers")) == ("inconclusive", only.before)
+
+    async def test_what_is_kept_is_given_up_or_set_against_a_correction(self, site):
+        """An engine that is started anew meanwhile finds what it keeps turned, and neither gives it up nor sets it."""
+        async with self.lagging(site, data=True) as here:
+            only = await self.tried(here)
+            here.lag = 0.001
+            await here.go_on(WATCHED)
+            assert (await here.proposal()).state == "kept"
+            for value in (12, only.before):
+                await here.call(Act("set_workers", arguments={"value": value}))
+                await here.call(RestartPlugin("self_improvement"))
+                await here.go_on(4 * EVERY)
+                assert ((await here.proposal()).state, await here.value("kernel.workers")) == ("kept", value)
+            await here.call(Undo("set_workers"))
+            await here.go_on(4 * EVERY)
+            assert ((await here.proposal()).state, await here.value("kernel.workers")) == ("kept", only.after)
+
+    async def test_what_has_become_what_it_was_is_held(self, site):
+        """A correction that another one has taken back stands no more, and its knob is anybody's."""
+        async with self.lagging(site) as here:
+            await here.call(self.CORRECTION)
+            await here.call(Act("set_workers", arguments={"value": 8}))
+
+            assert (await here.status()).left_alone == {}
 
 
 class TestNobodyToAsk:
