@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+import msgspec
 
 from aetherra.kernel.cli.incorporation import LONG, ask_incorporation, place_of, words
 from aetherra.kernel.cli.moment import write_moment
@@ -23,6 +25,7 @@ KINDS: tuple[FileKindName, ...] = get_args(FileKindName)
 """What a file may be."""
 STAGES = {"open": "under way", "committed": "done", "going_back": "going back", "undone": "taken back"}
 """How far an integration may be, and what people are told of that."""
+EXAMPLE = """'{"lamp": {"room": "hall"}}'"""
 SETTLED = (
     "threat",
     "risk",
@@ -44,6 +47,23 @@ def item_options(function: FunctionT) -> FunctionT:
     digest = click.option("--digest", required=True, help="Of the item as you have looked at it; 'show' tells it.")
     reason = click.option("--reason", required=True, help="Why, for those who read it later.")
     return click.argument("item")(digest(reason(function)))
+
+
+def settings_option(function: FunctionT) -> FunctionT:
+    """Add what plugins are to be loaded with; ``-`` is for what no list of processes may tell."""
+    text = (
+        f"What plugins are loaded with in place of what the configuration says, by their names: {EXAMPLE}; '-' reads "
+        "it from standard input. '{}' for a plugin is what the configuration says; one that is not named keeps its own."
+    )
+    return click.option("--settings", metavar="JSON", default="{}", callback=_read_settings, help=text)(function)
+
+
+def _read_settings(_: click.Context, __: click.Parameter, value: str) -> dict[str, dict[str, Any]]:
+    text = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
+    try:
+        return msgspec.json.decode(text, type=dict[str, dict[str, Any]])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise click.BadParameter(f"expected settings by the names of plugins, as {EXAMPLE}: {exc}") from exc
 
 
 @click.group()
@@ -165,17 +185,21 @@ def show(item: str, path: Path, config_file: Path | None, as_json: bool) -> None
 
 @incorporate.command()
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
+@settings_option
 @host_options
 @json_option
-def plan(items: tuple[str, ...], path: Path, config_file: Path | None, as_json: bool) -> None:
+def plan(
+    items: tuple[str, ...], settings: Mapping[str, Any], path: Path, config_file: Path | None, as_json: bool
+) -> None:
     """Tell exactly what bringing items in would do, by name or path; for none, of what lies in the incoming folders."""
-    _plan(items, path, config_file, as_json=as_json)
+    _plan(items, settings, path, config_file, as_json=as_json)
 
 
 @incorporate.command()
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 @click.option("--digest", default="", help="Of the plan that you have looked at: it is done if it is that still.")
+@settings_option
 @person_option
 @host_options
 @json_option
@@ -183,6 +207,7 @@ def integrate(
     items: tuple[str, ...],
     dry_run: bool,
     digest: str,
+    settings: Mapping[str, Any],
     name: str,
     path: Path,
     config_file: Path | None,
@@ -193,14 +218,14 @@ def integrate(
     Exit status 1 if it was not done: it waits for an approval, was refused, or failed. With --dry-run, if it would not.
     """
     if dry_run:
-        planned = _plan(items, path, config_file, as_json=as_json)
+        planned = _plan(items, settings, path, config_file, as_json=as_json)
         found = planned["plan"]
         if digest and found["digest"] != digest:
             raise click.ClickException(f"expected the plan {digest}, and what would be done now is {found['digest']}")
         return int(not found["steps"] or bool(planned["problem"]) or bool(items and found["left_out"]))
     if sys.stderr.isatty():
         click.echo("what comes in is watched for a while before it counts as done; Ctrl-C takes it back", err=True)
-    body = {"items": _places(items), "digest": digest}
+    body = {"items": _places(items), "digest": digest, "settings": settings}
     done = ask_incorporation(path, config_file, "selfinc.integrate", body, name=name, timeout=LONG)
     if as_json:
         print_json(done)
@@ -320,9 +345,12 @@ def _decide(
     return int(accept and decision["verdict"] in ("blocked", "quarantined"))
 
 
-def _plan(items: Sequence[str], path: Path, config_file: Path | None, *, as_json: bool) -> Any:
+def _plan(
+    items: Sequence[str], settings: Mapping[str, Any], path: Path, config_file: Path | None, *, as_json: bool
+) -> Any:
     """Tell what would be done, and return it."""
-    found = ask_incorporation(path, config_file, "selfinc.plan", {"items": _places(items)}, timeout=LONG)
+    body = {"items": _places(items), "settings": settings}
+    found = ask_incorporation(path, config_file, "selfinc.plan", body, timeout=LONG)
     if as_json:
         print_json(found)
         return found
@@ -354,7 +382,7 @@ def _say_effect(effect: Mapping[str, Any]) -> None:
         size = f", {file['size']:,} bytes" if file["size"] else ""
         click.echo(f"   {file['what']}: {file['path']}{size}")
     if effect["settings"]:
-        click.echo(f"   with the settings {effect['settings']}")
+        click.echo(f"   with the settings {msgspec.json.encode(effect['settings']).decode()}")
     for text in (*effect["host"], *effect["undo"]):
         click.echo(f"   {text}")
 

@@ -53,6 +53,35 @@ class TestPlan:
         assert "1. load plugin a from a.py" in said and "it cannot be done: the disk is gone" in said
 
 
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("given", "typed"), [('{"lamp": {"room": "hall"}}', None), ("-", '{"lamp": {"room": "hall"}}')]
+    )
+    def test_settings_do_not_reach_the_host(
+        self, monkeypatch: pytest.MonkeyPatch, given: str, typed: str | None
+    ) -> None:
+        """The plan, the dry run and the integration are asked for with them, from the line or from standard input."""
+        asked: list[tuple[str, Any]] = []
+
+        def ask(_path: Path, _config: Path | None, tag: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+            asked.append((tag, body["settings"]))
+            plan = {"steps": [], "left_out": [], "digest": "d"}
+            return {"plan": plan, "would": None, "problem": "", "token": "t", "names": ["lamp"], "notes": []}
+
+        monkeypatch.setattr(commands, "ask_incorporation", ask)
+        for words in (["plan"], ["integrate", "--dry-run"], ["integrate"]):
+            argv = [*words, "lamp", "--settings", given, "--path", str(Path.cwd())]
+            CliRunner().invoke(incorporate, argv, input=typed, catch_exceptions=False)
+        expected = {"lamp": {"room": "hall"}}
+        assert asked == [("selfinc.plan", expected), ("selfinc.plan", expected), ("selfinc.integrate", expected)]
+
+    @pytest.mark.parametrize("given", ["{", "[]", '{"lamp": 3}', "room=hall"])
+    def test_words_that_are_no_settings_reach_the_host(self, given: str) -> None:
+        """They are refused, with what is expected."""
+        ended = CliRunner().invoke(incorporate, ["plan", "--settings", given])
+        assert (ended.exit_code, "expected settings by the names of plugins" in ended.output) == (2, True)
+
+
 class TestShow:
     @pytest.mark.parametrize(
         ("codes", "is_a_way"), [(["risk"], True), (["risk", "rejected"], True), (["risk", "grant_missing"], False)]
