@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -135,3 +136,13 @@ class TestLayers:
 
         assert issubclass(plugin, Plugin)
         assert plugin.name == name[0]
+
+
+class TestArchitecture:
+    def test_a_part_of_self_incorporation_is_on_no_map(self):
+        """The page on the architecture names each file of it that knows the host, and none that is not there."""
+        page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+        section = page.partition("## How code comes in, and goes")[2]
+        there = {path.name for path in (ROOT / "plugins" / "self_incorporation").glob("*.py")}
+
+        assert set(re.findall(r"\b(\w+\.py)\b", section)) == there - {"__init__.py", "errors.py"}
