@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -154,8 +155,11 @@ class AuditLedger:
 
     def tail(self, limit: int = 20) -> tuple[Entry, ...]:
         """Return the last entries, oldest first."""
-        newest = [entry for entry, _ in zip(self._trail.newest_first(), range(limit), strict=False)]
-        return tuple(reversed(newest))
+        return tuple(reversed(list(self.newest_first(limit))))
+
+    def newest_first(self, limit: int) -> Iterator[Entry]:
+        """Yield the last entries, the last one first, and read no more than is asked for."""
+        return itertools.islice(self._trail.newest_first(), limit)
 
     def entries(self, *, since: int = 0) -> Iterator[Entry]:
         """Yield entries from a number on, oldest first; lines that are none are left out, and found by ``verify``."""

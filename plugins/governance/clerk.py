@@ -6,6 +6,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 
 import msgspec
 
@@ -18,19 +19,22 @@ from aetherra.plugins import (
     Person,
 )
 from aetherra.plugins.governance.approvals import Approval, Approvals
-from aetherra.plugins.governance.count_file import CountFile
 from aetherra.plugins.governance.emergency_stop import EmergencyStop, Stopped
 from aetherra.plugins.governance.gatekeeper import Gatekeeper, Verdict, name_of
 from aetherra.plugins.governance.guards import Count, Counted, Guards, GuardState
+from aetherra.plugins.governance.kept import ENDS, UNCOUNTED, Kept, OpenAct
 from aetherra.plugins.governance.measures import LOST, Measure, Measures
+from aetherra.plugins.governance.recollection import Recollection
 from aetherra.plugins.governance.scribe import Note, Scribe
 from aetherra.plugins.governance.settings import GUARDS, GuardName
 from aetherra.plugins.storage import StateFile
 
-__all__ = ["Answer", "Clerk", "Hearing", "Kept", "OpenAct", "Standing", "UnknownActError", "UnknownGuardError"]
+__all__ = ["Answer", "Clerk", "Hearing", "Standing", "UnknownActError", "UnknownGuardError"]
 
 MOST_OPEN = 10_000
 """Acts whose outcome is waited for; of more, the oldest are forgotten, and may go no further."""
+MOST_BEHIND = 200
+"""Entries of the ledger that the state on disk may not know of: so many a start reads, after a death as well."""
 
 
 class UnknownActError(LookupError):
@@ -53,27 +57,6 @@ class UnknownGuardError(LookupError):
 
     def __str__(self) -> str:
         return f"there is no guard {self.guard!r}; expected one of {', '.join((*GUARDS, LOST))}"
-
-
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What outlives the host, beside the counts of guards.
-
-    Attributes:
-        approvals: All that are open, and the last that are over.
-        measures: Those in force.
-        stop: What was said of the emergency stop when somebody last looked.
-    """
-
-    approvals: tuple[Approval, ...] = ()
-    measures: tuple[Measure, ...] = ()
-    stop: Stopped = Stopped(stopped=False)
-
-
-class OpenAct(msgspec.Struct, frozen=True):
-    """Something that was allowed and is under way."""
-
-    asker: str
-    intent: Intent
 
 
 class Hearing:
@@ -116,6 +99,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     asked: int
     codes: dict[str, int]
     open: int
+    interrupted: int
     untold: int
     lost: int
     entries: int
@@ -125,9 +109,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class Clerk:
     """Owns the order in which things are written. Any thread may call it and wait for the disk, and one has its turn.
 
-    What is allowed is on disk in three places before it is answered: the approval as used, the entry in the ledger, the
-    count of the guard. If one of them cannot be written, nothing is allowed, and what was begun is taken back; a death
-    between them leaves an approval that is used up, or an entry of something that nobody was told.
+    What is allowed is on disk in two places before it is answered: the approval as used, and the entry in the ledger,
+    which says what guard has counted it. If one of them cannot be written, nothing is allowed, and what was begun is
+    taken back; a death between them leaves an approval that is used up, one after them an entry of something that
+    nobody was told.
 
     Args:
         gatekeeper: Says what holds.
@@ -136,10 +121,12 @@ class Clerk:
         measures: Those in force.
         guards: What was let pass.
         stop: The emergency stop.
-        file: Where approvals and measures are kept.
-        counts: Where guards are kept.
+        file: Where all of that is kept.
         time: Unix time.
-        stop_seen: What was last known of the emergency stop.
+        known: What an earlier run knew.
+
+    Attributes:
+        interrupted: Acts of earlier runs that were cut off, as far as that was found at the start.
     """
 
     def __init__(
@@ -152,9 +139,8 @@ class Clerk:
         guards: Guards,
         stop: EmergencyStop,
         file: StateFile[Kept],
-        counts: CountFile,
         time: Callable[[], float],
-        stop_seen: Stopped,
+        known: Recollection,
     ) -> None:
         self._gatekeeper = gatekeeper
         self._scribe = scribe
@@ -163,12 +149,14 @@ class Clerk:
         self._guards = guards
         self._stop = stop
         self._file = file
-        self._counts = counts
         self._time = time
-        self.stop_seen = self._stop_kept = stop_seen
+        self.stop_seen = self._stop_kept = known.kept.stop
         self._turn = threading.RLock()
-        self._unsaved = self._uncounted = ""
-        self._is_overcounted = False
+        self._unsaved = ""
+        self._saved_entry = known.kept.entry
+        self._cut_off = dict(known.kept.open)
+        self.interrupted = len(self._cut_off)
+        scribe.state, scribe.last = known.kept.number, known.kept.entry
         self._asked = (0, 0)
         self._codes: Counter[str] = Counter()
         self._open: OrderedDict[int, OpenAct] = OrderedDict()
@@ -184,9 +172,6 @@ class Clerk:
             is_new: Whether what is to be kept is not what was found.
         """
         with self._turn:
-            if self._counts.is_long:
-                with suppress(DataFileError):
-                    self._recount()
             if is_new:
                 with suppress(DataFileError):
                     self._save()
@@ -197,14 +182,14 @@ class Clerk:
         """Go on where an earlier generation is: with what it has allowed, and all that its disk may not have taken."""
         with self._turn:
             self._open.update(acts)
+            for entry in (*acts, *(note.refers_to for note in self._scribe.untold)):
+                self._cut_off.pop(entry, None)
+            self.interrupted = len(self._cut_off)
             self._approvals.restore(kept.approvals)
             self._measures.restore(kept.measures)
             self._guards.restore(counted, self._time())
             self.stop_seen, self._stop_kept = stop_seen, kept.stop
-            self._is_overcounted = True
             self.begin(is_new=True)
-            with suppress(DataFileError):
-                self._recount()
 
     # Asking
 
@@ -226,6 +211,7 @@ class Clerk:
                 hearing.entry = answer.permission.entry
                 if hearing.is_gone:
                     self.give_up(hearing)
+            self._keep_up()
             return answer
 
     def give_up(self, hearing: Hearing) -> None:
@@ -266,7 +252,9 @@ class Clerk:
             if act is None or act.asker != name_of(asker):
                 raise UnknownActError(entry)
             del self._open[entry]
-            return self._scribe.keep(self._scribe.outcome(entry, act.asker, act.intent, outcome, detail, facts))
+            told = self._scribe.keep(self._scribe.outcome(entry, act.asker, act.intent, outcome, detail, facts))
+            self._keep_up()
+            return told
 
     def _answer(self, asker: str, intent: Intent, verdict: Verdict, hearing: Hearing) -> Answer:
         before, in_force = self._approvals.snapshot(), self._measures.in_force()
@@ -283,7 +271,7 @@ class Clerk:
         try:
             if self._unsaved or self._approvals.snapshot() != before or self._measures.in_force() != in_force:
                 self._save()
-            entry = self._scribe.question(asker, intent, verdict, approval)
+            asked = self._scribe.question(asker, intent, verdict, approval)
         except DataFileError as exc:
             self._take_back(before)
             return Answer(permission=_unwritten(verdict, exc), breached=breached)
@@ -291,38 +279,36 @@ class Clerk:
             self._take_back(before)
             raise
         if verdict.code == "allowed":
-            refusal = self._count(verdict.count, hearing) or self._stopped()
+            self._open[asked.entry] = OpenAct(asker, intent)
+            refusal = self._count(verdict.count, hearing, is_written=asked.is_counted) or self._stopped()
             if refusal is not None:
+                del self._open[asked.entry]
                 self._uncount(hearing)
                 self._take_back(before)
-                self._cancel(entry, asker, intent, refusal.reason)
-                return Answer(permission=_permission(refusal, entry), voided=voided)
-            self._open[entry] = OpenAct(asker, intent)
+                self._cancel(asked.entry, asker, intent, refusal.reason)
+                return Answer(permission=_permission(refusal, asked.entry), voided=voided)
             while len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)
-        permission = msgspec.structs.replace(_permission(verdict, entry), approval=approval)
+        permission = msgspec.structs.replace(_permission(verdict, asked.entry), approval=approval)
         return Answer(permission=permission, requested=requested, voided=voided, breached=breached)
 
-    def _count(self, count: Count | None, hearing: Hearing) -> Verdict | None:
-        """Count what is let pass; why it is not, if that cannot be written."""
+    def _count(self, count: Count | None, hearing: Hearing, *, is_written: bool) -> Verdict | None:
+        """Count what is let pass; why it is not, if that stands nowhere and cannot be written."""
         if count is None:
             return None
-        at = self._guards.count(count)
-        try:
-            self._counts.append(Counted(count, self._time()))
-        except DataFileError as exc:
-            self._guards.take_back(count, at)
-            self._uncounted = str(exc)
-            return _unrecorded(exc)
-        self._uncounted = ""
-        hearing.counted = count, at
+        hearing.counted = count, self._guards.count(count)
+        if not is_written:
+            try:
+                self._save()
+            except DataFileError as exc:
+                return _unrecorded(exc)
         return None
 
     def _uncount(self, hearing: Hearing) -> None:
-        """Take back what was counted, now in memory and with the next tidying on disk."""
+        """Take back what was counted; on disk, the act's outcome says so."""
         if hearing.counted is not None:
             self._guards.take_back(*hearing.counted)
-            hearing.counted, self._is_overcounted = None, True
+            hearing.counted = None
 
     def _stopped(self) -> Verdict | None:
         """Look once more: to write takes a while."""
@@ -330,7 +316,8 @@ class Clerk:
         return None if stopped is None else Verdict(code="stopped", reason=stopped.sentence)
 
     def _cancel(self, entry: int, asker: str, intent: Intent, why: str) -> None:
-        self._note(self._scribe.outcome(entry, asker, intent, "cancelled", why, {}))
+        note = self._scribe.outcome(entry, asker, intent, "cancelled", why, {})
+        self._note(msgspec.structs.replace(note, facts={UNCOUNTED: True}))
 
     def _take_back(self, before: tuple[Approval, ...]) -> None:
         """Have approvals as they were, in memory and as soon as can be on disk; what is void stays so."""
@@ -430,7 +417,6 @@ class Clerk:
                     )
                 )
                 self._save()
-                self._recount()
             except DataFileError as exc:
                 for measure in lifted:
                     self._measures.impose(measure)
@@ -471,9 +457,8 @@ class Clerk:
             with suppress(DataFileError):
                 self._stop.write()
             self._scribe.catch_up()
-            if self._counts.is_long or self._uncounted or self._is_overcounted:
-                with suppress(DataFileError):
-                    self._recount()
+            self._end_cut_off()
+            self._keep_up()
             if self._approvals.expire() or self._unsaved or self._stop_kept != self.stop_seen:
                 with suppress(DataFileError):
                     self._save()
@@ -488,6 +473,7 @@ class Clerk:
                 asked=self._asked[0],
                 codes=dict(self._codes),
                 open=len(self._open),
+                interrupted=self.interrupted,
                 untold=len(self._scribe.untold),
                 lost=self._scribe.lost,
                 entries=self._scribe.entries,
@@ -503,13 +489,22 @@ class Clerk:
     @property
     def problem(self) -> str:
         """Why nothing is allowed, or what holds would not after a restart; ``""`` if all is well."""
-        return self._scribe.problem or self._uncounted or self._unsaved or self._stop.problem
+        return self._scribe.problem or self._unsaved or self._stop.problem
 
     def kept(self) -> Kept:
         """Return what is to outlive the host. A stop that the disk does not have was not seen, as it will not be."""
         if self._stop.fleeting() is None:
             self._stop_kept = self.stop_seen
-        return Kept(approvals=self._approvals.snapshot(), measures=self._measures.in_force(), stop=self._stop_kept)
+        untold = {note.refers_to: _act_of(note) for note in self._scribe.untold if note.code in ENDS}
+        return Kept(
+            approvals=self._approvals.snapshot(),
+            measures=self._measures.in_force(),
+            stop=self._stop_kept,
+            counted=tuple(self._guards.records(self._time())),
+            open=tuple(sorted({**self._cut_off, **untold, **self._open}.items(), key=itemgetter(0))),
+            entry=self._scribe.last,
+            number=self._scribe.state,
+        )
 
     def open_acts(self) -> dict[int, OpenAct]:
         """Return what is under way, by entry."""
@@ -522,25 +517,41 @@ class Clerk:
             self._scribe.fold(everything=True)
             return tuple(self._scribe.untold)
 
-    def _recount(self) -> None:
-        try:
-            self._counts.replace(self._guards.records(self._time()))
-        except DataFileError as exc:
-            self._uncounted = str(exc)
-            raise
-        self._uncounted, self._is_overcounted = "", False
+    def _end_cut_off(self) -> None:
+        """Write that what an earlier run has begun was cut off; what cannot be written now stays to be."""
+        for entry, act in sorted(self._cut_off.items()):
+            why = f"interrupted: {act.intent.summary}; the run that did it ended first, and how far it came nobody told"
+            try:
+                self._scribe.write(self._scribe.outcome(entry, act.asker, act.intent, "interrupted", why, {}))
+            except DataFileError:
+                return
+            del self._cut_off[entry]
+
+    def _keep_up(self) -> None:
+        """Have the state on disk know of nearly all that the ledger says, so that a start has little to read."""
+        if self._scribe.is_apart or self._scribe.last - self._saved_entry >= MOST_BEHIND:
+            with suppress(DataFileError):
+                self._save()
 
     def _save(self) -> None:
+        kept = self.kept()
+        kept = msgspec.structs.replace(kept, number=kept.number + 1)
         try:
-            self._file.save(self.kept())
+            self._file.save(kept)
         except DataFileError as exc:
             self._unsaved = str(exc)
             raise
-        self._unsaved = ""
+        self._unsaved, self._scribe.is_apart = "", False
+        self._scribe.state, self._saved_entry = kept.number, kept.entry
 
     def _note(self, note: Note) -> None:
         with suppress(DataFileError):
             self._scribe.keep(note)
+
+
+def _act_of(note: Note) -> OpenAct:
+    intent = Intent(kind=note.kind, component=note.component, summary=note.summary, digest=note.digest)
+    return OpenAct(note.actor, intent)
 
 
 def _permission(verdict: Verdict, entry: int = 0) -> Permission:

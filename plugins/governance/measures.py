@@ -28,7 +28,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         guard: Which was breached; ``state`` where the state was lost.
         key: The component, sender or asker that it counted.
-        breach: What is in force.
+        breach: What is in force; ``hold_everything`` where the state is not the one that was saved last.
         asker: Who breached it.
         actuator: By what means; ``""`` if by none that has a name.
         since: Unix time from which.
@@ -38,7 +38,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
     guard: GuardName | Literal["state"]
     key: str
-    breach: Breach
+    breach: Breach | Literal["hold_everything"]
     asker: str = ""
     actuator: str = ""
     since: float
@@ -46,13 +46,17 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
     def holds(self, asker: str, intent: Intent, count: Count | None) -> bool:
-        """Whether it is about this intent. A way back is held by nothing but what has a person agree to ways back.
+        """Whether it is about this intent.
+
+        A way back is held by nothing but what has a person agree to ways back, and what holds everything.
 
         Args:
             asker: Who would act.
             intent: What.
             count: What counts it.
         """
+        if self.breach == "hold_everything":
+            return True
         is_back = intent.kind == "rollback" or (intent.undo and intent.kind not in _NO_WAY_BACK)
         is_counted = count is not None and (count.guard, count.key) == (self.guard, self.key)
         if self.breach == "require_human_approval":
@@ -78,6 +82,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
             if self.actuator
             else "such acts are disabled",
             "require_human_approval": "a person must agree",
+            "hold_everything": "nothing is done by itself",
         }[self.breach]
         ends = "" if self.until is not None else f"; a person ends it: 'aetherra guards reset {self.guard}'"
         return f"{what}, as {self.reason}{ends}"

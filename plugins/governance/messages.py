@@ -32,6 +32,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
         open: Acts that were allowed and whose outcome was not told yet.
         untold: Outcomes that were told, and could not be written yet.
         lost: How many more could not be, which are kept no longer; an entry will say so.
+        interrupted: Acts of earlier runs that were found at the start to have been cut off; the ledger says so of each.
         entries: That the ledger keeps.
         problem: Why nothing is allowed, or why what holds now would not after a restart; ``""`` if all is well.
     """
@@ -47,6 +48,7 @@ class GovernanceStatus(Message, tag="governance.status_reply"):
     entries: int
     problem: str
     lost: int = 0
+    interrupted: int = 0
 
 
 class GetGovernanceStatus(Request[GovernanceStatus], tag="governance.status"):

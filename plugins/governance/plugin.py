@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import anyio.lowlevel
 
 from aetherra.plugins import (
     AskPermission,
     CheckPermission,
-    DataFileError,
     GetGrants,
     GetStatus,
     Identity,
@@ -31,12 +29,14 @@ from aetherra.plugins import (
 )
 from aetherra.plugins.governance import messages as m
 from aetherra.plugins.governance.approvals import ApprovalError, Approvals
-from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, Kept, OpenAct, UnknownActError
-from aetherra.plugins.governance.count_file import CountFile
+from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, UnknownActError
+from aetherra.plugins.governance.count_file import FILE_NAME as COUNTS_NAME
 from aetherra.plugins.governance.emergency_stop import FILE_NAME, EmergencyStop, Stopped
 from aetherra.plugins.governance.gatekeeper import Gatekeeper
 from aetherra.plugins.governance.guards import Counted, Guards
+from aetherra.plugins.governance.kept import Kept, OpenAct
 from aetherra.plugins.governance.measures import LOST, Measure, Measures
+from aetherra.plugins.governance.recollection import Recollection, recollect
 from aetherra.plugins.governance.scribe import Note, Scribe
 from aetherra.plugins.governance.settings import GUARDS, GovernanceSettings
 from aetherra.plugins.ledger import AuditLedger
@@ -88,41 +88,29 @@ class Governance(Plugin[GovernanceSettings]):
         self._persons = Persons(profile, clients, self.settings.relays)
         self._stop = EmergencyStop(None if folder is None else folder / FILE_NAME, ctx.clock.time)
         self._file = StateFile(None if folder is None else folder / STATE_NAME, Kept)
-        self._counts = CountFile(folder)
-        self._guards = Guards({name: self.settings.guard(name) for name in GUARDS}, ctx.clock.monotonic)
         self._ledger = await ctx.enter(
             AuditLedger.open(None if folder is None else folder.parent, self.settings.audit, clock=ctx.clock.time)
         )
-        ctx.defer(self._counts.close)
-        kept, problem = await ctx.run_sync(self._load)
-        self._assemble(kept or Kept(), profile)
-        if problem:
-            self._mistrust(problem)
-        await ctx.run_sync(partial(self._clerk.begin, is_new=kept is None or bool(problem)))
+        known = await ctx.run_sync(recollect, self._file, self._ledger)
+        self._assemble(known, profile)
+        self._mistrust(known)
+        await ctx.run_sync(self._begin, known)
         await self._notice_stop()
         self._show()
         ctx.every(LOOK_SEC, self._notice_stop)
-        ctx.every(TIDY_SEC, self._tidy)
+        ctx.every(TIDY_SEC, self._tidy, at_start=self._clerk.interrupted > 0)
 
-    def _load(self) -> tuple[Kept | None, str]:
-        """Return what is kept, if anything is, and why that is not all that was."""
-        kept = self._file.load()
-        self._guards.recall(self._counts.load(), self.ctx.clock.time())
-        if self._file.path is None or (kept is None and not self._file.problem and not self._has_begun()):
-            return None, ""  # the first run, which may have ended at any point of its start
-        gone = "" if kept is not None or self._file.problem else f"{self._file.path} is gone"
-        return kept, "; ".join(filter(None, (gone, self._file.problem, self._counts.problem)))
+    def _begin(self, known: Recollection) -> None:
+        self._clerk.begin(is_new=known.is_new)
+        if self._file.path is not None and known.is_new and not self._clerk.problem:
+            self._file.path.with_name(COUNTS_NAME).unlink(missing_ok=True)  # which is in the state by now
 
-    def _has_begun(self) -> bool:
-        """Whether there was a run before this one; as far as nobody can tell, there was."""
-        try:
-            return bool(self._ledger.tail(1))
-        except DataFileError:
-            return True
-
-    def _assemble(self, kept: Kept, profile: str) -> None:
+    def _assemble(self, known: Recollection, profile: str) -> None:
         settings, clock, time = self.settings, self.ctx.clock, _steady(self.ctx)
+        kept = known.kept
         self._time = time
+        self._guards = Guards({name: settings.guard(name) for name in GUARDS}, clock.monotonic)
+        self._guards.recall(kept.counted, clock.time())
         self._approvals = Approvals(time, settings.approval_lifetime, settings.most_waiting, kept.approvals)
         self._measures = Measures(time, kept.measures)
         by_profile = ("integration",) if profile == "prod" else ()
@@ -144,19 +132,22 @@ class Governance(Plugin[GovernanceSettings]):
             guards=self._guards,
             stop=self._stop,
             file=self._file,
-            counts=self._counts,
             time=clock.time,
-            stop_seen=kept.stop,
+            known=known,
         )
         self._told_stop = kept.stop
 
-    def _mistrust(self, problem: str) -> None:
-        """Have a person agree to everything: it cannot be told what was in force."""
-        self.ctx.log.error("%s; a person must agree to everything until 'aetherra guards reset %s'", problem, LOST)
-        reason = f"the state was lost: {problem}"
-        self._measures.impose(
-            Measure(guard=LOST, key="", breach="require_human_approval", since=self._time(), reason=reason)
-        )
+    def _mistrust(self, known: Recollection) -> None:
+        """Allow nothing if the state is not the last; have a person agree to everything if there is none."""
+        if known.doubt:
+            measure = Measure(guard=LOST, key="", breach="hold_everything", since=self._time(), reason=known.doubt)
+        elif known.lost:
+            reason = f"the state was lost: {known.lost}"
+            measure = Measure(guard=LOST, key="", breach="require_human_approval", since=self._time(), reason=reason)
+        else:
+            return
+        self.ctx.log.error("%s", measure.sentence)
+        self._measures.impose(measure)
 
     # A swap
 
@@ -260,6 +251,7 @@ class Governance(Plugin[GovernanceSettings]):
             asked=standing.asked,
             codes=standing.codes,
             open=standing.open,
+            interrupted=standing.interrupted,
             untold=standing.untold,
             lost=standing.lost,
             entries=standing.entries,

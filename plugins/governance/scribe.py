@@ -10,9 +10,10 @@ import msgspec
 from aetherra.plugins import DataFileError, Fact, Intent
 from aetherra.plugins.governance.approvals import digest_of
 from aetherra.plugins.governance.gatekeeper import Verdict
-from aetherra.plugins.ledger import AuditLedger
+from aetherra.plugins.governance.kept import STATE, count_said, facts_of, without_own
+from aetherra.plugins.ledger import AuditLedger, Entry
 
-__all__ = ["Note", "Scribe"]
+__all__ = ["Asked", "Note", "Scribe"]
 
 MOST_UNTOLD = 1_000
 """Entries that are kept until the disk takes them; of more, the oldest are lost, and an entry says how many."""
@@ -34,6 +35,18 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Fact] = {}
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """That a question stands in the ledger.
+
+    Attributes:
+        entry: As which entry.
+        is_counted: Whether the entry says what counts it word for word, and nothing of that was taken for a secret.
+    """
+
+    entry: int
+    is_counted: bool = True
+
+
 class Scribe:
     """Writes to one ledger, by one thread at a time.
 
@@ -45,6 +58,9 @@ class Scribe:
         untold: What the disk has not taken yet.
         lost: How many more it has not taken, which are kept no longer.
         problem: Why it does not; ``""`` if it does.
+        state: The number of the state that is on disk; each entry names it.
+        last: The number of the last entry that is known here.
+        is_apart: Whether others have written to the ledger since ``is_apart`` was made false.
     """
 
     def __init__(self, ledger: AuditLedger, monotonic: Callable[[], float]) -> None:
@@ -55,6 +71,8 @@ class Scribe:
         self.untold: deque[Note] = deque()
         self.lost = 0
         self.problem = ""
+        self.state = self.last = 0
+        self.is_apart = False
 
     @property
     def entries(self) -> int:
@@ -67,14 +85,17 @@ class Scribe:
         Raises:
             DataFileError: It could not be written, and is not in the ledger.
         """
+        return self._write(note).sequence
+
+    def _write(self, note: Note) -> Entry:
         try:
             self._write_untold()
-            number = self._append(note)
+            entry = self._append(note)
         except DataFileError as exc:
             self.problem = str(exc)
             raise
         self.problem = ""
-        return number
+        return entry
 
     def keep(self, note: Note) -> int:
         """Write an entry, or keep it until the disk takes it.
@@ -100,8 +121,8 @@ class Scribe:
         except DataFileError as exc:
             self.problem = str(exc)
 
-    def question(self, asker: str, intent: Intent, verdict: Verdict, approval: str) -> int:
-        """Write what was asked and answered, and return its number; of the same refusals within a minute, the first's.
+    def question(self, asker: str, intent: Intent, verdict: Verdict, approval: str) -> Asked:
+        """Write what was asked and answered; of the same refusals within a minute, the first.
 
         How often they were given again is written once the minute is over.
 
@@ -117,9 +138,10 @@ class Scribe:
             before = self._repeats.get((*like, approval))
             if before is not None:
                 before.times += 1
-                return before.entry
+                return Asked(before.entry)
             known["why"] = verdict.reason
-        number = self.write(
+        counted = {} if is_refusal else facts_of(verdict.count)
+        entry = self._write(
             Note(
                 kind=intent.kind,
                 actor=asker,
@@ -127,13 +149,13 @@ class Scribe:
                 summary=intent.summary,
                 code=verdict.code,
                 digest=digest_of(intent) if approval else intent.digest,
-                facts={**intent.facts, **{name: value for name, value in known.items() if value}},
+                facts=counted | without_own(intent.facts) | {name: value for name, value in known.items() if value},
             )
         )
         if is_refusal:
-            self._repeats[*like, approval] = _Repeats(self._monotonic(), number)
+            self._repeats[*like, approval] = _Repeats(self._monotonic(), entry.sequence)
             self.fold()
-        return number
+        return Asked(entry.sequence, is_refusal or count_said(entry.facts) == verdict.count)
 
     def fold(self, *, everything: bool = False) -> None:
         """Word how often refusals were given again whose minute is over, or of which there are too many."""
@@ -161,7 +183,7 @@ class Scribe:
             code=outcome,
             refers_to=entry,
             digest=intent.digest,
-            facts=dict(facts),
+            facts=without_own(facts),
         )
 
     def recall(self, notes: Iterable[Note]) -> None:
@@ -181,8 +203,12 @@ class Scribe:
             self._append(self.untold[0])
             self.untold.popleft()
 
-    def _append(self, note: Note) -> int:
-        return self._ledger.append(**msgspec.structs.asdict(note)).sequence
+    def _append(self, note: Note) -> Entry:
+        note = msgspec.structs.replace(note, facts={STATE: self.state, **note.facts})
+        entry = self._ledger.append(**msgspec.structs.asdict(note))
+        self.is_apart = self.is_apart or entry.sequence != self.last + 1
+        self.last = entry.sequence
+        return entry
 
 
 class _Repeats:

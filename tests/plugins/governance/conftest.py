@@ -14,12 +14,13 @@ import pytest
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import Identity, Intent, Permission, Person, Persons
 from aetherra.plugins.governance.approvals import Approvals
-from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing, Kept
-from aetherra.plugins.governance.count_file import CountFile
+from aetherra.plugins.governance.clerk import Answer, Clerk, Hearing
 from aetherra.plugins.governance.emergency_stop import EmergencyStop
 from aetherra.plugins.governance.gatekeeper import Gatekeeper
 from aetherra.plugins.governance.guards import Guards
+from aetherra.plugins.governance.kept import Kept
 from aetherra.plugins.governance.measures import Measures
+from aetherra.plugins.governance.recollection import recollect
 from aetherra.plugins.governance.scribe import Scribe
 from aetherra.plugins.governance.settings import GUARDS, GovernanceSettings, Guard
 from aetherra.plugins.ledger import AuditLedger
@@ -59,7 +60,6 @@ class Office:
     ledger: AuditLedger
     scribe: Scribe
     clerk: Clerk
-    counts: CountFile
 
     def ask(self, asker: Identity, wanted: Intent) -> Answer:
         return self.clerk.ask(asker, wanted, Hearing())
@@ -73,7 +73,6 @@ class Office:
         return [each for each in found if not each[0].startswith("audit.")]
 
     def close(self) -> None:
-        self.counts.close()
         self.ledger.close()
 
 
@@ -91,10 +90,12 @@ def office(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Offi
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         file = StateFile(None if folder is None else folder / "state.json", Kept)
-        kept, counts = file.load() or Kept(), CountFile(folder)
+        ledger = AuditLedger.open(None if folder is None else folder.parent, clock=clock.time)
+        known = recollect(file, ledger)
+        kept = known.kept
         stop = EmergencyStop(None if folder is None else folder / "STOP", clock.time)
         guards = Guards({name: limits.get(name, settings.guard(name)) for name in GUARDS}, clock.monotonic)
-        guards.recall(counts.load(), clock.time())
+        guards.recall(kept.counted, clock.time())
         approvals = Approvals(clock.time, settings.approval_lifetime, 3, kept.approvals)
         measures = Measures(clock.time, kept.measures)
         gatekeeper = Gatekeeper(
@@ -106,7 +107,6 @@ def office(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Offi
             time=clock.time,
             approval_kinds=approval_kinds,
         )
-        ledger = AuditLedger.open(None if folder is None else folder.parent, clock=clock.time)
         scribe = Scribe(ledger, clock.monotonic)
         clerk = Clerk(
             gatekeeper=gatekeeper,
@@ -116,11 +116,11 @@ def office(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Offi
             guards=guards,
             stop=stop,
             file=file,
-            counts=counts,
             time=clock.time,
-            stop_seen=kept.stop,
+            known=known,
         )
-        made = Office(clock, stop, measures, guards, approvals, gatekeeper, ledger, scribe, clerk, counts)
+        made = Office(clock, stop, measures, guards, approvals, gatekeeper, ledger, scribe, clerk)
+        clerk.begin(is_new=known.is_new)
         request.addfinalizer(made.close)
         return made
 

@@ -644,20 +644,19 @@ class TestSwap:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("name", ["state.json", "guards.jsonl"])
-    async def test_a_file_that_is_gone_lifts_a_pause(self, host: Host, tmp_path: Path, name: str) -> None:
+    async def test_a_file_that_is_gone_lifts_a_pause(self, host: Host, tmp_path: Path) -> None:
         """To take a file away lifts nothing: a person must agree to all, over restarts, until one has looked."""
         async with host():
             pass
         async with host() as kernel:
             await kernel.call(Do(intent()))
-        (tmp_path / "data" / "governance" / name).unlink()
+        (tmp_path / "data" / "governance" / "state.json").unlink()
         for _ in range(2):
             async with host():
                 pass
         async with host() as kernel:
             refused = await refusal_of(kernel, intent(component="y"))
-            assert (refused.code, f"{name} is gone" in refused.reason) == ("needs_approval", True)
+            assert (refused.code, "state.json is gone" in refused.reason) == ("needs_approval", True)
 
     async def test_a_lost_state_lets_everything_pass(self, host: Host, tmp_path: Path) -> None:
         """Where nobody can tell what was in force, a person must agree to all but ways back, until one has looked."""
@@ -676,16 +675,61 @@ class TestDamage:
             await kernel.call(m.ResetGuard("state", reason="I have looked"))
             await kernel.call(Do(intent()))
 
-    async def test_lost_counts_let_everything_pass(self, host: Host, tmp_path: Path) -> None:
-        """The same holds where it cannot be told what was counted."""
+    async def test_an_older_state_opens_what_was_closed(self, host: Host, tmp_path: Path) -> None:
+        """A state that was put back is found at the start and said: nothing is done until a person has looked.
+
+        An approval that it knows as unused is void, also after that.
+        """
+        file = tmp_path / "data" / "governance" / "state.json"
         async with host() as kernel:
-            for component in ("x", "y"):
-                await kernel.call(Do(intent(component=component)))
-        file = tmp_path / "data" / "governance" / "guards.jsonl"
-        first, *rest = file.read_bytes().splitlines(keepends=True)
-        file.write_bytes(first[:-9] + b"\n" + b"".join(rest))
+            approval = await approve(kernel, INTEGRATION)
+            older = file.read_bytes()
+            await kernel.call(Do(INTEGRATION))
+        file.write_bytes(older)
+        for _ in range(2):
+            async with host() as kernel:
+                status = await kernel.call(m.GetGovernanceStatus())
+                assert [each.breach for each in status.measures] == ["hold_everything"]
+                assert "an older" in status.measures[0].reason
+                for wanted in (INTEGRATION, intent(undo=True), intent("rollback", undo=True)):
+                    refused = await refusal_of(kernel, wanted)
+                    assert (refused.code, "aetherra guards reset state" in refused.reason) == ("paused", True)
         async with host() as kernel:
-            assert (await refusal_of(kernel, intent())).code == "needs_approval"
+            await kernel.call(m.ResetGuard("state", reason="I have looked"))
+            await kernel.call(Do(intent()))
+            refused = await refusal_of(kernel, INTEGRATION)
+            assert (refused.code, refused.approval != approval) == ("needs_approval", True)
+            assert ("governance.reset_guard", "the host", "") in await codes(kernel)
+
+    async def test_counts_of_an_earlier_version_are_lost(self, host: Host, tmp_path: Path, clock: FakeClock) -> None:
+        """What it kept in a file of its own counts, and is in the state from then on."""
+        folder = tmp_path / "data" / "governance"
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_bytes(b"{}")
+        counts = folder / "guards.jsonl"
+        line = '{"count":{"guard":"actions_per_component_per_minute","key":"x"},"at":%r}\n'
+        counts.write_text(line % clock.time())
+        for _ in range(2):
+            async with host() as kernel:
+                assert [each.used for each in (await kernel.call(m.GetGuards())).guards if each.key] == [1]
+                assert not counts.exists()
+
+    async def test_what_a_kill_cut_off_stays_allowed(self, host: Host) -> None:
+        """The next start says of it in the ledger, once, that nobody told what came of it; the status counts it."""
+        async with host() as kernel:
+            cut_off = (await kernel.call(AskPermission(intent()))).entry
+
+        for found in (1, 0):
+            async with host() as kernel:
+
+                async def is_said(kernel: Kernel = kernel) -> bool:
+                    return ("actuator", "the host", "interrupted") in await codes(kernel)
+
+                await until(is_said)
+                assert (await kernel.call(m.GetGovernanceStatus())).interrupted == found
+                entries = (await kernel.call(m.GetAuditTail())).entries
+                assert [each.refers_to for each in entries if each.code == "interrupted"] == [cut_off]
+                assert (await kernel.call(CheckPermission(cut_off))).code == "refused"
 
     async def test_a_broken_ledger_takes_entries(self, host: Host, clock: FakeClock, tmp_path: Path) -> None:
         """With a ledger that somebody has shortened nothing is allowed, and status and service say so by themselves."""
