@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from aetherra.plugins import AetherraError, PluginContext
+from aetherra.plugins import AetherraError, DataFileError, PluginContext
 from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError, ScanStopped, name_of_root
 from aetherra.plugins.self_incorporation.index.tree_watcher import ANYTHING, TreeWatcher
@@ -102,6 +102,8 @@ class Lookout:
             DatabaseUnusableError: What is known cannot be read or written.
         """
         async with self._looking:
+            if changed is None:
+                await self._note_places()
             scans = await self._scan(changed)
             partly = None if changed is None or any("" in paths for paths in changed.values()) else changed
             by_name = None if partly is None else await self._ctx.run_sync(_by_name, partly)
@@ -123,6 +125,12 @@ class Lookout:
             brought_in=emptied.came,
             kept_out=emptied.kept_out,
         )
+
+    async def _note_places(self) -> None:
+        try:
+            await self._ctx.run_sync(self._places.note)
+        except DataFileError as exc:
+            self._ctx.log.warning("what the roots are called is not kept: %s", exc)
 
     async def _scan(self, changed: Mapping[Path, AbstractSet[str]] | None) -> list[Scanned]:
         scans: list[Scanned] = []

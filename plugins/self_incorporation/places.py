@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from aetherra.plugins.self_incorporation.index.paths import written
-from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError, name_of_root
+from aetherra.plugins.self_incorporation.index.scanner import name_of_root
+from aetherra.plugins.storage import StateFile
 
 __all__ = ["Incoming", "Places"]
 
@@ -18,12 +21,21 @@ class Places:
         project: The hosted project's folder.
         roots: Trees to look at, relative to it.
         incoming: Folders in them, relative to it.
+        names: Where it is kept what roots are called, for when they are not there.
     """
 
-    def __init__(self, project: Path, roots: Iterable[str], incoming: Iterable[str]) -> None:
+    def __init__(
+        self,
+        project: Path,
+        roots: Iterable[str],
+        incoming: Iterable[str],
+        names: StateFile[dict[str, str]] | None = None,
+    ) -> None:
         self._project = project
         self._roots = tuple(roots)
         self._incoming = tuple(incoming)
+        self._file = names or StateFile(None, dict[str, str])
+        self._noted = self._file.load()
 
     def path(self, root: str | None = None) -> Path:
         """Return where a root is; by default the first."""
@@ -35,13 +47,50 @@ class Places:
 
     def roots(self) -> list[str]:
         """Return the names that the roots have in the index; those that are not there have none."""
-        names: list[str] = []
-        for path in self.paths():
-            try:
-                names.append(name_of_root(path))
-            except RootNotFoundError:
-                continue
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(self._there().values()))
+
+    def _there(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        for root in self._roots:
+            with suppress(OSError):
+                names[root] = name_of_root(self.path(root))
+        return names
+
+    def _called(self) -> dict[str, str]:
+        """Return what the roots are called; those that are not there, what they were called when they were."""
+        before = self._noted or {}
+        return {**{root: before[root] for root in self._roots if root in before}, **self._there()}
+
+    def note(self) -> None:
+        """Remember what the roots are called, for when they are not there.
+
+        Raises:
+            DataFileError: The disk does not take it.
+        """
+        called = self._called()
+        if self._noted is not None or len(called) == len(set(self._roots)):
+            self._save(called)
+
+    def strays(self, held: Iterable[str]) -> list[str]:
+        """Return which of some names are of no root.
+
+        A root that is not there keeps the name it had. While nobody has noted any, and it may be one of these, none is.
+
+        Raises:
+            DataFileError: What the roots are called cannot be kept.
+        """
+        names, called = set(held), self._called()
+        missing = {written(os.path.realpath(self.path(root))) for root in self._roots if root not in called}
+        strays = sorted(names.difference(called.values(), missing))
+        if strays and self._noted is None and not missing <= names:
+            return []
+        self._save(called)
+        return strays
+
+    def _save(self, called: dict[str, str]) -> None:
+        if called != self._noted:
+            self._file.save(called)
+            self._noted = called
 
     def incoming(self) -> Incoming:
         """Return the incoming folders as they are now."""

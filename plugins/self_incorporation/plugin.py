@@ -25,6 +25,7 @@ from aetherra.plugins.governance.messages import ApprovalDecided, StopLifted
 from aetherra.plugins.self_incorporation import messages as m
 from aetherra.plugins.self_incorporation.asker import asker
 from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook
+from aetherra.plugins.self_incorporation.clearing import Clearing
 from aetherra.plugins.self_incorporation.code.panel import Panel
 from aetherra.plugins.self_incorporation.errors import NothingKeptError
 from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
@@ -49,6 +50,7 @@ from aetherra.plugins.self_incorporation.troubles import Troubles
 from aetherra.plugins.self_incorporation.turn import Turn
 from aetherra.plugins.self_incorporation.vault import Vault
 from aetherra.plugins.signing import RING_NAME, KeyRing
+from aetherra.plugins.storage import StateFile
 
 __all__ = ["SelfIncorporationService"]
 
@@ -76,6 +78,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         "subscribe:governance.lifted",
         "subscribe:service.registered",
         "call:governance.approvals",
+        "call:governance.withdraw",
         "call:hmr.*",
         "call:kernel.grants",
         "call:kernel.plugins",
@@ -90,7 +93,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         settings, folder, clock = self.settings, ctx.data_dir, ctx.clock
         profile = (await ctx.call(GetStatus())).profile
         self._persons = Persons(profile, (await ctx.call(GetGrants(self.name))).clients)
-        self._places = Places(ctx.root, settings.roots, settings.incoming)
+        names = StateFile(None if folder is None else folder / "roots.json", dict[str, str])
+        self._places = await ctx.run_sync(Places, ctx.root, settings.roots, settings.incoming, names)
 
         self._index = await ctx.enter(await ctx.run_sync(CodeIndex, _within(folder, "index.sqlite3"), ctx.log.warning))
         if self._index.set_aside is not None:
@@ -169,10 +173,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             troubles=troubles,
         )
 
-        if self._intake is not None:
+        if self._intake is not None and quarantine is not None:
             ctx.subscribe(ApprovalDecided, self._intake.hear)
             ctx.subscribe(ServiceRegistered, self._intake.meet)
             ctx.start_soon(self._intake.begin)
+            kept = partial(_kept, self._intake, quarantine)
+            ctx.start_soon(Clearing(ctx, self._places, self._surveyor, self._index, safety, kept).clear)
             ctx.every(LOOK_AFTER_SEC, self._intake.look_after)
         ctx.subscribe(StopLifted, self._go_on)
         ctx.start_soon(self._night.run)
@@ -395,6 +401,12 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     def collect_metrics(self) -> Iterable[MetricSample]:
         """Count what was done."""
         return self._standing.metrics()
+
+
+def _kept(intake: Intake, quarantine: QuarantineManager) -> list[str]:
+    """Return the digests of what came in, and of what is in quarantine."""
+    came_in = (one.digest for one in intake.integrator.registered.values())
+    return [*came_in, *(one.digest for one in quarantine.all(kept=True))]
 
 
 def _within(folder: Path | None, name: str) -> str | Path:

@@ -101,6 +101,17 @@ class Surveyor:
         await self._ctx.publish(scanned)
         return scanned
 
+    async def forget(self, root: str) -> None:
+        """Drop all that is known of a root, by its name; bit by bit, so that nobody waits long for their turn.
+
+        Raises:
+            DatabaseUnusableError: The index cannot be read or written.
+        """
+        done = False
+        while not done:
+            async with self._turn:
+                done = await self._ctx.run_sync(self._index.forget, root)
+
     def _scan_in_thread(self, root: Path, changed: AbstractSet[str]) -> ScanReport:
         told = 0.0
 

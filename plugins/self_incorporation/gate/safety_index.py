@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -150,6 +150,21 @@ class SafetyIndex(Store):
         with self._database.writing() as db:
             return db.execute("DELETE FROM decisions WHERE root = ? AND path = ?", (root, path)).rowcount
 
+    def roots(self, *, but: Iterable[str] = ()) -> list[str]:
+        """Return the roots that there are decisions of, other than on items of some digests."""
+        sql = "SELECT DISTINCT root FROM decisions WHERE digest NOT IN (SELECT value FROM json_each(?)) ORDER BY root"
+        with self._database.reading() as db:
+            return [root for (root,) in db.execute(sql, (_list(but),))]
+
+    def forget_root(self, root: str, *, but: Iterable[str] = (), at_most: int = 1000) -> int:
+        """Drop so many decisions of a root, other than on items of some digests, and return how many there were."""
+        sql = (
+            "DELETE FROM decisions WHERE number IN (SELECT number FROM decisions"
+            " WHERE root = ? AND digest NOT IN (SELECT value FROM json_each(?)) LIMIT ?)"
+        )
+        with self._database.writing() as db:
+            return db.execute(sql, (root, _list(but), at_most)).rowcount
+
     def review(self, review: Review) -> None:
         """Keep what a person said of an item, in place of what was said of the same bytes before."""
         with self._database.writing() as db:
@@ -166,6 +181,10 @@ class SafetyIndex(Store):
             rows = db.execute(f"SELECT decision FROM decisions WHERE {where}", values).fetchall()  # noqa: S608
         for (text,) in rows:
             yield msgspec.json.decode(text, type=Decision)
+
+
+def _list(texts: Iterable[str]) -> str:
+    return msgspec.json.encode(list(texts)).decode()
 
 
 def _encoded(decision: Decision) -> str:

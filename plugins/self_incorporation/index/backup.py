@@ -19,7 +19,7 @@ from aetherra.plugins.self_incorporation.code.findings import Finding
 from aetherra.plugins.self_incorporation.index.report import LeftOut
 from aetherra.plugins.self_incorporation.index.rows import FileRecord, RefusalRecord
 
-__all__ = ["Backup", "DroppedLine", "FileLine", "Line", "Mark", "RefusalLine", "RootLine"]
+__all__ = ["Backup", "DroppedLine", "DroppedRootLine", "FileLine", "Line", "Mark", "RefusalLine", "RootLine"]
 
 _FORMAT = 1
 _SLACK = 4_000_000
@@ -55,6 +55,12 @@ class DroppedLine(Struct, frozen=True, tag="dropped"):
     folder: bool = False
 
 
+class DroppedRootLine(Struct, frozen=True, tag="dropped root"):
+    """A root that is in the index no more, with all that lay in it."""
+
+    name: str
+
+
 class RootLine(Struct, frozen=True, tag="root"):
     """A root, under which weights its files were classified, and what of it was not entered."""
 
@@ -70,7 +76,7 @@ class Mark(Struct, frozen=True, tag="mark"):
     base: int
 
 
-Line: TypeAlias = FileLine | RefusalLine | DroppedLine | RootLine
+Line: TypeAlias = FileLine | RefusalLine | DroppedLine | DroppedRootLine | RootLine
 _Any: TypeAlias = Line | Mark | Head
 _decoder = msgspec.json.Decoder(_Any)
 

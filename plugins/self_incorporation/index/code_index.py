@@ -9,6 +9,7 @@ says so, and the index is rebuilt from its backup; so is one that is gone.
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
 from types import TracebackType
@@ -22,6 +23,7 @@ from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal
 from aetherra.plugins.self_incorporation.index.backup import (
     Backup,
     DroppedLine,
+    DroppedRootLine,
     FileLine,
     Line,
     RefusalLine,
@@ -141,6 +143,22 @@ class CodeIndex(IndexQueries):
         if line != RootLine(root, self.weights(root), self.left_out(root)):
             with self._writing([line]) as db:
                 _put(db, [line])
+
+    def forget(self, root: str, *, at_most: int = _PAGE) -> bool:
+        """Drop so many files and refusals of a root, and with the last of them the root; say whether that is done.
+
+        Raises:
+            DatabaseUnusableError: It could not be written; the index is as it was.
+        """
+        gone = list(islice(self.paths(root), at_most))
+        gone += [refusal.path for refusal in self.refusals(root, limit=at_most - len(gone))]
+        if len(gone) == at_most:
+            self.write(root, (), gone=gone)
+            return False
+        lines: list[Line] = [*(DroppedLine(root, path) for path in gone), DroppedRootLine(root)]
+        with self._writing(lines) as db:
+            _put(db, lines)
+        return True
 
     def reclassify(self, root: str, score: Callable[[Sequence[Feature]], Classification]) -> int:
         """Classify all files of a root anew by the features that are known of them; no file is read.
@@ -269,6 +287,10 @@ def _put(db: sqlite3.Connection, lines: Iterable[Line]) -> None:
         if isinstance(line, RootLine):
             db.execute(_PUT_ROOT, (line.name, line.weights, msgspec.json.encode(line.left_out).decode()))
             continue
+        if isinstance(line, DroppedRootLine):
+            numbers.pop(line.name, None)
+            _drop_root(db, line.name)
+            continue
         if (root := numbers.get(line.root)) is None:
             db.execute(
                 "INSERT INTO roots (name, weights, left_out) VALUES (?, '', '{}') ON CONFLICT DO NOTHING", (line.root,)
@@ -300,6 +322,12 @@ def _drop_files(db: sqlite3.Connection, which: str, place: tuple[Any, ...]) -> N
     where = f"root = ? AND folder = ? AND {which}"
     db.execute(f"DELETE FROM findings WHERE file IN (SELECT id FROM files WHERE {where})", place)
     db.execute(f"DELETE FROM files WHERE {where}", place)
+
+
+def _drop_root(db: sqlite3.Connection, name: str) -> None:
+    for table in ("findings", "files", "refusals"):
+        db.execute(f"DELETE FROM {table} WHERE root = (SELECT id FROM roots WHERE name = ?)", (name,))
+    db.execute("DELETE FROM roots WHERE name = ?", (name,))
 
 
 def _writes(db: sqlite3.Connection) -> int:

@@ -44,6 +44,10 @@ class IndexQueries:
         """Give a view of the last commit."""
         raise NotImplementedError
 
+    def roots(self) -> list[str]:
+        """Return the names of all roots that anything is known of."""
+        return [name for (name,) in self._rows("SELECT name FROM roots ORDER BY name", ())]
+
     def known(self, root: str, folder: str, *, name: str | None = None) -> dict[str, Known]:
         """Return what is known of every file right in a folder, or of the one of that name, by its path."""
         prefix = folder and folder + "/"

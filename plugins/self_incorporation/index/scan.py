@@ -123,7 +123,7 @@ class Scan:
         self._write()
         index.note(root, left_out=LeftOut(tuple(sorted(self._excluded)), _by_path(self._refused)))
         index.sync()
-        return self._report(self._found)
+        return self._report(sum(index.counts(root)) if self._is_shut else self._found)
 
     def part(self, changed: Iterable[str]) -> ScanReport:
         """Look at what became of some paths, and tell the rest from the index."""
@@ -214,10 +214,16 @@ class Scan:
             self._tools.index.write(self._root, (), gone=sorted(gone))
 
     def _drop(self, folders: set[str]) -> None:
-        """Drop what lay in folders that are gone."""
+        """Drop what lay in folders that are gone; none is where the root cannot be listed, and all stays as it was."""
+        if self._is_shut:
+            return
         index, root = self._tools.index, self._root
         self._removed += sum(index.counts(root, folder=folder)[0] for folder in folders)
         index.write(root, (), gone_folders=sorted(folders))
+
+    @property
+    def _is_shut(self) -> bool:
+        return any(refusal.path == "." for refusal in self._refused)
 
     def _deal_with(self, item: FoundFile | Refusal, known: Known | None) -> None:
         if self._should_stop():

@@ -159,5 +159,5 @@ def name_of_root(root: str | os.PathLike[str]) -> str:
 def _resolved(root: str | os.PathLike[str]) -> str:
     try:
         return str(Path(root).resolve(strict=True))
-    except (FileNotFoundError, NotADirectoryError) as exc:
+    except (FileNotFoundError, NotADirectoryError, RuntimeError) as exc:  # RuntimeError: links in a circle
         raise RootNotFoundError(os.fspath(root)) from exc

@@ -1,10 +1,13 @@
 """Places that are there, that are not, that are links, and items in and beside the incoming folders."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aetherra.plugins.self_incorporation.places import Places
+from aetherra.plugins.storage import StateFile
 
 
 class TestPlaces:
@@ -17,6 +20,23 @@ class TestPlaces:
         assert places.roots() == [str(tmp_path / "here")]
         assert places.paths() == [tmp_path / "here", tmp_path / "gone", tmp_path / "link"]
         assert places.path() == tmp_path / "here"
+
+    @pytest.mark.parametrize("through", ["loop", "shut/root"])
+    def test_a_root_that_nobody_can_look_at_stops_the_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through: str
+    ) -> None:
+        """One behind links in a circle, or in a folder that may not be entered, has no name; the others have."""
+        (tmp_path / "here").mkdir()
+        (tmp_path / "loop").symlink_to("loop")
+        really = os.lstat
+
+        def guarded(path: Any, **given: Any) -> os.stat_result:
+            if "/shut" in os.fspath(path):
+                raise PermissionError(13, "Permission denied", path)
+            return really(path, **given)
+
+        monkeypatch.setattr(os, "lstat", guarded)
+        assert Places(tmp_path, ["here", through], []).roots() == [str(tmp_path / "here")]
 
     @pytest.mark.parametrize(
         ("path", "incoming"),
@@ -56,3 +76,52 @@ class TestPlaces:
         assert incoming.touches(str(tmp_path), {changed}) is touched
         assert incoming.below(str(tmp_path)) == ["incoming"]
         assert incoming.below(str(tmp_path / "other")) == []
+
+
+class TestStrays:
+    @staticmethod
+    def places(tmp_path: Path, *roots: str) -> Places:
+        """Return places as the next run has them."""
+        return Places(tmp_path, roots, [], StateFile(tmp_path / "roots.json", dict[str, str]))
+
+    def test_what_is_in_no_root_any_more_stays(self, tmp_path: Path) -> None:
+        """Names of trees that the settings do not name are strays."""
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+        held = [str(tmp_path / name) for name in ("one", "two")]
+
+        assert self.places(tmp_path, "one", "two").strays(held) == []
+        assert self.places(tmp_path, "one").strays(held) == [held[1]]
+
+    def test_a_root_that_is_not_mounted_loses_its_items(self, tmp_path: Path) -> None:
+        """It keeps the name it had, which nothing tells while the link to it lies on the disk that is gone."""
+        disk, tree = tmp_path / "disk", tmp_path / "tree"
+        disk.mkdir()
+        tree.mkdir()
+        (disk / "link").symlink_to(tree)
+        held = [str(tree), "/stray"]
+        self.places(tmp_path, "disk/link").note()
+
+        disk.rename(tmp_path / "elsewhere")
+        assert self.places(tmp_path, "disk/link").strays(held) == ["/stray"]
+        assert self.places(tmp_path, "other").strays(held) == ["/stray", str(tree)]
+
+    def test_nobody_knows_what_it_was_called_and_it_loses_its_items(self, tmp_path: Path) -> None:
+        """As long as a root that is not there may be any of them, nothing is a stray, however often it is asked."""
+        (tmp_path / "here").mkdir()
+        held = [str(tmp_path / "here"), "/tree"]
+        for _ in range(2):
+            places = self.places(tmp_path, "here", "disk/link")
+            assert places.strays(held) == []
+            places.note()
+
+        (tmp_path / "disk" / "link").mkdir(parents=True)
+        assert self.places(tmp_path, "here", "disk/link").strays(held) == ["/tree"]
+
+    def test_a_root_that_was_never_there_keeps_strays_for_ever(self, tmp_path: Path) -> None:
+        """Where names were noted before, it has none; nor is one missed whose name nothing but its path tells."""
+        (tmp_path / "here").mkdir()
+        assert self.places(tmp_path, "here", "later").strays([]) == []
+        assert self.places(tmp_path, "here", "later").strays(["/tree"]) == ["/tree"]
+        (tmp_path / "roots.json").unlink()
+        assert self.places(tmp_path, "here", "later").strays([str(tmp_path / "later"), "/tree"]) == ["/tree"]

@@ -91,6 +91,17 @@ class TestDecisions:
         assert safety.forget("/r", "a.py") == 2
         assert [each.path for each in safety.all("/r")] == ["b.py"]
 
+    def test_a_root_leaves_with_what_came_in_from_it(self, safety):
+        """Decisions of one root go, a bounded number at a time; those on some bytes stay, as do other roots'."""
+        for number in range(5):
+            safety.record(decision(path=f"{number}.py", digest=f"d{number}"))
+        safety.record(decision(path="a.py", root="/other", digest="other"))
+
+        assert safety.roots(but=["d1"]) == ["/other", "/r"]
+        assert [safety.forget_root("/r", but=["d1"], at_most=3) for _ in range(3)] == [3, 1, 0]
+        assert (safety.roots(), safety.roots(but=["d1"])) == (["/other", "/r"], ["/other"])
+        assert [one.path for one in safety.all()] == ["a.py", "1.py"]
+
     def test_a_forged_row_is_taken_for_a_decision(self, tmp_path):
         """A file whose rows are no decisions is moved aside when it is opened after a crash."""
         path = tmp_path / "safety.sqlite3"

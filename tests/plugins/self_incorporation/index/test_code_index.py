@@ -130,6 +130,23 @@ class TestCodeIndex:
             assert index.files("/one") == []
             assert index.files("/two") == [record("a.py")]
 
+    def test_a_root_that_is_forgotten_leaves_bit_by_bit_and_stays_gone(self, tmp_path: Path) -> None:
+        """No step drops more than it may; at the end nothing of it is there, nor comes back from the backup."""
+        with CodeIndex(tmp_path / "index.sqlite3") as index:
+            filled(index)
+            left = []
+            while not index.forget("/root", at_most=1):
+                left.append(sum(index.counts("/root")))
+
+            assert left == [2, 1, 0]
+            assert index.roots() == ["/other"]
+            assert index.statistics() == IndexStatistics(roots=1, files=1, refusals=0, findings=0)
+            assert index.left_out("/root") == LeftOut()
+        (tmp_path / "index.sqlite3").unlink()
+        with CodeIndex(tmp_path / "index.sqlite3") as index:
+            assert index.roots() == ["/other"]
+            assert index.forget("/never")
+
     def test_queries_filter_sort_and_stop(self) -> None:
         """Lists have an order and a bound."""
         with CodeIndex(":memory:") as index:

@@ -438,6 +438,27 @@ class TestRescan:
         assert (after.files_read, after.files_found) == (0, before.files_found)
         assert after.folders_excluded == before.folders_excluded == (".git",)
 
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_a_root_that_cannot_be_listed_loses_nothing(
+        self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+    ) -> None:
+        """What was known of it stays, as nobody can say that it is gone; that it could not be listed is told."""
+        for name in ("a.py", "deep/b.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("x = 1\n")
+        before = scan(index, tmp_path)
+
+        def guarded(path: str) -> object:
+            raise PermissionError(13, "Permission denied", path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", guarded)
+            shut = scan(index, tmp_path) if whole else self.rescan(index, tmp_path, "a.py")
+
+        assert [(it.path, it.detail) for it in shut.folders_refused] == [(".", "Permission denied")]
+        assert (shut.files_found, shut.files_indexed, shut.files_removed) == (2, before.files_indexed, 0)
+        assert scan(index, tmp_path).files_read == 0
+
     @pytest.mark.parametrize("told", ["shut", "shut/b.py"])
     def test_folders_that_are_left_out_or_shut_since_are_told(
         self, index: CodeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
