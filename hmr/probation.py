@@ -57,7 +57,7 @@ class Probation:
         self._clock = clock
         self._tolerated = max(terms.max_error_rate, error_rate(before) if before is not None else 0.0)
         self._complained = before is not None and bool(_complaint(before))
-        self._was_troubled = before is not None and bool(before.trouble)
+        self._was_troubled = before is not None and bool(before.standing.trouble)
         self._troubled = 0
         self._calls_before, self._errors_before = _counts(generation)
 
@@ -74,7 +74,7 @@ class Probation:
 
     def serves(self) -> bool:
         """Whether the code serves still; if it was restarted, the generation that does is watched from now on."""
-        if self._generation.serving:
+        if self._generation.activity.serving:
             return True
         again = self._restarted()
         if again is None:
@@ -93,9 +93,9 @@ class Probation:
         calls, errors = calls - self._calls_before, errors - self._errors_before  # a canary has answered some
         if calls >= self._terms.min_calls and errors / calls > self._tolerated:
             return f"{errors} of its {calls} calls failed, {errors / calls:.0%}; {self._tolerated:.0%} is tolerated"
-        self._troubled = self._troubled + 1 if generation.trouble else 0
+        self._troubled = self._troubled + 1 if generation.standing.trouble else 0
         if self._troubled >= LASTING and not self._was_troubled:
-            return f"it fails again and again in {generation.trouble}"
+            return f"it fails again and again in {generation.standing.trouble}"
         return ""
 
 

@@ -7,7 +7,7 @@ import logging
 from aetherra.kernel.config import LATER, Config
 from aetherra.kernel.sources import FileSource, MissingSource, Source, installed_plugins
 
-log = logging.getLogger("aetherra.kernel.configured")
+log = logging.getLogger("aetherra.kernel.manager")
 
 
 def configured_plugins(config: Config) -> dict[str, Source]:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
@@ -13,11 +14,14 @@ import anyio
 
 from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.submission import Submission
+from aetherra.kernel.activity import Activity
 from aetherra.kernel.errors import PrivilegeError
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.permission import Intent, Permission
 from aetherra.kernel.permits import Permit, peek, permitted
 from aetherra.kernel.resources import ResourceOwner
+from aetherra.kernel.standing import Standing
+from aetherra.kernel.tasks import Tasks, name_of
 from aetherra.registry import (
     Caller,
     Clock,
@@ -39,28 +43,11 @@ MessageT = TypeVar("MessageT", bound=Message)
 class Life(Protocol):
     """What a context asks of the generation that it is lent to."""
 
+    activity: Activity
     resources: ResourceOwner
+    standing: Standing
+    tasks: Tasks
     threads: anyio.CapacityLimiter
-
-    def listen(
-        self, what: Any, function: Callable[[Any], Awaitable[Message | None]], *, capacity: int, overflow: Overflow
-    ) -> None:
-        """Hear events, one at a time, while serving."""
-
-    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Run a task that ends with the generation."""
-
-    def repeat(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool) -> None:
-        """Run a function every so many seconds while serving."""
-
-    def forward(self, events: AsyncIterator[Message]) -> None:
-        """Publish what an iterator yields, while serving."""
-
-    def set_status(self, status: ServiceStatus, reason: str = "") -> None:
-        """Say how the service is."""
-
-    def heartbeat(self) -> None:
-        """Say that the service is alive."""
 
 
 class PluginContext(Caller):
@@ -143,7 +130,7 @@ class PluginContext(Caller):
         overflow: Overflow = "drop_oldest",
     ) -> None:
         """Hear events of a class, a tag or a pattern, one at a time, from when the plugin serves until it ends."""
-        self._generation.listen(what, function, capacity=capacity, overflow=overflow)
+        self._generation.activity.listen(what, function, capacity=capacity, overflow=overflow)
 
     # Permission
 
@@ -165,15 +152,15 @@ class PluginContext(Caller):
 
     def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run a task for as long as the plugin lives. One that raises is logged and makes the plugin degraded."""
-        self._generation.start_soon(function, *args)
+        self._generation.tasks.start(name_of(function), partial(function, *args))
 
     def every(self, interval: float, function: Callable[[], Awaitable[Any]], *, at_start: bool = False) -> None:
         """Run ``function`` again and again while the plugin serves, as ``@every`` does."""
-        self._generation.repeat(interval, function, at_start=at_start)
+        self._generation.activity.repeat(interval, function, at_start=at_start)
 
     def forward(self, events: AsyncIterator[Message]) -> None:
         """Publish what an async iterator yields, from when the plugin serves until it ends."""
-        self._generation.forward(events)
+        self._generation.activity.forward(events)
 
     async def enter(self, manager: AbstractAsyncContextManager[T] | AbstractContextManager[T]) -> T:
         """Enter a context manager now; it is left when the plugin ends, in reverse order, after its tasks."""
@@ -223,7 +210,7 @@ class PluginContext(Caller):
             *args: The rest of its arguments.
             name: What logs call the thread; default is the function's.
         """
-        called = name or str(getattr(function, "__qualname__", None) or repr(function))
+        called = name or name_of(function)
         self._generation.resources.start_thread(function, *args, name=f"{self.name}: {called}")
 
     async def run_sync(self, function: Callable[..., T], *args: Any) -> T:
@@ -237,14 +224,14 @@ class PluginContext(Caller):
 
     def set_status(self, status: ServiceStatus, reason: str = "") -> None:
         """Say how the plugin's service is; said in ``start()``, it counts from when the plugin serves."""
-        self._generation.set_status(status, reason)
+        self._generation.standing.set_status(status, reason)
 
     def heartbeat(self) -> None:
         """Say that the plugin's service is alive.
 
         Once said, 5 minutes of silence (or the class's ``heartbeat`` seconds) degrade it until it is said again.
         """
-        self._generation.heartbeat()
+        self._generation.standing.heartbeat()
 
     def privilege(self, name: str) -> Any:
         """Return a part of the host that only some plugins may touch.

@@ -135,6 +135,6 @@ class Entry:
             service=spec.service if spec is not None else "",
             tags=spec.tags if spec is not None else (),
             requires=self.needs,
-            faults=self.generation.faults if self.generation is not None else 0,
+            faults=self.generation.standing.faults if self.generation is not None else 0,
             reason=self.reason,
         )

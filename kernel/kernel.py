@@ -28,7 +28,6 @@ from aetherra.kernel.config import MOST_WORKERS, Config, KernelConfig
 from aetherra.kernel.datadir import DataDir
 from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.errors import KernelNotRunningError
-from aetherra.kernel.generation import CANCEL_GRACE
 from aetherra.kernel.host import HookCaller, Host
 from aetherra.kernel.lifecycle import Lifecycle
 from aetherra.kernel.manager import PluginManager
@@ -38,6 +37,7 @@ from aetherra.kernel.resources import ResourceOwner
 from aetherra.kernel.service import KernelService
 from aetherra.kernel.sources import ClassSource
 from aetherra.kernel.swap import Swapper
+from aetherra.kernel.tasks import CANCEL_GRACE
 from aetherra.kernel.watchdog import Watchdog, calls_in_hand, plugin_tasks
 from aetherra.registry import HOST, Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
 

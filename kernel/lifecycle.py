@@ -108,7 +108,7 @@ class Lifecycle:
     async def _replace_exclusive(self, entry: Entry, old: Generation, code: Code) -> Generation:
         with anyio.CancelScope(shield=True):  # bounded; half suspended, it would own what its successor needs
             with self._host.clock.move_on_after(self._host.config.kernel.stop_timeout):
-                await old.pause()  # first, as an event in hand may call the plugin itself
+                await old.activity.pause()  # first, as an event in hand may call the plugin itself
             with self._host.bus.parked(old.spec.tags):
                 await old.suspend()
                 try:
@@ -128,11 +128,11 @@ class Lifecycle:
         try:
             candidate = await self._plugins.make_generation(entry, code.spec)
             if old is not None:
-                old.hold()
+                old.activity.hold()
             self._plugins.promote(entry, code, candidate)
         except BaseException as exc:
             if old is not None:
-                old.resume()
+                old.activity.resume()
             if candidate is not None:
                 with anyio.CancelScope(shield=True):
                     await candidate.stop()
@@ -155,7 +155,7 @@ class Lifecycle:
         async with self._turn(name) as entry:
             generation, was_quarantined = entry.generation, entry.state == "quarantined"
             entry.state, entry.reason = "quarantined", reason or "it was disabled"
-            entry.lease = self._show(entry, entry.lease if generation is None else generation.lease)
+            entry.lease = self._show(entry, entry.lease if generation is None else generation.standing.lease)
             entry.generation = None
             if generation is not None:
                 generation.detach()

@@ -161,7 +161,7 @@ class Swapper:
         with ExitStack() as parking:
             try:
                 with self._host.clock.move_on_after(timeout) as scope:
-                    await generation.pause()  # first, as an event in hand may call the plugin itself
+                    await generation.activity.pause()  # first, as an event in hand may call the plugin itself
                     parking.enter_context(self._host.bus.parked(generation.spec.tags))
                     await generation.wait_idle()
                 if scope.cancelled_caught:
@@ -170,7 +170,7 @@ class Swapper:
                 yield generation
             finally:
                 if entry.generation is generation:
-                    generation.resume()
+                    generation.activity.resume()
 
     def split(self, plugin: str, candidate: Candidate, *, share: float, key: str = "") -> tuple[Generation, Split]:
         """Have a candidate answer a share of the calls of each tag that the generation which serves answers, too.

@@ -127,7 +127,7 @@ class VitalSigns:
             generation.identity.generation,
             service,
             entry.state,
-            None if generation.lease is None else generation.lease.status,
+            None if generation.standing.lease is None else generation.standing.lease.status,
             calls,
             errors,
             timeouts,
@@ -137,7 +137,7 @@ class VitalSigns:
             None if oldest is None else max(0.0, now - oldest),
             pulse.longest,
             pulse.latency(since, generation.routes),
-            generation.faults,
+            generation.standing.faults,
             blocked,
         )
 

@@ -18,6 +18,7 @@ from aetherra.kernel.generation import Generation
 from aetherra.kernel.plugin import Plugin
 from aetherra.kernel.sources import module_owner
 from aetherra.kernel.stacks import coroutine_frames, coroutine_stack, local_of, thread_stack
+from aetherra.kernel.tasks import Tasks
 from aetherra.registry import Bus, Caller, Identity, Message, Route
 
 log = logging.getLogger("aetherra.kernel.watchdog")
@@ -25,6 +26,8 @@ BEAT = 0.25
 """Seconds between two beats of the loop, if the threshold asks for none closer."""
 REMEMBERED = 60.0
 """Seconds of lags that ``lag_max`` looks back on."""
+_OWNED = (Generation, Tasks)
+"""What knows, as the ``self`` of a frame, for which plugin it calls."""
 
 
 class LoopBlocked(Message, tag="kernel.loop_blocked"):
@@ -137,7 +140,7 @@ def owner_of(frames: Iterable[FrameType]) -> str:
         first = local_of(frame, "self")
         if isinstance(first, Plugin):
             return first.name
-        provider = first.identity if isinstance(first, Generation) else _provider_called(frame)
+        provider = first.identity if isinstance(first, _OWNED) else _provider_called(frame)
         if provider is not None and provider.kind == "plugin":
             return provider.name
     return ""
@@ -158,7 +161,7 @@ def calls_in_hand() -> str:
 
 def plugin_tasks() -> str:
     """Return which tasks of this event loop are inside a plugin's code at all, and where they wait, as text."""
-    return _tasks_in(lambda frame: not isinstance(local_of(frame, "self"), Generation) and owner_of([frame]) != "")
+    return _tasks_in(lambda frame: not isinstance(local_of(frame, "self"), _OWNED) and owner_of([frame]) != "")
 
 
 def _tasks_in(is_sought: Callable[[FrameType], bool]) -> str:

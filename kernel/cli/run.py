@@ -78,13 +78,13 @@ def run(
 
 def _watching(config: Config) -> Config:
     """Switch on the watching of files, whatever the configuration says."""
-    hmr = config.plugins.get("hmr", PluginConfig())
+    hmr = config.section("hmr")
     return _with(config, "hmr", msgspec.structs.replace(hmr, enabled=True, settings={**hmr.settings, "watch": True}))
 
 
 def _scanning_once(config: Config) -> Config:
     """Leave the scan to the cycle: after one at the start it would find nothing new."""
-    scanner = config.plugins.get(SCANNER, PluginConfig())
+    scanner = config.section(SCANNER)
     if scanner.source is not None or SCANNER not in {source.name for source in installed_plugins()}:
         return config
     settings = {**scanner.settings, "scan_at_start": False}

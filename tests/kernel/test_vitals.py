@@ -137,7 +137,7 @@ class TestCounts:
         async def fail() -> None:
             raise ValueError("no")
 
-        entry.generation.start_soon(fail)
+        entry.generation.tasks.start("fail", fail)
         await anyio.wait_all_tasks_blocked()
         _, (worker,) = VitalSigns(host.kernel.registry, entries, lambda: {"worker": 3, "other": 4}).read()
         assert (worker.faults, worker.blocked, worker.status) == (1, 3, ServiceStatus.DEGRADED)
