@@ -6,9 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from aetherra.plugins.self_incorporation.code.findings import Refusal
+from aetherra.plugins.self_incorporation.code.modules import is_source
+from aetherra.plugins.self_incorporation.code.project import is_project
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.gate.items import assemble, is_signature, packages_of
+from aetherra.plugins.self_incorporation.gate.items import assemble, is_signature, packages_of, project_above
 from aetherra.plugins.self_incorporation.index.code_index import CodeIndex
+from aetherra.plugins.self_incorporation.index.rows import FileRecord
 
 __all__ = ["Stock"]
 
@@ -24,36 +27,36 @@ class Stock:
 
     def items(self, root: str) -> Iterator[Item]:
         """Yield all items of a root: packages first, then the files that belong to none, each by path."""
-        packages = self._packages(root)
+        packages, projects = self._layout(root)
         for package in sorted(packages):
-            yield from self._package(root, package)
+            yield from self._package(root, package, projects)
         if "." in packages:
             return
         for record in self._index.records(root):
             if not is_signature(record.path) and _package_of(record.path, packages) is None:
-                yield from assemble(root, [record], findings=self._index.findings_of(root, record.path))
+                yield from self._single(root, record, projects)
 
     def touched(self, root: str, changed: Iterable[str]) -> Iterator[Item]:
         """Yield the items that files or folders of a root belong to, with all that lie below these folders.
 
-        Where a package comes or goes, or nobody knows what has changed (``""``), that is all of them: their files
-        belong to others now.
+        Where a package comes or goes, a ``pyproject.toml`` changes, or nobody knows what has changed (``""``), that is
+        all of them: their files belong to others now.
         """
         paths = {_signed(path) for path in changed}
-        if any(not path or path.rpartition("/")[2] == "__init__.py" for path in paths):
+        if any(not path or path.rpartition("/")[2] == "__init__.py" or is_project(path) for path in paths):
             yield from self.items(root)
             return
-        packages = self._packages(root)
+        packages, projects = self._layout(root)
         above = {path: package for path in paths if (package := _package_of(f"{path}/", packages)) is not None}
         below = {package for package in packages if _is_below(package, paths)}
         for package in sorted({*above.values(), *below}):
-            yield from self._package(root, package)
+            yield from self._package(root, package, projects)
         for path in sorted(paths - above.keys()):
             record = self._index.file(root, path)
             found = iter([record]) if record is not None else self._index.records(root, below=path)
             for one in found:
                 if not is_signature(one.path) and _package_of(one.path, packages) is None:
-                    yield from assemble(root, [one], findings=self._index.findings_of(root, one.path))
+                    yield from self._single(root, one, projects)
 
     def holds(self, root: str, path: str) -> bool:
         """Say whether there is still anything of an item."""
@@ -73,27 +76,50 @@ class Stock:
 
     def item(self, root: str, path: str) -> Item | None:
         """Return the item that a file or folder of a root belongs to, ``None`` if there is none."""
-        packages = self._packages(root)
+        packages, projects = self._layout(root)
         package = path if path in packages else _package_of(path, packages)
         if package is not None:
-            return next(self._package(root, package), None)
+            return next(self._package(root, package, projects), None)
         record = self._index.file(root, path)
         if record is None or is_signature(path):
             return None
-        return next(iter(assemble(root, [record], findings=self._index.findings_of(root, path))), None)
+        return next(self._single(root, record, projects), None)
 
-    def _packages(self, root: str) -> frozenset[str]:
-        refused = (refusal.path for refusal in self._index.refusals(root))
-        return packages_of(chain(self._index.paths(root), refused))
+    def _layout(self, root: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the folders that are packages, and the files that tell of projects."""
+        projects: set[str] = set()
 
-    def _package(self, root: str, package: str) -> Iterator[Item]:
+        def seen() -> Iterator[str]:
+            refused = (refusal.path for refusal in self._index.refusals(root))
+            for path in chain(self._index.paths(root), refused):
+                if is_project(path):
+                    projects.add(path)
+                yield path
+
+        return packages_of(seen()), frozenset(projects)
+
+    def _package(self, root: str, package: str, projects: frozenset[str]) -> Iterator[Item]:
         below = "" if package == "." else package
+        project, refused = self._project(root, project_above(package, projects))
         yield from assemble(
             root,
             self._index.records(root, below=below),
             findings=self._index.findings(root, below=below, limit=ALL),
-            refusals=self._index.refusals(root, below=below),
+            refusals=[*self._index.refusals(root, below=below), *refused],
+            project=project,
         )
+
+    def _single(self, root: str, record: FileRecord, projects: frozenset[str]) -> Iterator[Item]:
+        above = project_above(record.path, projects) if is_source(record.path) else ""
+        project, refused = self._project(root, above)
+        findings = self._index.findings_of(root, record.path)
+        yield from assemble(root, [record], findings=findings, refusals=refused, project=project)
+
+    def _project(self, root: str, path: str) -> tuple[FileRecord | None, list[Refusal]]:
+        """Return what is known of the ``pyproject.toml`` of an item, or why that is not in the index."""
+        record = self._index.file(root, path) if path else None
+        refusal = self.refused(root, path) if path and record is None else None
+        return record, [refusal] if refusal is not None else []
 
 
 def _signed(path: str) -> str:

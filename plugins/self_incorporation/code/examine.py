@@ -7,6 +7,7 @@ from aetherra.plugins.self_incorporation.code.facts import Facts, facts_of
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.code.judge import Judgement, judge
 from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.project import is_project, project_of
 from aetherra.plugins.self_incorporation.code.source import decode, is_python, may_be_source, parse, run_lines
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
@@ -33,7 +34,8 @@ def examine(path: str, data: bytes, classifier: HeuristicClassifier = _HEURISTIC
     Only the beginning of the bytes matters unless `may_be_source` says otherwise of the path.
     """
     if not (may_be_source(path) and is_python(path, data)):
-        return Examined(classifier.classify(path, head=data[:HEAD_BYTES], facts=None), _NOTHING, None)
+        facts = Facts((), (), (), 0, script=project_of(data)) if is_project(path) else None
+        return Examined(classifier.classify(path, head=data[:HEAD_BYTES], facts=None), _NOTHING, facts)
     text = decode(path, data)
     if isinstance(text, Refusal):
         return text

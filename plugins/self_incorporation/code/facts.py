@@ -13,7 +13,7 @@ from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
 __all__ = ["FACTS_VERSION", "Definition", "Facts", "facts_of"]
 
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 """Counts up when other facts are gathered, so that files are read again."""
 
 
@@ -44,7 +44,7 @@ class Definition(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """What one Python file is made of.
+    """What one Python file is made of; of a project's metadata, its ``script`` alone.
 
     Attributes:
         imports: Modules, sorted; a relative one begins with its dots.

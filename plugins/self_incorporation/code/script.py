@@ -13,17 +13,21 @@ _END = "# ///"
 
 
 class Script(Struct, frozen=True):
-    """What a script says it needs.
+    """What a script, or a project, says it needs.
 
     Attributes:
         dependencies: Requirements as they are written (PEP 508), unchecked.
         requires_python: A version specifier as it is written, or empty.
         problem: Why the block cannot be read, or only a part of it; empty if all of it could.
+        version: Of a project; empty if it does not say.
+        left_open: What of these only building a project would tell.
     """
 
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
     problem: str = ""
+    version: str = ""
+    left_open: tuple[str, ...] = ()
 
 
 class _Metadata(Struct):

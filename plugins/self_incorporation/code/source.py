@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 from aetherra.plugins.self_incorporation.code.findings import Reason, Refusal
+from aetherra.plugins.self_incorporation.code.project import is_project
 
 __all__ = ["IMPORTED", "MAX_MARKS", "decode", "is_python", "may_be_source", "parse", "run_lines"]
 
@@ -29,11 +30,11 @@ _NO_SOURCE_ENCODING = frozenset(["idna", "punycode"])
 
 
 def may_be_source(path: str) -> bool:
-    """Say whether a file of this name is likely to be Python, so that all of it is wanted.
+    """Say whether a file of this name is likely to be Python, or tells of a project, so that all of it is wanted.
 
     A name without a suffix may be a script, which only its first line tells.
     """
-    return path.lower().endswith(_READ) or "." not in path.rpartition("/")[2]
+    return path.lower().endswith(_READ) or "." not in path.rpartition("/")[2] or is_project(path)
 
 
 def is_python(path: str, data: bytes) -> bool:

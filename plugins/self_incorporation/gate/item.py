@@ -38,6 +38,7 @@ class Item(Struct, frozen=True, kw_only=True):
         kind: Of the file, or of the package's main file.
         confidence: How sure that is.
         files: All that belong to it, sorted by path; a file that was refused is none of them.
+        project: The ``pyproject.toml`` that it comes with, if that lies above it, and may be that of others, too.
         digest: Of all of them: `digest_of`. What an approval, a signature check and a plan are bound to.
         risk: 0 to 1, of the whole: what its files can do counts once, wherever it stands.
         factors: What makes up the risk, heaviest first.
@@ -52,6 +53,9 @@ class Item(Struct, frozen=True, kw_only=True):
         requires: Plugins or services it needs.
         dependencies: Distributions it needs (PEP 508).
         requires_python: A PEP 440 specifier.
+        said_in: The files in which each of these requirements stands, and the specifier.
+        unreadable: Why files that say what it needs cannot be read, by file.
+        left_open: What files leave to a build, so that nobody knows it, by file: ``dependencies``, ``requires-python``.
         declared: The capabilities it says it needs, as grants are written: ``network:outbound``.
         imports: Modules its files import that are not its own, sorted.
         modules: The modules it is made of, dotted from its own folder, sorted.
@@ -80,12 +84,16 @@ class Item(Struct, frozen=True, kw_only=True):
     requires: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     requires_python: str = ""
+    said_in: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    left_open: dict[str, tuple[str, ...]] = {}
     declared: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     main: str = ""
     unloadable: str = ""
+    project: ItemFile | None = None
 
 
 def digest_of(files: Iterable[ItemFile]) -> str:

@@ -1,6 +1,6 @@
 """Which files make one item, and what the index knows of the whole: nothing is read, and nothing is run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
@@ -9,10 +9,12 @@ from aetherra.plugins.self_incorporation.code.facts import Definition
 from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor, joined
 from aetherra.plugins.self_incorporation.code.front_door import is_plugin
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source, module_of
+from aetherra.plugins.self_incorporation.code.project import is_project
+from aetherra.plugins.self_incorporation.code.script import Script
 from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
 from aetherra.plugins.self_incorporation.index.rows import FileRecord
 
-__all__ = ["assemble", "is_signature", "packages_of"]
+__all__ = ["assemble", "is_signature", "packages_of", "project_above"]
 
 _INIT = "__init__.py"
 _SIGNATURE = "SIGNATURE.json"
@@ -20,7 +22,12 @@ _CODE = (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY, FileKind.UNKNOWN)
 
 
 def assemble(
-    root: str, records: Iterable[FileRecord], *, findings: Iterable[Finding] = (), refusals: Iterable[Refusal] = ()
+    root: str,
+    records: Iterable[FileRecord],
+    *,
+    findings: Iterable[Finding] = (),
+    refusals: Iterable[Refusal] = (),
+    project: FileRecord | None = None,
 ) -> tuple[Item, ...]:
     """Return the items of a root, by path.
 
@@ -33,6 +40,7 @@ def assemble(
         records: Of all files of the root that were taken in.
         findings: Of these files.
         refusals: Of the same root.
+        project: Of the ``pyproject.toml`` above them, if it is in the index and none of the records.
     """
     kept = [record for record in records if not is_signature(record.path)]
     refused = list(refusals)
@@ -46,10 +54,20 @@ def assemble(
     found: dict[str, list[Finding]] = {}
     for finding in findings:
         found.setdefault(_owner(finding.path, packages), []).append(finding)
-    return tuple(
-        _Assembly(root, path, path in packages, groups[path]).item(found.get(path, ()), missing.get(path, ()))
-        for path in sorted(groups)
-    )
+    projects = {
+        record.path: record
+        for record in (*kept, *([project] if project is not None else ()))
+        if is_project(record.path)
+    }
+    unread = {refusal.path for refusal in refused if is_project(refusal.path)}
+    there = projects.keys() | unread
+    made: list[Item] = []
+    for path in sorted(groups):
+        package = path in packages
+        above = project_above(path, there) if package or is_source(path) else ""
+        assembly = _Assembly(root, path, package, groups[path], projects.get(above))
+        made.append(assembly.item(found.get(path, ()), [*missing.get(path, ()), *({above} & unread)]))
+    return tuple(made)
 
 
 def packages_of(paths: Iterable[str]) -> frozenset[str]:
@@ -58,6 +76,16 @@ def packages_of(paths: Iterable[str]) -> frozenset[str]:
     if "." in folders:
         return frozenset({"."})
     return frozenset(folder for folder in folders if folders.isdisjoint(_above(folder)))
+
+
+def project_above(item: str, projects: Collection[str]) -> str:
+    """Return the nearest ``pyproject.toml`` that lies above an item, ``""`` if it has one within it, or none.
+
+    That of the root is the root's, and of nothing that lies in it.
+    """
+    if f"{item}/pyproject.toml" in projects:
+        return ""
+    return next((place for folder in _above(item) if (place := f"{folder}/pyproject.toml") in projects), "")
 
 
 def is_signature(path: str) -> bool:
@@ -81,8 +109,10 @@ def _owner(path: str, packages: frozenset[str]) -> str:
 class _Assembly:
     """One item while it is put together."""
 
-    def __init__(self, root: str, path: str, package: bool, records: Sequence[FileRecord]) -> None:
-        self.root, self.path, self.package = root, path, package
+    def __init__(
+        self, root: str, path: str, package: bool, records: Sequence[FileRecord], project: FileRecord | None
+    ) -> None:
+        self.root, self.path, self.package, self.project = root, path, package, project
         self.records = sorted(records, key=lambda record: record.path)
         self.by_path = {record.path: record for record in self.records}
         self.base = path.rpartition("/")[0] if path != "." else ""
@@ -94,11 +124,16 @@ class _Assembly:
         plugin = self._plugin(main)
         said: Mapping[str, object] = {} if plugin is None else plugin.constants
         kind, confidence = self._kind(main, plugin)
-        files = tuple(ItemFile(record.path, record.sha256, record.stamp.size) for record in records)
+        files = tuple(map(_file, records))
+        project = None if self.project is None else _file(self.project)
         factors = _joined(records)
-        scripts = [record.script for record in records if record.script is not None]
+        scripts = self._scripts()
+        specifiers = {script.requires_python: path for path, script in scripts.items() if script.requires_python}
+        requires_python = ",".join(specifiers)
+        said_in = {need: path for path, script in reversed(scripts.items()) for need in script.dependencies}
         stem = (self.root if self.path == "." else self.path).rpartition("/")[2]
         version = said.get("version")
+        versions = [main.version if main is not None else "", *(script.version for script in scripts.values())]
         return Item(
             root=self.root,
             path=self.path,
@@ -106,26 +141,37 @@ class _Assembly:
             kind=kind,
             confidence=confidence,
             files=files,
-            digest=digest_of(files),
+            digest=digest_of(files if project is None else (*files, project)),
             risk=joined(factors),
             factors=factors,
             capabilities=tuple(sorted({capability for record in records for capability in record.capabilities})),
             threats=tuple(finding for finding in findings if finding.severity == "threat"),
             warnings=sum(finding.severity == "warning" for finding in findings),
             refused=tuple(sorted(refused)),
-            version=_text(version) or (main.version if main is not None else ""),
+            version=_text(version) or next(filter(None, versions), ""),
             service=_text(said.get("service")),
             tags=tuple(sorted({tag for record in records for tag in _tags(record).values()})),
             handles=tuple(sorted(set(self._handles()))),
             requires=_texts(said.get("requires")),
-            dependencies=tuple(dict.fromkeys(need for script in scripts for need in script.dependencies)),
-            requires_python=next((script.requires_python for script in scripts if script.requires_python), ""),
+            dependencies=tuple(dict.fromkeys(need for script in scripts.values() for need in script.dependencies)),
+            requires_python=requires_python,
+            said_in=said_in | ({requires_python: ", ".join(specifiers.values())} if specifiers else {}),
+            unreadable={path: script.problem for path, script in scripts.items() if script.problem},
+            left_open={path: script.left_open for path, script in scripts.items() if script.left_open},
             declared=tuple(sorted({*_texts(said.get("capabilities")), *_texts(said.get("privileges"))})),
             imports=tuple(sorted(set(self._imports()))),
             modules=tuple(sorted(self.modules.names)),
             main="" if main is None else main.path,
             unloadable="" if plugin is None or main is None else self._unloadable(main, plugin),
+            project=project,
         )
+
+    def _scripts(self) -> dict[str, Script]:
+        """Return what its files say that it needs, by path; of projects, its own alone."""
+        own = f"{self.path}/pyproject.toml"
+        records = [record for record in self.records if not is_project(record.path) or record.path == own]
+        records += [self.project] if self.project is not None else []
+        return {record.path: record.script for record in records if record.script is not None}
 
     def _main(self) -> FileRecord | None:
         if not self.package:
@@ -192,6 +238,10 @@ class _Assembly:
             for name in record.imports:
                 if not name.startswith(".") and name.partition(".")[0] not in own:
                     yield name
+
+
+def _file(record: FileRecord) -> ItemFile:
+    return ItemFile(record.path, record.sha256, record.stamp.size)
 
 
 def _joined(records: Sequence[FileRecord]) -> tuple[RiskFactor, ...]:

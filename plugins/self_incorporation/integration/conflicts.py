@@ -65,9 +65,12 @@ def with_world(offer: Offer, world: World) -> Iterator[Conflict]:
             )
     yield from _of_module(offer, world)
     yield from _of_python(item, world)
+    for path, problem in item.unreadable.items():
+        text = f"{path!r} does not tell what it needs: {problem}; mend that file"
+        yield Conflict("metadata_unreadable", item.path, path, text)
     for dependency in item.dependencies:
         for problem in _missing(dependency, world):
-            yield Conflict("dependency_conflict", item.path, dependency, problem)
+            yield Conflict("dependency_conflict", item.path, dependency, f"{_where(item, dependency)}{problem}")
 
 
 def _of_name(offer: Offer, world: World, before: Registration | None) -> Iterator[Conflict]:
@@ -127,11 +130,16 @@ def _of_python(item: Item, world: World) -> Iterator[Conflict]:
         return
     try:
         fits = SpecifierSet(item.requires_python).contains(world.python, prereleases=True)
-        problem = f"it needs Python {item.requires_python}, this is {world.python}"
+        problem = f"it needs Python {item.requires_python}, this is {world.python}; run the host on such a one"
     except InvalidSpecifier:
-        fits, problem = False, f"requires-python {item.requires_python!r} is no version specifier (PEP 440)"
+        fits, problem = False, f"requires-python {item.requires_python!r} is no version specifier (PEP 440); mend it"
     if not fits:
-        yield Conflict("version_conflict", item.path, "python", problem)
+        where = _where(item, item.requires_python)
+        yield Conflict("version_conflict", item.path, "python", f"{where}{problem}")
+
+
+def _where(item: Item, requirement: str) -> str:
+    return f"{item.said_in[requirement]!r}: " if requirement in item.said_in else ""
 
 
 def _missing(text: str, world: World, extra: str = "", depth: int = 0) -> Iterator[str]:
@@ -142,7 +150,7 @@ def _missing(text: str, world: World, extra: str = "", depth: int = 0) -> Iterat
     try:
         wanted = Requirement(text)
     except InvalidRequirement as exc:
-        yield f"{text!r} is no requirement (PEP 508): {str(exc).splitlines()[0]}"
+        yield f"{text!r} is no requirement (PEP 508): {str(exc).splitlines()[0]}; mend it"
         return
     if wanted.marker is not None and not wanted.marker.evaluate({**world.environment, "extra": extra}):
         return
@@ -150,9 +158,9 @@ def _missing(text: str, world: World, extra: str = "", depth: int = 0) -> Iterat
     if wanted.url:
         yield f"it needs {wanted.name!r} from {wanted.url}, which cannot be checked; name a version"
     elif found is None:
-        yield f"it needs {str(wanted)!r}, which is not installed"
+        yield f"it needs {str(wanted)!r}, which is not installed; install it, and start the host again"
     elif not wanted.specifier.contains(found.version, prereleases=True):
-        yield f"it needs {str(wanted)!r}, and {wanted.name} {found.version} is installed"
+        yield f"it needs {str(wanted)!r}, and {wanted.name} {found.version} is installed; install one that fits"
     elif depth < DEEPEST:
         for asked in wanted.extras:
             for need in found.needs:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from aetherra.plugins.self_incorporation.gate.decision import Decision
-from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile, digest_of
+from aetherra.plugins.self_incorporation.gate.item import Item, ItemFile
 from aetherra.plugins.self_incorporation.index.paths import original, written
 from aetherra.plugins.self_incorporation.integration.blobs import telling
 from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, Step
@@ -157,7 +157,8 @@ class _Layouts:
         return tree
 
     def item(self, item: Item, tree: Path) -> Item:
-        """Return an item as it stands in a folder, under the path that it was judged under."""
+        """Return an item as it stands in a folder, under the path that it was judged under, and without a project."""
+        item = msgspec.structs.replace(item, project=None)
         above = str(PurePosixPath(item.path).parent)
         if above == ".":
             return msgspec.structs.replace(item, root=written(str(tree)))
@@ -178,6 +179,8 @@ class _Layouts:
 def _copied(step: Step, tree: Path) -> Iterator[Concern]:
     """Copy what a step brings; tell if it is not what was judged."""
     for file in step.files:
+        if not file.target:  # it is read, and not copied
+            continue
         target = tree / original(file.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         source = Path(original(step.root), original(file.source))
@@ -224,7 +227,7 @@ def _item(registered: Registration, tree: Path) -> Item:
         kind=registered.kind,
         confidence=1.0,
         files=files,
-        digest=digest_of(files),
+        digest=registered.digest,
         risk=0.0,
         factors=(),
         capabilities=(),

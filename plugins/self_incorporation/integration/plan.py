@@ -34,6 +34,7 @@ ConflictCode: TypeAlias = Literal[
     "dependency_conflict",
     "missing_plugin",
     "missing_capability",
+    "metadata_unreadable",
 ]
 LeftOutCode: TypeAlias = Literal[
     "not_approved",

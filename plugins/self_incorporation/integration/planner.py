@@ -156,7 +156,12 @@ class _Draft:
         concerns = self._concerns[offer.item.root, offer.item.path]
         before = self._world.registered.get(offer.name)
         replacing = _changes(offer, before) if before is not None else ()
-        return "; ".join([*_grounds(self._decision(offer)), *(concern.text for concern in concerns), *replacing])
+        unknown = (
+            f"{path!r} leaves {' and '.join(needs)} to its build, so nobody knows what it needs"
+            for path, needs in offer.item.left_open.items()
+        )
+        grounds = _grounds(self._decision(offer))
+        return "; ".join([*grounds, *unknown, *(concern.text for concern in concerns), *replacing])
 
     def settings(self, offer: Offer) -> Mapping[str, Any]:
         """Return what an offer is to be loaded with; empty for what the configuration says."""
@@ -301,10 +306,7 @@ def _step(
         version=item.version,
         risk=item.risk,
         main=PurePosixPath(item.path).name if offer.is_code else item.path,
-        files=tuple(
-            PlannedFile(file.path, _target(item, file.path) if offer.is_code else "", file.sha256, file.size)
-            for file in item.files
-        ),
+        files=tuple(_planned_files(offer)),
         after=tuple(sorted(numbers[other.name] for other in needs)),
         replaces=before.digest if before is not None else "",
         service=item.service,
@@ -314,6 +316,16 @@ def _step(
         settings=msgspec.to_builtins(settings),
         needs_approval=needs_approval,
     )
+
+
+def _planned_files(offer: Offer) -> Iterator[PlannedFile]:
+    item = offer.item
+    for file in item.files:
+        yield PlannedFile(file.path, _target(item, file.path) if offer.is_code else "", file.sha256, file.size)
+    if (project := item.project) is not None:  # a module by itself has no folder that it could stand in
+        folder = PurePosixPath(item.path).name if item.main != item.path else ""
+        target = f"{folder}/{PurePosixPath(project.path).name}" if folder else ""
+        yield PlannedFile(project.path, target, project.sha256, project.size)
 
 
 def _target(item: Item, path: str) -> str:

@@ -205,6 +205,49 @@ class TestSettings:
         assert house.host.asked[0].summary == "1 step: load plugin lamp with its own key"
 
 
+PROJECT = (
+    '[project]\nname = "projx"\nversion = "3"\nrequires-python = ">=3.9"\ndependencies = ["msgspec", "click>=7"]\n'
+)
+
+
+class TestProjects:
+    async def test_a_project_comes_in_without_what_it_needs(self, house: House) -> None:
+        """Its file says what that is; a change of it is another plan, and it comes in with its package."""
+        house.put({"incoming/projx/pyproject.toml": PROJECT, "incoming/projx/src/projx/__init__.py": "x = 1\n"})
+        before, _ = await house.incorporator.plan(["projx"])
+        house.put({"incoming/projx/pyproject.toml": PROJECT.replace('"click>=7"', '"click<7", "no-such-thing"')})
+        refused = await house.incorporator.integrate(["projx"])
+        assert "'click<7', and click 8" in refused.why_not and "'no-such-thing', which is not" in refused.why_not
+        assert refused.why_not.count("'incoming/projx/pyproject.toml': it needs") == 2
+
+        house.put({"incoming/projx/pyproject.toml": PROJECT + "# mended\n"})
+        with pytest.raises(PlanChangedError):
+            await house.incorporator.integrate(["projx"], digest=before.digest)
+        done = await house.incorporator.integrate(["projx"])
+        assert done.names == ("projx",)
+        copy = house.integrator.destination / "projx" / "pyproject.toml"
+        assert copy.read_text() == PROJECT + "# mended\n"
+        assert house.integrator.registered["projx"].version == "3"
+        assert "registered as it is" in (await house.incorporator.integrate(["projx"])).why_not
+
+        house.put({"incoming/more.py": "import projx\n\n\ndef more() -> int:\n    return projx.x\n"})
+        assert (await house.incorporator.integrate(["more"])).names == ("more",)
+        house.put({"incoming/projx/pyproject.toml": PROJECT})
+        assert (await house.incorporator.integrate(["projx"])).names == ("projx",)
+        assert copy.read_text() == PROJECT
+
+    async def test_a_project_that_nobody_can_read_comes_in(self, house: House) -> None:
+        """It is said, with its file and what is wrong."""
+        house.put(
+            {"incoming/projx/pyproject.toml": "[project]\ndependencies = 3\n", "incoming/projx/mod.py": "x = 1\n"}
+        )
+        refused = await house.incorporator.integrate(["incoming/projx/mod.py"])
+        assert "'incoming/projx/pyproject.toml' does not tell what it needs" in refused.why_not
+        assert "at `$.project.dependencies`" in refused.why_not
+        house.put({"incoming/projx/pyproject.toml": PROJECT})
+        assert (await house.incorporator.integrate(["incoming/projx/mod.py"])).names == ("mod",)
+
+
 class TestWaiting:
     async def test_a_kill_after_the_question_loses_it(self, house: House) -> None:
         """What is asked about is on disk before it is asked, so a kill before the answer is noted loses nothing."""

@@ -20,6 +20,9 @@ FILES = {
     "pack/sub/deep.py": "x = 1\n",
     "pack2/__init__.py": "",
     "loose/beside.py": "y = 2\n",
+    "proj/pyproject.toml": "[project]\nname = 'p'\ndependencies = ['a']\n",
+    "proj/src/inner/__init__.py": "",
+    "proj/tool.py": "",
 }
 
 
@@ -49,7 +52,11 @@ class TestStock:
         assert found == list(
             assemble(root, index.records(root), findings=index.findings(root, limit=ALL), refusals=index.refusals(root))
         )
-        assert [item.path for item in found] == ["loose/beside.py", "notes.md", "pack", "pack2", "single.py"]
+        assert [item.path for item in found] == [
+            *("loose/beside.py", "notes.md", "pack", "pack2"),
+            *("proj/pyproject.toml", "proj/src/inner", "proj/tool.py", "single.py"),
+        ]
+        assert {item.path for item in found if item.project is not None} == {"proj/src/inner", "proj/tool.py"}
 
     @pytest.mark.parametrize(
         ("path", "item"),
@@ -110,9 +117,11 @@ class TestTouched:
         assert [item.path for item in found] == paths
         assert found == [stock.item(root, path) for path in paths]
 
-    @pytest.mark.parametrize("changed", [["loose/__init__.py"], [""], ["single.py", "pack/__init__.py"]])
+    @pytest.mark.parametrize(
+        "changed", [["loose/__init__.py"], [""], ["single.py", "pack/__init__.py"], ["proj/pyproject.toml"]]
+    )
     def test_files_stay_with_a_package_that_is_gone(self, tree: Path, index: CodeIndex, changed: list[str]) -> None:
-        """Where a package comes or goes, or nobody knows what has changed, it is all items."""
+        """Where a package comes or goes, a project changes, or nobody knows what has changed, it is all items."""
         assert list(Stock(index).touched(str(tree), changed)) == list(Stock(index).items(str(tree)))
 
     def test_what_is_left_of_an_item_is_gone(self, tree: Path, index: CodeIndex) -> None:

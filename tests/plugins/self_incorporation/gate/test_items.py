@@ -143,3 +143,56 @@ class TestPackagesOf:
         assert packages_of(["a/b/__init__.py", "a/b/c/__init__.py", "d/__init__.py"]) == {"a/b", "d"}
         assert packages_of(["__init__.py", "a/__init__.py"]) == {"."}
         assert packages_of(["x.py", "a/y.py"]) == frozenset()
+
+
+PROJECT = '[project]\nname = "p"\nversion = "7"\nrequires-python = ">=3.9"\ndependencies = ["a<2"]\n'
+HEAD = '# /// script\n# requires-python = "<4"\n# dependencies = ["a<2", "b"]\n# ///\n'
+
+
+class TestProjects:
+    @pytest.mark.parametrize(
+        ("place", "above"),
+        [("x/pyproject.toml", True), ("x/src/pyproject.toml", True), ("x/src/p/pyproject.toml", False)],
+    )
+    def test_a_project_is_not_read(self, tmp_path: Path, place: str, above: bool) -> None:
+        """The nearest one, within a package or above it, says what it needs, and is in its digest."""
+        files = {"x/src/p/__init__.py": "", "x/src/p/data/pyproject.toml": "["}
+        alone = items_of(tmp_path, files)["x/src/p"]
+        item = items_of(tmp_path, {**files, "pyproject.toml": "[", place: PROJECT})["x/src/p"]
+
+        assert (item.version, item.requires_python, item.dependencies) == ("7", ">=3.9", ("a<2",))
+        assert item.said_in == {">=3.9": place, "a<2": place}
+        assert (item.project.path if item.project is not None else "") == (place if above else "")
+        assert (place in {file.path for file in item.files}) is not above
+        changed = items_of(tmp_path, {place: PROJECT + "# more"})["x/src/p"]
+        assert len({alone.digest, item.digest, changed.digest}) == 3
+
+    def test_a_tree_is_a_project_of_all_that_lies_in_it(self, tmp_path: Path) -> None:
+        """What stands at its root is of the host, and data is of no project."""
+        found = items_of(
+            tmp_path, {"pyproject.toml": PROJECT, "p/__init__.py": "", "x/pyproject.toml": PROJECT, "x/d.csv": "1"}
+        )
+
+        assert [found[path].project for path in ("p", "x/d.csv", "x/pyproject.toml")] == [None] * 3
+        assert found["p"].dependencies == found["x/pyproject.toml"].dependencies == ()
+
+    def test_one_says_less_than_all(self, tmp_path: Path) -> None:
+        """What a project and a script in it say holds together, each with its file."""
+        item = items_of(tmp_path, {"x/pyproject.toml": PROJECT, "x/one.py": HEAD})["x/one.py"]
+
+        assert (item.requires_python, item.dependencies) == ("<4,>=3.9", ("a<2", "b"))
+        assert item.said_in == {"<4,>=3.9": "x/one.py, x/pyproject.toml", "a<2": "x/one.py", "b": "x/one.py"}
+
+    def test_what_cannot_be_read_is_passed_over(self, tmp_path: Path) -> None:
+        """A project, or a script, that cannot be read, or leaves things to its build, is told with its file."""
+        found = items_of(tmp_path, {"x/pyproject.toml": "[", "x/p/__init__.py": "", "x/one.py": HEAD[:-6]})
+        assert found["x/p"].unreadable.keys() == {"x/pyproject.toml"}
+        assert found["x/one.py"].unreadable.keys() == {"x/pyproject.toml", "x/one.py"}
+        found = items_of(tmp_path, {"x/pyproject.toml": "[project]\ndynamic = ['dependencies']\n"})
+        assert found["x/p"].left_open == {"x/pyproject.toml": ("dependencies",)}
+
+    def test_a_project_that_was_refused_is_passed_over(self, tmp_path: Path) -> None:
+        """Nobody knows what it says, so it is among what was refused of the item."""
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "pyproject.toml").symlink_to(tmp_path / "elsewhere")
+        assert items_of(tmp_path, {"x/p/__init__.py": ""})["x/p"].refused == ("x/pyproject.toml",)

@@ -35,6 +35,7 @@ class TestWithTheHost:
             ({"dependencies": ("there<2",)}, ("dependency_conflict", "there<2")),
             ({"dependencies": ("There[fast]>=2",)}, ("dependency_conflict", "There[fast]>=2")),
             ({"dependencies": ("!!",)}, ("dependency_conflict", "!!")),
+            ({"unreadable": {"a/pyproject.toml": "it is no TOML"}}, ("metadata_unreadable", "a/pyproject.toml")),
             (
                 {"dependencies": ("x @ https://example.org/x.whl",)},
                 ("dependency_conflict", "x @ https://example.org/x.whl"),
@@ -76,6 +77,18 @@ class TestWithTheHost:
         """That of the standard library, of what is installed, or that could not be imported at all."""
         plan = plan_of(make(root, f"{name}.py", FileKind.UTILITY), world=empty_world(**installed()))
         assert codes(plan) == [("namespace_collision", f"{name}.py", name)]
+
+    def test_a_requirement_stands_nowhere(self, root: Path) -> None:
+        """A conflict tells the file that says so, what is there, and what to do."""
+        said_in = {">=4": "p/pyproject.toml", "there<2": "p/a.py"}
+        item = make(root, "a.py", requires_python=">=4", dependencies=("there<2", "no"), said_in=said_in)
+        plan = plan_of(item, world=empty_world(distributions={"there": Distribution("2.1")}, python="3.11.4"))
+
+        assert [conflict.text for conflict in plan.conflicts] == [
+            "'p/pyproject.toml': it needs Python >=4, this is 3.11.4; run the host on such a one",
+            "'p/a.py': it needs 'there<2', and there 2.1 is installed; install one that fits",
+            "it needs 'no', which is not installed; install it, and start the host again",
+        ]
 
     def test_a_grant_that_is_missing_is_named(self, root: Path) -> None:
         """With the line for the configuration."""

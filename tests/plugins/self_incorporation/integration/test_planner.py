@@ -13,7 +13,7 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, digest_of
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner
 from aetherra.plugins.self_incorporation.integration.registrations import Registration
-from tests.plugins.self_incorporation.integration.conftest import empty_world, item_at, judged, plan_of
+from tests.plugins.self_incorporation.integration.conftest import empty_world, file_of, item_at, judged, plan_of
 
 
 def make(root: Path, path: str, kind: FileKind = FileKind.PLUGIN, **fields: object) -> Item:
@@ -84,6 +84,27 @@ class TestAPlan:
             "greeter/messages.py",
             "greeter/parts/__init__.py",
         ]
+
+    def test_copies_the_project_of_a_package(self, root: Path) -> None:
+        """Under the package's folder, where there is none; that of a module alone is read, and not copied."""
+        for name in ("x/src/greeter/__init__.py", "x/pyproject.toml"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("", encoding="utf-8")
+        project = file_of(root, "x/pyproject.toml")
+        package, module = item_at(root, "x/src/greeter", project=project), make(root, "x/alone.py", project=project)
+        steps = plan_of(package, module).steps
+
+        assert {step.name: [(file.source, file.target) for file in step.files[1:]] for step in steps} == {
+            "greeter": [("x/pyproject.toml", "greeter/pyproject.toml")],
+            "alone": [("x/pyproject.toml", "")],
+        }
+
+    def test_what_is_left_to_a_build_comes_in_unasked(self, root: Path) -> None:
+        """Nobody knows what it needs, so a person is asked."""
+        (step,) = plan_of(make(root, "a.py", left_open={"pyproject.toml": ("dependencies",)})).steps
+        assert step.needs_approval == (
+            "'pyproject.toml' leaves dependencies to its build, so nobody knows what it needs"
+        )
 
     def test_puts_what_is_needed_first_and_then_the_least_risky(self, root: Path) -> None:
         """By plugins required and modules imported; a learnt weight takes the place of the risk."""
