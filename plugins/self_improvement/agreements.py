@@ -6,18 +6,29 @@ import hashlib
 
 import msgspec
 
-from aetherra.plugins import Fact, Intent, NotPermittedError, Permission, PluginContext
+from aetherra.plugins import AetherraError, Fact, Intent, NotPermittedError, Permission, PluginContext
 from aetherra.plugins.self_improvement.heard import Approve, Deny
 from aetherra.plugins.self_improvement.proposals import Proposal, Value
 from aetherra.plugins.self_improvement.settings import Mode
 
-__all__ = ["Agreements", "turning"]
+__all__ = ["Agreements", "ApprovalError", "turning"]
 
 ANYTHING = Intent(kind="knob", component="host", summary="turn anything at all", undo=True)
 """What nothing but an emergency stop holds."""
 
 UNKNOWN = frozenset({"refused", "unrecorded"})
 """Answers by which nobody knows whether it holds."""
+
+
+class ApprovalError(AetherraError, PermissionError):
+    """A plugin would approve what waits for a person."""
+
+    def __init__(self, proposal: str, who: str) -> None:
+        super().__init__(proposal, who)
+        self.proposal, self.who = proposal, who
+
+    def __str__(self) -> str:
+        return f"proposal {self.proposal!r} waits for a person, and {self.who} is none: 'aetherra improve approve'"
 
 
 class Agreements:

@@ -21,7 +21,16 @@ from aetherra.plugins.self_improvement.analysis import (
 )
 from aetherra.plugins.self_improvement.anomalies import Anomalies
 from aetherra.plugins.self_improvement.history import MetricHistory, MetricInfo
-from aetherra.plugins.self_improvement.messages import Anomaly, Finding, MetricTrend
+from aetherra.plugins.self_improvement.messages import (
+    Anomaly,
+    Finding,
+    GetMetric,
+    GetPoints,
+    MetricReport,
+    MetricTrend,
+    StoredPoint,
+    StoredPoints,
+)
 from aetherra.plugins.self_improvement.proposals import Judgement, find_setpoint
 from aetherra.plugins.self_improvement.seasons import Seasons
 from aetherra.plugins.self_improvement.settings import SelfImprovementSettings
@@ -30,6 +39,8 @@ __all__ = ["Analyst", "Look", "UnknownMetricError", "metric_trend"]
 
 MOST_POINTS = 5_000
 """Of one metric that are looked at, the latest."""
+STEPS_AHEAD = 24
+"""Of a forecast that are told of one metric: enough for a day's season to be seen in."""
 MOST_FOUND = 200
 """Findings that are told of one look."""
 MOST_CORRELATED = 100
@@ -112,6 +123,10 @@ class Analyst:
         """Return the points of a metric up to now: others' clocks may be ahead, and so may ours have been."""
         return self._history.points(name, now - window, math.nextafter(now, math.inf), limit)
 
+    def between(self, name: str, since: float, until: float) -> list[tuple[float, float]]:
+        """Return all points of a metric from a time until before another."""
+        return self._history.points(name, since, until)
+
     def analyse(
         self, info: MetricInfo, now: float, window: float, points: Points | Series | None = None, ahead: int = 0
     ) -> MetricAnalysis:
@@ -187,6 +202,49 @@ class Analyst:
 
     def _good(self, info: MetricInfo) -> Direction:
         return good_direction(info.name, info.unit, self._settings.directions)
+
+    # What it answers
+
+    def trends(self, name: str | None, now: float, window: float) -> tuple[MetricTrend, ...]:
+        """Say where one metric is heading, or all; raises ``UnknownMetricError``."""
+        return tuple(metric_trend(self.analyse(info, now, window)) for info in self.infos(name))
+
+    def report(self, request: GetMetric, now: float) -> MetricReport:
+        """Say all that is known of a metric; raises ``UnknownMetricError``."""
+        info = self.info(request.name)
+        points = self.points(request.name, now, request.window, request.limit)
+        return MetricReport(
+            name=info.name,
+            unit=info.unit,
+            window=request.window,
+            points=tuple(points),
+            analysis=self.analyse(info, now, request.window, points, STEPS_AHEAD),
+            anomalies=tuple(self._anomalies.since(now - request.window, request.name)),
+            score=self._anomalies.score(request.name),
+        )
+
+    def stored(self, request: GetPoints, now: float) -> StoredPoints:
+        """Say what is kept of a metric, with what was recorded beside its points; raises ``UnknownMetricError``."""
+        info, since = self.info(request.name), now - request.window
+        contexts = {
+            point.timestamp: point.context
+            for point in self._history.recorded(request.name, since, limit=request.limit)
+            if point.context
+        }
+        rows = self._history.aggregates(request.name, since, limit=request.limit)
+        points = tuple(
+            StoredPoint(
+                row.timestamp,
+                row.mean,
+                row.count,
+                row.minimum,
+                row.maximum,
+                row.width,
+                contexts.get(row.timestamp, {}) if row.width == 0 else {},
+            )
+            for row in rows
+        )
+        return StoredPoints(info.name, info.unit, points)
 
 
 def metric_trend(found: MetricAnalysis) -> MetricTrend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from aetherra.plugins import DataFileError
 from aetherra.plugins.self_improvement.analysis import Detector, DetectorState
 from aetherra.plugins.self_improvement.history import Point
 from aetherra.plugins.self_improvement.messages import Anomaly
-from aetherra.plugins.storage import StateFile
+from aetherra.plugins.storage import StateFile, silent
 
 __all__ = ["THRESHOLD", "Anomalies"]
 
@@ -37,18 +37,20 @@ class Anomalies:
     Args:
         folder: Where the detectors are kept, so that they need not learn anew; ``None`` keeps nothing.
         most: Metrics that are watched; those that come later are not.
+        warn: Hears of a problem with the file, once.
 
     Attributes:
         problem: Why the file could not be read or written, the last time; ``""`` if it could.
     """
 
-    def __init__(self, folder: Path | None, most: int = 1_000) -> None:
+    def __init__(self, folder: Path | None, most: int = 1_000, *, warn: Callable[[str], object] = silent) -> None:
         self._file = StateFile(None if folder is None else folder / FILE, _Saved, packed=True)
         self._most = most
         self._lock = threading.Lock()
         self._detectors: dict[str, Detector] = {}
         self._scores: dict[str, float] = {}
         self._reports: dict[str, deque[Anomaly]] = {}
+        self._warn = warn
         self.problem = ""
 
     def observe(self, points: Iterable[Point]) -> None:
@@ -100,7 +102,7 @@ class Anomalies:
             self._file.begin_anew(str(exc))
             saved = None
         if self._file.problem:
-            self.problem = f"{self._file.problem}; detectors learn anew"
+            self._tell(f"{self._file.problem}; detectors learn anew")
         if saved is None:
             return
         with self._lock:
@@ -115,6 +117,11 @@ class Anomalies:
         try:
             self._file.save(saved)
         except DataFileError as exc:
-            self.problem = f"{exc}; detectors will learn anew"
+            self._tell(f"{exc}; detectors will learn anew")
         else:
             self.problem = ""
+
+    def _tell(self, problem: str) -> None:
+        if problem != self.problem:
+            self._warn(problem)
+        self.problem = problem

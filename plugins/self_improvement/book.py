@@ -11,7 +11,15 @@ import anyio
 
 from aetherra.plugins import AetherraError
 from aetherra.plugins.self_improvement.history import DatabaseUnusableError
-from aetherra.plugins.self_improvement.proposals import MeasuredEffect, Outcome, Proposal, State, Strategies, Value
+from aetherra.plugins.self_improvement.proposals import (
+    MeasuredEffect,
+    Outcome,
+    Proposal,
+    State,
+    Strategies,
+    Strategy,
+    Value,
+)
 from aetherra.plugins.self_improvement.proposals.register import Register
 
 __all__ = ["Book", "UnknownProposalError"]
@@ -79,6 +87,14 @@ class Book:
         self._proposals = {each.id: each for each in found}
         self._forget(now)
 
+    async def take_over(self, proposals: Iterable[Proposal], outcomes: Iterable[Outcome]) -> None:
+        """Take up what another book has on no disk, and what is kept."""
+        for proposal in proposals:
+            await self._run_sync(self._register.save, proposal)
+        for outcome in outcomes:
+            await self._run_sync(self._register.record_outcome, outcome)
+        await self.load()
+
     # What there is
 
     def get(self, proposal: str) -> Proposal:
@@ -90,6 +106,27 @@ class Book:
         if proposal not in self._proposals:
             raise UnknownProposalError(proposal)
         return self._proposals[proposal]
+
+    def as_sent(self, proposal: Proposal) -> Proposal:
+        """Return a proposal that somebody has sent, as it is here.
+
+        Raises:
+            UnknownProposalError: There is none of its id.
+            ValueError: It is not as it was sent.
+        """
+        known = self.get(proposal.id)
+        if known != proposal:
+            raise ValueError(f"proposal {proposal.id!r} is {known.state!r} in the register, and not as it was sent")
+        return known
+
+    async def recall(self, proposal: str) -> Proposal:
+        """Return a proposal, also one that was concluded long ago; raises ``UnknownProposalError``."""
+        if proposal in self._proposals:
+            return self._proposals[proposal]
+        kept: Proposal | None = await self._run_sync(self._register.get, proposal)
+        if kept is None:
+            raise UnknownProposalError(proposal)
+        return kept
 
     def all(self, *states: State) -> list[Proposal]:
         """Return those in some states, or all, newest first."""
@@ -115,6 +152,10 @@ class Book:
     def strategies(self) -> Strategies:
         """What is known to work."""
         return Strategies(self._outcomes, now=self._time())
+
+    def tried(self, metric: str, most: int) -> tuple[Strategy, ...]:
+        """Return what was tried for a metric, or for all if it is ``""``, the latest first; for worker threads."""
+        return self.strategies.latest(metric, most)
 
     def standing(self) -> Iterable[tuple[Proposal, Value]]:
         """Yield the last kept proposal of each knob, with the value that the knob had before the first of them."""

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from aetherra.plugins.self_improvement.book import Book
+from aetherra.plugins.self_improvement.messages import Explanation
 from aetherra.plugins.self_improvement.proposals import Proposal, Strategy
 
-__all__ = ["explain"]
+__all__ = ["explain", "explanation"]
+
+MOST_TOLD = 1_000
+"""Strategies that are told with a proposal."""
+
+
+def explanation(proposal: Proposal, book: Book) -> Explanation:
+    """Return the whole story of a proposal, with what is known by now of changes like it; slow: for worker threads."""
+    alike = [one for one in book.strategies.lookup(proposal.context) if one.knob == proposal.knob][:MOST_TOLD]
+    return Explanation(proposal.id, explain(proposal, alike), proposal, tuple(alike))
 
 
 def explain(proposal: Proposal, strategies: Sequence[Strategy] = ()) -> str:

@@ -139,12 +139,26 @@ class Improver:
             if held:
                 raise HeldError(one.id, f"{held}; it will be, as soon as it may")
 
-    async def approve(self, proposal: Proposal, why: str) -> None:
-        """Let a proposal be carried out, as soon as no other is on trial."""
+    async def approve(self, proposal: str, reason: str, why: str) -> Proposal:
+        """Let a proposal be carried out, as soon as no other is on trial.
+
+        The word of the person who asks counts where agreements are kept, too, and if it does not there, it does not
+        here.
+
+        Raises:
+            UnknownProposalError: There is none of that id.
+            ProposalStateError: Its state does not lead there.
+            NotPermittedError: It cannot be agreed to now.
+            AetherraError: Who keeps agreements does not take their word.
+        """
+        known = self._book.get(proposal)
+        known.moved("approved", self._ctx.clock.time())
+        await self._agreements.pass_on(known, reason, agrees=True)
         async with self._turn:
-            if self._book.get(proposal.id).state != "approved":  # who keeps agreements may have told of it by now
-                await self._book.move(proposal.id, "approved", why)
+            if self._book.get(proposal).state != "approved":  # who keeps agreements may have told of it by now
+                await self._book.move(proposal, "approved", why)
             await self._send_next()
+        return self._book.get(proposal)
 
     async def hear_of_agreement(self) -> None:
         """See what a person has agreed to elsewhere, and what not."""

@@ -2,98 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 import anyio
-import msgspec
 
 from aetherra.plugins import (
     AetherraError,
     CycleStep,
     GetStatus,
     KnobTurned,
-    ListKnobs,
     MetricSample,
     Plugin,
     PluginContext,
-    State,
     current_call,
     handler,
     hookimpl,
 )
 from aetherra.plugins.homeostasis.messages import Acted
 from aetherra.plugins.self_improvement import messages as m
-from aetherra.plugins.self_improvement.agreements import Agreements
-from aetherra.plugins.self_improvement.analyst import Analyst, Look, metric_trend
+from aetherra.plugins.self_improvement.agreements import Agreements, ApprovalError
+from aetherra.plugins.self_improvement.analyst import Analyst
 from aetherra.plugins.self_improvement.anomalies import Anomalies
-from aetherra.plugins.self_improvement.book import REMEMBERED, Book, UnknownProposalError
+from aetherra.plugins.self_improvement.book import REMEMBERED, Book
 from aetherra.plugins.self_improvement.consumer import Consumer
-from aetherra.plugins.self_improvement.explanation import explain
+from aetherra.plugins.self_improvement.examiner import Examiner
+from aetherra.plugins.self_improvement.explanation import explanation
 from aetherra.plugins.self_improvement.heard import ApprovalDecided, CodeRolledBack, CodeSwapped
-from aetherra.plugins.self_improvement.history import DatabaseUnusableError, HistoryWriter, MetricHistory, Point
+from aetherra.plugins.self_improvement.history import DatabaseUnusableError, HistoryWriter, MetricHistory
 from aetherra.plugins.self_improvement.improver import Improver
-from aetherra.plugins.self_improvement.proposals import (
-    Context,
-    Impact,
-    Outcome,
-    Passed,
-    Proposal,
-    Proposer,
-    ProposerSettings,
-    Round,
-    Simulation,
-    Strategies,
-    Strategy,
-    calibration,
-    simulate,
-)
+from aetherra.plugins.self_improvement.proposals import Proposal, Proposer, calibration
 from aetherra.plugins.self_improvement.proposals.register import Register
+from aetherra.plugins.self_improvement.recorder import Recorder
 from aetherra.plugins.self_improvement.settings import Mode, SelfImprovementSettings
+from aetherra.plugins.self_improvement.state import TrialState
 
-__all__ = ["ApprovalError", "SelfImprovementEngine"]
+__all__ = ["SelfImprovementEngine"]
 
 ROLL_UP_SEC = 600.0
 """Seconds between two times that old points become minutes and hours."""
 SAVE_SEC = 300.0
 """Seconds between two times that detectors are saved."""
-STEPS_AHEAD = 24
-"""Of a forecast that are told of one metric: enough for a day's season to be seen in."""
-MOST_TOLD = 1_000
-"""Strategies that are told with a proposal."""
 SLOW_SEC = 300.0
 """Seconds that an analysis or a simulation may take."""
-
-
-class ApprovalError(AetherraError, PermissionError):
-    """A plugin would approve what waits for a person."""
-
-    def __init__(self, proposal: str, who: str) -> None:
-        super().__init__(proposal, who)
-        self.proposal, self.who = proposal, who
-
-    def __str__(self) -> str:
-        return f"proposal {self.proposal!r} waits for a person, and {self.who} is none: 'aetherra improve approve'"
-
-
-class TrialState(State):
-    """What the next generation must know of the trial; in a host that keeps nothing on disk, of all proposals.
-
-    Attributes:
-        proposal: The change that is on trial; ``""`` if there is none.
-        begun: Since when, Unix seconds.
-        calm: Since when nothing else had changed the host before, Unix seconds.
-        proposals: That are on no disk.
-        outcomes: The same of what they came to.
-    """
-
-    proposal: str = ""
-    begun: float = 0.0
-    calm: float = 0.0
-    proposals: tuple[Proposal, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
 
 
 class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
@@ -141,16 +93,10 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
                     opened.set_aside,
                 )
         self._writer = HistoryWriter(self._history, ctx.run_sync)
-        self._anomalies = Anomalies(folder)
+        self._anomalies = Anomalies(folder, warn=ctx.log.warning)
         await ctx.run_sync(self._anomalies.load)
-        if self._anomalies.problem:
-            ctx.log.warning("%s", self._anomalies.problem)
+        self._recorder = Recorder(self._history, self._writer, self._anomalies, ctx.run_sync, clock.time)
         self._analyst = Analyst(self._history, self._anomalies, settings, clock.time())
-
-        profile = (await ctx.call(GetStatus())).profile
-        by_profile: Mode = "propose" if profile in ("dev", "prod") else "act"
-        self._mode: Mode = settings.mode or by_profile
-        self._proposer = Proposer(_proposer_settings(settings, self._mode))
         self._book = Book(
             self._register,
             run_sync=ctx.run_sync,
@@ -159,6 +105,10 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             remembered=max(REMEMBERED, 10 * settings.cool_down),
         )
         await self._book.load()
+
+        self._mode: Mode = settings.mode_in((await ctx.call(GetStatus())).profile)
+        proposer = Proposer(settings.proposer(self._mode))
+        self._examiner = Examiner(ctx, self._analyst, proposer, self._book, self._register, settings.window)
         self._agreements = Agreements(ctx, self._mode)
         self._consumer = Consumer(ctx, self._agreements, self._mode)
         self._improver = Improver(ctx, self._book, self._history, self._consumer, self._agreements, settings.trial)
@@ -172,33 +122,23 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         """Keep what the detectors have learnt."""
         await self._save()
 
-    _cycles = 0
-    _last: m.AnalysisCycle | None = None
-    _passed: tuple[Passed, ...] = ()
-    _cycle_problem = ""
-    _record_problem = ""
-
     # A swap
 
     async def hand_over(self) -> TrialState:
         """Let the next generation go on with the trial."""
         await self._save()
-        state, trial = TrialState(), self._improver.trial
-        if self.ctx.data_dir is None:
-            proposals, outcomes = tuple(self._book.all()), self._book.outcomes
-            state = msgspec.structs.replace(state, proposals=proposals, outcomes=outcomes)
-        if trial is not None:
-            where = {"proposal": trial.proposal.id, "begun": trial.begun, "calm": trial.calm}
-            state = msgspec.structs.replace(state, **where)
-        return state
+        trial, on_no_disk = self._improver.trial, self.ctx.data_dir is None
+        return TrialState(
+            proposal="" if trial is None else trial.proposal.id,
+            begun=0.0 if trial is None else trial.begun,
+            calm=0.0 if trial is None else trial.calm,
+            proposals=tuple(self._book.all()) if on_no_disk else (),
+            outcomes=self._book.outcomes if on_no_disk else (),
+        )
 
     async def take_over(self, state: TrialState) -> None:
         """Go on where the generation before is."""
-        for proposal in state.proposals:
-            await self.ctx.run_sync(self._register.save, proposal)
-        for outcome in state.outcomes:
-            await self.ctx.run_sync(self._register.record_outcome, outcome)
-        await self._book.load()
+        await self._book.take_over(state.proposals, state.outcomes)
         await self.ctx.run_sync(self._anomalies.load)
         if state.proposal:
             self._improver.go_on(state.proposal, state.begun, state.calm)
@@ -209,11 +149,14 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         await self._improve()
         await self._improver.look()
 
+    async def _improve(self) -> tuple[Proposal, ...]:
+        async with self._improving:  # two at once would propose the same twice
+            propose = self._mode != "off"
+            _, found = await self._examiner.examine(propose=propose)
+            return tuple(await self._improver.take(found)) if propose else ()
+
     async def _save(self) -> None:
-        problem = self._anomalies.problem
         await self.ctx.run_sync(self._save_detectors)
-        if self._anomalies.problem and self._anomalies.problem != problem:
-            self.ctx.log.warning("%s", self._anomalies.problem)
 
     def _save_detectors(self) -> None:
         with suppress(DatabaseUnusableError):  # a history that cannot be read has forgotten nothing
@@ -235,81 +178,32 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             ValueError: It is no number, or its metric has another unit.
             DatabaseUnusableError: The disk does not take it.
         """
-        await self._record([Point(name, unit, self.ctx.clock.time(), value, dict(context or {}))])
+        await self._recorder.record(m.MetricPoint(name, value, unit, context=dict(context or {})))
 
     @handler
     async def record(self, request: m.RecordMetric) -> m.Recorded:
         """Keep a point; raises ``ValueError`` for one that is no number or changes its metric's unit."""
-        return m.Recorded(await self._record([self._point(request)]))
+        return await self._recorder.record(request)
 
     @handler
     async def record_many(self, request: m.RecordMetrics) -> m.RecordedMetrics:
         """Keep the points that can be kept."""
-        points = [self._point(point) for point in request.points]
-        problems = await self._writer.record_each(points)
-        stored = [point for point, problem in zip(points, problems, strict=True) if problem is None]
-        await self.ctx.run_sync(self._anomalies.observe, stored)
-        refused = [
-            m.RefusedPoint(index, points[index].name, str(problem))
-            for index, problem in enumerate(problems)
-            if problem is not None
-        ]
-        return m.RecordedMetrics(len(stored), tuple(refused))
-
-    async def _record(self, points: list[Point]) -> int:
-        try:
-            stored = await self._writer.record(points)
-        except DatabaseUnusableError as exc:
-            self._record_problem = str(exc)
-            raise
-        self._record_problem = ""
-        await self.ctx.run_sync(self._anomalies.observe, points)
-        return stored
-
-    def _point(self, point: m.RecordMetric | m.MetricPoint) -> Point:
-        timestamp = self.ctx.clock.time() if point.timestamp is None else point.timestamp
-        return Point(point.name, point.unit, timestamp, point.value, point.context)
+        return await self._recorder.record_each(request.points)
 
     @handler
     async def forget(self, request: m.ForgetMetric) -> m.Forgotten:
         """Drop a metric; raises ``LookupError`` if it has no history."""
-        points = await self.ctx.run_sync(self._history.forget, request.name)
-        await self.ctx.run_sync(self._anomalies.forget, request.name)
-        return m.Forgotten(request.name, points)
+        return await self._recorder.forget(request.name)
 
     @handler
     async def rename(self, request: m.RenameMetric) -> m.Renamed:
         """Give a metric another name; its detector learns anew."""
-        await self.ctx.run_sync(self._history.rename, request.name, request.new)
-        await self.ctx.run_sync(self._anomalies.forget, request.name)
-        return m.Renamed(request.name, request.new)
+        return await self._recorder.rename(request.name, request.new)
 
     @handler
     async def points(self, request: m.GetPoints) -> m.StoredPoints:
         """Say what is kept of a metric; raises ``LookupError`` for a name that has no history."""
-        return await self.ctx.run_sync(self._stored, request, self.ctx.clock.time())
-
-    def _stored(self, request: m.GetPoints, now: float) -> m.StoredPoints:
-        info, since = self._analyst.info(request.name), now - request.window
-        contexts = {
-            point.timestamp: point.context
-            for point in self._history.recorded(request.name, since, limit=request.limit)
-            if point.context
-        }
-        rows = self._history.aggregates(request.name, since, limit=request.limit)
-        points = tuple(
-            m.StoredPoint(
-                row.timestamp,
-                row.mean,
-                row.count,
-                row.minimum,
-                row.maximum,
-                row.width,
-                contexts.get(row.timestamp, {}) if row.width == 0 else {},
-            )
-            for row in rows
-        )
-        return m.StoredPoints(info.name, info.unit, points)
+        return await self.ctx.run_sync(self._analyst.stored, request, self.ctx.clock.time())
 
     # Analysis
 
@@ -319,15 +213,13 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         Raises:
             UnknownMetricError: There is no history of that name.
         """
-        return m.Trends(time_window, await self.ctx.run_sync(self._trends, name, self.ctx.clock.time(), time_window))
+        now = self.ctx.clock.time()
+        return m.Trends(time_window, await self.ctx.run_sync(self._analyst.trends, name, now, time_window))
 
     @handler(timeout=SLOW_SEC)
     async def tell_trends(self, request: m.GetTrends) -> m.Trends:
         """Analyse one metric, or all; raises ``LookupError`` for a name that has no history."""
         return await self.get_metric_trends(request.name, request.window)
-
-    def _trends(self, name: str | None, now: float, window: float) -> tuple[m.MetricTrend, ...]:
-        return tuple(metric_trend(self._analyst.analyse(info, now, window)) for info in self._analyst.infos(name))
 
     @handler
     async def metrics(self, _: m.ListMetrics) -> m.MetricList:
@@ -338,25 +230,12 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     @handler(timeout=SLOW_SEC)
     async def metric(self, request: m.GetMetric) -> m.MetricReport:
         """Say all that is known of a metric; raises ``LookupError`` for a name that has no history."""
-        return await self.ctx.run_sync(self._report, request, self.ctx.clock.time())
-
-    def _report(self, request: m.GetMetric, now: float) -> m.MetricReport:
-        info, since = self._analyst.info(request.name), now - request.window
-        points = self._analyst.points(request.name, now, request.window, request.limit)
-        return m.MetricReport(
-            name=info.name,
-            unit=info.unit,
-            window=request.window,
-            points=tuple(points),
-            analysis=self._analyst.analyse(info, now, request.window, points, STEPS_AHEAD),
-            anomalies=tuple(self._anomalies.since(since, request.name)),
-            score=self._anomalies.score(request.name),
-        )
+        return await self.ctx.run_sync(self._analyst.report, request, self.ctx.clock.time())
 
     @handler(timeout=SLOW_SEC)
     async def analyse(self, _: m.Analyse) -> m.AnalysisCycle:
         """Analyse all metrics."""
-        return (await self._cycle(propose=False))[0]
+        return (await self._examiner.examine(propose=False))[0]
 
     @handler
     async def cycles(self, request: m.GetAnalysisCycles) -> m.AnalysisCycles:
@@ -364,78 +243,24 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
         found = await self.ctx.run_sync(self._register.cycles, m.AnalysisCycle, request.limit)
         return m.AnalysisCycles(tuple(reversed(found)))
 
-    async def _improve(self) -> tuple[Proposal, ...]:
-        async with self._improving:  # two at once would propose the same twice
-            _, found = await self._cycle(propose=self._mode != "off")
-            return () if found is None else tuple(await self._improver.take(found))
-
-    async def _cycle(self, *, propose: bool) -> tuple[m.AnalysisCycle, Round | None]:
-        """Analyse, see what should be proposed upon it, log it and tell it."""
-        clock = self.ctx.clock
-        self._cycles += 1
-        number, at, begun, window = self._cycles, clock.time(), clock.monotonic(), self.settings.window
-        try:
-            knobs = (await self.ctx.call(ListKnobs())).knobs
-            look, found = await self.ctx.run_sync(self._look_at_all, at, window, knobs, self._book.all())
-        except Exception as exc:
-            self._cycle_problem = f"the last analysis failed: {exc!r}"
-            await self._log(m.AnalysisCycle(number, at, clock.monotonic() - begun, window, 0, 0, problem=repr(exc)))
-            raise
-        self._cycle_problem, self._passed = "", found.passed
-        cycle = m.AnalysisCycle(
-            number=number,
-            ts=at,
-            seconds=clock.monotonic() - begun,
-            window=window,
-            metrics=len(look.analyses),
-            points=look.points,
-            found=self._analyst.found(look, found.problems),
-            trends=tuple(metric_trend(one) for one in look.analyses),
-            correlations=look.correlations,
-            proposed=tuple(one.id for one in found.proposals) if propose else (),
-        )
-        await self._log(cycle)
-        return cycle, found if propose else None
-
-    def _look_at_all(self, now: float, window: float, knobs: Any, past: list[Proposal]) -> tuple[Look, Round]:
-        look = self._analyst.look(now, window)
-        found = self._proposer.propose(
-            now,
-            look.analyses,
-            knobs,
-            strategies=self._book.strategies,
-            proposals=past,
-            relations=look.correlations,
-        )
-        return look, found
-
-    async def _log(self, cycle: m.AnalysisCycle) -> None:
-        self._last = cycle
-        short = msgspec.structs.replace(cycle, trends=(), correlations=())
-        try:
-            await self.ctx.run_sync(self._register.log_cycle, cycle.ts, short)
-        except AetherraError as exc:
-            self.ctx.log.warning("an analysis is not in the log: %s", exc)
-        await self.ctx.publish(cycle)
-
     # Proposals
 
     @handler
     async def proposals(self, request: m.ListProposals) -> m.ProposalList:
         """Say what was proposed."""
         found = self._book.all() if request.state is None else self._book.all(request.state)
-        return m.ProposalList(tuple(found[: request.limit]), self._passed)
+        return m.ProposalList(tuple(found[: request.limit]), self._examiner.passed)
 
     @handler(timeout=SLOW_SEC)
     async def propose(self, _: m.MakeProposals) -> m.ProposalList:
         """Analyse and propose."""
-        return m.ProposalList(await self._improve(), self._passed)
+        return m.ProposalList(await self._improve(), self._examiner.passed)
 
     @handler(timeout=SLOW_SEC)
     async def carry_out(self, request: m.CarryOut) -> m.ProposalReceipt:
         """Carry out a proposal that is in the register as it is sent; raises ``LookupError`` if it is not."""
         async with self._carrying_out:
-            known, trial = self._known(request.proposal), self._improver.trial
+            known, trial = self._book.as_sent(request.proposal), self._improver.trial
             if trial is not None:
                 return m.ProposalReceipt(known.id, "held", f"{trial.proposal.id} is on trial")
             return await self._consumer.carry_out(known, self._sender())
@@ -450,7 +275,7 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     @handler(timeout=SLOW_SEC)
     async def take_back(self, request: m.TakeBack) -> m.ProposalReceipt:
         """Take back a proposal that the engine wants taken back; raises ``LookupError`` for an unknown one."""
-        known = self._known(request.proposal)
+        known = self._book.as_sent(request.proposal)
         if not self._improver.waits_for(known.id):
             return m.ProposalReceipt(known.id, "refused", "nobody waits for that; send 'selfimprovement.undo' instead")
         return await self._consumer.take_back(known, request.reason)
@@ -463,18 +288,12 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
 
     @handler(timeout=SLOW_SEC)
     async def approve(self, request: m.ApproveProposal) -> m.ProposalChanged:
-        """Let a proposal be carried out; raises ``ApprovalError`` if a plugin asks for it: people approve.
-
-        Their word counts where agreements are kept, too, and if it does not there, it does not here.
-        """
+        """Let a proposal be carried out; raises ``ApprovalError`` if a plugin asks for it: people approve."""
         call = current_call()
         if call is not None and call.caller.kind == "plugin":
             raise ApprovalError(request.proposal_id, str(call.caller))
-        known = self._book.get(request.proposal_id)
-        known.moved("approved", self.ctx.clock.time())
-        await self._agreements.pass_on(known, request.reason, agrees=True)
-        await self._improver.approve(known, _said("approved", request.reason))
-        return m.ProposalChanged(self._book.get(request.proposal_id))
+        why = _said("approved", request.reason)
+        return m.ProposalChanged(await self._improver.approve(request.proposal_id, request.reason, why))
 
     @handler(timeout=SLOW_SEC)
     async def reject(self, request: m.RejectProposal) -> m.ProposalChanged:
@@ -497,74 +316,18 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     @handler
     async def explain(self, request: m.ExplainProposal) -> m.Explanation:
         """Say why something was proposed, and what became of it."""
-        proposal = await self._recall(request.proposal_id)
-
-        def its_own(_: Strategies) -> Iterable[Context]:
-            return [proposal.context]
-
-        known = await self.ctx.run_sync(self._strategies, its_own, proposal.knob, MOST_TOLD)
-        return m.Explanation(proposal.id, explain(proposal, known), proposal, known)
-
-    async def _recall(self, proposal: str) -> Proposal:
-        """Return a proposal, also one that was concluded long ago; raises ``UnknownProposalError``."""
-        try:
-            return self._book.get(proposal)
-        except UnknownProposalError:
-            kept = await self.ctx.run_sync(self._register.get, proposal)
-            if kept is None:
-                raise
-            return kept
+        proposal = await self._book.recall(request.proposal_id)
+        return await self.ctx.run_sync(explanation, proposal, self._book)
 
     @handler(timeout=SLOW_SEC)
     async def strategies(self, request: m.GetStrategies) -> m.StrategyList:
         """Say what is known to work."""
-
-        def contexts(library: Strategies) -> Iterable[Context]:
-            latest = reversed(library.outcomes)
-            return {one.context: None for one in latest if request.metric in ("", one.context.metric)}
-
-        return m.StrategyList(await self.ctx.run_sync(self._strategies, contexts, "", request.limit))
-
-    def _strategies(
-        self, contexts: Callable[[Strategies], Iterable[Context]], knob: str, most: int
-    ) -> tuple[Strategy, ...]:
-        library = self._book.strategies
-        found = (one for context in contexts(library) for one in library.lookup(context) if knob in ("", one.knob))
-        return tuple(islice(found, most))
+        return m.StrategyList(await self.ctx.run_sync(self._book.tried, request.metric, request.limit))
 
     @handler(timeout=SLOW_SEC)
     async def simulate(self, request: m.Simulate) -> m.SimulationReport:
         """Replay the past."""
-        knobs = (await self.ctx.call(ListKnobs())).knobs
-        return m.SimulationReport(await self.ctx.run_sync(self._simulate, request, self.ctx.clock.time(), knobs))
-
-    def _simulate(self, request: m.Simulate, now: float, knobs: Any) -> Simulation:
-        window, infos = self.settings.window, self._history.names()
-
-        def history(since: float, until: float) -> dict[str, list[tuple[float, float]]]:
-            return {info.name: self._history.points(info.name, since, until) for info in infos}
-
-        def analyse(series: Mapping[str, Any], at: float) -> tuple[Iterable[Any], Iterable[Any]]:
-            look = self._analyst.look_at(infos, series, at, window)
-            return look.analyses, look.correlations
-
-        return simulate(
-            self._proposer,
-            history,
-            analyse,
-            knobs=knobs,
-            outcomes=self._book.outcomes,
-            since=now - request.window,
-            until=now,
-            step=request.step,
-            window=window,
-        )
-
-    def _known(self, proposal: Proposal) -> Proposal:
-        known = self._book.get(proposal.id)
-        if known != proposal:
-            raise ValueError(f"proposal {proposal.id!r} is {known.state!r} in the register, and not as it was sent")
-        return known
+        return await self._examiner.rehearse(request)
 
     # What it hears
 
@@ -602,8 +365,9 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     async def report(self, _: m.GetSelfImprovementStatus) -> m.SelfImprovementStatus:
         """Say what is in the history, and what came of it."""
         statistics = await self.ctx.run_sync(self._history.statistics)
-        writer, trial, last = self._writer.statistics(), self._improver.trial, self._last
+        writer, trial, last = self._writer.statistics(), self._improver.trial, self._examiner.last
         aside = [str(one.set_aside) for one in (self._history, self._register) if one.set_aside is not None]
+        parts = (self._recorder, self._examiner, self._book, self._anomalies)
         forecasts = [(one.confidence, one.helped) for one in self._book.outcomes if one.helped is not None]
         return m.SelfImprovementStatus(
             metrics=statistics.metrics,
@@ -614,20 +378,20 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
             refused=writer.refused,
             set_aside=", ".join(aside),
             mode=self._mode,
-            analyses=self._cycles,
+            analyses=self._examiner.count,
             last_analysis=None if last is None else last.ts,
             last_analysis_seconds=None if last is None else last.seconds,
             proposals=self._book.counts(),
             on_trial="" if trial is None else trial.proposal.id,
             calibration=calibration(forecasts),
-            problem=self._record_problem or self._cycle_problem or self._book.problem or self._anomalies.problem,
+            problem=next(filter(None, (part.problem for part in parts)), ""),
             left_alone=await self._consumer.held(),
         )
 
     @hookimpl
     def collect_metrics(self) -> Iterable[MetricSample]:
         """Tell how the engine itself does."""
-        last, writer = self._last, self._writer.statistics()
+        last, writer = self._examiner.last, self._writer.statistics()
         seconds = None if last is None else last.seconds
         yield MetricSample("analysis_seconds", seconds, "s", "" if last else "no analysis yet")
         yield MetricSample("open_proposals", float(len(self._book.open())), "proposals")
@@ -637,22 +401,6 @@ class SelfImprovementEngine(Plugin[SelfImprovementSettings]):
     def cycle_steps(self) -> Iterable[CycleStep]:
         """Analyse what was collected, and propose upon it."""
         return [CycleStep("analyse", m.Analyse()), CycleStep("propose", m.MakeProposals())]
-
-
-def _proposer_settings(settings: SelfImprovementSettings, mode: Mode) -> ProposerSettings:
-    needs_approval: tuple[Impact, ...] = ("high",) if mode == "act" else ("low", "medium", "high")
-    return ProposerSettings(
-        confidence_threshold=settings.confidence_threshold,
-        max_proposals=settings.max_proposals,
-        expiry=settings.expiry,
-        horizon=settings.horizon,
-        cool_down=settings.cool_down,
-        give_back_after=settings.give_back_after,
-        explore=settings.explore,
-        needs_approval=needs_approval,
-        setpoints=settings.setpoints,
-        directions=settings.directions,
-    )
 
 
 def _said(what: str, reason: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from aetherra.plugins import Settings
 from aetherra.plugins.self_improvement.analysis import Direction
 from aetherra.plugins.self_improvement.history import Retention
-from aetherra.plugins.self_improvement.proposals import Setpoint
+from aetherra.plugins.self_improvement.proposals import Impact, ProposerSettings, Setpoint
 
 __all__ = ["Mode", "SelfImprovementSettings", "TrialSettings"]
 
@@ -84,6 +84,26 @@ class SelfImprovementSettings(Settings):
     give_back_after: Seconds | None = 14 * 86_400.0
     explore: bool = False
     trial: TrialSettings = TrialSettings()
+
+    def mode_in(self, profile: str) -> Mode:
+        """Return the mode in a host of a profile."""
+        return self.mode or ("propose" if profile in ("dev", "prod") else "act")
+
+    def proposer(self, mode: Mode) -> ProposerSettings:
+        """Return what is proposed at all in a mode."""
+        needs_approval: tuple[Impact, ...] = ("high",) if mode == "act" else ("low", "medium", "high")
+        return ProposerSettings(
+            confidence_threshold=self.confidence_threshold,
+            max_proposals=self.max_proposals,
+            expiry=self.expiry,
+            horizon=self.horizon,
+            cool_down=self.cool_down,
+            give_back_after=self.give_back_after,
+            explore=self.explore,
+            needs_approval=needs_approval,
+            setpoints=self.setpoints,
+            directions=self.directions,
+        )
 
     def target(self, metric: str) -> float | None:
         """Return what a metric should be near to: by exactly its name, else by the first pattern; None if unknown."""

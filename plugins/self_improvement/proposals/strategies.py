@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -275,6 +276,11 @@ class Strategies:
             if (strategy := self.find(context, knob, direction)) is not None
         ]
         return tuple(sorted(found, key=_promise, reverse=True))
+
+    def latest(self, metric: str, most: int) -> tuple[Strategy, ...]:
+        """Return what was tried, situation by situation, the latest first; ``""`` for all metrics."""
+        contexts = {row.context: None for row in reversed(self._rows) if metric in ("", row.context.metric)}
+        return tuple(islice((strategy for context in contexts for strategy in self.lookup(context)), most))
 
     def find(self, context: Context, knob: str, direction: str) -> Strategy | None:
         """Return what is known of one way to turn one knob; None where its success was never known."""

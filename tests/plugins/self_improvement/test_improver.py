@@ -10,6 +10,7 @@ from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import HandlerError, Knob, KnobTurned, Plugin, RestartPlugin, SetKnob, hookimpl
 from aetherra.plugins.homeostasis.messages import Acted, Freeze, Unfreeze
 from aetherra.plugins.self_improvement import SelfImprovementEngine
+from aetherra.plugins.self_improvement.agreements import ApprovalError
 from aetherra.plugins.self_improvement.book import UnknownProposalError
 from aetherra.plugins.self_improvement.heard import CodeRolledBack, CodeSwapped
 from aetherra.plugins.self_improvement.improver import HeldError, UnaskedResultError
@@ -23,7 +24,6 @@ from aetherra.plugins.self_improvement.messages import (
     TakeBack,
     UndoKept,
 )
-from aetherra.plugins.self_improvement.plugin import ApprovalError
 from aetherra.plugins.self_improvement.proposals import ProposalStateError, Round, Withdrawn
 from aetherra.plugins.self_improvement.proposals.proposal import Step
 from aetherra.plugins.self_improvement.proposals.register import Register

@@ -539,7 +539,7 @@ class TestDetectors:
 
         assert str(file) in status.problem
         assert str(file) in caplog.text
-        assert file.with_suffix(".unreadable").read_bytes() == b"not a state"
+        assert file.with_name("detectors.state.corrupt-1").read_bytes() == b"not a state"
         assert file.read_bytes() != b"not a state"
 
     async def test_a_damaged_register_takes_the_history_with_it(self, site, tmp_path, caplog):
