@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.findings import Capability
+from aetherra.plugins.self_incorporation.code.pattern import Pattern
 
 __all__ = [
     "CAPABILITY_WEIGHTS",
@@ -174,24 +175,24 @@ PICKLERS = frozenset(f"{module}.dumps" for module in ("pickle", "cPickle", "_pic
 # What these return says nothing any more of where their arguments came from.
 SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
 
-STARTUP_PATH = re.compile(
+STARTUP_PATH = Pattern(
     r"\.(?:bash_?(?:rc|_profile|_login)|profile|zshrc|zprofile|zshenv|config/autostart|config/fish/config)\b"
     r"|\.ssh[/\\]authorized_keys|\.config/systemd/user|(?:site|user)customize\.py|LaunchAgents|LaunchDaemons"
     r"|/etc/(?:cron|rc\.local|profile|init\.d|systemd/system|ld\.so\.preload)|CurrentVersion\\+Run\b"
     r"|Start Menu\\+Programs\\+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
 )
-CREDENTIAL_PATH = re.compile(
+CREDENTIAL_PATH = Pattern(
     r"\.ssh[/\\](?:id_(?:rsa|dsa|ecdsa|ed25519)|\*)|\.aws[/\\]credentials|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json"
     r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
     r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
 )
-SHELL_DROPPER = re.compile(
+SHELL_DROPPER = Pattern(
     r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:curl|wget)\b.{0,300}(?:;|&&)\s*chmod\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
     r"|bash\s+-i\s*>&|powershell.{0,200}\s-e(?:nc(?:odedcommand)?)?\s|base64\s+(?:-d|--decode)\b.{0,200}\|\s*(?:ba)?sh\b"
     r"|IEX\s*\(|DownloadString\(|mshta\s+http|certutil.{0,100}-urlcache|>>\s{0,9}\S{0,100}(?:\.bashrc|\.profile|\.zshrc|authorized_keys)",
     re.IGNORECASE,
 )
-SHELL_PROGRAM = re.compile(
+SHELL_PROGRAM = Pattern(
     r"^(?:/bin/|/usr/bin/)?(?:ba|z|da)?sh$|^(?:cmd|powershell)(?:\.exe)?$|^(?:/bin/)?(?:ba)?sh\s"
 )
 
