@@ -22,6 +22,7 @@ from aetherra.plugins.self_improvement.messages import (
     MakeProposals,
     MetricPoint,
     ProposalChanged,
+    RecordMetric,
     RecordMetrics,
 )
 
@@ -177,6 +178,23 @@ class Site:
 
     async def explained(self, proposal):
         return (await self.call(ExplainProposal(proposal))).text
+
+
+async def record(kernel, name, values, unit="s"):
+    """Record values a minute apart, the last one now."""
+    for index, value in enumerate(values):
+        await kernel.call(RecordMetric(name, value, unit, NOW - 60.0 * (len(values) - 1 - index)))
+
+
+async def fault_of(awaitable):
+    with pytest.raises(HandlerError) as caught:
+        await awaitable
+    return caught.value.__cause__
+
+
+@pytest.fixture(params=[False, True], ids=["memory", "disk"])
+def data(request):
+    return request.param
 
 
 @contextmanager

@@ -7,23 +7,15 @@ import math
 from contextlib import asynccontextmanager
 
 import anyio
-import msgspec
 import pytest
 
 from aetherra.hmr import HmrController, Reload
 from aetherra.kernel import PluginLoadError
 from aetherra.kernel.testing import FakeClock
-from aetherra.plugins import HandlerError
 from aetherra.plugins.homeostasis.messages import Collect
 from aetherra.plugins.self_improvement import SelfImprovementEngine
-from aetherra.plugins.self_improvement.history import DatabaseUnusableError
-from aetherra.plugins.self_improvement.history.metric_history import UnitMismatchError
 from aetherra.plugins.self_improvement.messages import (
-    Analyse,
-    AnalysisCycle,
     ExplainProposal,
-    ForgetMetric,
-    GetAnalysisCycles,
     GetMetric,
     GetPoints,
     GetSelfImprovementStatus,
@@ -31,82 +23,11 @@ from aetherra.plugins.self_improvement.messages import (
     GetTrends,
     ListMetrics,
     ListProposals,
-    MakeProposals,
-    MetricPoint,
-    RecordedMetrics,
     RecordMetric,
-    RecordMetrics,
     RenameMetric,
-    Simulate,
 )
 
-from .conftest import EVERY, WATCHED, full_disk
-
-NOW = 1_700_000_000.0
-
-
-async def record(kernel, name, values, unit="s"):
-    """Record values a minute apart, the last one now."""
-    for index, value in enumerate(values):
-        await kernel.call(RecordMetric(name, value, unit, NOW - 60.0 * (len(values) - 1 - index)))
-
-
-async def fault_of(awaitable):
-    with pytest.raises(HandlerError) as caught:
-        await awaitable
-    return caught.value.__cause__
-
-
-@pytest.fixture(params=[False, True], ids=["memory", "disk"])
-def data(request):
-    return request.param
-
-
-class TestRecording:
-    async def test_a_point_is_lost(self, hosting, data):
-        """Each point that is answered with ``Recorded`` is in the history and counted."""
-        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
-            await record(kernel, "probe.latency", [1.0, 2.0, 3.0])
-            await kernel.call(RecordMetric("probe.other", 1.0, context={"zone": "A"}))
-
-            status = await kernel.call(GetSelfImprovementStatus())
-            assert (status.metrics, status.points, status.recorded, status.refused) == (2, 4, 4, 0)
-
-    async def test_a_point_without_a_time_is_of_the_epoch(self, hosting):
-        """A point that names no time is of now."""
-        async with hosting(SelfImprovementEngine, clock=FakeClock()) as kernel:
-            await kernel.call(RecordMetric("probe.latency", 1.0, "s"))
-            (trend,) = (await kernel.call(GetTrends("probe.latency", window=1.0))).trends
-
-            assert trend.last == 1.0
-
-    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-    async def test_what_is_no_number_is_recorded(self, hosting, data, value):
-        """NaN and infinity are refused with the metric's name, counted, and leave nothing."""
-        async with hosting(SelfImprovementEngine, data=data) as kernel:
-            fault = await fault_of(kernel.call(RecordMetric("probe.latency", value, "s")))
-
-            assert isinstance(fault, ValueError)
-            assert "'probe.latency': expected a finite value" in str(fault)
-            status = await kernel.call(GetSelfImprovementStatus())
-            assert (status.points, status.recorded, status.refused) == (0, 0, 1)
-
-    async def test_a_metric_changes_its_unit(self, hosting, data):
-        """A metric keeps its unit; the error names both and what to do."""
-        async with hosting(SelfImprovementEngine, data=data) as kernel:
-            await kernel.call(RecordMetric("probe.latency", 1.0, "s"))
-            fault = await fault_of(kernel.call(RecordMetric("probe.latency", 1000.0, "ms")))
-
-            assert isinstance(fault, UnitMismatchError)
-            assert "stored in 's', got 'ms'" in str(fault)
-            assert (await kernel.call(GetSelfImprovementStatus())).points == 1
-
-    async def test_builtins_cannot_record(self, hosting):
-        """What comes as JSON is recorded the same way."""
-        async with hosting(SelfImprovementEngine) as kernel:
-            body = {"name": "probe.latency", "value": 1.5, "unit": "s"}
-
-            assert await kernel.call_tag("selfimprovement.record_metric", body) == {"stored": 1}
+from .conftest import EVERY, NOW, WATCHED, fault_of, record
 
 
 class TestTrends:
@@ -224,84 +145,6 @@ class Caught(SelfImprovementEngine):
         Caught.one = self
 
 
-class TestManyPoints:
-    async def test_one_bad_point_keeps_the_others_out(self, hosting, data):
-        """Of many points the good ones are kept; each other is told with its place, its metric and why."""
-        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
-            await kernel.call(RecordMetric("a", 1.0, "s", NOW - 100.0))
-            points = [
-                MetricPoint("a", 1.0, "s"),
-                MetricPoint("a", math.nan, "s"),
-                MetricPoint("b", 2.0, "ms", NOW - 60.0),
-                MetricPoint("a", 1000.0, "ms"),
-                MetricPoint("b", math.inf, "ms"),
-                MetricPoint("c", 3.0, "", NOW + 1e9),
-                MetricPoint("", 3.0),
-                MetricPoint("c", 3.0, "", NOW, {"zone": "A"}),
-            ]
-            reply = await kernel.call(RecordMetrics(tuple(points)))
-
-            assert reply.stored == 3
-            assert [(one.index, one.name) for one in reply.refused] == [(1, "a"), (3, "a"), (4, "b"), (5, "c"), (6, "")]
-            assert "finite" in reply.refused[0].reason
-            assert "stored in 's', got 'ms'" in reply.refused[1].reason
-            assert "timestamp" in reply.refused[3].reason
-            status = await kernel.call(GetSelfImprovementStatus())
-            assert (status.points, status.metrics, status.refused) == (4, 3, 5)
-
-    async def test_no_points_are_an_error(self, hosting):
-        """Nothing to record is nothing recorded."""
-        async with hosting(SelfImprovementEngine) as kernel:
-            assert await kernel.call(RecordMetrics(())) == RecordedMetrics(0)
-
-    async def test_recorders_at_once_lose_points(self, hosting, data):
-        """A hundred who record at once, one by one or many at a time, each have all of theirs stored."""
-        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
-
-            async def many(number):
-                points = (MetricPoint("m", 1.0, "s", NOW - place - number / 200) for place in range(50))
-                await kernel.call(RecordMetrics(tuple(points)))
-
-            async def single(number):
-                await kernel.call(RecordMetric(f"s{number}", 1.0, "s"))
-
-            async with anyio.create_task_group() as group:
-                for number in range(50):
-                    group.start_soon(many, number)
-                    group.start_soon(single, number)
-            status = await kernel.call(GetSelfImprovementStatus())
-
-            assert (status.points, status.recorded, status.metrics) == (2550, 2550, 51)
-
-    async def test_a_metric_cannot_take_another_unit(self, hosting, data):
-        """Once it is forgotten it begins anew, in whatever unit; what the detector knew is gone with it."""
-        async with hosting(SelfImprovementEngine, data=data, clock=FakeClock()) as kernel:
-            await record(kernel, "probe.latency", [1.0 + step % 5 / 100 for step in range(200)] + [50.0])
-            assert (await kernel.call(GetMetric("probe.latency"))).anomalies
-            assert (await kernel.call(ForgetMetric("probe.latency"))).points == 201
-            assert isinstance(await fault_of(kernel.call(GetMetric("probe.latency"))), LookupError)
-            assert isinstance(await fault_of(kernel.call(ForgetMetric("probe.latency"))), LookupError)
-            await kernel.call(RecordMetric("probe.latency", 1000.0, "ms"))
-            report = await kernel.call(GetMetric("probe.latency"))
-
-            assert (report.unit, report.points, report.anomalies) == ("ms", ((NOW, 1000.0),), ())
-
-    async def test_a_full_disk_is_kept_to_itself(self, hosting, tmp_path):
-        """Who records on a full disk is told so, with the file; when there is room again it goes on."""
-        async with hosting(SelfImprovementEngine, data=True, clock=FakeClock()) as kernel:
-            await kernel.call(RecordMetric("probe.latency", 1.0, "s", NOW - 60.0))
-            with full_disk():
-                single = await fault_of(kernel.call(RecordMetric("probe.latency", 2.0, "s")))
-                many = await fault_of(kernel.call(RecordMetrics((MetricPoint("probe.latency", 2.0, "s"),))))
-            await kernel.call(RecordMetric("probe.latency", 3.0, "s"))
-            points = (await kernel.call(GetMetric("probe.latency"))).points
-
-            assert isinstance(single, DatabaseUnusableError)
-            assert isinstance(many, DatabaseUnusableError)
-            assert str(tmp_path) in str(single)
-            assert [value for _, value in points] == [1.0, 3.0]
-
-
 class TestByHand:
     async def test_the_engine_in_hand_does_nothing(self, hosting):
         """``record_performance_metric`` and ``get_metric_trends`` do what the messages do."""
@@ -320,81 +163,6 @@ class TestByHand:
 
 
 class TestAnalysis:
-    async def test_an_analysis_is_not_told(self, site):
-        """Each analysis is an event, a reply and a row of the log, with what it took and found; newest first."""
-        async with site(mode="off") as here:
-            await here.past(1800.0)
-            with here.kernel.subscribe(AnalysisCycle) as events:
-                first = await here.call(Analyse())
-                await here.go_on(60.0)
-                second = await here.call(Analyse())
-                assert [await anext(events), await anext(events)] == [first, second]
-            log = (await here.call(GetAnalysisCycles())).cycles
-
-            assert (first.number, first.metrics, first.points) == (1, 1, 120)
-            assert first.ts == here.clock.time() - 60.0
-            assert [one.metric for one in first.found if one.kind == "beyond_setpoint"] == ["plant.latency"]
-            assert [trend.name for trend in first.trends] == ["plant.latency"]
-            assert [one.number for one in log] == [2, 1]
-            assert log[1] == msgspec.structs.replace(first, trends=(), correlations=())
-            assert all(one.seconds >= 0 and not one.problem for one in log)
-            assert len((await here.call(GetAnalysisCycles(1))).cycles) == 1
-
-    async def test_an_analysis_on_demand_changes_something(self, site):
-        """``analyse`` proposes nothing."""
-        async with site() as here:
-            await here.past()
-            cycle = await here.call(Analyse())
-            await here.go_on(60.0)
-
-            assert (cycle.proposed, (await here.status()).proposals, await here.value()) == ((), {}, 1)
-
-    async def test_nobody_analyses(self, site):
-        """Every five minutes there is an analysis by itself, and what it proposes is carried out."""
-        async with site(analysis_interval=300.0) as here:
-            await here.past()
-            await here.go_on(615.0)
-            log = (await here.call(GetAnalysisCycles())).cycles
-
-            assert [one.ts - NOW for one in log] == [900.0, 600.0, 300.0]
-            assert log[1].proposed == ((await here.proposal()).id,)
-            assert await here.value() == 2
-            status = await here.status()
-            assert (status.analyses, status.last_analysis) == (3, NOW + 900.0)
-            assert status.last_analysis_seconds is not None
-
-    async def test_a_restart_forgets_the_log(self, site):
-        """The log of analyses outlives the host."""
-        async with site(data=True) as here:
-            await here.past()
-            await here.call(Analyse())
-        async with site(data=True) as here:
-            (cycle,) = (await here.call(GetAnalysisCycles())).cycles
-
-            assert (cycle.number, cycle.points) == (1, 40)
-            assert (await here.status()).analyses == 0
-
-    async def test_two_who_ask_at_once_propose_twice(self, site):
-        """One problem is answered by one proposal, however many ask for proposals at a time."""
-        async with site() as here:
-            await here.past()
-            async with anyio.create_task_group() as group:
-                for _ in range(5):
-                    group.start_soon(here.call, MakeProposals())
-
-            assert [each.proposal.knob for each in here.states if each.proposal.state == "proposed"] == ["plant.pool"]
-
-    async def test_why_nothing_is_proposed_is_kept_quiet(self, site):
-        """A knob that might have helped and was not proposed is told with why."""
-        async with site(confidence_threshold=0.99) as here:
-            await here.past()
-            reply = await here.call(MakeProposals())
-
-            assert reply.proposals == ()
-            assert [(one.knob, one.metric) for one in reply.passed] == [("plant.pool", "plant.latency")]
-            assert reply.passed[0].why
-            assert (await here.call(ListProposals())).passed == reply.passed
-
     async def test_a_metric_is_half_told(self, site):
         """Points, analysis, anomalies and score of one metric, by name; the latest where there are more than asked."""
         async with site(mode="off") as here:
@@ -410,21 +178,6 @@ class TestAnalysis:
             assert isinstance(await here.fault(GetMetric("plant.latencies")), LookupError)
             (entry,) = (await here.call(ListMetrics())).metrics
             assert (entry.name, entry.unit, entry.last) == ("plant.latency", "s", here.clock.time())
-
-    async def test_a_simulation_changes_something(self, site):
-        """It says what would have been proposed, and proposes, turns and learns nothing."""
-        async with site(mode="off") as here:
-            await here.past(7200.0)
-            before = (await here.call(ListProposals()), await here.call(GetStrategies()), await here.status())
-            report = (await here.call(Simulate(7200.0, 600.0))).simulation
-            await here.at_rest()
-
-            assert report.complete
-            assert report.proposals[0].proposal.knob == "plant.pool"
-            assert report.proposals[0].times > 1
-            after = (await here.call(ListProposals()), await here.call(GetStrategies()), await here.status())
-            assert after == before
-            assert (await here.value(), here.states, here.turns) == (1, [], [])
 
     async def test_an_explanation_leaves_something_out(self, site):
         """Rationale, evidence, what was done, and what came of it, in text and for programs."""
