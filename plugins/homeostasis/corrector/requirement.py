@@ -17,19 +17,23 @@ _VARIABLE = (
 _STRING = r"""(?:'[\w .*+!()<>=,-]*'|"[\w .*+!()<>=,-]*")"""
 _OPERAND = rf"(?:{_VARIABLE}|{_STRING})"
 _TERM = rf"\(*\s*{_OPERAND}\s*(?:===|==|~=|!=|<=|>=|<|>|in\b|not\s+in\b)\s*{_OPERAND}\s*\)*"
-_REQUIREMENT = re.compile(
+_REQUIREMENT = (
     rf"\s*{_NAME}\s*(?:\[\s*(?:{_NAME}(?:\s*,\s*{_NAME})*)?\s*\])?"
     rf"\s*(?:{_CLAUSES}|\(\s*{_CLAUSES}\s*\)|@\s*[A-Za-z][A-Za-z0-9+.-]*://\S+(?=\s|$))?"
-    rf"\s*(?:;\s*{_TERM}(?:\s*\b(?:and|or)\b\s*{_TERM})*)?\s*",
-    re.ASCII,
+    rf"\s*(?:;\s*{_TERM}(?:\s*\b(?:and|or)\b\s*{_TERM})*)?\s*"
 )
+"""Compiled with its first use, as a start need not wait for it."""
 _ARCHIVE = re.compile(r".*\.(whl|zip|tar|tar\.gz|tgz|tar\.bz2|tbz|tar\.xz|txz)", re.IGNORECASE)
 _EXTRAS = re.compile(r"\[[\w\s,.-]*\]$")
 
 
 def is_requirement(text: str) -> bool:
     """Whether a text is a requirement as PEP 508 has it: a name, extras, versions or an address, and a marker."""
-    return _REQUIREMENT.fullmatch(text) is not None and text.count("(") == text.count(")") and "\n" not in text
+    return (
+        re.fullmatch(_REQUIREMENT, text, re.ASCII) is not None
+        and text.count("(") == text.count(")")
+        and "\n" not in text
+    )
 
 
 def is_path(text: str) -> bool:

@@ -1,7 +1,6 @@
 """One scan of one root: what is new or changed is read and judged, what is gone is dropped, and a report is made."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Final
@@ -73,8 +72,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     changed: int = 1000
 
 
-@dataclass(frozen=True)
-class Tools:
+class Tools(Struct, frozen=True):
     """What every scan works with."""
 
     index: CodeIndex
