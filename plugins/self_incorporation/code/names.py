@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from aetherra.plugins.self_incorporation.code.folding import folded_text
+from aetherra.plugins.self_incorporation.code.folding import Given, folded_bytes, folded_text
 from aetherra.plugins.self_incorporation.code.rules import CLIENTS, TELLING, canonical, capability_of
-from aetherra.plugins.self_incorporation.code.syntax import Syntax, dotted_text
+from aetherra.plugins.self_incorporation.code.syntax import Scope, Syntax, dotted_text
 
 __all__ = ["Names", "Resolved", "folded_text"]
 
@@ -24,6 +24,12 @@ _MOST_TEXTS = 8
 _IMPORTERS = frozenset(["__import__", "importlib.import_module", "importlib.__import__", "pkgutil.resolve_name"])
 _GETTERS = frozenset(["getattr", "object.__getattribute__", "type.__getattribute__", "inspect.getattr_static"])
 _NAMESPACES = frozenset(["globals()", "locals()", "vars()", "builtins.globals()"])
+# What is found under these names in the inside of a thing of somebody else's is what they are everywhere.
+_INSIDE = {
+    **{name.rpartition(".")[2]: name for name in TELLING if name.startswith("os.")},
+    "Popen": "subprocess.Popen",
+    "check_output": "subprocess.check_output",
+}
 _READ_BY_METHOD = frozenset(["__getattribute__", "__getattr__"])
 
 
@@ -48,6 +54,7 @@ class Names:
         aliases: From a name in the file to what it stands for; a dotted one is an attribute that was assigned.
         modules: Every module it imports, relative ones with their dots.
         texts: Names that stand for one constant text.
+        given: What is given to names that stand for one other thing: bytes, a table, a function.
         smuggled: Lines that make a telling function answer to a special name: ``__getitem__ = exec``.
         link: Follows a dotted name into another file; set where several are looked at together.
         link_text: Likewise, to the constant text it stands for.
@@ -57,6 +64,7 @@ class Names:
         self.aliases: dict[str, str] = {}
         self.modules: set[str] = set()
         self.texts: dict[str, str] = {}
+        self.given = Given()
         self.smuggled: set[int] = set()
         self.link: Callable[[str], str] | None = None
         self.link_text: Callable[[str], str | None] | None = None
@@ -70,6 +78,10 @@ class Names:
         body = syntax.tree.body
         own = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
         self._builtins = _BUILTINS - own
+        for scope in syntax.scopes:
+            self._keep_function(scope)
+            for targets, value in scope.bindings:
+                self.given.keep(targets, value)
         for scope in syntax.scopes:
             for targets, value in scope.bindings:
                 if not isinstance(value, ast.Constant | ast.Compare | ast.Lambda):
@@ -145,6 +157,15 @@ class Names:
                     return found
         return None
 
+    def _keep_function(self, scope: Scope) -> None:
+        """Note a function that does no more than return something of its parameters."""
+        match scope.body:
+            case [ast.Return(value=ast.expr() as value)] if scope.name:
+                arguments = ast.arguments([], [ast.arg(name) for name in scope.parameters], None, [], [], None, [])
+                self.given.keep([scope.name], ast.copy_location(ast.Lambda(arguments, value), value))
+            case _:
+                pass
+
     def _keep_text(self, targets: list[str], value: ast.expr) -> None:
         """Note the text that a name is given, unless it is given several."""
         if len(targets) != 1 or "." in targets[0]:
@@ -168,15 +189,19 @@ class Names:
         """Return the constant text an expression makes, and whether it was put together to make it."""
         if isinstance(node, ast.Constant):
             return folded_text(node)
-        if isinstance(node, ast.Name) and node.id not in self.texts:
+        if isinstance(node, ast.Name) and node.id not in self.texts and node.id not in self.given.expressions:
             alias = self.aliases.get(node.id)
             linked = self.link_text(alias) if alias is not None and self.link_text is not None else None
             return None if linked is None else (linked, False)
-        found = folded_text(node, self.texts)
+        found = folded_text(node, self.texts, self.given)
         if found is None:
             return None
         joined = isinstance(node, ast.Name) and node.id in self._joined
         return found[0], found[1] or joined
+
+    def folded_bytes(self, node: ast.expr) -> bytes | None:
+        """Return the constant bytes an expression makes."""
+        return folded_bytes(node, self.texts, self.given)
 
     def _reaches(self, call: ast.Call) -> bool:
         function = self._spelled(call.func)
@@ -321,32 +346,54 @@ class Names:
         if depth > _DEEPEST:
             return None
         if isinstance(node, ast.Subscript):
-            return self._looked_up(node.value, node.slice, depth) or self._telling(self._within(node))
+            found = self._looked_up(node.value, node.slice, depth) or self._element(node.value, node.slice, depth)
+            return found or self._telling(self._within(node))
         if isinstance(node, ast.IfExp | ast.BoolOp):
             return self._telling(self._within(node))
         if not isinstance(node, ast.Call):
             return None
         if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
             found = self._looked_up(node.func.value, node.args[0], depth)
+            found = found or self._element(node.func.value, node.args[0], depth)
             if found is None and isinstance(node.func.value, ast.Name):
                 found = self._telling(self._resolve(node.func.value, depth + 1))
             if found is not None:
                 return found
-        function = self._spelled(node.func)
+        function, concealed = self._spelled(node.func), False
+        if (
+            isinstance(node.func, ast.Subscript | ast.Call)
+            and (taken := self._resolve(node.func, depth + 1)) is not None
+        ):
+            function, concealed = taken.name, taken.hidden
         if function in _IMPORTERS and node.args and (folded := self.folded(node.args[0])) is not None:
             name = folded[0].replace(":", ".")
             whole = (
                 function != "__import__" or len(node.args) > 3 or any(each.arg == "fromlist" for each in node.keywords)
             )
-            return Resolved(name if whole else name.partition(".")[0], folded[1])
+            return Resolved(name if whole else name.partition(".")[0], folded[1] or concealed)
         if function == "functools.partial" and node.args:
             return self._resolve(node.args[0], depth + 1)
-        return None if function is None else Resolved(function + "()", hidden=False)
+        return None if function is None else Resolved(function + "()", hidden=concealed)
+
+    def _element(self, table: ast.expr, key: ast.expr, depth: int) -> Resolved | None:
+        """Return what a key finds in a table of this file."""
+        held = self.given.expressions.get(dotted_text(table) or "")
+        if isinstance(held, ast.Dict):
+            folded = self.folded(key)
+            keys = [each.value if isinstance(each, ast.Constant) else None for each in held.keys]
+            if folded is None or folded[0] not in keys:
+                return None
+            return self._resolve(held.values[keys.index(folded[0])], depth + 1)
+        if isinstance(held, ast.List | ast.Tuple) and isinstance(key, ast.Constant) and isinstance(key.value, int):
+            return self._resolve(held.elts[key.value], depth + 1) if key.value < len(held.elts) else None
+        return None
 
     def _looked_up(self, space: ast.expr, key: ast.expr, depth: int) -> Resolved | None:
         """Return what a key finds in ``sys.modules``, ``__builtins__``, ``globals()`` or ``f.__globals__``."""
-        if isinstance(space, ast.Attribute) and space.attr == "__globals__":
+        if isinstance(space, ast.Attribute) and space.attr in ("__globals__", "f_globals"):
             name: str | None = "__globals__"
+        elif isinstance(space, ast.Attribute) and space.attr in ("f_builtins", "__builtins__"):
+            name = "__builtins__"
         else:
             found = self._resolve(space, depth + 1)
             name = None if found is None else found.name
@@ -357,10 +404,10 @@ class Names:
             return None
         text, hidden = folded
         if name in ("sys.modules", "__builtins__"):
-            return Resolved(text, hidden)
+            return Resolved(text, hidden or (isinstance(space, ast.Attribute) and name != "sys.modules"))
         root = self._root(text)
         if name == "__globals__":
-            return Resolved(root or text, hidden=True)
+            return Resolved(root or _INSIDE.get(text, text), hidden=True)
         return None if root is None else Resolved(root, hidden or text in self._hidden)
 
     def _telling(self, resolved: Resolved | None) -> Resolved | None:

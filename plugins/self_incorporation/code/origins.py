@@ -7,18 +7,30 @@ a function of the file returns and into what it is called with, and from file to
 
 import ast
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
     CREDENTIAL_PATH,
+    CREDENTIAL_URL,
     DECODERS,
     DOWNLOADERS,
+    ENCODERS,
+    ENVIRONMENT_PATH,
+    IDENTITY,
+    MEMORY,
     RECEIVERS,
     SANITIZERS,
+    SECRET_PATH,
+    SECRET_VARIABLE,
+    SHELL_DROPPER,
+    SHELL_WORDS,
     STARTUP_PATH,
     capability_of,
 )
+from aetherra.plugins.self_incorporation.code.sketches import Sketches
 from aetherra.plugins.self_incorporation.code.syntax import Scope, dotted_text, targets_of
 
 __all__ = ["Origin", "Origins", "opened_for_writing"]
@@ -26,9 +38,11 @@ __all__ = ["Origin", "Origins", "opened_for_writing"]
 _PASSES = 4
 # How often a value may be passed on from function to function: beyond, everything may come from everywhere.
 _CALLS = 2
-_BITS = 6
+_BITS = 11
 _FEWEST_CALLS = (1 << _CALLS * _BITS) - 1
 _MOST_WRITTEN = 100
+_JOINING = frozenset(["join", "joinpath", "glob", "rglob", "with_name", "format"])
+_JOINERS = frozenset(["os.path.join", "pathlib.Path"])
 _PASSED_ON = frozenset(["marshal.loads", "marshal.load"])
 _OPENERS = frozenset(
     [
@@ -38,6 +52,7 @@ _OPENERS = frozenset(
         "importlib.resources.read_text",
         "importlib.resources.read_binary",
         "pkgutil.get_data",
+        *("PIL.Image.open", "wave.open", "gzip.open", "bz2.open", "lzma.open"),
     ]
 )
 # A file of such a name is no source, so whoever runs what it holds keeps code where nobody looks for it.
@@ -58,9 +73,31 @@ class Origin:
     CREDENTIAL: Final = 8
     STARTUP: Final = 16
     DATA: Final = 32
-    ALL: Final = 63
+    DROPPER: Final = 64
+    SECRET: Final = 128
+    ENCODED: Final = 256
+    MEMORY: Final = 512
+    IDENTITY: Final = 1024
+    ALL: Final = 2047
 
 
+_MADE = {
+    **dict.fromkeys(DECODERS, Origin.DECODED),
+    **dict.fromkeys(ENCODERS, Origin.ENCODED),
+    **dict.fromkeys(IDENTITY, Origin.IDENTITY),
+    **dict.fromkeys(MEMORY, Origin.MEMORY),
+}
+_KEPT = Origin.DECODED | Origin.DOWNLOADED | Origin.ENVIRONMENT | Origin.CREDENTIAL | Origin.SECRET | Origin.MEMORY
+_COPIERS = frozenset(["shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.move", "os.replace", "os.rename"])
+# Methods that put what they are given into what they are of.
+_PUT = frozenset(
+    (
+        *("write", "writelines", "writestr", "add", "append", "appendleft", "extend", "insert", "update", "put"),
+        *("put_nowait", "attach", "add_attachment", "set_content", "set_payload", "setdefault", "addfile"),
+    )
+)
+_OF_ATTRIBUTE = {"__doc__": Origin.DATA, "rfile": Origin.DOWNLOADED}
+_COMMANDS_OF_ENVIRONMENT = frozenset(["env", "printenv", "set", "export", "export -p"])
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
 
 
@@ -83,9 +120,12 @@ class Origins:
         self._shared: dict[tuple[str, str], int] = {}
         self._opened = {scope: _opened_by_name(scope) for _, scope in scopes}
         self._named: dict[ast.expr, str] = {}
+        self._sketches = {unit.path: Sketches(unit.syntax.scopes, self._name) for unit in program.units}
         self._found: dict[tuple[str, str], tuple[Unit, str] | None] = {}
         self._followed: set[tuple[Scope, str, int]] = set()
         self.written: set[str] = set()
+        self._disk: dict[str, int] = {}
+        self._binders = {scope: {name for names, _ in scope.bindings for name in names} for _, scope in scopes}
         for _ in range(_PASSES):
             before = self._size()
             for unit, scope in scopes:
@@ -99,6 +139,11 @@ class Origins:
         found = self._all_of(expression, scope)
         return (found | found >> _BITS | found >> 2 * _BITS) & Origin.ALL
 
+    def sketch(self, expression: ast.expr, scope: Scope) -> str:
+        """Return what a path or an address looks like: `Sketches`."""
+        self._unit = self._unit_of[scope]
+        return self._sketches[self._unit.path].of(expression)
+
     def _all_of(self, expression: ast.expr, scope: Scope) -> int:
         """Likewise, apart by how many calls it was passed through."""
         self._unit = self._unit_of[scope]
@@ -111,12 +156,12 @@ class Origins:
             elif isinstance(node, ast.Constant):
                 found |= _of_constant(node.value)
             elif isinstance(node, ast.Attribute):
-                found |= self._of_attribute(node)
-                if node.attr == "__doc__":
-                    found |= Origin.DATA
+                found |= self._of_attribute(node) | _OF_ATTRIBUTE.get(node.attr, Origin.NOWHERE)
                 stack.append(node.value)
             elif isinstance(node, ast.Subscript):
-                if not self._is_environment(node.value):
+                if self._is_environment(node.value):
+                    found |= _of_variable(node.slice)
+                else:
                     stack.append(node.value)
                 if isinstance(node.value, ast.Constant) and isinstance(node.slice, ast.Slice) and node.slice.step:
                     found |= Origin.DECODED  # a constant read backwards
@@ -127,12 +172,17 @@ class Origins:
             elif isinstance(node, ast.GeneratorExp | ast.ListComp) and self._is_chr(node.elt):
                 found |= Origin.DECODED
             else:
+                found |= self._of_sketch(node) if isinstance(node, ast.BinOp | ast.JoinedStr) else Origin.NOWHERE
                 stack.extend(ast.iter_child_nodes(node))
         return found
 
+    def _of_sketch(self, node: ast.expr) -> int:
+        """Return what a place speaks of that is put together from parts, none of which need speak of it."""
+        return _of_constant(self._sketches[self._unit.path].of(node))
+
     def _size(self) -> int:
         known = [origin for local in self._local.values() for origin in local.values()]
-        return sum((*known, *self._shared.values())) + len(self.written)
+        return sum((*known, *self._shared.values(), *self._disk.values())) + len(self.written)
 
     def _pass(self, scope: Scope) -> None:
         for targets, value in scope.bindings:
@@ -148,7 +198,8 @@ class Origins:
             for value in scope.returns:
                 self._add(scope, f"{scope.name}()", self._all_of(value, scope))
         for call in scope.calls:
-            self._follow_to_disk(call, scope)
+            if isinstance(call.func, ast.Attribute):
+                self._follow_to_disk(call, call.func, scope)
             self._follow_into(call, scope)
 
     def _add(self, scope: Scope, name: str, origin: int) -> None:
@@ -249,20 +300,20 @@ class Origins:
         if name in SANITIZERS:
             return Origin.NOWHERE
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if self._is_environment(node):
+            return Origin.ENVIRONMENT
         if method in ("get", "pop") and isinstance(node.func, ast.Attribute) and self._is_environment(node.func.value):
-            return Origin.NOWHERE  # one variable is not the environment
+            return _of_variable(node.args[0]) if node.args else Origin.NOWHERE  # one of them is not the environment
+        if name == "os.getenv" and node.args:
+            return _of_variable(node.args[0])
         stack.extend(node.args)
         stack.extend(keyword.value for keyword in node.keywords)
-        if name in DECODERS or (name == "map" and node.args and self._is_chr(node.args[0])):
-            return Origin.DECODED
-        if name in ("bytes", "bytearray") and node.args and _is_mixed(node.args[0]):
-            return Origin.DECODED
-        if name in DOWNLOADERS or (self._networked and method in RECEIVERS):
-            return Origin.DOWNLOADED
-        if name in _PASSED_ON and node.args and isinstance(node.args[0], ast.Constant):
-            return Origin.DECODED
+        if made := _MADE.get(name) or self._made(node, name, method):
+            return made
         stack.append(node.func)
-        found = self._of_file(node, name)
+        found = self._of_file(node, name) | (Origin.ENCODED if method == "hex" else Origin.NOWHERE)
+        if method in _JOINING or name in _JOINERS:
+            found |= self._of_sketch(node)
         text = dotted_text(node.func)
         if text is None:
             return found
@@ -271,6 +322,23 @@ class Origins:
         if self._unit.names.link is not None and (reached := self._reached(text)) is not None:
             found |= self._shared.get((reached[0].path, f"{reached[1].rpartition('.')[2]}()"), Origin.NOWHERE)
         return found
+
+    def _made(self, node: ast.Call, name: str, method: str) -> int:
+        """Return what a call makes of its arguments, whatever these are."""
+        first = node.args[0] if node.args else None
+        if name in DOWNLOADERS or (self._networked and method in RECEIVERS):
+            place = "" if first is None else self._sketches[self._unit.path].of(first)
+            return Origin.DOWNLOADED | (Origin.CREDENTIAL if CREDENTIAL_URL.search(place) else Origin.NOWHERE)
+        if capability_of(name) == "process" and first is not None:
+            command = first.elts[0] if isinstance(first, ast.List | ast.Tuple) and len(first.elts) == 1 else first
+            if isinstance(command, ast.Constant) and command.value in _COMMANDS_OF_ENVIRONMENT:
+                return Origin.ENVIRONMENT
+        decodes = first is not None and (
+            (name == "map" and self._is_chr(first))
+            or (name in ("bytes", "bytearray") and _is_mixed(first))
+            or (name in _PASSED_ON and isinstance(first, ast.Constant))
+        )
+        return Origin.DECODED if decodes else Origin.NOWHERE
 
     def _of_file(self, node: ast.Call, name: str) -> int:
         """Say whether a call opens or reads a file that is no source, or the source it stands in."""
@@ -282,11 +350,14 @@ class Origins:
             return Origin.NOWHERE
         if isinstance(path, ast.Name) and path.id == "__file__":
             return Origin.DATA
+        kept = (
+            self._disk.get(self._sketches[self._unit.path].of(path), Origin.NOWHERE) if self._disk else Origin.NOWHERE
+        )
         parts = [
             part.value for part in ast.walk(path) if isinstance(part, ast.Constant) and isinstance(part.value, str)
         ]
         named = any(_NO_SOURCE.search(part) for part in parts) and not any(part.endswith(".py") for part in parts)
-        return Origin.DATA if named else Origin.NOWHERE
+        return kept | Origin.DATA if named else kept
 
     def _name(self, node: ast.expr) -> str:
         """Return what an expression reaches, or nothing; it is asked once a pass, and always the same."""
@@ -296,34 +367,58 @@ class Origins:
         return known
 
     def _is_environment(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name | ast.Attribute) and self._name(node) == "os.environ"
+        told = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        return told and self._name(node) in ("os.environ", "os.environb")
 
     def _is_chr(self, node: ast.expr) -> bool:
         """Say whether characters are made of numbers here."""
         return self._name(node.func if isinstance(node, ast.Call) else node) == "chr"
 
-    def _follow_to_disk(self, call: ast.Call, scope: Scope) -> None:
-        """Give the path of a file the origin of what is written to it."""
-        if self._name(call.func).endswith(".urlretrieve"):
-            for path in call.args[1:2]:
-                self._mark(path, scope, Origin.DOWNLOADED)
-        if not isinstance(call.func, ast.Attribute) or not call.args:
-            return
-        if call.func.attr not in ("write", "write_bytes", "write_text"):
-            return
-        origin = self.of(call.args[0], scope) & _FETCHED
+    def _follow_to_disk(self, call: ast.Call, function: ast.Attribute, scope: Scope) -> None:
+        """Give the path of a file the origin of what is written to it, and a thing that of what is put into it."""
+        name, method, arguments = self._name(function), function.attr, call.args
+        if name.endswith(".urlretrieve"):
+            self._mark(arguments[1:2], scope, Origin.DOWNLOADED)
+        elif name == "shutil.copyfileobj" and len(arguments) > 1:
+            self._put(arguments[1], scope, self.of(arguments[0], scope) & _KEPT)
+        elif name in _COPIERS:
+            self._mark(arguments[1:2], scope, self._all(arguments[:1], scope) & _KEPT)
+        elif name == "shutil.make_archive":
+            self._mark(arguments[:1], scope, self._all(arguments[1:], scope) & _KEPT)
+        elif name == "os.write" and len(arguments) > 1:
+            self._put(arguments[0], scope, self.of(arguments[1], scope) & _KEPT)
+        elif method in ("write_bytes", "write_text"):
+            self._mark([function.value], scope, self._all(arguments, scope) & _KEPT)
+        elif method in _PUT:
+            given = [*arguments, *(keyword.value for keyword in call.keywords)]
+            self._put(function.value, scope, self._all(given, scope) & _KEPT)
+
+    def _all(self, expressions: Iterable[ast.expr], scope: Scope) -> int:
+        found = Origin.NOWHERE
+        for expression in expressions:
+            found |= self.of(expression, scope)
+        return found
+
+    def _put(self, handle: ast.expr, scope: Scope, origin: int) -> None:
+        """Give a thing the origin of what is put into it, and if it is an open file, the file."""
         if not origin:
             return
-        handle = call.func.value
-        if call.func.attr != "write":
-            self._mark(handle, scope, origin)
-            return
-        if isinstance(handle, ast.Name):
-            self._add(scope, f"{handle.id}.name", origin)  # of a temporary file, by which it is found again
-        opened = [handle] if isinstance(handle, ast.Call) else self._to_follow(handle, scope, origin)
-        for value in opened:
+        name = dotted_text(handle)
+        if name is not None:
+            level = scope
+            while name not in self._binders[level] and level.parent is not None:
+                level = level.parent
+            self._add(level if name in self._binders[level] else scope, name, origin)
+            self._add(scope, f"{name}.name", origin)  # of a temporary file, by which it is found again
+            for names, value in level.bindings:
+                if name in names and len(names) > 1 and isinstance(value, ast.Call):  # one made with it: its path, say
+                    for other in names:
+                        self._add(level, other, origin)
+        for value in [handle] if isinstance(handle, ast.Call) else self._to_follow(handle, scope, origin):
             if opened_for_writing(value):
-                self._mark(value.args[0], scope, origin)
+                self._mark(value.args[:1], scope, origin)
+            elif self._name(value.func) == "os.fdopen":
+                self._put(value.args[0], scope, origin)
 
     def _to_follow(self, handle: ast.expr, scope: Scope, origin: int) -> list[ast.Call]:
         """Return the calls that opened a handle, once for each origin of what is written to it."""
@@ -333,14 +428,22 @@ class Origins:
         self._followed.add((scope, name, origin))
         return self._opened[scope].get(name, [])
 
-    def _mark(self, path: ast.expr, scope: Scope, origin: int) -> None:
-        for name in targets_of(path):
-            self._add(scope, name, origin)
-        for node in ast.walk(path):
-            if len(self.written) >= _MOST_WRITTEN:
-                break
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 3:
-                self.written.add(node.value)
+    def _mark(self, paths: Iterable[ast.expr], scope: Scope, origin: int) -> None:
+        for path in paths if origin else ():
+            for name in targets_of(path):
+                self._add(scope, name, origin)
+            sketch = self.sketch(path, scope)
+            for node in ast.walk(path):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) > 3:
+                    self._wrote(node.value, origin)
+            if len(sketch) > 3:
+                self._wrote(sketch, origin)
+
+    def _wrote(self, path: str, origin: int) -> None:
+        if len(self._disk) < _MOST_WRITTEN:
+            self._disk[path] = self._disk.get(path, Origin.NOWHERE) | origin
+            if origin & _FETCHED:
+                self.written.add(path)
 
 
 def _is_mixed(node: ast.expr) -> bool:
@@ -368,12 +471,27 @@ def _opened_by_name(scope: Scope) -> dict[str, list[ast.Call]]:
     return found
 
 
-def _of_constant(value: object) -> int:
-    if not isinstance(value, str):
-        return Origin.NOWHERE
+@lru_cache(maxsize=4096)
+def _of_text(value: str) -> int:
     found = Origin.NOWHERE
     if STARTUP_PATH.search(value):
         found |= Origin.STARTUP
     if CREDENTIAL_PATH.search(value):
         found |= Origin.CREDENTIAL
+    if SECRET_PATH.search(value):
+        found |= Origin.SECRET
+    if ENVIRONMENT_PATH.search(value):
+        found |= Origin.ENVIRONMENT
+    if any(word in value for word in SHELL_WORDS) and SHELL_DROPPER.search(value):
+        found |= Origin.DROPPER
     return found
+
+
+def _of_constant(value: object) -> int:
+    return _of_text(value) if isinstance(value, str) else Origin.NOWHERE
+
+
+def _of_variable(name: ast.expr) -> int:
+    """Return what one variable of the environment is."""
+    text = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else ""
+    return Origin.SECRET if SECRET_VARIABLE.fullmatch(text) else Origin.NOWHERE

@@ -18,17 +18,29 @@ __all__ = [
     "CAPABILITY_WEIGHTS",
     "CLIENTS",
     "CREDENTIAL_PATH",
+    "CREDENTIAL_URL",
     "DECODERS",
     "DOWNLOADERS",
+    "ENCODERS",
+    "ENVIRONMENT_PATH",
     "EXECUTORS",
+    "HOOK_PATH",
+    "IDENTITY",
     "INDICATORS",
+    "MEMORY",
+    "PERSONS_FILES",
     "PICKLERS",
     "RECEIVERS",
+    "RESOLVERS",
     "RULES_VERSION",
     "SANITIZERS",
+    "SECRET_OWNER",
+    "SECRET_PATH",
+    "SECRET_VARIABLE",
     "SENDERS",
     "SHELL_DROPPER",
     "SHELL_PROGRAM",
+    "SHELL_WORDS",
     "STARTUP_PATH",
     "TELLING",
     "UNPICKLERS",
@@ -37,7 +49,7 @@ __all__ = [
     "capability_of",
 ]
 
-RULES_VERSION: Final = 4
+RULES_VERSION: Final = 5
 
 CAPABILITY_WEIGHTS: dict[Capability, float] = {
     "network": 0.05,
@@ -68,7 +80,9 @@ _CAPABILITIES: dict[Capability, str] = {
     " code.InteractiveConsole codeop types.CodeType types.FunctionType importlib.util.spec_from_file_location imp"
     " importlib.metadata.entry_points importlib.metadata.EntryPoint pkg_resources.iter_entry_points"
     " pkg_resources.load_entry_point pkgutil.resolve_name pydoc.locate unittest.mock._importer gc.get_objects"
-    " gc.get_referrers gc.get_referents logging.config typing.get_type_hints inspect.get_annotations",
+    " gc.get_referrers gc.get_referents logging.config typing.get_type_hints inspect.get_annotations timeit.timeit"
+    " timeit.repeat cProfile.run profile.run pdb.run pdb.runeval _xxsubinterpreters _interpreters"
+    " concurrent.interpreters zipimport",
     "native_code": "ctypes _ctypes cffi mmap llvmlite",
     "environment": "os.environ os.environb os.getenv os.putenv os.unsetenv dotenv",
     "serialization": "pickle cPickle _pickle marshal shelve dill cloudpickle joblib.load yaml.load yaml.unsafe_load"
@@ -129,7 +143,19 @@ def capability_of(name: str) -> Capability | None:
     return None
 
 
-EXECUTORS = frozenset(["exec", "eval", "compile", "code.InteractiveInterpreter().runsource", "types.FunctionType"])
+EXECUTORS = frozenset(
+    (
+        *("exec", "eval", "compile", "types.FunctionType", "types.CodeType", "timeit.timeit", "timeit.repeat"),
+        *(
+            f"code.Interactive{kind}().{verb}"
+            for kind in ("Interpreter", "Console")
+            for verb in ("runsource", "runcode")
+        ),
+        *("cProfile.run", "profile.run", "pdb.run", "pdb.runeval", "trace.Trace().run"),
+        *("_xxsubinterpreters.run_string", "_interpreters.exec", "_interpreters.run_string"),
+        "concurrent.interpreters.create().exec",
+    )
+)
 # Functions that do a great deal by themselves, so that to hold one under another name is to use it.
 TELLING = frozenset(
     ["exec", "eval", "__import__", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "pty.spawn"]
@@ -150,6 +176,8 @@ CLIENTS = frozenset(
         *("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession"),
         *("urllib3.PoolManager", "urllib.request.build_opener", "urllib.request.URLopener"),
         *("http.client.HTTPConnection", "http.client.HTTPSConnection", "cryptography.fernet.Fernet"),
+        *("smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP", "ftplib.FTP_TLS", "xmlrpc.client.ServerProxy"),
+        "concurrent.interpreters.create",
     )
 )
 _SESSIONS = ("requests.Session", "requests.session", "httpx.Client", "httpx.AsyncClient", "aiohttp.ClientSession")
@@ -158,6 +186,7 @@ DOWNLOADERS = frozenset(
     + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "request")]
     + ["urllib.request.urlopen", "urllib2.urlopen", "urllib.urlopen", "urllib.request.build_opener().open"]
     + ["urllib3.PoolManager().request", "urllib.request.URLopener().open"]
+    + ["socket.create_connection", "asyncio.open_connection", "anyio.connect_tcp", "trio.open_tcp_stream"]
 )
 RECEIVERS = frozenset(["recv", "recvfrom", "recv_into", "getresponse"])
 SENDERS = frozenset(
@@ -165,36 +194,86 @@ SENDERS = frozenset(
     + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "patch", "request")]
     + ["urllib.request.urlopen", "urllib.request.Request", "socket.gethostbyname", "socket.getaddrinfo"]
     + ["urllib2.urlopen", "urllib2.Request", "http.client.HTTPSConnection().request"]
-    + ["http.client.HTTPConnection().request"]
+    + ["http.client.HTTPConnection().request", "urllib3.PoolManager().request", "urllib3.request"]
+    + [f"smtplib.{server}().{verb}" for server in ("SMTP", "SMTP_SSL") for verb in ("sendmail", "send_message")]
+    + [f"ftplib.{server}().{verb}" for server in ("FTP", "FTP_TLS") for verb in ("storbinary", "storlines")]
+    + ["dns.resolver.resolve", "dns.resolver.query"]
 )
 UNPICKLERS = frozenset(
     [f"{module}.loads" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle", "jsonpickle")]
     + ["pickle.load", "pickle.Unpickler", "dill.load", "yaml.unsafe_load", "jsonpickle.decode"]
 )
 PICKLERS = frozenset(f"{module}.dumps" for module in ("pickle", "cPickle", "_pickle", "marshal", "dill", "cloudpickle"))
+RESOLVERS = frozenset(
+    [
+        "socket.gethostbyname",
+        "socket.gethostbyname_ex",
+        "socket.getaddrinfo",
+        "dns.resolver.resolve",
+        "dns.resolver.query",
+    ]
+)
+ENCODERS = frozenset(
+    [f"base64.{name}" for name in ("b64encode", "b32encode", "b16encode", "urlsafe_b64encode", "standard_b64encode")]
+    + ["binascii.hexlify", "binascii.b2a_hex", "binascii.b2a_base64"]
+)
+# Who and where the user is, by which machines are told apart once something runs on them.
+IDENTITY = frozenset(
+    (
+        *("getpass.getuser", "os.getlogin", "pwd.getpwuid", "socket.gethostname", "socket.getfqdn", "platform.node"),
+        *("os.uname", "platform.uname", "os.getcwd"),
+    )
+)
+MEMORY = frozenset(["gc.get_objects", "gc.get_referrers"])
 # What these return says nothing any more of where their arguments came from.
 SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
 
 STARTUP_PATH = Pattern(
     r"\.(?:bash_?(?:rc|_profile|_login)|profile|zshrc|zprofile|zshenv|config/autostart|config/fish/config)\b"
     r"|\.ssh[/\\]authorized_keys|\.config/systemd/user|(?:site|user)customize\.py|LaunchAgents|LaunchDaemons"
-    r"|/etc/(?:cron|rc\.local|profile|init\.d|systemd/system|ld\.so\.preload)|CurrentVersion\\+Run\b"
-    r"|Start Menu\\+Programs\\+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
+    r"|/etc/(?:cron|rc\.local|profile|init\.d|systemd/system|ld\.so\.preload)|CurrentVersion\\+Run\b|/var/spool/cron"
+    r"|Start Menu[/\\]+Programs[/\\]+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
 )
 CREDENTIAL_PATH = Pattern(
-    r"\.ssh[/\\](?:id_(?:rsa|dsa|ecdsa|ed25519)|\*)|\.aws[/\\]credentials|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json"
+    r"\.ssh[/\\](?:id_|\*)|\.aws[/\\](?:credentials|\*)|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json|(?:^|[~/\\])\.(?:netrc|pypirc|npmrc|pgpass)\b"
     r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
     r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
 )
+# Where a cloud tells its machines who they are.
+CREDENTIAL_URL = Pattern(r"169\.254\.169\.254.{0,80}credentials|metadata\.google\.internal.{0,80}token")
+# What opens one service, and is to be shown to nobody but that service.
+SECRET_PATH = Pattern(
+    r"/var/run/secrets/kubernetes\.io|/etc/passwd\b|[~/\\]\.(?:bash|zsh|python|psql|mysql)_history\b|\.ssh[/\\]known_hosts"
+)
+ENVIRONMENT_PATH = Pattern(r"/proc/(?:self|\*|\d+)/environ\b")
+SECRET_VARIABLE = Pattern(
+    r"AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN|AZURE_CLIENT_SECRET|G(?:IT)?H(?:UB)?_TOKEN|GITLAB_TOKEN|CI_JOB_TOKEN|NPM_TOKEN"
+    r"|NODE_AUTH_TOKEN|PYPI_(?:API_)?TOKEN|TWINE_PASSWORD|UV_PUBLISH_TOKEN|DOCKER_(?:HUB_)?PASSWORD|OPENAI_API_KEY"
+    r"|ANTHROPIC_API_KEY|HF_TOKEN|DATABASE_URL|(?:POSTGRES|PG|MYSQL|DB)_?PASSWORD|DJANGO_SECRET_KEY|VAULT_TOKEN"
+)
+SECRET_OWNER = Pattern(
+    r"github|gitlab|npmjs|pypi|docker|amazonaws|azure|microsoft|google|openai|anthropic|huggingface|\bhf\.co"
+    r"|kubernetes|localhost|127\.0\.0\.1|vault"
+)
+HOOK_PATH = Pattern(r"hooks[/\\](?:pre|post|commit|prepare|applypatch)-?[\w-]*$")
+# A home folder as such, or what people keep in it: whatever clears this, clears what is a person's.
+PERSONS_FILES = Pattern(
+    r"(?:~|%USERPROFILE%|/home)(?:/(?:Documents|Desktop|Pictures|Downloads|Music|Videos|\*)){0,9}|/\*"
+)
+# One of these stands in whatever `SHELL_DROPPER` finds.
+SHELL_WORDS = (
+    *("curl", "wget", "/dev/tcp", "/dev/udp", "nc ", "ncat", "bash", "owershell", "base64", "IEX", "DownloadString"),
+    *("mshta", "certutil", ">>", "pip"),
+)
 SHELL_DROPPER = Pattern(
+    r"curl\b[^|;&]{0,200}\s(?:-d|--data(?:-\w+)?|-F|--form|-T|--upload-file)\s*\S{0,40}@(?:-|\S{0,80}(?:\$HOME|~|/etc/|\.ssh|\.netrc|\.aws|\.env))|"
+    r"\bpip3?\s+install\b[^;&|]{0,200}\s(?:git\+)?https?://(?!(?:[\w.]+\.)?(?:pypi\.org|pythonhosted\.org|pytorch\.org|github\.com)\b)|"
     r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:curl|wget)\b.{0,300}(?:;|&&)\s*chmod\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
     r"|bash\s+-i\s*>&|powershell.{0,200}\s-e(?:nc(?:odedcommand)?)?\s|base64\s+(?:-d|--decode)\b.{0,200}\|\s*(?:ba)?sh\b"
     r"|IEX\s*\(|DownloadString\(|mshta\s+http|certutil.{0,100}-urlcache|>>\s{0,9}\S{0,100}(?:\.bashrc|\.profile|\.zshrc|authorized_keys)",
     re.IGNORECASE,
 )
-SHELL_PROGRAM = Pattern(
-    r"^(?:/bin/|/usr/bin/)?(?:ba|z|da)?sh$|^(?:cmd|powershell)(?:\.exe)?$|^(?:/bin/)?(?:ba)?sh\s"
-)
+SHELL_PROGRAM = Pattern(r"^(?:/bin/|/usr/bin/)?(?:ba|z|da)?sh$|^(?:cmd|powershell)(?:\.exe)?$|^(?:/bin/)?(?:ba)?sh\s")
 
 
 class Indicator(Struct, frozen=True):
@@ -218,8 +297,12 @@ def _needs(*alternatives: str) -> tuple[frozenset[Capability], ...]:
 
 
 INDICATORS: dict[str, Indicator] = {
-    "exec-of-decoded": Indicator(0.85, _needs("dynamic_code"), "runs code that it decodes from a constant or file"),
-    "exec-of-downloaded": Indicator(0.9, _needs("dynamic_code network"), "runs code that it takes from the network"),
+    "exec-of-decoded": Indicator(
+        0.85, _needs("dynamic_code", "native_code"), "runs code that it decodes from a constant or file"
+    ),
+    "exec-of-downloaded": Indicator(
+        0.9, _needs("dynamic_code network", "native_code network"), "runs code that it takes from the network"
+    ),
     "hidden-call": Indicator(
         0.7, _needs("dynamic_code", "process", "network", "native_code"), "calls a function whose name it hides"
     ),
@@ -239,8 +322,12 @@ INDICATORS: dict[str, Indicator] = {
     ),
     "startup-write": Indicator(0.75, _needs("fs_write", "process"), "writes to a file that is run at login or start"),
     "credential-read": Indicator(0.75, _needs("network", "process"), "reads where credentials are kept, and can send"),
-    "credential-sent": Indicator(0.9, _needs("network"), "sends what it reads where credentials are kept"),
-    "environment-sent": Indicator(0.8, _needs("network environment"), "sends the whole environment over the network"),
+    "credential-sent": Indicator(0.9, _needs("network", "process"), "sends what it reads where credentials are kept"),
+    "environment-sent": Indicator(
+        0.8,
+        _needs("network environment", "process environment", "network fs_read"),
+        "sends the whole environment over the network",
+    ),
     "socket-to-shell": Indicator(0.9, _needs("network process"), "connects a shell to a socket"),
     "shellcode": Indicator(0.8, _needs("native_code"), "makes memory executable, or writes into another process"),
     "network-at-install": Indicator(0.7, _needs("network"), "uses the network while it is being installed"),
@@ -249,6 +336,17 @@ INDICATORS: dict[str, Indicator] = {
         _needs("network", "process", "dynamic_code serialization"),
         "runs at every start of the interpreter, and does more than a path file should",
     ),
+    "secret-sent": Indicator(0.8, _needs("network"), "sends a secret of one service to another host"),
+    "memory-sent": Indicator(0.8, _needs("network"), "sends objects that it picks out of the whole process"),
+    "identity-sent": Indicator(0.6, _needs("network"), "sends who and where its user is as soon as it is imported"),
+    "dns-tunnel": Indicator(0.8, _needs("network"), "asks for names that it makes of encoded data"),
+    "pickle-that-runs": Indicator(0.85, _needs("serialization"), "unpickles a constant that calls what it should not"),
+    "interposed": Indicator(0.75, _needs("network"), "puts a function of its own, that sends, in place of another's"),
+    "keys-recorded": Indicator(0.75, _needs("network"), "records what is typed, and can send"),
+    "screen-recorded": Indicator(0.65, _needs("network"), "takes pictures of the screen, and can send"),
+    "clipboard-swap": Indicator(0.75, _needs(""), "puts a wallet's address in place of what was copied"),
+    "files-destroyed": Indicator(0.75, _needs("fs_write"), "clears away the files of a person's home"),
+    "attribute-walk": Indicator(0.7, _needs(""), "has formatted text reach into the inside of what it is given"),
     "encoded-constant": Indicator(0.3, (), "holds a long constant that looks encoded"),
     "lookalike-name": Indicator(0.7, (), "gives a thing a name that looks like another one"),
     "bidi-control": Indicator(0.6, (), "holds text that shows in another order than it runs in"),

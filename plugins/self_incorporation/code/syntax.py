@@ -67,7 +67,7 @@ class Scope:
         body: Its statements, or a lambda's expression.
         bindings: What is assigned, with the names it is assigned to, in the order of the source.
         calls: Every call in it.
-        returns: Every expression it returns.
+        returns: Every expression it returns or yields.
         parameters: Their names, in order, without starred ones.
     """
 
@@ -150,7 +150,7 @@ class Syntax:
         match node:
             case ast.Import() | ast.ImportFrom():
                 self.imports.append(node)
-            case ast.Return():
+            case ast.Return() | ast.Yield() | ast.YieldFrom():
                 if node.value is not None:
                     scope.returns.append(node.value)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -190,6 +190,8 @@ _NOTED = frozenset(
     [
         ast.Import,
         ast.ImportFrom,
+        ast.Yield,
+        ast.YieldFrom,
         ast.Assign,
         ast.AnnAssign,
         ast.AugAssign,

@@ -18,6 +18,7 @@ from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, 
 from aetherra.plugins.self_incorporation.code.judge import Judgement, judge_together
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
 from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.pickles import calls_of, is_telling, looks_pickled
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import capability_of
 from aetherra.plugins.self_incorporation.code.source import decode, is_python, parse, run_lines
@@ -40,15 +41,6 @@ _DATA_BYTES: Final = 2_000_000
 _OPAQUE_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".exe", ".pyc", ".pyo", ".o", ".a", ".whl", ".egg", ".pyz")
 _OPAQUE_MAGIC = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xfe\xed\xfa")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".dill", ".joblib", ".pk", ".p")
-_TELLING_MODULES = frozenset(
-    (
-        *("asyncio", "bdb", "code", "codeop", "ctypes", "functools", "importlib", "nt", "operator", "os", "pdb", "pip"),
-        *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "types", "webbrowser"),
-    )
-)
-_TELLING_BUILTINS = frozenset(
-    ["__import__", "breakpoint", "compile", "eval", "exec", "execfile", "getattr", "globals", "open", "setattr", "vars"]
-)
 
 
 class Look(Struct, frozen=True):
@@ -100,7 +92,7 @@ class _Looking:
             said = f"expected at most {MOST_FILES} files of {MOST_BYTES} bytes, got {len(self.item.files)} of {size}"
             self.grounds.append(Ground("refused", f"it is too large to be looked at as a whole: {said}"))
             return Look(self.item, tuple(self.grounds), (), ())
-        for file in self.item.files:
+        for file in (*self.item.files, *([self.item.project] if self.item.project is not None else ())):
             self._own(file.path, file.sha256)
         beside = self._beside()
         paths = [path for path in (*(file.path for file in self.item.files), *beside) if is_source(path)]
@@ -218,12 +210,7 @@ class _Looking:
     def _data_files(self) -> None:
         """Look for code in what is no source: pickles that call what they should not."""
         for path, data in self.data.items():
-            if path.lower().endswith(_PICKLE_SUFFIXES) or data[:2] in (
-                b"\x80\x02",
-                b"\x80\x03",
-                b"\x80\x04",
-                b"\x80\x05",
-            ):
+            if path.lower().endswith(_PICKLE_SUFFIXES) or looks_pickled(data):
                 self.findings.extend(_of_pickle(path, data))
 
     def _in_data(self) -> Iterator[Unit]:
@@ -327,32 +314,14 @@ def places_of(item: Item, name: str) -> Iterator[str]:
 
 
 def _of_pickle(path: str, data: bytes) -> Iterator[Finding]:
-    """Yield what a pickle would call when it is loaded, read off its opcodes without loading it."""
-    import pickletools  # noqa: PLC0415  # 3 ms, for who meets a pickle
-
-    texts: list[str] = []
-    memo: dict[int, str] = {}
     try:
-        for opcode, argument, _ in pickletools.genops(data):
-            name = opcode.name
-            if name in ("GLOBAL", "INST"):
-                yield from _called(path, *str(argument).split(" ", 1))
-            elif name == "STACK_GLOBAL":
-                yield from _called(path, *(texts[-2:] if len(texts) > 1 else ("", "")))
-            elif name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-                memo[len(memo) if argument is None else int(argument)] = texts[-1] if texts else ""
-            elif name in ("GET", "BINGET", "LONG_BINGET"):
-                texts = [*texts[-1:], memo.get(int(argument or 0), "")]
-            elif isinstance(argument, str):
-                texts = [*texts[-1:], argument]
+        for called in calls_of(data):
+            if is_telling(called):
+                text = f"reaches for {called.module}.{called.name} when it is loaded"
+                yield Finding(path, 1, "pickle-that-runs", "threat", text)
+            elif not called.module:
+                yield Finding(
+                    path, 1, "pickle-unread", "warning", "reaches for something that only loading it would tell"
+                )
     except Exception as exc:  # noqa: BLE001 - it is somebody's bytes, and whatever they do to the reader is told
         yield Finding(path, 1, "pickle-unread", "warning", f"looks like a pickle and cannot be read as one: {exc}")
-
-
-def _called(path: str, module: str, name: str = "") -> Iterator[Finding]:
-    root = module.partition(".")[0]
-    builtin = root in ("builtins", "__builtin__")
-    if root in _TELLING_MODULES or (builtin and name in _TELLING_BUILTINS):
-        yield Finding(path, 1, "pickle-that-runs", "threat", f"reaches for {module}.{name} when it is loaded")
-    elif not module:
-        yield Finding(path, 1, "pickle-unread", "warning", "reaches for something that only loading it would tell")

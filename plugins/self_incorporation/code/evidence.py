@@ -1,0 +1,219 @@
+"""All that speaks for and against one file: gathered call by call, then weighed with what flows through it."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+
+from aetherra.plugins.self_incorporation.code.correlations import Seen, correlate
+from aetherra.plugins.self_incorporation.code.findings import Capability
+from aetherra.plugins.self_incorporation.code.names import Names, Resolved
+from aetherra.plugins.self_incorporation.code.origins import Origins, opened_for_writing
+from aetherra.plugins.self_incorporation.code.pattern import Pattern
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
+from aetherra.plugins.self_incorporation.code.rules import (
+    CREDENTIAL_PATH,
+    DECODERS,
+    DOWNLOADERS,
+    EXECUTORS,
+    HOOK_PATH,
+    SECRET_PATH,
+    STARTUP_PATH,
+    capability_of,
+)
+from aetherra.plugins.self_incorporation.code.signs import Signs
+from aetherra.plugins.self_incorporation.code.sinks import DESTROYERS, Sinks, opens_to_write
+from aetherra.plugins.self_incorporation.code.source import parse
+from aetherra.plugins.self_incorporation.code.syntax import Scope, Syntax
+
+__all__ = ["Evidence"]
+
+_CAPABLE: Mapping[str, Capability] = {
+    "write_text": "fs_write",
+    "write_bytes": "fs_write",
+    "read_text": "fs_read",
+    "read_bytes": "fs_read",
+    "unlink": "fs_write",
+}
+# Methods that tell whatever they are of, and what they are told by.
+_METHODS = {
+    **dict.fromkeys(["send", "sendall", "sendto"], ".send"),
+    **{method: "." + method for method in (*_CAPABLE, "open", "encrypt", "write")},
+}
+_HINTS = ("[::-1]", "chr", "marshal.loads")  # what may make code of a constant without a decoder
+_READERS = ("open(", "read_text", "read_bytes", "get_data", "__doc__")
+_TELLING_WORDS = ("exec", "eval", "__import__", "system", "popen", "subprocess", "spawn", "startfile")
+# One of these stands in whatever `_PATHS` finds, and looking for them first takes a hundredth of the time.
+_PATH_WORDS = (
+    *(".bash", "profile", ".zsh", ".config", ".ssh", "customize.py", "LaunchAgents", "LaunchDaemons", "/etc/"),
+    *("CurrentVersion", "Startup", "site-packages", ".aws", "credentials", ".docker", ".kube", "Login Data", "Chrome"),
+    *("wallet.dat", ".gnupg", "leveldb", ".electrum", "logins.json", "key4.db", ".netrc", ".pypirc", ".npmrc"),
+    *("/cron", ".pgpass", "kubernetes.io", ".pth", "hooks", "/etc/passwd", "_history", "known_hosts"),
+)
+_PATHS = Pattern(
+    f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}|{SECRET_PATH.pattern}|{HOOK_PATH.pattern[:-1]}|\\.pth\\b"
+)
+# What stands between the parts of a path that is put together.
+_BETWEEN = re.compile(r"""["'][\s,/)(]{1,9}["']""")
+_FETCHERS = ("curl", "wget", "/dev/tcp", "/dev/udp", ">>", "pip", "powershell")
+_HOMES = ("home()", "expanduser", "HOME", "USERPROFILE")
+_CLIMBS = ("__base__", "__bases__", "__mro__", "mro(")  # the ways up to `object`
+# What these methods of a loader return is run as a module.
+_RETURN_CODE = frozenset(["get_data", "get_source", "get_code", "source_to_code"])
+_DEEPEST = 3
+
+
+class Evidence:
+    """All capabilities and indicators of one file.
+
+    Args:
+        unit: The file, or text that one runs.
+        depth: How often this is text within text.
+
+    Attributes:
+        unit: The file.
+        signs: What was noted.
+    """
+
+    def __init__(self, unit: Unit, depth: int = 0) -> None:
+        self.unit = unit
+        self.signs = Signs(unit.path)
+        self._depth = depth
+        self._calls: list[Seen] = []
+        self._groped: list[tuple[Scope, ast.expr]] = []
+        self._reached: set[str] = set()
+
+    def collect(self) -> None:
+        """Gather the calls, and what the file can do; needs no other file."""
+        unit, use, calls = self.unit, self.signs.use, self._calls
+        resolve = unit.names.resolve
+        for scope in unit.syntax.scopes:
+            for call in scope.calls:
+                resolved = resolve(call.func)
+                method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+                if resolved is not None:
+                    self._capability(call, resolved)
+                    calls.append(Seen(scope, call, resolved))
+                elif (known := _METHODS.get(method)) is not None:
+                    calls.append(Seen(scope, call, Resolved(known, hidden=False)))
+                    if (capability := _CAPABLE.get(method)) is not None or (method == "open" and opens_to_write(call)):
+                        use(capability or "fs_write", call.lineno)
+                if isinstance(call.func, ast.Call | ast.Subscript):
+                    self._groped.append((scope, call.func))
+                elif resolved is not None and resolved.name == "getattr":
+                    self._groped.append((scope, call))
+                elif method == "__subclasses__" and isinstance(call.func, ast.Attribute):
+                    self._subclasses(call.func)
+        self._abilities()
+        self._reached = {resolved.name for _, _, resolved in calls}
+
+    def _abilities(self) -> None:
+        """What it can do without a call."""
+        for name, line in _imported(self.unit.syntax):
+            if (capability := capability_of(name)) is not None:
+                self.signs.use(capability, line)
+        for attribute in self.unit.syntax.environ:
+            resolved = self.unit.names.resolve(attribute)
+            if resolved is not None and resolved.name == "os.environ":
+                self.signs.use("environment", attribute.lineno)
+
+    def is_worth_following(self) -> bool:
+        """Say whether any value could flow from a telling source to a telling place."""
+        text, reached = self.unit.text, self._reached
+        sources = not reached.isdisjoint(DECODERS | DOWNLOADERS) or "network" in self.signs.uses
+        if sources or any(hint in text for hint in _HINTS):
+            return True
+        if "process" in self.signs.uses and any(word in text for word in _FETCHERS):
+            return True
+        if not reached.isdisjoint(DESTROYERS) and any(home in text for home in _HOMES):
+            return True
+        if any(word in text for word in _PATH_WORDS) and _PATHS.search(_BETWEEN.sub("/", text)):
+            return True
+        return not reached.isdisjoint(EXECUTORS) and any(reader in text for reader in (*_READERS, "^"))
+
+    def weigh(self, flow: Origins | None) -> None:
+        """Note the signs of ill intent, with where values come from in all that is judged together."""
+        sinks = Sinks(self.unit, self.signs, flow, self._reached, self._nested)
+        for scope, call, resolved in self._calls:
+            sinks.call(scope, call, resolved)
+        for scope, reached in self._groped:
+            sinks.groped(scope, reached)
+        if any(word in self.unit.text for word in _TELLING_WORDS):
+            self._passed_on(sinks)
+        for line in self.unit.names.smuggled:
+            self.signs.use("dynamic_code", line)
+            self.signs.sign("hidden-call", line)
+        self._returned_to_run()
+        correlate(self.unit, self.signs, self._calls, flow)
+
+    def _capability(self, call: ast.Call, resolved: Resolved) -> None:
+        name = resolved.name
+        if name in ("open", "io.open", "codecs.open"):
+            self.signs.use("fs_write" if opened_for_writing(call) else "fs_read", call.lineno)
+            return
+        capability = capability_of(name)
+        if capability is None:
+            return
+        constant = bool(call.args) and isinstance(call.args[0], ast.Constant)
+        if not (constant and name in ("__import__", "importlib.import_module")):  # that is an import, spelled longer
+            self.signs.use(capability, call.lineno)
+
+    def _subclasses(self, function: ast.Attribute) -> None:
+        """All classes that there are, and by them all that the process can do; those below one of its own are none."""
+        resolved = self.unit.names.resolve(function.value)
+        climbs = any(word in self.unit.text for word in _CLIMBS)
+        if climbs if resolved is None else "." not in resolved.name:
+            self.signs.use("dynamic_code", function.lineno)
+
+    def _passed_on(self, sinks: Sinks) -> None:
+        """Telling functions that are handed to others to be called: ``map(exec, parts)``, ``@exec``."""
+        scopes, references, signs = self.unit.syntax.scopes, self.unit.names.references, self.signs
+        for scope in scopes:
+            for call in scope.calls:
+                arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+                for node, resolved in references(arguments):
+                    sinks.handed(call, node, resolved, scope, [each for each in arguments if each is not node])
+        for scope in scopes:
+            if scope.name in ("__reduce__", "__reduce_ex__"):  # called with what stands beside it, when it is unpickled
+                for node, resolved in references(scope.returns):
+                    signs.use(capability_of(resolved.name) or "dynamic_code", node.lineno)
+                    signs.sign("hidden-call", node.lineno)
+        for _, decorator in self.unit.syntax.decorators:
+            for _, resolved in references([decorator]):
+                signs.use(capability_of(resolved.name) or "dynamic_code", decorator.lineno)
+                signs.sign("hidden-call", decorator.lineno)
+
+    def _returned_to_run(self) -> None:
+        """Constant code that a loader of modules adds to what is imported."""
+        for scope in self.unit.syntax.scopes:
+            if scope.name in _RETURN_CODE:
+                for value in [*scope.returns, *(value for _, value in scope.bindings)]:
+                    for node in ast.walk(value):
+                        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+                            if "import" in text:
+                                self._nested(text, True, node.lineno)
+
+    def _nested(self, text: str, joined: bool, line: int) -> None:
+        """Judge constant text that is run as code, as a part of this file."""
+        tree = parse(self.unit.path, text.strip()) if self._depth < _DEEPEST else None
+        if not isinstance(tree, ast.Module):
+            return
+        syntax = Syntax(tree)
+        inner = Evidence(Unit(self.unit.path, text, syntax, Names(syntax)), self._depth + 1)
+        inner.collect()
+        inner.weigh(Origins(Program([Unit(*inner.unit)])) if inner.is_worth_following() else None)
+        for capability in inner.signs.uses:
+            self.signs.use(capability, line)
+        for code in inner.signs.seen:
+            self.signs.sign(code, line)
+        if joined and inner.signs.uses:
+            self.signs.sign("hidden-call", line)
+
+
+def _imported(syntax: Syntax) -> Iterator[tuple[str, int]]:
+    for statement in syntax.imports:
+        if isinstance(statement, ast.ImportFrom):
+            module = "." * statement.level + (statement.module or "")
+            yield from ((f"{module}.{alias.name}", statement.lineno) for alias in statement.names)
+        else:
+            yield from ((alias.name, statement.lineno) for alias in statement.names)
