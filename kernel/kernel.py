@@ -1,50 +1,35 @@
-"""The kernel: puts the parts together, starts them in order, and takes them down again."""
+"""The kernel: what an embedding application holds, and calls, submits, adds plugins and asks by."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-import anyio
 import anyio.to_thread
 from anyio import AsyncContextManagerMixin
-from anyio.abc import TaskGroup
 
-from aetherra.kernel.actions.dlq import FILE_NAME, DeadLetterQueue
 from aetherra.kernel.actions.envelope import ActionEnvelope
 from aetherra.kernel.actions.handle import ActionHandle
-from aetherra.kernel.actions.journal import Journal, Unfinished
 from aetherra.kernel.actions.lanes import LaneBounds
 from aetherra.kernel.actions.letter import Choice, DeadLetter
-from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
-from aetherra.kernel.actions.queue import ActionQueue
-from aetherra.kernel.actions.redrive import Redriver, RedriveReport
-from aetherra.kernel.actions.resume import Resumption, without_buried
+from aetherra.kernel.actions.limiter import ConcurrencyLimiter
+from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
-from aetherra.kernel.config import MOST_WORKERS, Config, KernelConfig
-from aetherra.kernel.datadir import DataDir
+from aetherra.kernel.config import Config
 from aetherra.kernel.entry import PluginInfo
 from aetherra.kernel.errors import KernelNotRunningError
-from aetherra.kernel.host import HookCaller, Host
-from aetherra.kernel.lifecycle import Lifecycle
-from aetherra.kernel.manager import PluginManager
+from aetherra.kernel.host import HookCaller
 from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
-from aetherra.kernel.resources import ResourceOwner
-from aetherra.kernel.service import KernelService
+from aetherra.kernel.run import Parts, Run
 from aetherra.kernel.sources import ClassSource
-from aetherra.kernel.swap import Swapper
-from aetherra.kernel.tasks import CANCEL_GRACE
-from aetherra.kernel.watchdog import Watchdog, calls_in_hand, plugin_tasks
-from aetherra.registry import HOST, Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription, serve
+from aetherra.registry import HOST, Bus, Clock, Message, Overflow, Request, ServiceRegistry, Subscription
 
 if TYPE_CHECKING:
     from aetherra.kernel.blocking import BlockingKernel
 
-log = logging.getLogger("aetherra.kernel")
 ReplyT = TypeVar("ReplyT")
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -75,7 +60,6 @@ class Kernel(AsyncContextManagerMixin):
         limiter: ConcurrencyLimiter | None = None,
     ) -> None:
         self.config = config or Config.in_memory()
-        self._limiter = limiter
         limits = self.config.kernel
         self.bus = Bus(
             clock=clock,
@@ -86,9 +70,7 @@ class Kernel(AsyncContextManagerMixin):
         self.registry = ServiceRegistry(self.bus)
         self._caller = self.bus.caller(HOST)
         self._hooks = HookCaller(self.bus)
-        self._watchdog = Watchdog(self.bus, threshold=limits.block_threshold)
-        self._parts: _Parts | None = None
-        self._entered = False
+        self._run = Run(self.config, self.registry, self._hooks, limiter)
 
     @classmethod
     def blocking(
@@ -99,174 +81,16 @@ class Kernel(AsyncContextManagerMixin):
 
         return run_blocking(config, backend)
 
-    # Life
-
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._entered:
-            raise RuntimeError("a kernel runs once; make another one")
-        self._entered = True
-        data_dir = None if self.config.data_dir is None else DataDir(self.config.data_dir).acquire()
-        failure: BaseException | None = None
-        try:
-            life = _Life()
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._run, data_dir, life)
-                try:
-                    await life.started.wait()
-                    if life.failure is not None:
-                        raise life.failure
-                    yield self
-                except (anyio.get_cancelled_exc_class(), GeneratorExit):
-                    raise
-                except BaseException as exc:  # noqa: BLE001  # raised again below, not wrapped in the task group's own
-                    failure = exc
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await self._end(life)
-        finally:
-            self._parts = None
-            if data_dir is not None:
-                data_dir.release()
-        if failure is not None:
-            raise failure
+        async with self._run.running():
+            yield self
 
-    async def _end(self, life: _Life) -> None:
-        """Have the kernel's own task stop; whose code it still waits for after that time is named."""
-        life.starting.cancel()
-        life.stop.set()
-        with self.bus.clock.move_on_after(self.config.kernel.shutdown_timeout + CANCEL_GRACE):
-            await life.ended.wait()
-            return
-        log.critical("the host cannot end, as this ignores its cancellation: %s", plugin_tasks())
-        await life.ended.wait()
-
-    async def _run(self, data_dir: DataDir | None, life: _Life) -> None:
-        """Hold all of the kernel's tasks, out of reach of a cancelled body, until told to stop."""
-        try:
-            with anyio.CancelScope(shield=True):
-                await self._hold(data_dir, life)
-        except Exception as exc:
-            if life.started.is_set():
-                raise
-            life.failure = exc
-        finally:
-            life.started.set()
-            life.ended.set()
-
-    async def _hold(self, data_dir: DataDir | None, life: _Life) -> None:
-        dlq = await self._open_dlq(data_dir)
-        journal, unfinished = self._open_journal(data_dir, dlq)
-        stop_by = _Deadline(self.bus.clock, self.config.kernel.shutdown_timeout)
-        with ExitStack() as files:
-            files.callback(dlq.close)
-            if journal is not None:
-                files.callback(journal.close)
-            async with anyio.create_task_group() as group:
-                self._parts = parts = self._assemble(group, dlq, journal)
-                # Each in a task of its own, so that one that a plugin's code holds up can be left behind.
-                queue, control = ResourceOwner(group, _report), ResourceOwner(group, _report)
-                if self.config.kernel.telemetry == "opentelemetry":
-                    self._watch_by_spans()
-                group.start_soon(self._watchdog.run)
-                group.start_soon(parts.service.check_heartbeats)
-                with parts.service.serving():
-                    try:
-                        with life.starting:
-                            await queue.enter(parts.actions.running(lambda: stop_by.remaining() / 2))
-                            await parts.plugins.start_all()
-                            if unfinished is not None:
-                                resumption = Resumption(self.bus, parts.actions)
-                                resumption.begin(unfinished)
-                                group.start_soon(resumption.run)
-                            if data_dir is not None and self.config.kernel.control_socket:
-                                await control.enter(serve(self.bus, data_dir.socket))
-                            life.started.set()
-                        if life.started.is_set():
-                            await life.stop.wait()
-                    except Exception as exc:  # noqa: BLE001  # the body raises it, once all is stopped
-                        life.failure = exc
-                    parts.service.say_stopping()
-                    await self._leave("the control socket", control, stop_by.remaining() / 4)
-                    await self._leave("the action queue", queue, stop_by.remaining() * 3 / 4)
-                    await parts.plugins.stop_all(stop_by.remaining())
-                    await parts.plugins.retired.finish()
-                group.cancel_scope.cancel()
-
-    def _watch_by_spans(self) -> None:
-        from aetherra.kernel.telemetry import Spans  # noqa: PLC0415  # an extra
-
-        self._hooks.register(Spans(), "opentelemetry")
-
-    def _assemble(self, group: TaskGroup, dlq: DeadLetterQueue, journal: Journal | None) -> _Parts:
-        actions = ActionQueue(
-            self.bus,
-            dlq,
-            lanes=self.config.kernel.lanes,
-            workers=self.config.kernel.workers,
-            journal=journal,
-            limiter=self._limiter or _limiter(self.config.kernel),
-            on_dead_letter=self._tell_dead_letter,
-        )
-        privileges: dict[str, Callable[[], object]] = {}
-        host = Host(
-            config=self.config,
-            registry=self.registry,
-            actions=actions,
-            hooks=self._hooks,
-            group=group,
-            privileges=privileges,
-        )
-        plugins = PluginManager(host)
-        privileges["kernel:swap"] = lambda: Swapper(host, plugins)
-        lifecycle = Lifecycle(host, plugins)
-        redriver = Redriver(self.bus, actions, dlq)
-        service = KernelService(
-            config=self.config,
-            registry=self.registry,
-            actions=actions,
-            hooks=self._hooks,
-            plugins=plugins,
-            lifecycle=lifecycle,
-            redriver=redriver,
-            watchdog=self._watchdog,
-        )
-        return _Parts(actions, plugins, lifecycle, redriver, service)
-
-    async def _leave(self, what: str, owner: ResourceOwner, seconds: float) -> None:
-        with self.bus.clock.move_on_after(seconds):
-            await owner.close()
-            return
-        log.error("%s was not left after %g s, as this is in hand: %s", what, seconds, calls_in_hand())
-        owner.abort()
-
-    async def _open_dlq(self, data_dir: DataDir | None) -> DeadLetterQueue:
-        if data_dir is None:
-            return DeadLetterQueue(None)
-        limits, sync = self.config.kernel.dlq, self.config.kernel.durability == "power"
-        path = data_dir.path / FILE_NAME
-        return await anyio.to_thread.run_sync(lambda: DeadLetterQueue(path, limits, sync=sync, now=self.bus.clock.time))
-
-    def _open_journal(self, data_dir: DataDir | None, dlq: DeadLetterQueue) -> tuple[Journal | None, Unfinished | None]:
-        durability = self.config.kernel.durability
-        if data_dir is None or durability == "none":
-            return None, None
-        journal = Journal(data_dir.path, self.bus.clock, sync=durability == "power")
-        unfinished = without_buried(journal, dlq, journal.open())
-        if unfinished.actions:
-            log.info("%d actions of the last run were not finished; they are taken up again", len(unfinished.actions))
-        if journal.unreadable:
-            log.error("%d lines of the journal are no records; they are kept beside it", journal.unreadable)
-        return journal, unfinished
-
-    def _tell_dead_letter(self, letter: DeadLetter) -> None:
-        for _ in self._hooks.call("dead_letter", letter=letter):
-            pass
-
-    def _running(self) -> _Parts:
-        if self._parts is None:
+    def _running(self) -> Parts:
+        parts = self._run.parts
+        if parts is None:
             raise KernelNotRunningError
-        return self._parts
+        return parts
 
     # Messages
 
@@ -281,7 +105,7 @@ class Kernel(AsyncContextManagerMixin):
             HandlerError: The handler raised; ``__cause__`` is what.
             AetherraError: As ``Caller.call``.
         """
-        if self._parts is None:
+        if self._run.parts is None:
             raise KernelNotRunningError
         return self._caller.call(request, timeout=timeout)
 
@@ -343,9 +167,7 @@ class Kernel(AsyncContextManagerMixin):
             DataFileError: The journal cannot be written; the action was not accepted.
             MessageValidationError: The journal cannot hold the request; the action was not accepted.
         """
-        if self._parts is None:
-            raise KernelNotRunningError
-        return self._parts.actions.submit(request, **options)
+        return self._running().actions.submit(request, **options)
 
     async def submit_and_wait(self, request: Request[ReplyT], **options: Unpack[Submission]) -> ReplyT:
         """Have a request done through the queue and return its reply; a cancelled call leaves the action be.
@@ -551,57 +373,3 @@ class Kernel(AsyncContextManagerMixin):
     def health(self) -> Health:
         """Return how the host is, folded and by part."""
         return self._running().service.health()
-
-
-def _limiter(limits: KernelConfig) -> ConcurrencyLimiter | None:
-    if limits.limiter == "none":
-        return None
-    return GradientLimiter(start=min(8, limits.workers), most=MOST_WORKERS)  # the workers bound it, too
-
-
-def _report(what: str, fault: BaseException) -> None:
-    log.error("%s failed", what, exc_info=fault)
-
-
-class _Parts:
-    """What exists only while the kernel runs."""
-
-    def __init__(
-        self,
-        actions: ActionQueue,
-        plugins: PluginManager,
-        lifecycle: Lifecycle,
-        redriver: Redriver,
-        service: KernelService,
-    ) -> None:
-        self.actions = actions
-        self.plugins = plugins
-        self.lifecycle = lifecycle
-        self.redriver = redriver
-        self.service = service
-
-
-class _Life:
-    """How the body and the kernel's own task tell each other where they are."""
-
-    def __init__(self) -> None:
-        self.starting = anyio.CancelScope()
-        self.started = anyio.Event()
-        self.stop = anyio.Event()
-        self.ended = anyio.Event()
-        self.failure: BaseException | None = None
-
-
-class _Deadline:
-    """What is left of the time for stopping, from when it is first asked."""
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._at: float | None = None
-
-    def remaining(self) -> float:
-        now = self._clock.monotonic()
-        if self._at is None:
-            self._at = now + self._seconds
-        return max(0.0, self._at - now)
