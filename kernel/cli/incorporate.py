@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -354,33 +356,40 @@ def _plan(
     if as_json:
         print_json(found)
         return found
-    planned = found["plan"]
+    planned, place = found["plan"], f"{path.resolve()}{os.sep}"
     would: list[dict[str, Any]] = found["would"]["effects"] if found["would"] else []
     effects = {effect["number"]: effect for effect in would}
     for step in planned["steps"]:
         version = f" {step['version']}" if step["version"] else ""
         risk = f"risk {number(step['risk'])}"
         click.echo(f"{step['number']}. {words(step['action'])} {step['name']}{version} from {step['path']}, {risk}")
+        if step["after"]:
+            click.echo(f"   after {', '.join(map(str, step['after']))}, which it needs")
         if step["number"] in effects:
-            _say_effect(effects[step["number"]])
+            _say_effect(effects[step["number"]], place)
         if step["needs_approval"]:
             click.echo(f"   a person must agree: {step['needs_approval']}")
+    of_no_concern = Counter(left["text"] for left in planned["left_out"] if left["code"] == "wrong_kind")
     for left in planned["left_out"]:
-        click.echo(f"left out: {left['name'] or left['item']}: {left['text']}")
+        if items or left["code"] != "wrong_kind":
+            click.echo(f"left out: {left['item']}: {left['text']}")
+    for text, count in of_no_concern.items() if not items else ():
+        click.echo(f"left out: {count} other file{'s' * (count != 1)}: {text}")
     if found["problem"]:
         click.echo(f"it cannot be done: {found['problem']}")
     if planned["steps"]:
-        click.echo(f"nothing was done; the plan's digest is {planned['digest']}")
+        same = shlex.join(["aetherra", "incorporate", "integrate", *items, "--digest", planned["digest"]])
+        click.echo(f"nothing was done; to do exactly this: {same}{' --settings ...' if settings else ''}")
     elif not planned["left_out"]:
         click.echo("there is nothing to bring in; 'aetherra incorporate scan' looks for what is new")
     return found
 
 
-def _say_effect(effect: Mapping[str, Any]) -> None:
-    """Tell what one step would do."""
+def _say_effect(effect: Mapping[str, Any], place: str) -> None:
+    """Tell what one step would do; paths are told from a place on that they lie in."""
     for file in effect["files"]:
         size = f", {file['size']:,} bytes" if file["size"] else ""
-        click.echo(f"   {file['what']}: {file['path']}{size}")
+        click.echo(f"   {file['what']}: {file['path'].removeprefix(place)}{size}")
     if effect["settings"]:
         click.echo(f"   with the settings {msgspec.json.encode(effect['settings']).decode()}")
     for text in (*effect["host"], *effect["undo"]):

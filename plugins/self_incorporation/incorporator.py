@@ -108,7 +108,7 @@ class Incorporator:
                 world,
                 at=at,
                 settings=settings,
-                restore=bool(items),
+                named=bool(items),
                 beside=lambda plan: [*beside(plan), *misfits(plan)],
             )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from aetherra.plugins import AetherraError, NotPermittedError, PluginContext
 from aetherra.plugins.self_incorporation.incorporator import PASSING, Incorporator
 from aetherra.plugins.self_incorporation.integration.errors import BusyError, StepFailedError
-from aetherra.plugins.self_incorporation.integration.plan import Plan, Step
+from aetherra.plugins.self_incorporation.integration.plan import OF_NO_CONCERN, Plan, Step
 from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated
 from aetherra.plugins.self_incorporation.once import Once
@@ -25,7 +25,8 @@ class Emptied(NamedTuple):
 
     Attributes:
         came: Of each item with those that it needs, what was brought in or waits for a person.
-        kept_out: Why the others stay out, by path; what has not changed since it came in is none of either.
+        kept_out: Why the others stay out, by path; what has not changed since it came in, or that nobody
+            meant to come in, is none of either.
     """
 
     came: tuple[Incorporated, ...]
@@ -68,7 +69,7 @@ class Tray:
         """
         plan, _ = await self._incorporator.plan((), anew=False)
         came: list[Incorporated] = []
-        stays = {one.item: one.text for one in plan.left_out if one.code != "unchanged"}
+        stays = {one.item: one.text for one in plan.left_out if one.code not in OF_NO_CONCERN}
         steps = {step.path: step for step in plan.steps}
         groups = {group: _what(steps[path] for path in group) for group in _groups(plan)}
         self._forget_others(groups)

@@ -108,6 +108,8 @@ def _is_newer(version: str, before: str) -> bool:
 
 
 def _of_module(offer: Offer, world: World) -> Iterator[Conflict]:
+    from packaging.utils import canonicalize_name  # noqa: PLC0415  # for who plans alone
+
     module, path = offer.module, offer.item.path
     if not module:
         return
@@ -115,7 +117,10 @@ def _of_module(offer: Offer, world: World) -> Iterator[Conflict]:
         problem = f"{module!r} is no name that can be imported; rename its file or folder"
         yield Conflict("namespace_collision", path, module, problem)
     elif hidden := world.is_taken(module):
-        problem = f"a module {module!r} would hide that of {hidden} from all that stand beside it; rename it"
+        told, remedy = hidden, "rename it"
+        if (there := world.distributions.get(canonicalize_name(hidden))) is not None:
+            told, remedy = f"{hidden} {there.version}, which is installed,", "use that one, or rename this"
+        problem = f"a module {module!r} would hide that of {told} from all that stand beside it; {remedy}"
         yield Conflict("namespace_collision", path, module, problem)
     for name, registered in world.registered.items():
         if name != offer.name and registered.module == module:

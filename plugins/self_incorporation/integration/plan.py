@@ -10,6 +10,7 @@ from msgspec import Struct
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 
 __all__ = [
+    "OF_NO_CONCERN",
     "Action",
     "Concern",
     "Conflict",
@@ -45,9 +46,14 @@ LeftOutCode: TypeAlias = Literal[
     "circle",
     "beside",
     "settings",
+    "not_shipped",
     "unchanged",
     "altered",
 ]
+
+
+OF_NO_CONCERN: frozenset[LeftOutCode] = frozenset({"unchanged", "wrong_kind", "not_shipped"})
+"""Why something is left out that nobody meant to come in, or that is in."""
 
 
 class PlannedFile(Struct, frozen=True):

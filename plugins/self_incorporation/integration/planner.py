@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.project import is_project
 from aetherra.plugins.self_incorporation.gate.decision import Decision
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.integration.conflicts import Offer, among, lacking, with_world
@@ -40,6 +41,9 @@ ACTIONS: Mapping[FileKind, Action] = {
     FileKind.DATASET: "index_dataset",
 }
 WORKFLOW_SUFFIXES = (".json", ".aether")
+NOT_SHIPPED = frozenset(
+    {"benchmarks", "conf", "conftest", "docs", "examples", "noxfile", "scripts", "setup", "test", "tests", "tools"}
+)
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -72,7 +76,7 @@ class IntegrationPlanner:
         *,
         at: float,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
-        restore: bool = False,
+        named: bool = False,
         beside: Callable[[Plan], Sequence[Concern]] = lambda _: (),
     ) -> Plan:
         """Return a plan of all that may come in; whatever does not is left out with the reason.
@@ -83,12 +87,13 @@ class IntegrationPlanner:
             at: Unix time now.
             settings: What plugins are to be loaded with, by name, in place of the configuration's; one that is not
                 named keeps what it came in with.
-            restore: Whether what is registered as it is, and was altered where it stands, is written anew.
+            named: Whether somebody has named the items. Then what is registered as it is, and was altered where it
+                stands, is written anew; and what a project has beside what it ships comes in, as its tests.
             beside: What is against the items of a plan once they stand with each other and with what is there.
         """
         concerns: tuple[Concern, ...] = ()
         while True:
-            plan = self._plan(judged, world, at, settings or {}, concerns, restore=restore)
+            plan = self._plan(judged, world, at, settings or {}, concerns, named=named)
             more = [concern for concern in beside(plan) if concern not in concerns]
             if not more:
                 return plan
@@ -102,9 +107,9 @@ class IntegrationPlanner:
         settings: Mapping[str, Mapping[str, Any]],
         concerns: Sequence[Concern],
         *,
-        restore: bool,
+        named: bool,
     ) -> Plan:
-        draft = _Draft(world, concerns, settings, restore=restore)
+        draft = _Draft(world, concerns, settings, named=named)
         for one in sorted(judged, key=lambda one: (one.item.root, one.item.path)):
             draft.offer(one)
         draft.confront()
@@ -133,13 +138,13 @@ class _Draft:
         concerns: Sequence[Concern],
         settings: Mapping[str, Mapping[str, Any]],
         *,
-        restore: bool,
+        named: bool,
     ) -> None:
         self.left_out: list[LeftOut] = []
         self.conflicts: list[Conflict] = []
         self._world = world
         self._settings = settings
-        self._restore = restore
+        self._named = named
         self._offers: list[Offer] = []
         self._decisions: dict[tuple[str, str], Decision] = {}
         self._concerns: defaultdict[tuple[str, str], list[Concern]] = defaultdict(list)
@@ -177,6 +182,10 @@ class _Draft:
         if refusal is not None:
             self._leave_out(item, item.name, *refusal)
             return
+        if not self._named and item.project is not None and _is_beside(item, item.project.path):
+            text = f"it lies beside what the project of {item.project.path!r} ships; name it if it is to come in"
+            self._leave_out(item, item.name, "not_shipped", text)
+            return
         offer = Offer(item, ACTIONS[item.kind], _registered_name(item))
         before = self._world.registered.get(offer.name)
         if not NAME.fullmatch(offer.name):
@@ -186,7 +195,7 @@ class _Draft:
             self._leave_out(item, offer.name, blocking[0].code, "; ".join(one.text for one in blocking))
         elif before is not None and self._is_as_before(offer, before):
             altered = self._world.altered.get(offer.name)
-            if altered and self._restore:
+            if altered and self._named:
                 self._take(offer, decision)
             elif altered:
                 self._leave_out(item, offer.name, "altered", f"it is registered as it is, by {before.token}: {altered}")
@@ -261,10 +270,12 @@ def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
     if item.kind not in ACTIONS:
         return "wrong_kind", f"there is nothing to be done with {item.kind}"
     suffix = PurePosixPath(item.path).suffix.lower()
+    if is_project(item.path):
+        return "wrong_kind", "it tells what its project needs, and comes in with the packages of that"
     if item.kind in (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY) and not item.main.endswith(".py"):
         return "unusable", "it is no Python file or package"
     if ACTIONS[item.kind] == "execute_workflow" and suffix not in WORKFLOW_SUFFIXES:
-        return "unusable", f"a workflow is a list of actions in a {' or '.join(WORKFLOW_SUFFIXES)} file"
+        return "wrong_kind", f"it is no list of actions in a {' or '.join(WORKFLOW_SUFFIXES)} file, as workflows are"
     if item.kind is FileKind.DATASET and format_of(item.path) is None:
         return "unusable", f"data in {suffix or 'such'} files is not indexed"
     if item.unloadable:
@@ -274,6 +285,13 @@ def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
     if not item.files:
         return "unusable", "it has no files"
     return None
+
+
+def _is_beside(item: Item, project: str) -> bool:
+    """Whether a utility is no part of what its project ships, by where it lies and what it is called."""
+    inner = PurePosixPath(item.path).relative_to(PurePosixPath(project).parent)
+    known = inner.stem in NOT_SHIPPED or inner.stem.startswith("test_")
+    return item.kind is FileKind.UTILITY and (known or str(inner.parent) not in (".", "src"))
 
 
 def _registered_name(item: Item) -> str:

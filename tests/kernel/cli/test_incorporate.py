@@ -45,12 +45,43 @@ def told(monkeypatch: pytest.MonkeyPatch, reply: dict[str, Any], *argv: str) -> 
 class TestPlan:
     def test_steps_are_kept_back_where_there_is_a_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """They are told, with why nobody can say what they would do."""
-        step = {"number": 1, "action": "load_plugin", "name": "a", "version": "", "path": "a.py", "risk": 0.0}
+        step = {
+            "number": 1,
+            "action": "load_plugin",
+            "name": "a",
+            "version": "",
+            "path": "a.py",
+            "risk": 0.0,
+            "after": [],
+        }
         plan = {"steps": [{**step, "needs_approval": ""}], "left_out": [], "digest": "d"}
 
         said = told(monkeypatch, {"plan": plan, "would": None, "problem": "the disk is gone"}, "plan")
 
         assert "1. load plugin a from a.py" in said and "it cannot be done: the disk is gone" in said
+
+    def test_what_matters_is_told_among_all_the_rest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What there is nothing to be done with is counted; all else is told by its path, and so is what to do next."""
+        left = [("docs", "x/LICENSE"), ("docs", "y/LICENSE"), ("not_shipped", "x/tests"), ("conflict", "x/tool.py")]
+        codes = {"docs": "wrong_kind"}
+        left_out = [{"item": item, "name": "n", "code": codes.get(why, why), "text": why} for why, item in left]
+        step = {"number": 2, "action": "load_plugin", "name": "a", "version": "", "path": "x/a.py", "risk": 0.0}
+        place = {"what": "written", "path": str(Path.cwd() / "kept" / "a.py"), "size": 3}
+        effect = {"number": 2, "files": [place], "settings": {"room": "hall"}, "host": [], "undo": []}
+        plan = {"steps": [{**step, "needs_approval": "", "after": [1]}], "left_out": left_out, "digest": "d"}
+        reply = {"plan": plan, "would": {"effects": [effect]}, "problem": ""}
+
+        assert told(monkeypatch, reply, "plan", "--settings", '{"a": {"room": "hall"}}').splitlines() == [
+            "2. load plugin a from x/a.py, risk 0",
+            "   after 1, which it needs",
+            "   written: kept/a.py, 3 bytes",
+            '   with the settings {"room":"hall"}',
+            "left out: x/tests: not_shipped",
+            "left out: x/tool.py: conflict",
+            "left out: 2 other files: docs",
+            "nothing was done; to do exactly this: aetherra incorporate integrate --digest d --settings ...",
+        ]
+        assert "left out: x/LICENSE: docs" in told(monkeypatch, reply, "plan", "x/LICENSE")
 
 
 class TestSettings:

@@ -63,6 +63,15 @@ class TestTray:
         await house.tray.empty("")
         assert (len(house.tray._refused), len(house.tray._once)) == (0, 0)
 
+    async def test_a_folder_of_a_project_is_never_done_with(self, house: House) -> None:
+        """What nobody meant to come in stays out without a word: its documents, its metadata, its tests."""
+        project = {"pyproject.toml": '[project]\nname = "p"\n', "README.md": "# P\n", "p/__init__.py": "x = 1\n"}
+        house.put({f"incoming/p/{path}": text for path, text in {**project, "tests/test_p.py": "import p\n"}.items()})
+        emptied = await house.tray.empty("")
+
+        assert [one.names for one in emptied.came] == [("p",)]
+        assert emptied.kept_out == {}
+
     async def test_a_failure_of_the_host_lasts_for_ever(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """What did not fail by itself is tried again after a while, as it is."""
         house.put({"incoming/one.py": plugin_text("one")})

@@ -77,6 +77,7 @@ class TestWithTheHost:
         """That of the standard library, of what is installed, or that could not be imported at all."""
         plan = plan_of(make(root, f"{name}.py", FileKind.UTILITY), world=empty_world(**installed()))
         assert codes(plan) == [("namespace_collision", f"{name}.py", name)]
+        assert ("use that one, or rename this" in plan.conflicts[0].text) is (name in ("msgspec", "aetherra"))
 
     def test_a_requirement_stands_nowhere(self, root: Path) -> None:
         """A conflict tells the file that says so, what is there, and what to do."""

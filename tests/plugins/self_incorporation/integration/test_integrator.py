@@ -571,7 +571,7 @@ class TestAtTheStart:
         assert out.code == "altered"
         assert "'aetherra incorporate integrate a' writes it anew" in out.text
 
-        plan = plans.plan([judged(item)], there, at=1.0, restore=True)
+        plan = plans.plan([judged(item)], there, at=1.0, named=True)
         token = (await world.integrator.integrate(plan, Leave())).token
         assert world.hands.serving == {"a": (b"one", {})}
         assert (await world.integrator.world()).altered == {}

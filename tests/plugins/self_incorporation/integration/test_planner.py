@@ -66,7 +66,7 @@ class TestAPlan:
         }
         assert {out.item: out.code for out in plan.left_out} == {
             "f/README.md": "wrong_kind",
-            "g/run.sh": "unusable",
+            "g/run.sh": "wrong_kind",
             "h/x.parquet": "unusable",
             "i/fast.c": "unusable",
         }
@@ -98,6 +98,22 @@ class TestAPlan:
             "greeter": [("x/pyproject.toml", "greeter/pyproject.toml")],
             "alone": [("x/pyproject.toml", "")],
         }
+
+    def test_tests_of_a_project_come_in_unasked(self, root: Path) -> None:
+        """What a project does not ship is left out, but for plugins and for what somebody has named."""
+        (root / "x").mkdir()
+        (root / "x" / "pyproject.toml").write_text("", encoding="utf-8")
+        project, tool = file_of(root, "x/pyproject.toml"), FileKind.UTILITY
+        inside = [make(root, f"x/{path}.py", tool, project=project) for path in ("mod", "src/sub", "test_mod", "setup")]
+        below = [make(root, "x/docs/conf.py", tool, project=project), make(root, "x/more/lamp.py", project=project)]
+        items = [judged(item) for item in (*inside, *below, make(root, "tests.py", tool))]
+
+        plan = IntegrationPlanner().plan(items, empty_world(), at=1.0)
+        assert {step.name for step in plan.steps} == {"mod", "sub", "lamp", "tests"}
+        assert {out.item: out.code for out in plan.left_out} == dict.fromkeys(
+            ("x/test_mod.py", "x/setup.py", "x/docs/conf.py"), "not_shipped"
+        )
+        assert len(IntegrationPlanner().plan(items, empty_world(), at=1.0, named=True).steps) == 7
 
     def test_what_is_left_to_a_build_comes_in_unasked(self, root: Path) -> None:
         """Nobody knows what it needs, so a person is asked."""
