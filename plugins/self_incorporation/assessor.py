@@ -32,6 +32,8 @@ __all__ = ["Assessment", "Assessor", "GrantBook", "UnknownItemError", "names_of"
 
 MOST_TOLD = 100
 """Decisions that are told of."""
+MOST_NAMED = 10
+"""Items of a folder that are named where one was to be."""
 PAGE = 200
 """Items that are read from the index at a time, so that a caller that is cancelled waits for no more."""
 MOST_DECISIONS = 100_000
@@ -46,17 +48,21 @@ class UnknownItemError(AetherraError, LookupError):
         item: As it was asked for.
         paths: Of those that have this name.
         refused: Why a file of that path is none; ``""`` if there is no such file.
+        within: Paths of those that lie in a folder of that path.
     """
 
-    def __init__(self, item: str, paths: Sequence[str] = (), refused: str = "") -> None:
-        super().__init__(item, tuple(paths), refused)
-        self.item, self.paths, self.refused = item, tuple(paths), refused
+    def __init__(self, item: str, paths: Sequence[str] = (), refused: str = "", within: Sequence[str] = ()) -> None:
+        super().__init__(item, tuple(paths), refused, tuple(within))
+        self.item, self.paths, self.refused, self.within = item, tuple(paths), refused, tuple(within)
 
     def __str__(self) -> str:
         if self.refused:
             return f"{self.item!r} is no item, as the file was refused: {self.refused}"
         if self.paths:
             return f"several items are called {self.item!r}: give a path, one of {', '.join(self.paths)}"
+        if self.within:
+            more = f", and {len(self.within) - MOST_NAMED} more" if len(self.within) > MOST_NAMED else ""
+            return f"{self.item!r} is a folder: name what is meant, of {', '.join(self.within[:MOST_NAMED])}{more}"
         return (
             f"no item is called {self.item!r}, nor lies there: 'aetherra incorporate items --all' lists what there is, "
             "and 'aetherra incorporate scan' looks for what is new"
@@ -207,9 +213,15 @@ class Assessor:
                 return item
             if refusal := await self._ctx.run_sync(self._stock.refused, root, path):
                 refused = refusal.detail or refusal.reason
-        named = [item async for item in self.items() if wanted in names_of(item)]
+        named: list[Item] = []
+        within: list[str] = []
+        async for item in self.items():
+            if wanted in names_of(item):
+                named.append(item)
+            elif item.path.startswith(f"{path}/") and item.main.endswith(".py"):
+                within.append(item.path)
         if len(named) != 1:
-            raise UnknownItemError(wanted, [item.path for item in named], refused)
+            raise UnknownItemError(wanted, [item.path for item in named], refused, within)
         return named[0]
 
     async def wanted(self, items: Sequence[str], *, anew: bool = True) -> list[Judged]:

@@ -78,6 +78,12 @@ class TestFinding:
             await house.assessor.find("same.py")
         assert (await house.assessor.find("b/same.py")).path == "b/same.py"
 
+    async def test_a_folder_is_nothing(self, house: House) -> None:
+        """It is refused with the code that lies in it, as that of a project is what is meant."""
+        house.put({"a/src/one.py": "x = 1\n", "a/two/__init__.py": "", "a/README.md": "# A\n"})
+        with pytest.raises(UnknownItemError, match=r"'a/' is a folder: name what is meant, of a/two, a/src/one\.py$"):
+            await house.assessor.find("a/")
+
     async def test_a_file_that_was_refused_is_not_there(self, house: House) -> None:
         """What no scan could take in is told of with the reason, also where it lies in an incoming folder."""
         house.put({"incoming/broken.py": "def f(:\n"})
