@@ -426,6 +426,10 @@ def _show(found: Mapping[str, Any]) -> None:
     ]
     lists = ("declared", "handles", "requires", "dependencies", "hosts", "refused")
     rows += [(key, ", ".join(item[key])) for key in lists if item[key]]
+    rows += [("needs Python", item["requires_python"])] if item["requires_python"] else []
+    rows += [("project", item["project"]["path"])] if item["project"] is not None else []
+    rows += [("unreadable", f"{file}: {problem}") for file, problem in item["unreadable"].items()]
+    rows += [("not told", f"{file}: {', '.join(needs)}") for file, needs in item["left_open"].items()]
     if decision is None:
         rows.append(("verdict", "nothing is decided yet; planning it, or bringing it in, has it judged"))
     else:

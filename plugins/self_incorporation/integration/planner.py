@@ -271,7 +271,7 @@ def _refusal(item: Item, decision: Decision) -> tuple[LeftOutCode, str] | None:
         return "wrong_kind", f"there is nothing to be done with {item.kind}"
     suffix = PurePosixPath(item.path).suffix.lower()
     if is_project(item.path):
-        return "wrong_kind", "it tells what its project needs, and comes in with the packages of that"
+        return "wrong_kind", "it is the metadata of a project, and comes in with the packages of that"
     if item.kind in (FileKind.PLUGIN, FileKind.AGENT, FileKind.UTILITY) and not item.main.endswith(".py"):
         return "unusable", "it is no Python file or package"
     if ACTIONS[item.kind] == "execute_workflow" and suffix not in WORKFLOW_SUFFIXES:

@@ -122,7 +122,12 @@ class TestShow:
     ) -> None:
         """Acceptance is named only where nothing else stands in the way."""
         item = {"name": "a", "path": "a.py", "root": "/r", "kind": "plugin", "confidence": 1.0, "version": ""}
-        item |= {"files": [], "digest": "d", "risk": 0.7, "factors": [], "capabilities": []}
+        item |= {"files": [], "digest": "d", "risk": 0.7, "factors": [], "capabilities": [], "requires_python": ">=3"}
+        item |= {
+            "project": {"path": "p.toml"},
+            "unreadable": {"q.toml": "no TOML"},
+            "left_open": {"p.toml": ["x", "y"]},
+        }
         item |= {key: [] for key in ("declared", "handles", "requires", "dependencies", "hosts", "refused")}
         grounds = [{"code": code, "text": code, "lines": [], "against": True} for code in codes]
         decision = {"verdict": "blocked", "tier": "STANDARD", "mode": "standard", "rationale": grounds}
@@ -130,3 +135,4 @@ class TestShow:
         said = told(monkeypatch, {"items": [{"item": item, "decision": decision, "registered": ""}]}, "show", "a")
 
         assert ("incorporate accept a.py" in said) is is_a_way
+        assert all(text in said for text in ("needs Python  >=3", "q.toml: no TOML", "p.toml: x, y"))
