@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -80,7 +81,15 @@ def is_sealed(entry: Entry, ledger: str, secret: bytes) -> bool:
 
 
 def _seal(said: bytes, ledger: str, secret: bytes) -> str:
-    return hmac.new(secret, b"entry of %b\n%b" % (ledger.encode(), said), hashlib.sha256).hexdigest()
+    seal = _begun(secret).copy()
+    seal.update(b"entry of %b\n%b" % (ledger.encode(), said))
+    return seal.hexdigest()
+
+
+@lru_cache(8)
+def _begun(secret: bytes) -> hmac.HMAC:
+    """Return what takes a while to make for a key, and is made for each of its entries."""
+    return hmac.new(secret, digestmod=hashlib.sha256)
 
 
 def _without_hash(line: bytes) -> bytes:

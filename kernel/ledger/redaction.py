@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Self
 
 import msgspec
@@ -24,7 +25,7 @@ LONGEST_NAME = 100
 SEARCHED = 4
 """How many times as much as is kept is searched; what is behind that is cut off first, so that none waits for it."""
 MOST_NAMES = 1000
-"""Names that are cleaned once and for all."""
+"""Names, and facts no longer than one, that are cleaned once and for all."""
 SHORTEST_KNOWN = 8
 """Characters from which on a value of the environment is looked for."""
 SHORTEST_TOKEN = 20
@@ -58,6 +59,7 @@ _KNOWN_FORMS = re.compile(
 )
 _RUN = re.compile(rf"[A-Za-z0-9+/_\-]{{{SHORTEST_TOKEN},}}={{0,2}}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,}(?![0-9A-Za-z])")
+_DIGEST = re.compile(r"[0-9a-f]{32,128}")
 _DIGEST_NAME = re.compile(r"(?:digest|hash|sha\d*|checksum|before|ledger)$", re.IGNORECASE)
 _SUSPICIOUS = re.compile(r"[:=>@]|--|-\w|\w{16}|[A-Za-z0-9+/_\-]{20}|bearer|basic|eyJ", re.IGNORECASE)
 """What any text has that one of the others finds something in."""
@@ -79,7 +81,7 @@ class Redactor:
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         values = sorted({value for value in known if len(value) >= SHORTEST_KNOWN}, key=len, reverse=True)
-        self._names: dict[str, str] = {}
+        self._cleaned: dict[tuple[str, int], str] = {}
         self._known = re.compile("|".join(map(re.escape, values))) if values else None
 
     @classmethod
@@ -123,14 +125,17 @@ class Redactor:
         return kept
 
     def _name(self, text: str) -> str:
-        """Clean what comes again and again."""
+        return self._once(text, LONGEST_NAME)
+
+    def _once(self, text: str, limit: int) -> str:
+        """Clean what may come again and again."""
         if len(text) > LONGEST_NAME:
-            return self.text(text, LONGEST_NAME)
-        cleaned = self._names.get(text)
+            return self.text(text, limit)
+        cleaned = self._cleaned.get((text, limit))
         if cleaned is None:
-            cleaned = self.text(text, LONGEST_NAME)
-            if len(self._names) < MOST_NAMES:
-                self._names[text] = cleaned
+            cleaned = self.text(text, limit)
+            if len(self._cleaned) < MOST_NAMES:
+                self._cleaned[text, limit] = cleaned
         return cleaned
 
     def _fact(self, name: str, value: Fact) -> Fact:
@@ -142,9 +147,9 @@ class Redactor:
             return value if math.isfinite(value) else str(value)
         if isinstance(value, int):
             return value if abs(value) <= MOST_INTEGER else _written(value)
-        if _DIGEST_NAME.search(name) and re.fullmatch(r"[0-9a-f]{32,128}", value):
+        if _DIGEST.fullmatch(value) and _DIGEST_NAME.search(name):
             return value
-        return self.text(value)
+        return self._once(value, LONGEST_TEXT)
 
 
 def without_secrets(text: str) -> str:
@@ -178,6 +183,7 @@ def _without_values(text: str, named: re.Pattern[str], name: re.Pattern[str], va
     return "".join([*parts, text[end:]])
 
 
+@lru_cache(MOST_NAMES)
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely to be a secret: ``API_KEY``, ``dbPassword``."""
     return _NAME.search(_HUMP.sub("_", name[: SEARCHED * LONGEST_NAME])) is not None

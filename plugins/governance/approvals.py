@@ -143,13 +143,11 @@ class Approvals:
     def find(self, asker: str, intent: Intent) -> Approval | None:
         """Return the one that is open about exactly this, asked by the same."""
         self.expire()
-        digest = digest_of(intent)
-        return next((each for each in self._like(asker, intent) if each.digest == digest), None)
+        return next((each for each in self._like(asker, intent) if each.digest == digest_of(intent)), None)
 
     def changed(self, asker: str, intent: Intent) -> tuple[Approval, ...]:
         """Return those that are open and void by this: the same was asked for, and it is another one now."""
-        digest = digest_of(intent)
-        return tuple(each for each in self._like(asker, intent) if each.digest != digest)
+        return tuple(each for each in self._like(asker, intent) if each.digest != digest_of(intent))
 
     def has_room(self, asker: str) -> bool:
         """Whether one more question of an asker may wait."""
