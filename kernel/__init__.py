@@ -7,6 +7,15 @@ from aetherra.kernel.actions.handle import ActionHandle
 from aetherra.kernel.actions.lanes import LaneBounds
 from aetherra.kernel.actions.letter import DeadLetter
 from aetherra.kernel.actions.limiter import ConcurrencyLimiter, GradientLimiter
+from aetherra.kernel.actions.messages import (
+    DeadLetters,
+    GetActions,
+    ListDeadLetters,
+    ParkDeadLetters,
+    RedriveDeadLetters,
+    TuneActions,
+    UnparkDeadLetters,
+)
 from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.actions.tally import ActionStatistics, LaneStatistics
@@ -44,12 +53,10 @@ from aetherra.kernel.knobs import Knob, KnobInfo
 from aetherra.kernel.messages import (
     CallLimits,
     CycleReport,
-    DeadLetters,
     DisablePlugin,
     DoubtService,
     EnablePlugin,
     Footprint,
-    GetActions,
     GetFootprint,
     GetGrants,
     GetHealth,
@@ -63,23 +70,18 @@ from aetherra.kernel.messages import (
     Knobs,
     KnobSet,
     KnobTurned,
-    ListDeadLetters,
     ListKnobs,
     ListPlugins,
     Maintain,
-    ParkDeadLetters,
     PluginDisabled,
     PluginEnabled,
     PluginList,
     PluginRestarted,
-    RedriveDeadLetters,
     RestartPlugin,
     ServiceDoubted,
     SetKnob,
     StepDone,
-    TuneActions,
     TuneCalls,
-    UnparkDeadLetters,
     Vitals,
 )
 from aetherra.kernel.outcomes import LifecycleStatistics

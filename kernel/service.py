@@ -17,6 +17,20 @@ import anyio.to_thread
 import msgspec
 
 from aetherra.kernel import messages as m
+from aetherra.kernel.actions.messages import (
+    DeadLetters,
+    GetActions,
+    ListDeadLetters,
+    ParkDeadLetters,
+    Parked,
+    Purged,
+    PurgeDeadLetters,
+    RedriveDeadLetter,
+    RedriveDeadLetters,
+    TuneActions,
+    UnparkDeadLetters,
+    Unparked,
+)
 from aetherra.kernel.actions.queue import ActionQueue
 from aetherra.kernel.actions.redrive import Redriven, Redriver, RedriveReport
 from aetherra.kernel.actions.tally import ActionStatistics
@@ -85,17 +99,17 @@ class KernelService:
             (m.EnablePlugin, self._on_enable_plugin),
             (m.GetVitals, self._on_vitals),
             (m.GetFootprint, self._on_footprint),
-            (m.GetActions, self._on_actions),
-            (m.TuneActions, self._on_tune_actions),
+            (GetActions, self._on_actions),
+            (TuneActions, self._on_tune_actions),
             (m.TuneCalls, self._on_tune_calls),
             (m.ListKnobs, self._on_list_knobs),
             (m.SetKnob, self._on_set_knob),
-            (m.ListDeadLetters, self._on_dead_letters),
-            (m.RedriveDeadLetter, self._on_redrive),
-            (m.RedriveDeadLetters, self._on_redrive_where),
-            (m.PurgeDeadLetters, self._on_purge),
-            (m.ParkDeadLetters, self._on_park),
-            (m.UnparkDeadLetters, self._on_unpark),
+            (ListDeadLetters, self._on_dead_letters),
+            (RedriveDeadLetter, self._on_redrive),
+            (RedriveDeadLetters, self._on_redrive_where),
+            (PurgeDeadLetters, self._on_purge),
+            (ParkDeadLetters, self._on_park),
+            (UnparkDeadLetters, self._on_unpark),
             (m.GetContracts, self._on_contracts),
             (m.Maintain, self._on_maintain),
         ]
@@ -217,10 +231,10 @@ class KernelService:
         weight = await footprint_of(request.plugin, self._plugins)
         return m.Footprint(request.plugin, weight.bytes, weight.objects, weight.complete)
 
-    async def _on_actions(self, _: m.GetActions) -> ActionStatistics:
+    async def _on_actions(self, _: GetActions) -> ActionStatistics:
         return self._actions.statistics()
 
-    async def _on_tune_actions(self, request: m.TuneActions) -> ActionStatistics:
+    async def _on_tune_actions(self, request: TuneActions) -> ActionStatistics:
         with self._knobs.turned_by_hand(_call(), "kernel.tune_actions"):
             self._actions.tune(workers=request.workers, lanes=request.lanes)
         return self._actions.statistics()
@@ -238,13 +252,13 @@ class KernelService:
     async def _on_set_knob(self, request: m.SetKnob) -> m.KnobSet:
         return await self._knobs.set(request, _call())
 
-    async def _on_dead_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
+    async def _on_dead_letters(self, request: ListDeadLetters) -> DeadLetters:
         return await anyio.to_thread.run_sync(self._read_letters, request)
 
-    def _read_letters(self, request: m.ListDeadLetters) -> m.DeadLetters:
+    def _read_letters(self, request: ListDeadLetters) -> DeadLetters:
         dlq = self._actions.dlq
         if request.trace_id is not None:
-            return m.DeadLetters((dlq.find(request.trace_id, parked=request.parked),))
+            return DeadLetters((dlq.find(request.trace_id, parked=request.parked),))
         letters = dlq.items(
             limit=request.limit,
             reason=request.reason,
@@ -255,31 +269,31 @@ class KernelService:
         )
         sizes = accumulate(len(msgspec.json.encode(letter)) for letter in letters)
         fitting = max(1, sum(size <= REPLY_BYTES for size in sizes))
-        return m.DeadLetters(
+        return DeadLetters(
             letters=tuple(letters[:fitting]),
             cut=fitting < len(letters),
             unreadable=dlq.statistics().unreadable,
             aside=str(dlq.aside or ""),
         )
 
-    async def _on_redrive(self, request: m.RedriveDeadLetter) -> Redriven:
+    async def _on_redrive(self, request: RedriveDeadLetter) -> Redriven:
         handle = await self._redriver.redrive(request.trace_id)
         return Redriven(request.trace_id, handle.trace_id)
 
-    async def _on_redrive_where(self, request: m.RedriveDeadLetters) -> RedriveReport:
+    async def _on_redrive_where(self, request: RedriveDeadLetters) -> RedriveReport:
         return await self._redriver.redrive_where(**msgspec.structs.asdict(request))
 
-    async def _on_purge(self, request: m.PurgeDeadLetters) -> m.Purged:
+    async def _on_purge(self, request: PurgeDeadLetters) -> Purged:
         remove = partial(self._actions.dlq.remove, **msgspec.structs.asdict(request))
-        return m.Purged(await anyio.to_thread.run_sync(remove))
+        return Purged(await anyio.to_thread.run_sync(remove))
 
-    async def _on_park(self, request: m.ParkDeadLetters) -> m.Parked:
+    async def _on_park(self, request: ParkDeadLetters) -> Parked:
         park = partial(self._actions.dlq.park, **msgspec.structs.asdict(request))
-        return m.Parked(await anyio.to_thread.run_sync(park))
+        return Parked(await anyio.to_thread.run_sync(park))
 
-    async def _on_unpark(self, request: m.UnparkDeadLetters) -> m.Unparked:
+    async def _on_unpark(self, request: UnparkDeadLetters) -> Unparked:
         unpark = partial(self._actions.dlq.unpark, **msgspec.structs.asdict(request))
-        return m.Unparked(await anyio.to_thread.run_sync(unpark))
+        return Unparked(await anyio.to_thread.run_sync(unpark))
 
     async def _on_contracts(self, _: m.GetContracts) -> m.HostContract:
         from aetherra.kernel.contracts import host_contract  # noqa: PLC0415  # for who asks, not at the host's start

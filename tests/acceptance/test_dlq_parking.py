@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from aetherra.kernel import ActionPriority, DeadLetter, DeadLetters, Kernel, ListDeadLetters, RetryPolicy
 from aetherra.kernel.actions.dlq import DeadLetterQueue
+from aetherra.kernel.actions.messages import ParkDeadLetters, Parked, UnparkDeadLetters, Unparked
 from aetherra.kernel.cli.app import cli
-from aetherra.kernel.messages import ParkDeadLetters, Parked, UnparkDeadLetters, Unparked
 from aetherra.plugins import Plugin, Reject, Request, handler
 
 MOVES = """

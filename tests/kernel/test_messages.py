@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from aetherra.kernel import messages
+from aetherra.kernel.actions import messages as actions
 from aetherra.registry import Message, Request, tag_of
 from aetherra.registry.messages import message_classes, reply_annotation
 
 CLASSES = [
     value
-    for value in vars(messages).values()
-    if isinstance(value, type) and issubclass(value, Message) and value.__module__ == messages.__name__
+    for module in (messages, actions)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, Message) and value.__module__ == module.__name__
 ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aetherra.kernel import ActionPriority, DeadLetter, RetryPolicy
 from aetherra.kernel.actions.dlq import DeadLetterQueue
-from aetherra.kernel.messages import DeadLetters
+from aetherra.kernel.actions.messages import DeadLetters
 from aetherra.kernel.testing import FakeClock
 from aetherra.plugins import ListDeadLetters
 from aetherra.plugins.homeostasis.dlq_monitor import KEPT_SEC, MOST_GROUPS, OVERLAP, QUIET_SEC, DlqMonitor
