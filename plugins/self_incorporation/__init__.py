@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SelfIncorporationService"]
 
+if not TYPE_CHECKING:  # where a name that is not there is to be an error
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from aetherra.plugins.self_incorporation import plugin  # noqa: PLC0415
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            from aetherra.plugins.self_incorporation import plugin  # noqa: PLC0415
 
-        return getattr(plugin, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(plugin, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -114,12 +114,13 @@ __all__ = [
 _FILES = ("status", "scanning", "files", "items", "quarantine", "integrations", "nights")
 """In which names are looked for: those first that load the least."""
 
+if not TYPE_CHECKING:  # where a name that is not there is to be an error
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for file in _FILES:
-            module = import_module(f".{file}", __name__)
-            if name in module.__all__:
-                found = globals()[name] = getattr(module, name)
-                return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            for file in _FILES:
+                module = import_module(f".{file}", __name__)
+                if name in module.__all__:
+                    found = globals()[name] = getattr(module, name)
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
