@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aetherra.plugins import PluginContext, ServiceInfo
 from aetherra.plugins.homeostasis.collector import Collector
 from aetherra.plugins.homeostasis.decision import Controller, Decision, Effect, Observed, Outcome
 from aetherra.plugins.homeostasis.executor import Executor
+from aetherra.plugins.homeostasis.hold import Hold
 from aetherra.plugins.homeostasis.ledger import Ledger
-from aetherra.plugins.homeostasis.messages import Measured, Metric, RunlevelChanged
+from aetherra.plugins.homeostasis.messages import ComponentHealth, HostHealth, Measured, Metric, RunlevelChanged
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
 from aetherra.plugins.homeostasis.runlevel import RunlevelChange, RunlevelMachine
 from aetherra.plugins.homeostasis.status_keeper import StatusKeeper
@@ -33,8 +34,7 @@ class Cycle:
         runlevels: In what state the host is, by that.
         ledger: What remembers decisions.
         history: What remembers metrics.
-        frozen: Sees why nothing is to be decided, if a person has frozen all actuators or stopped everything; ``""`` if
-            nobody has.
+        hold: Why nothing is to be decided, if a person has frozen all actuators or stopped everything.
 
     Attributes:
         controller: What decides.
@@ -57,7 +57,7 @@ class Cycle:
         runlevels: RunlevelMachine,
         ledger: Ledger,
         history: MetricHistory,
-        frozen: Callable[[], Awaitable[str]],
+        hold: Hold,
     ) -> None:
         self._ctx = ctx
         self._collector = collector
@@ -66,7 +66,7 @@ class Cycle:
         self._runlevels = runlevels
         self._ledger = ledger
         self._history = history
-        self._frozen = frozen
+        self._hold = hold
         self._quarantined: dict[str, str] = {}
         self.number = 0
         self.last: Measured | None = None
@@ -86,10 +86,10 @@ class Cycle:
         begun = clock.monotonic()
         services = self._ctx.registry.list()
         metrics = await self._collector.collect(services)
-        frozen = await self._frozen()
-        await self.tell(self._runlevels.maintain(frozen or None))
+        held = await self._hold.look()
+        await self.maintain()
         if decides:
-            self._decide(metrics, hold=bool(frozen))
+            self._decide(metrics, hold=bool(held))
         judged = await self._judge(metrics, services)
         self.number += 1
         self.last = Measured(
@@ -131,6 +131,23 @@ class Cycle:
             self._ctx.log.info("actuator %r is quarantined no more, or is to be tried once", actuator)
             self._ledger.note("quarantine", "it is quarantined no more, or is to be tried once", target=actuator)
         self._quarantined = dict(quarantined)
+
+    def health(self) -> HostHealth:
+        """Return how the host was judged to be last, part by part."""
+        judged = self.judged
+        return HostHealth(
+            runlevel=self._runlevels.level,
+            since=self._runlevels.since,
+            reasons=self._runlevels.reasons,
+            overall=ComponentHealth("host", judged and judged.overall, judged.reasons if judged else ()),
+            components=tuple(
+                ComponentHealth(part.name, part.score, part.reasons) for part in (judged.components if judged else ())
+            ),
+        )
+
+    async def maintain(self) -> None:
+        """Have the runlevel show whether anything may be changed."""
+        await self.tell(self._runlevels.maintain(self._hold.why or None))
 
     async def tell(self, change: RunlevelChange | None) -> None:
         """Tell of another runlevel, if there is one."""

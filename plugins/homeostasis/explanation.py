@@ -11,9 +11,18 @@ import msgspec
 
 from aetherra.plugins.homeostasis.decision import Decision, Effect, Evidence
 from aetherra.plugins.homeostasis.ledger import Concluded, Decided, Entry, Froze, Ledger, Settled
-from aetherra.plugins.homeostasis.messages import Explanation
+from aetherra.plugins.homeostasis.messages import Explain, Explanation
 
-__all__ = ["explain", "explanations"]
+__all__ = ["answer", "explain", "explanations"]
+
+
+def answer(ledger: Ledger, request: Explain) -> list[Explanation]:
+    """Return why something was done, or was not; reads files, so it is for worker threads."""
+    if request.decision:
+        found = explain(ledger, request.decision)
+        return [] if found is None else [found]
+    entries = ledger.scan(symptom=request.symptom, target=request.target, since=request.since)
+    return explanations(entries, request.limit)
 
 
 def explain(ledger: Ledger, decision: str) -> Explanation | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from aetherra.plugins import AetherraError, CallTimeoutError, NoHandlerError, PluginContext
-from aetherra.plugins.homeostasis.messages import Metric
+from aetherra.plugins.homeostasis.messages import Measured, Metric
 from aetherra.plugins.self_improvement.messages import RecordMetric
 
 __all__ = ["RECEIVER", "Forwarder", "ForwarderStatistics"]
@@ -47,6 +47,14 @@ class Forwarder:
         self._failed = 0
         self._last_rate: float | None = None
         self._problem = ""
+        self._cycle = 0
+
+    async def forward_once(self, measured: Measured, within: float = ROUND_SEC) -> None:
+        """Send what a cycle has measured, and the host's health, unless it was sent."""
+        if measured.cycle > self._cycle:
+            self._cycle = measured.cycle
+            health = Metric(measured.health_score, "ratio")
+            await self.forward({**measured.metrics, "health.score": health}, measured.ts, within)
 
     async def forward(self, metrics: Mapping[str, Metric], ts: float, within: float = ROUND_SEC) -> None:
         """Send the readings of one cycle, one after the other; what is not taken is counted, and not sent again.

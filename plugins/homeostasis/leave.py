@@ -11,7 +11,7 @@ import msgspec
 
 from aetherra.plugins import Intent, NotPermittedError, Permission, Permit, Request, current_action, current_call
 
-__all__ = ["Leave", "Permitting", "digest_of", "is_worth_asking", "on_behalf"]
+__all__ = ["Leave", "Permitting", "asker", "digest_of", "is_worth_asking", "on_behalf"]
 
 
 class Permitting(Protocol):
@@ -95,6 +95,12 @@ def is_worth_asking(permission: Permission) -> bool:
 def digest_of(what: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what is to be done, in hex; the same for the same, whatever its order."""
     return hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(what, enc_hook=repr), order="sorted")).hexdigest()
+
+
+def asker() -> str:
+    """Return who asks for what is handled now."""
+    call = current_call()
+    return "the host" if call is None else str(call.caller)
 
 
 def on_behalf() -> str:

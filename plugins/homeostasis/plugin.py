@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from aetherra.plugins import (
-    ActionPriority,
     AetherraError,
     CycleStep,
-    DataFileError,
     DoubtService,
     GetStatus,
     HandlerError,
-    NotPermittedError,
     Plugin,
     PluginContext,
-    Reject,
     Request,
-    RestartPlugin,
-    RetryPolicy,
     ServiceStatus,
-    current_action,
-    current_call,
     handler,
     hookimpl,
 )
 from aetherra.plugins.homeostasis import messages as m
 from aetherra.plugins.homeostasis import phases
 from aetherra.plugins.homeostasis.acts import Acts
-from aetherra.plugins.homeostasis.actuators import ActuatorError, all_actuators
-from aetherra.plugins.homeostasis.changes import Changes
+from aetherra.plugins.homeostasis.actuators import all_actuators
 from aetherra.plugins.homeostasis.collector import Collector
 from aetherra.plugins.homeostasis.corrector import AutonomousErrorCorrector
 from aetherra.plugins.homeostasis.corrector import messages as c
-from aetherra.plugins.homeostasis.corrector.hands import by_hand
 from aetherra.plugins.homeostasis.cycle import Cycle
-from aetherra.plugins.homeostasis.decision import Controller, StateError
 from aetherra.plugins.homeostasis.dlq_monitor import DlqMonitor
+from aetherra.plugins.homeostasis.errands import CORRECTION_SEC, Errands
 from aetherra.plugins.homeostasis.executor import Executor
-from aetherra.plugins.homeostasis.explanation import explain, explanations
+from aetherra.plugins.homeostasis.explanation import answer
 from aetherra.plugins.homeostasis.forwarder import RECEIVER, ROUND_SEC, Forwarder
 from aetherra.plugins.homeostasis.freeze import Freeze
-from aetherra.plugins.homeostasis.gate import CandidateError, FrozenError, Gate
+from aetherra.plugins.homeostasis.gate import CandidateError, Gate
 from aetherra.plugins.homeostasis.health import DEFAULT_SETPOINTS
-from aetherra.plugins.homeostasis.host_policy import CORRECTOR
+from aetherra.plugins.homeostasis.hold import Hold
 from aetherra.plugins.homeostasis.incorporation_metrics import IncorporationMetrics
-from aetherra.plugins.homeostasis.leave import Leave
+from aetherra.plugins.homeostasis.knowledge import Knowledge
+from aetherra.plugins.homeostasis.leave import Leave, asker
 from aetherra.plugins.homeostasis.ledger import Ledger
 from aetherra.plugins.homeostasis.metric_history import MetricHistory
 from aetherra.plugins.homeostasis.prometheus import Counts, exposition
+from aetherra.plugins.homeostasis.requests import Requests
 from aetherra.plugins.homeostasis.runlevel import RunlevelMachine
-from aetherra.plugins.homeostasis.saved_state import Saved, SavedState
+from aetherra.plugins.homeostasis.saved_state import SavedState
 from aetherra.plugins.homeostasis.sensors import ProcessSensors, Reading
 from aetherra.plugins.homeostasis.settings import INTERVALS, HomeostasisSettings
 from aetherra.plugins.homeostasis.standstill import Standstill
@@ -63,11 +53,8 @@ from aetherra.plugins.homeostasis.supervisor import Supervisor
 from aetherra.plugins.homeostasis.swap_metrics import CodeRolledBack, CodeSwapped, SwapMetrics
 from aetherra.plugins.homeostasis.watch import Trouble, Watch
 
-ReplyT = TypeVar("ReplyT")
 COLLECT_SEC = 2.0
 """Seconds that somebody who asks for a measurement waits for it to be forwarded; what takes longer was not taken."""
-CORRECTION_SEC = 600.0
-"""Seconds after which a correction is not worth making any more."""
 
 
 class Homeostasis(Plugin[HomeostasisSettings]):
@@ -87,29 +74,48 @@ class Homeostasis(Plugin[HomeostasisSettings]):
 
     async def start(self, ctx: PluginContext) -> None:
         """Put the parts together. The first cycle comes once this generation serves."""
-        settings, clock = self.settings, ctx.clock
-        self._policy = settings.policy()
-        host = await ctx.call(GetStatus())
-        profile = host.profile
-        interval = settings.interval if settings.interval is not None else INTERVALS[profile]
-        folder = ctx.data_dir
+        settings, clock, folder = self.settings, ctx.clock, ctx.data_dir
+        policy, host = settings.policy(), await ctx.call(GetStatus())
 
-        self._freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
-        self._gate = Gate(self._freeze, profile=profile, mode=settings.mode, actuators=settings.actuators)
-        self._leave, self._standstill = Leave(ctx), Standstill(ctx, clock.move_on_after)
+        freeze = Freeze(None if folder is None else folder / "frozen.json", clock.time)
         self._ledger = Ledger(folder, clock.time)
         ctx.defer(self._ledger.close)
+        self._gate = Gate(freeze, profile=host.profile, mode=settings.mode, actuators=settings.actuators)
+        self._hold = Hold(freeze, Standstill(ctx, clock.move_on_after), self._ledger, ctx.log)
+        self._leave = Leave(ctx)
+        self._knowledge = Knowledge(
+            policy,
+            SavedState(folder),
+            f"{host.pid}, begun at {clock.monotonic() - host.uptime:.1f}",
+            clock=clock.monotonic,
+            series=f"{int(clock.time()):x}-{ctx.identity.generation}.",  # no id comes twice, whatever is lost
+            warn=ctx.log.warning,
+        )
+        self._errands = Errands(
+            ctx,
+            self._gate,
+            self._hold,
+            self._leave,
+            policy,
+            lambda: self._knowledge.controller,
+            settings.corrector.timeout,
+        )
+        self._corrector = AutonomousErrorCorrector(
+            ctx,
+            settings.corrector,
+            act=self._errands.submit,
+            held=self._errands.held,
+            treated=self._errands.treated,
+            leave=self._leave,
+        )
+        ctx.defer(self._corrector.stop)
+
         self._history = MetricHistory(clock.monotonic, clock.time, interval=settings.history_interval)
         self._runlevels = RunlevelMachine(settings.runlevels, monotonic=clock.monotonic, time=clock.time)
         self._forwarder = Forwarder(ctx)
         self._incorporation = IncorporationMetrics(ctx)
         self._swaps = SwapMetrics()
         self._dlq = DlqMonitor(ctx.call, monotonic=clock.monotonic, time=clock.time)
-        self._corrector = AutonomousErrorCorrector(
-            ctx, settings.corrector, act=self._submit, held=self._held, treated=self._treated, leave=self._leave
-        )
-        ctx.defer(self._corrector.stop)
-
         sensors = await ctx.enter(ProcessSensors(ctx.root))
         self._keeper = StatusKeeper(self._doubt)
         self._cycle = Cycle(
@@ -120,12 +126,11 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             runlevels=self._runlevels,
             ledger=self._ledger,
             history=self._history,
-            frozen=self._see_whether_frozen,
+            hold=self._hold,
         )
-        self._saved = SavedState(folder)
-        self._remember(f"{host.pid}, begun at {clock.monotonic() - host.uptime:.1f}")
-        self._wire_executor()
+        self._wire()
 
+        interval = settings.interval if settings.interval is not None else INTERVALS[host.profile]
         self._watch = Watch(clock, interval=interval, limit=settings.cycle_limit, tell=self._tell_trouble)
         ctx.start_soon(self._watch.run, self._run_cycle)
         ctx.start_soon(self._forward_first)
@@ -133,33 +138,13 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         ctx.every(settings.dlq_interval, self._look_at_dead_letters)
         ctx.every(settings.history_interval, self._save)
 
-    def _wire_executor(self) -> None:
-        self._acts = Acts(all_actuators(self.ctx), self._gate, self._changes, self._leave)
-        self._cycle.executor = Executor(self.ctx, self._acts, self._gate, self._leave, concluded=self._cycle.conclude)
-
-    def _remember(self, run: str) -> None:
-        """Take up what was learnt before; and what was changed, if it was in this run of the host."""
-        saved, self._run = self._saved.load(), run
-        self._changes = Changes(saved.changes if saved is not None and saved.run == run else None)
-        try:
-            keep: Literal["all", "learnt"] = "all" if saved is not None and saved.run == run else "learnt"
-            self._cycle.controller = self._controller(None if saved is None else saved.controller, keep)
-        except StateError as exc:
-            self._saved.put_aside(str(exc))
-            self._cycle.controller = self._controller(None)
-        if self._saved.problem:
-            self.ctx.log.warning("learning begins anew: %s", self._saved.problem)
-
-    def _controller(self, state: bytes | None, keep: Literal["all", "learnt"] = "all") -> Controller:
-        clock = self.ctx.clock
-        return Controller(
-            self._policy,
-            clock=clock.monotonic,
-            rng=random.Random(),  # noqa: S311  # chance, not a secret
-            state=state,
-            keep=keep,
-            series=f"{int(clock.time()):x}-{self.ctx.identity.generation}.",  # no id comes twice, whatever is lost
-        )
+    def _wire(self) -> None:
+        """Have all go by what is known, which is another one's after a swap."""
+        self._cycle.controller = self._knowledge.controller
+        self._acts = Acts(all_actuators(self.ctx), self._gate, self._knowledge.changes, self._leave)
+        executor = Executor(self.ctx, self._acts, self._gate, self._leave, concluded=self._cycle.conclude)
+        self._cycle.executor = executor
+        self._requests = Requests(self.ctx, self._acts, executor, self._ledger)
 
     async def stop(self) -> None:
         """Say that the host stops, if it does and not homeostasis alone, and keep what was learnt."""
@@ -178,14 +163,14 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def hand_over(self) -> HomeostasisState:
         """Give the next generation what was learnt, and what stands of what was changed."""
         self._in_charge = False
-        return HomeostasisState(self._cycle.number, self._cycle.controller.state(), self._changes.standing())
+        known = self._knowledge.now()
+        return HomeostasisState(self._cycle.number, known.controller, known.changes)
 
     async def take_over(self, state: HomeostasisState) -> None:
         """Go on where the generation before is."""
         self._cycle.number = state.cycle
-        self._cycle.controller = self._controller(state.controller)
-        self._changes = Changes(state.changes)
-        self._wire_executor()
+        self._knowledge.take_over(state.controller, state.changes)
+        self._wire()
 
     # Loops
 
@@ -215,13 +200,9 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def _forward(self, within: float = ROUND_SEC) -> None:
         """Give the last readings and their score to self-improvement, each once; ask self-incorporation for its own."""
         await self._incorporation.ask()
-        last = self._cycle.last
-        if last is not None and last.cycle > self._forwarded_cycle:
-            self._forwarded_cycle = last.cycle
-            health = m.Metric(last.health_score, "ratio")
-            await self._forwarder.forward({**last.metrics, "health.score": health}, last.ts, within)
+        if self._cycle.last is not None:
+            await self._forwarder.forward_once(self._cycle.last, within)
 
-    _forwarded_cycle = 0
     _in_charge = False
     """Whether what is to be kept is here: not before the first cycle, and not once it was handed over."""
 
@@ -231,39 +212,10 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             self.ctx.log.warning("there are more dead letters than one look takes: the oldest are in no group")
 
     async def _save(self) -> None:
-        saved, problem = Saved(self._run, self._cycle.controller.state(), self._changes.standing()), self._saved.problem
-        await self.ctx.run_sync(self._saved.save, saved)
-        if self._saved.problem and self._saved.problem != problem:
-            self.ctx.log.warning("what is learnt is not kept: %s", self._saved.problem)
+        await self.ctx.run_sync(self._knowledge.keep, self._knowledge.now())
         self._ledger.flush()
 
     # What parts ask of the whole
-
-    async def _submit(self, request: Request[ReplyT]) -> ReplyT:
-        """Have a correction made by way of the queue, like all else that changes something.
-
-        All of it is answered here: what an earlier run has left in the journal is asked about anew.
-        """
-        if isinstance(request, (c.ReloadPlugin, RestartPlugin)):
-            return cast("ReplyT", await self._submit(c.BringUp.by(request)))
-        return await self.ctx.submit_and_wait(
-            request,
-            priority=ActionPriority.MAINTENANCE,
-            deadline=CORRECTION_SEC,
-            timeout=self.settings.corrector.timeout,
-            retry=RetryPolicy(1),
-        )
-
-    def _held(self) -> str:
-        return self._gate.why_not(CORRECTOR) or self._standstill.why
-
-    def _treated(self, plugin: str) -> str:
-        """Say which rule brings a failed plugin up, so that the corrector does not as well; ``""`` if none does."""
-        if "failed" not in self._policy.rules or self._gate.why_not("reload_plugin"):
-            return ""
-        symptoms = self._cycle.controller.status().symptoms
-        given_up = any((each.symptom, each.target, each.phase) == ("failed", plugin, "given_up") for each in symptoms)
-        return "" if given_up else "the rule 'failed' of homeostasis, which loads it anew"
 
     async def _doubt(self, service: str, reason: str) -> None:
         await self.ctx.call(DoubtService(service, reason))
@@ -315,7 +267,7 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def status(self, _: m.GetHomeostasisStatus) -> m.HomeostasisStatus:
         """Say what was done, phase by phase."""
         last, sent = self._cycle.last, self._forwarder.statistics()
-        watch, decided, frozen = self._watch.statistics(), self._cycle.controller.status(), self._frozen()
+        watch, decided, frozen = self._watch.statistics(), self._cycle.controller.status(), self._hold.why
         actuators = self._acts.list(decided.mistrusted)
         unknown = sum(metric.value is None for metric in last.metrics.values()) if last is not None else 0
         return m.HomeostasisStatus(
@@ -332,8 +284,8 @@ class Homeostasis(Plugin[HomeostasisSettings]):
             phases=(
                 phases.metrics(last, watch),
                 phases.the_controller(decided, watch),
-                phases.the_actuators(self._gate.mode, frozen, actuators, self._changes.count),
-                phases.supervision(self._health(), watch),
+                phases.the_actuators(self._gate.mode, frozen, actuators, self._knowledge.changes.count),
+                phases.supervision(self._cycle.health(), watch),
                 phases.feedback(decided, self._cycle.effects),
                 phases.observability(self._ledger.statistics(), len(self._history.rows()), self._history.left_out),
                 phases.error_correction(self._corrector.get_statistics()),
@@ -346,47 +298,17 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def act(self, request: m.Act) -> m.Acted:
         """Have an actuator act."""
         self._check_serves()
-        self._refuse_stale(request.decision)
-        try:
-            acted = await self._acts.act(request)
-        except (ActuatorError, FrozenError, NotPermittedError) as exc:
-            if current_action() is not None:
-                raise Reject(str(exc)) from exc  # a second attempt would end as the first
-            raise
-        if not request.dry_run:
-            await self.ctx.publish(acted)
-            self._note_person(acted)
-        return acted
+        return await self._requests.act(request)
 
     @handler(timeout=300.0)
     async def undo(self, request: m.Undo) -> m.Acted:
         """Take back what stands."""
         self._check_serves()
-        self._refuse_stale(request.decision)
-        try:
-            acted = await self._acts.undo(request)
-        except NotPermittedError as exc:
-            if current_action() is not None:
-                raise Reject(str(exc)) from exc
-            raise
-        await self.ctx.publish(acted)
-        self._note_person(acted)
-        return acted
+        return await self._requests.undo(request)
 
     def _check_serves(self) -> None:
         if not self._serves:
             raise CandidateError(str(self.ctx.identity))
-
-    def _refuse_stale(self, decision: str) -> None:
-        """Refuse what was decided in an earlier run, or by an earlier generation, and lay in the journal since."""
-        if decision and current_action() is not None and not self._cycle.executor.is_pending(decision):
-            raise Reject(f"decision {decision!r} was made before this generation of homeostasis, by what was true then")
-
-    def _note_person(self, acted: m.Acted) -> None:
-        """Keep in the history what no decision of ours was behind, whatever it calls itself."""
-        if not self._cycle.executor.is_pending(acted.decision):
-            what = "undone" if acted.undone else "done"
-            self._ledger.note("by hand", f"{acted.actuator} {what} by {_asker()}: {acted.summary}", target=acted.target)
 
     @handler
     async def list_actuators(self, _: m.ListActuators) -> m.ActuatorList:
@@ -397,81 +319,33 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     async def freeze(self, request: m.Freeze) -> m.FreezeState:
         """Freeze all actuators."""
         until = None if request.seconds is None else self.ctx.clock.time() + request.seconds
-        trouble: DataFileError | None = None
         try:
-            self._freeze.freeze(_asker(), request.reason, until)
-        except DataFileError as exc:  # it holds all the same
-            trouble = exc
-        said = self._freeze.now()
-        if said is not None:
-            self._ledger.froze(said)
-            self.ctx.log.warning("%s", said.sentence)
-        await self._cycle.tell(self._runlevels.maintain(self._frozen() or None))
-        if trouble is not None:
-            raise DataFileError(
-                trouble.path, f"all is frozen now, but not after a restart: {trouble.problem}"
-            ) from trouble
-        return self._freeze_state()
+            self._hold.freeze(asker(), request.reason, until)
+        finally:
+            await self._cycle.maintain()
+        return self._hold.state()
 
     @handler
     async def unfreeze(self, request: m.Unfreeze) -> m.FreezeState:
         """Let actuators act again."""
-        if self._freeze.unfreeze(_asker(), request.reason) is not None:
-            self._ledger.note("unfrozen", f"by {_asker()}: {request.reason or 'no reason was given'}")
-            self.ctx.log.warning("actuators are unfrozen by %s", _asker())
-        await self._cycle.tell(self._runlevels.maintain(self._frozen() or None))
-        return self._freeze_state()
+        self._hold.unfreeze(asker(), request.reason)
+        await self._cycle.maintain()
+        return self._hold.state()
 
     @handler
     async def freeze_state(self, _: m.GetFreeze) -> m.FreezeState:
         """Say whether they are frozen."""
-        return self._freeze_state()
-
-    def _freeze_state(self) -> m.FreezeState:
-        said = self._freeze.now()
-        if said is None:
-            return m.FreezeState(frozen=False)
-        return m.FreezeState(True, said.problem or said.why, said.who, said.since, said.until)
-
-    def _frozen(self) -> str:
-        said = self._freeze.now()
-        return self._standstill.why if said is None else said.sentence
-
-    async def _see_whether_frozen(self) -> str:
-        if await self._standstill.look():
-            text = self._standstill.why or "it is lifted"
-            self._ledger.note("emergency stop", text)
-            self.ctx.log.warning("emergency stop: %s", text)
-        return self._frozen()
+        return self._hold.state()
 
     @handler
     async def health(self, _: m.GetHostHealth) -> m.HostHealth:
         """Say how the host is."""
-        return self._health()
-
-    def _health(self) -> m.HostHealth:
-        judged = self._cycle.judged
-        parts = () if judged is None else judged.components
-        overall = None if judged is None else judged.overall
-        return m.HostHealth(
-            runlevel=self._runlevels.level,
-            since=self._runlevels.since,
-            reasons=self._runlevels.reasons,
-            overall=m.ComponentHealth("host", overall, () if judged is None else judged.reasons),
-            components=tuple(m.ComponentHealth(part.name, part.score, part.reasons) for part in parts),
-        )
+        return self._cycle.health()
 
     @handler
     async def explain(self, request: m.Explain) -> m.Explanations:
         """Say why something was done, or was not."""
-        return m.Explanations(tuple(await self.ctx.run_sync(self._explain, request)))
-
-    def _explain(self, request: m.Explain) -> list[m.Explanation]:
-        if request.decision:
-            found = explain(self._ledger, request.decision)
-            return [] if found is None else [found]
-        entries = self._ledger.scan(symptom=request.symptom, target=request.target, since=request.since)
-        return explanations(entries, request.limit)
+        return m.Explanations(tuple(await self.ctx.run_sync(answer, self._ledger, request)))
 
     @handler
     async def prometheus(self, _: m.GetPrometheus) -> m.Prometheus:
@@ -499,42 +373,35 @@ class Homeostasis(Plugin[HomeostasisSettings]):
         """Say what was found in the log, and done about it."""
         return self._corrector.get_statistics()
 
-    @asynccontextmanager
-    async def _correcting(self, request: Request[Any], *, undo: bool = False) -> AsyncGenerator[None]:
-        """Do in the body a part of a correction, if the gate and who governs the host let it be done."""
-        (self._gate.check_freeze if undo else self._gate.check)(CORRECTOR)
-        async with self._leave.use(by_hand(request, undo=undo), request):
-            yield
-
     @handler(timeout=CORRECTION_SEC)
     async def install_module(self, request: c.InstallModule) -> c.ModuleInstalled:
         """Install a module that the settings allow."""
-        async with self._correcting(request):
+        async with self._errands.doing(request):
             return await self._corrector.install_module(request)
 
     @handler
     async def make_data_file(self, request: c.MakeDataFile) -> c.DataFileMade:
         """Make a file that the settings declare."""
-        async with self._correcting(request):
+        async with self._errands.doing(request):
             return await self._corrector.make_data_file(request)
 
     @handler
     async def rewrite_imports(self, request: c.RewriteImports) -> c.ImportsRewritten:
         """Rewrite imports of moved names, where the settings allow it."""
-        async with self._correcting(request):
+        async with self._errands.doing(request):
             return await self._corrector.rewrite_imports(request)
 
     @handler
     async def restore_edit(self, request: c.RestoreEdit) -> c.EditRestored:
         """Undo a rewriting."""
-        async with self._correcting(request, undo=True):
+        async with self._errands.doing(request, undo=True):
             return await self._corrector.restore_edit(request)
 
     @handler(timeout=CORRECTION_SEC)
     async def bring_up(self, request: c.BringUp) -> c.BroughtUp:
         """Bring a plugin up."""
         way: Request[Any] = request.way
-        async with self._correcting(way):
+        async with self._errands.doing(way):
             try:
                 await self.ctx.call(way, timeout=self.settings.corrector.timeout)
             except HandlerError as exc:
@@ -544,16 +411,10 @@ class Homeostasis(Plugin[HomeostasisSettings]):
     @handler
     async def make_offered(self, request: c.MakeOffered) -> c.OfferedDone:
         """Make a correction that a plugin offers."""
-        async with self._correcting(request):
+        async with self._errands.doing(request):
             return await self._corrector.make_offered(request)
 
     @hookimpl
     def cycle_steps(self) -> Iterable[CycleStep]:
         """Measure first, so that the other phases have something to go by; then mend what the log told."""
         return [CycleStep("collect", m.Collect()), CycleStep("correct", m.Correct())]
-
-
-def _asker() -> str:
-    """Return who asks for what is handled now."""
-    call = current_call()
-    return "the host" if call is None else str(call.caller)
