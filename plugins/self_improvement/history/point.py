@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -77,8 +76,7 @@ class Point(msgspec.Struct, frozen=True):
     context: dict[str, Any] = {}
 
 
-@dataclass
-class Batch:
+class Batch(msgspec.Struct):
     """Sound points that are stored together or not at all, by metric.
 
     Attributes:
@@ -88,10 +86,8 @@ class Batch:
     """
 
     size: int = 0
-    units: dict[str, str] = field(default_factory=dict[str, str])
-    rows: dict[str, dict[float, tuple[float, bytes | None]]] = field(
-        default_factory=dict[str, dict[float, tuple[float, bytes | None]]]
-    )
+    units: dict[str, str] = {}
+    rows: dict[str, dict[float, tuple[float, bytes | None]]] = {}
 
 
 def batch_of(points: Sequence[Point], oldest: float, newest: float) -> Batch:

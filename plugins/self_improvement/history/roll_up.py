@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from aetherra.plugins.self_improvement.history.tiers import DAY, HOURS, MINUTES, RAW, TIERS, Retention, drop, roll
 from aetherra.plugins.storage import Database, size_of
@@ -25,8 +26,7 @@ _LEAST_SHARE = 1e-6
 _MOST_POINTS = 10**15  # of a metric; what a damaged count may say
 
 
-@dataclass(frozen=True)
-class RolledUp:
+class RolledUp(msgspec.Struct, frozen=True):
     """What a roll-up did: rows that became part of a minute or hour, and points that were dropped."""
 
     moved: int = 0

@@ -4,7 +4,6 @@
 
 import math
 import sqlite3
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -43,8 +42,7 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-@dataclass(frozen=True)
-class Tier:
+class Tier(msgspec.Struct, frozen=True):
     """A table of rows alike.
 
     Attributes:
