@@ -236,13 +236,17 @@ class TestBringingIn:
             assert "was rolled back already" in again
 
     def test_another_plan_than_was_looked_at_is_carried_out(self, project: Project) -> None:
-        """A digest that does not fit stops it, with and without a dry run."""
+        """A digest that does not fit stops it, with and without a dry run; so do settings."""
         with a_host(project):
             greeter(project)
             do("incorporate", "scan")
             for words in (["--dry-run"], []):
                 said = do("incorporate", "integrate", "--digest", "abc", *words, status=1)
                 assert "expected the plan abc, and what would be done now is" in said
+                said = do(
+                    "incorporate", "integrate", "greeter", "--settings", '{"greeter": {"a": 1}}', *words, status=1
+                )
+                assert "its settings do not fit: Object contains unknown field `a`" in said
             assert tell("incorporate", "list")["integrations"] == []
 
     def test_what_cannot_be_brought_up_stays(self, project: Project) -> None:
