@@ -163,7 +163,7 @@ class TestCounting:
             numbers = host.corrector.get_statistics()
             assert ended.count(("missing_module", "advised")) <= 50
             assert ended[-1] == ("service_registration", "advised")
-            assert numbers.seen == 8001
+            assert numbers.exceptions == 8001
             assert numbers.dropped + len(ended) + numbers.suppressed == 8001
 
     async def test_two_looks_run_into_each_other(self, clinic, project):
