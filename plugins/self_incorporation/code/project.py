@@ -1,11 +1,11 @@
 """The metadata that a project states of itself (packaging.python.org, "pyproject.toml specification")."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
-from aetherra.plugins.self_incorporation.code.script import Script
+from aetherra.plugins.self_incorporation.code.script import Script, Text, Texts
 
 __all__ = ["is_project", "project_of"]
 
@@ -15,10 +15,10 @@ _NEEDS = ("dependencies", "requires-python")
 
 
 class _Project(Struct):
-    version: str = ""
-    requires_python: str = field(name="requires-python", default="")
-    dependencies: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
-    dynamic: tuple[str, ...] = ()
+    version: Text = ""
+    requires_python: Text = field(name="requires-python", default="")
+    dependencies: Texts = ()
+    dynamic: Texts = ()
 
 
 class _Document(Struct):

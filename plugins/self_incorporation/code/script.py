@@ -1,12 +1,12 @@
 """The metadata that a single-file script may carry in its comments (packaging.python.org, "Inline script metadata")."""
 
 import re
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-__all__ = ["Script", "script_of"]
+__all__ = ["Script", "Text", "Texts", "script_of"]
 
 _BEGIN = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
 _END = "# ///"
@@ -30,9 +30,14 @@ class Script(Struct, frozen=True):
     left_open: tuple[str, ...] = ()
 
 
+Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
+"""Longer ones are no requirements, and would be told whole."""
+Texts: TypeAlias = Annotated[tuple[Text, ...], Meta(max_length=1000)]
+
+
 class _Metadata(Struct):
-    dependencies: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
-    requires_python: str = field(name="requires-python", default="")
+    dependencies: Texts = ()
+    requires_python: Text = field(name="requires-python", default="")
 
 
 def script_of(text: str) -> Script | None:

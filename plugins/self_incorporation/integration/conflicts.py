@@ -149,15 +149,17 @@ def _where(item: Item, requirement: str) -> str:
 
 def _missing(text: str, world: World, extra: str = "", depth: int = 0) -> Iterator[str]:
     """Yield what is wrong with one requirement, and with those of the extras that it asks for."""
-    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415  # for who plans alone
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName  # noqa: PLC0415  # for who plans alone
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
     from packaging.utils import canonicalize_name  # noqa: PLC0415
 
     try:
         wanted = Requirement(text)
-    except InvalidRequirement as exc:
+        applies = wanted.marker is None or wanted.marker.evaluate({**world.environment, "extra": extra})
+    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as exc:
         yield f"{text!r} is no requirement (PEP 508): {str(exc).splitlines()[0]}; mend it"
         return
-    if wanted.marker is not None and not wanted.marker.evaluate({**world.environment, "extra": extra}):
+    if not applies:
         return
     found: Distribution | None = world.distributions.get(canonicalize_name(wanted.name))
     if wanted.url:

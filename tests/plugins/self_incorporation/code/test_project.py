@@ -41,6 +41,10 @@ class TestProject:
             (b"[project]\nrequires-python = ['>=3']\n", "at `$.project.requires-python`"),
             (b"[project]\ndependencies = 'a'\n", "at `$.project.dependencies`"),
             (b"[project]\ndependencies = [3]\n", "at `$.project.dependencies[0]`"),
+            (
+                b"[project]\ndependencies = ['" + b"a" * 1001 + b"']\n",
+                "length <= 1000 - at `$.project.dependencies[0]`",
+            ),
             (b"[project]\ndependencies = [" + b"'a'," * 1001 + b"]\n", "length <= 1000"),
             (b"[project]\ndynamic = 'dependencies'\n", "at `$.project.dynamic`"),
             (b"#" * 256_001, "expected at most 256,000 bytes, got 256,001"),

@@ -35,6 +35,9 @@ class TestWithTheHost:
             ({"dependencies": ("there<2",)}, ("dependency_conflict", "there<2")),
             ({"dependencies": ("There[fast]>=2",)}, ("dependency_conflict", "There[fast]>=2")),
             ({"dependencies": ("!!",)}, ("dependency_conflict", "!!")),
+            ({"dependencies": ("x; os_name ~= 'y'",)}, ("dependency_conflict", "x; os_name ~= 'y'")),
+            ({"dependencies": ("x; 'y' in 'z'",)}, ("dependency_conflict", "x; 'y' in 'z'")),
+            ({"dependencies": ("x; " + "(" * 3000,)}, ("dependency_conflict", "x; " + "(" * 3000)),
             ({"unreadable": {"a/pyproject.toml": "it is no TOML"}}, ("metadata_unreadable", "a/pyproject.toml")),
             (
                 {"dependencies": ("x @ https://example.org/x.whl",)},
