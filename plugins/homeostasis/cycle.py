@@ -135,14 +135,15 @@ class Cycle:
     def health(self) -> HostHealth:
         """Return how the host was judged to be last, part by part."""
         judged = self.judged
+        score, reasons, parts = (
+            (None, (), ()) if judged is None else (judged.overall, judged.reasons, judged.components)
+        )
         return HostHealth(
             runlevel=self._runlevels.level,
             since=self._runlevels.since,
             reasons=self._runlevels.reasons,
-            overall=ComponentHealth("host", judged and judged.overall, judged.reasons if judged else ()),
-            components=tuple(
-                ComponentHealth(part.name, part.score, part.reasons) for part in (judged.components if judged else ())
-            ),
+            overall=ComponentHealth("host", score, reasons),
+            components=tuple(ComponentHealth(part.name, part.score, part.reasons) for part in parts),
         )
 
     async def maintain(self) -> None:
