@@ -35,6 +35,11 @@ _KEYS = frozenset(
 )
 _SCREENS = frozenset(["PIL.ImageGrab.grab", "pyautogui.screenshot", "mss.mss", "pyscreenshot.grab"])
 _PLACES = Pattern(r"\w+://[\w.-]+|^(?:\d{1,3}\.){3}\d{1,3}$")
+# These have a function called with whatever the process does.
+_WATCHERS = frozenset(
+    ["sys.setprofile", "sys.settrace", "sys.addaudithook", "threading.setprofile", "threading.settrace"]
+)
+_FURTHEST = 2
 _PATHS_OF_MODULES = frozenset(["sys.path.insert", "sys.path.append", "site.addsitedir"])
 
 
@@ -113,6 +118,7 @@ def _interposes(unit: Unit, signs: Signs, calls: Sequence[Seen], flow: Origins |
     replaced = dict(_replaced(unit, calls))
     if not replaced:
         return
+    _reach_further(unit, calls, replaced)
     for scope, call, resolved in calls:
         owners = [replaced[name] for name in _enclosing(scope) if name in replaced]
         if owners and (_sends(resolved) or capability_of(resolved.name) == "network"):
@@ -123,6 +129,18 @@ def _interposes(unit: Unit, signs: Signs, calls: Sequence[Seen], flow: Origins |
                 for text in (flow.sketch(argument, scope), *_constants(argument))
             ):
                 signs.sign("interposed", call.lineno)
+
+
+def _reach_further(unit: Unit, calls: Sequence[Seen], replaced: dict[str, int]) -> None:
+    """Add the functions of the file that these call, or hand on to be called."""
+    own = {scope.name for scope in unit.syntax.scopes if scope.name}
+    for _ in range(_FURTHEST):
+        for scope, call, _ in calls:
+            if any(name in replaced for name in _enclosing(scope)):
+                given = [call.func, *call.args, *(keyword.value for keyword in call.keywords)]
+                for name in (each.id for each in given if isinstance(each, ast.Name)):
+                    if name in own:
+                        replaced.setdefault(name, call.lineno)
 
 
 def _sends(resolved: Resolved) -> bool:
@@ -147,10 +165,13 @@ def _replaced(unit: Unit, calls: Sequence[Seen]) -> Iterator[tuple[str, int]]:
     names = unit.names
     for scope in unit.syntax.scopes:
         for targets, value in scope.bindings:
-            if isinstance(value, ast.Name) and any(_is_of_another(names.aliases, target) for target in targets):
-                yield value.id, value.lineno
+            maker = value.func if isinstance(value, ast.Call) else value
+            if isinstance(maker, ast.Name) and any(_is_of_another(names.aliases, target) for target in targets):
+                yield maker.id, value.lineno
     for _, call, resolved in calls:
-        if resolved.name == "setattr" and len(call.args) == 3 and isinstance(call.args[2], ast.Name):
+        if resolved.name in _WATCHERS and call.args and isinstance(call.args[0], ast.Name):
+            yield call.args[0].id, call.lineno
+        elif resolved.name == "setattr" and len(call.args) == 3 and isinstance(call.args[2], ast.Name):
             owner = names.resolve(call.args[0])
             if owner is not None and not owner.name.startswith("."):
                 yield call.args[2].id, call.lineno

@@ -39,7 +39,7 @@ _METHODS = {
     **dict.fromkeys(["send", "sendall", "sendto"], ".send"),
     **{method: "." + method for method in (*_CAPABLE, "open", "encrypt", "write")},
 }
-_HINTS = ("[::-1]", "chr", "marshal.loads")  # what may make code of a constant without a decoder
+_HINTS = ("[::-1]", "chr", "marshal.loads", ".decrypt(")  # what may make code of a constant without a decoder
 _READERS = ("open(", "read_text", "read_bytes", "get_data", "__doc__")
 _TELLING_WORDS = ("exec", "eval", "__import__", "system", "popen", "subprocess", "spawn", "startfile")
 # One of these stands in whatever `_PATHS` finds, and looking for them first takes a hundredth of the time.
@@ -48,13 +48,25 @@ _PATH_WORDS = (
     *("CurrentVersion", "Startup", "site-packages", ".aws", "credentials", ".docker", ".kube", "Login Data", "Chrome"),
     *("wallet.dat", ".gnupg", "leveldb", ".electrum", "logins.json", "key4.db", ".netrc", ".pypirc", ".npmrc"),
     *("/cron", ".pgpass", "kubernetes.io", ".pth", "hooks", "/etc/passwd", "_history", "known_hosts"),
+    *("pip.conf", "pip.ini", ".ipython"),
 )
 _PATHS = Pattern(
     f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}|{SECRET_PATH.pattern}|{HOOK_PATH.pattern[:-1]}|\\.pth\\b"
 )
 # What stands between the parts of a path that is put together.
 _BETWEEN = re.compile(r"""["'][\s,/)(]{1,9}["']""")
-_FETCHERS = ("curl", "wget", "/dev/tcp", "/dev/udp", ">>", "pip", "powershell")
+_FETCHERS = (
+    "curl",
+    "wget",
+    "/dev/tcp",
+    "/dev/udp",
+    ">>",
+    "pip",
+    "powershell",
+    "urlopen",
+    "b64decode",
+    "CurrentVersion",
+)
 _HOMES = ("home()", "expanduser", "HOME", "USERPROFILE")
 _CLIMBS = ("__base__", "__bases__", "__mro__", "mro(")  # the ways up to `object`
 # What these methods of a loader return is run as a module.
@@ -122,7 +134,10 @@ class Evidence:
         sources = not reached.isdisjoint(DECODERS | DOWNLOADERS) or "network" in self.signs.uses
         if sources or any(hint in text for hint in _HINTS):
             return True
-        if "process" in self.signs.uses and any(word in text for word in _FETCHERS):
+        uses = self.signs.uses
+        if ("process" in uses or "fs_write" in uses) and any(word in text for word in _FETCHERS):
+            return True
+        if ("process" in uses or "dynamic_code" in uses) and "handler" in text:
             return True
         if not reached.isdisjoint(DESTROYERS) and any(home in text for home in _HOMES):
             return True

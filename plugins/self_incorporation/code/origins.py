@@ -19,9 +19,13 @@ from aetherra.plugins.self_incorporation.code.rules import (
     DOWNLOADERS,
     ENCODERS,
     ENVIRONMENT_PATH,
+    HANDLERS,
     IDENTITY,
     MEMORY,
+    PAYLOAD,
+    PERSONS_FILES,
     RECEIVERS,
+    REQUESTS,
     SANITIZERS,
     SECRET_PATH,
     SECRET_VARIABLE,
@@ -38,7 +42,7 @@ __all__ = ["Origin", "Origins", "opened_for_writing"]
 _PASSES = 4
 # How often a value may be passed on from function to function: beyond, everything may come from everywhere.
 _CALLS = 2
-_BITS = 11
+_BITS = 14
 _FEWEST_CALLS = (1 << _CALLS * _BITS) - 1
 _MOST_WRITTEN = 100
 _JOINING = frozenset(["join", "joinpath", "glob", "rglob", "with_name", "format"])
@@ -78,7 +82,10 @@ class Origin:
     ENCODED: Final = 256
     MEMORY: Final = 512
     IDENTITY: Final = 1024
-    ALL: Final = 2047
+    PAYLOAD: Final = 2048
+    MESSAGE: Final = 4096
+    PERSONAL: Final = 8192
+    ALL: Final = 16383
 
 
 _MADE = {
@@ -96,7 +103,9 @@ _PUT = frozenset(
         *("put_nowait", "attach", "add_attachment", "set_content", "set_payload", "setdefault", "addfile"),
     )
 )
-_OF_ATTRIBUTE = {"__doc__": Origin.DATA, "rfile": Origin.DOWNLOADED}
+# What holds what the network brought, in frameworks that call back.
+_RECEIVED = frozenset(["rfile", "payload"])
+_SECRETIVE = frozenset(["get_credentials", "get_frozen_credentials", "CryptUnprotectData"])
 _COMMANDS_OF_ENVIRONMENT = frozenset(["env", "printenv", "set", "export", "export -p"])
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
 
@@ -125,6 +134,7 @@ class Origins:
         self._followed: set[tuple[Scope, str, int]] = set()
         self.written: set[str] = set()
         self._disk: dict[str, int] = {}
+        self._receivers()
         self._binders = {scope: {name for names, _ in scope.bindings for name in names} for _, scope in scopes}
         for _ in range(_PASSES):
             before = self._size()
@@ -133,6 +143,15 @@ class Origins:
                 self._pass(scope)
             if self._size() == before:
                 break
+
+    def _receivers(self) -> None:
+        """Handlers are called with what somebody sends."""
+        for unit in self._program.units:
+            for scope in unit.syntax.scopes:
+                reached = (unit.names.resolve(decorator) for decorator in scope.decorators)
+                if any(each is not None and each.name in HANDLERS for each in reached):
+                    for parameter in scope.parameters[1:]:
+                        self._local[scope][parameter] = Origin.MESSAGE
 
     def of(self, expression: ast.expr, scope: Scope) -> int:
         """Return every origin that any part of an expression may have."""
@@ -156,7 +175,7 @@ class Origins:
             elif isinstance(node, ast.Constant):
                 found |= _of_constant(node.value)
             elif isinstance(node, ast.Attribute):
-                found |= self._of_attribute(node) | _OF_ATTRIBUTE.get(node.attr, Origin.NOWHERE)
+                found |= self._of_attribute(node)
                 stack.append(node.value)
             elif isinstance(node, ast.Subscript):
                 if self._is_environment(node.value):
@@ -269,8 +288,11 @@ class Origins:
             found |= self._local[level].get(name, Origin.NOWHERE)
             level = level.parent
         names = self._unit.names
-        if names.aliases.get(name) == "os.environ":
+        alias = names.aliases.get(name)
+        if alias == "os.environ":
             found |= Origin.ENVIRONMENT
+        elif alias in REQUESTS:
+            found |= Origin.DOWNLOADED
         if name == "__doc__":
             found |= Origin.DATA
         if names.link is not None and name in names.aliases:
@@ -289,10 +311,15 @@ class Origins:
     def _of_attribute(self, node: ast.Attribute) -> int:
         if self._is_environment(node):
             return Origin.ENVIRONMENT
+        found = Origin.NOWHERE
+        if node.attr == "__doc__":
+            found = Origin.DATA
+        elif self._networked and node.attr in _RECEIVED:
+            found = Origin.DOWNLOADED
         text = dotted_text(node)
         if text is None:
-            return Origin.NOWHERE
-        found = self._shared.get((self._unit.path, text), Origin.NOWHERE)
+            return found
+        found |= self._shared.get((self._unit.path, text), Origin.NOWHERE)
         return found if self._unit.names.link is None else found | self._elsewhere(text)
 
     def _of_call(self, node: ast.Call, stack: list[Any]) -> int:
@@ -329,6 +356,10 @@ class Origins:
         if name in DOWNLOADERS or (self._networked and method in RECEIVERS):
             place = "" if first is None else self._sketches[self._unit.path].of(first)
             return Origin.DOWNLOADED | (Origin.CREDENTIAL if CREDENTIAL_URL.search(place) else Origin.NOWHERE)
+        if method == "decrypt":
+            return Origin.DECODED
+        if method in _SECRETIVE:
+            return Origin.SECRET
         if capability_of(name) == "process" and first is not None:
             command = first.elts[0] if isinstance(first, ast.List | ast.Tuple) and len(first.elts) == 1 else first
             if isinstance(command, ast.Constant) and command.value in _COMMANDS_OF_ENVIRONMENT:
@@ -350,9 +381,10 @@ class Origins:
             return Origin.NOWHERE
         if isinstance(path, ast.Name) and path.id == "__file__":
             return Origin.DATA
-        kept = (
-            self._disk.get(self._sketches[self._unit.path].of(path), Origin.NOWHERE) if self._disk else Origin.NOWHERE
-        )
+        sketch = self._sketches[self._unit.path].of(path)
+        kept = self._disk.get(sketch, Origin.NOWHERE)
+        if PERSONS_FILES.fullmatch(sketch):
+            kept |= Origin.PERSONAL
         parts = [
             part.value for part in ast.walk(path) if isinstance(part, ast.Constant) and isinstance(part.value, str)
         ]
@@ -484,10 +516,14 @@ def _of_text(value: str) -> int:
         found |= Origin.ENVIRONMENT
     if any(word in value for word in SHELL_WORDS) and SHELL_DROPPER.search(value):
         found |= Origin.DROPPER
+    if ("exec" in value or "eval" in value) and PAYLOAD.search(value):
+        found |= Origin.PAYLOAD
     return found
 
 
 def _of_constant(value: object) -> int:
+    if isinstance(value, bytes):
+        return _of_text(value.decode("latin-1")) if b"import" in value else Origin.NOWHERE
     return _of_text(value) if isinstance(value, str) else Origin.NOWHERE
 
 

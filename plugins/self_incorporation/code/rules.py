@@ -24,13 +24,16 @@ __all__ = [
     "ENCODERS",
     "ENVIRONMENT_PATH",
     "EXECUTORS",
+    "HANDLERS",
     "HOOK_PATH",
     "IDENTITY",
     "INDICATORS",
     "MEMORY",
+    "PAYLOAD",
     "PERSONS_FILES",
     "PICKLERS",
     "RECEIVERS",
+    "REQUESTS",
     "RESOLVERS",
     "RULES_VERSION",
     "SANITIZERS",
@@ -66,7 +69,8 @@ _CAPABILITIES: dict[Capability, str] = {
     "network": "socket ssl urllib.request http.client http.server socketserver ftplib smtplib poplib imaplib nntplib"
     " telnetlib xmlrpc.client xmlrpc.server requests httpx aiohttp urllib3 websocket websockets paramiko pycurl"
     " asyncio.open_connection asyncio.start_server anyio.connect_tcp anyio.create_tcp_listener trio.open_tcp_stream"
-    " dns.resolver socks tornado.httpclient _socket",
+    " dns.resolver socks tornado.httpclient _socket flask.request bottle.request paho zmq pika nats kafka boto3"
+    " asyncssh discord telegram telebot slack_sdk",
     "fs_read": "os.listdir os.scandir os.walk os.read os.readlink glob linecache fileinput",
     "fs_write": "os.remove os.unlink os.rename os.replace os.mkdir os.makedirs os.rmdir os.removedirs os.chmod os.chown"
     " os.link os.symlink os.truncate os.write shutil.copy shutil.copy2 shutil.copyfile shutil.copytree shutil.move"
@@ -188,7 +192,12 @@ DOWNLOADERS = frozenset(
     + ["urllib3.PoolManager().request", "urllib.request.URLopener().open"]
     + ["socket.create_connection", "asyncio.open_connection", "anyio.connect_tcp", "trio.open_tcp_stream"]
 )
-RECEIVERS = frozenset(["recv", "recvfrom", "recv_into", "getresponse"])
+RECEIVERS = frozenset(
+    ["recv", "recvfrom", "recv_into", "getresponse", "recv_string", "recv_json", "recv_multipart", "recv_pyobj"]
+)
+# What stands for what somebody else asks for.
+REQUESTS = frozenset(["flask.request", "bottle.request"])
+HANDLERS = frozenset(["aetherra.plugins.handler", "aetherra.kernel.handler", "aetherra.kernel.plugin.handler"])
 SENDERS = frozenset(
     [f"{module}.{verb}" for module in ("requests", "httpx") for verb in ("get", "post", "put", "patch", "request")]
     + [f"{session}().{verb}" for session in _SESSIONS for verb in ("get", "post", "put", "patch", "request")]
@@ -231,11 +240,12 @@ SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash
 STARTUP_PATH = Pattern(
     r"\.(?:bash_?(?:rc|_profile|_login)|profile|zshrc|zprofile|zshenv|config/autostart|config/fish/config)\b"
     r"|\.ssh[/\\]authorized_keys|\.config/systemd/user|(?:site|user)customize\.py|LaunchAgents|LaunchDaemons"
+    r"|pip[/\\]pip\.(?:conf|ini)|\.pip[/\\]pip\.conf|\.ipython[/\\]profile_\w{1,40}[/\\]startup|\.ssh[/\\]config$"
     r"|/etc/(?:cron|rc\.local|profile|init\.d|systemd/system|ld\.so\.preload)|CurrentVersion\\+Run\b|/var/spool/cron"
     r"|Start Menu[/\\]+Programs[/\\]+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
 )
 CREDENTIAL_PATH = Pattern(
-    r"\.ssh[/\\](?:id_|\*)|\.aws[/\\](?:credentials|\*)|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json|(?:^|[~/\\])\.(?:netrc|pypirc|npmrc|pgpass)\b"
+    r"^~[/\\](?:.{0,80}[/\\])?\.env$|\.ssh[/\\](?:id_|\*)|\.aws[/\\](?:credentials|\*)|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json|(?:^|[~/\\])\.(?:netrc|pypirc|npmrc|pgpass)\b"
     r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
     r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
 )
@@ -258,14 +268,21 @@ SECRET_OWNER = Pattern(
 HOOK_PATH = Pattern(r"hooks[/\\](?:pre|post|commit|prepare|applypatch)-?[\w-]*$")
 # A home folder as such, or what people keep in it: whatever clears this, clears what is a person's.
 PERSONS_FILES = Pattern(
-    r"(?:~|%USERPROFILE%|/home)(?:/(?:Documents|Desktop|Pictures|Downloads|Music|Videos|\*)){0,9}|/\*"
+    r"(?:~|%USERPROFILE%|/home|/storage/emulated/0|/sdcard)(?:/(?:Documents|Desktop|DCIM|Pictures|Downloads|Music|Videos|\*)){0,9}|/\*"
+)
+# Code that fetches or decodes, and runs; in text that is no code of this file.
+_FETCHES = r"(?:urlopen|requests\.get|b64decode|b85decode|fromhex|decompress|marshal\.loads)"
+PAYLOAD = Pattern(
+    rf"\b(?:exec|eval)\s{{0,9}}\(.{{0,160}}\b{_FETCHES}\b|\b{_FETCHES}\b.{{0,200}}[\s;(](?:exec|eval)\s{{0,9}}\(",
+    re.DOTALL,
 )
 # One of these stands in whatever `SHELL_DROPPER` finds.
 SHELL_WORDS = (
     *("curl", "wget", "/dev/tcp", "/dev/udp", "nc ", "ncat", "bash", "owershell", "base64", "IEX", "DownloadString"),
-    *("mshta", "certutil", ">>", "pip"),
+    *("mshta", "certutil", ">>", "pip", "schtasks", "reg ", "crontab", "launchctl"),
 )
 SHELL_DROPPER = Pattern(
+    r"\bschtasks(?:\.exe)?\s+/create\b|\breg(?:\.exe)?\s+add\s.{0,200}CurrentVersion\\+Run\b|"
     r"curl\b[^|;&]{0,200}\s(?:-d|--data(?:-\w+)?|-F|--form|-T|--upload-file)\s*\S{0,40}@(?:-|\S{0,80}(?:\$HOME|~|/etc/|\.ssh|\.netrc|\.aws|\.env))|"
     r"\bpip3?\s+install\b[^;&|]{0,200}\s(?:git\+)?https?://(?!(?:[\w.]+\.)?(?:pypi\.org|pythonhosted\.org|pytorch\.org|github\.com)\b)|"
     r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:curl|wget)\b.{0,300}(?:;|&&)\s*chmod\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
@@ -336,6 +353,9 @@ INDICATORS: dict[str, Indicator] = {
         _needs("network", "process", "dynamic_code serialization"),
         "runs at every start of the interpreter, and does more than a path file should",
     ),
+    "payload-written": Indicator(0.8, _needs("fs_write", "process"), "writes code that fetches or decodes, and runs"),
+    "exec-of-message": Indicator(0.75, _needs("dynamic_code", "process"), "runs what it is sent over the bus"),
+    "files-sent": Indicator(0.75, _needs("network"), "sends the files of a person's home"),
     "secret-sent": Indicator(0.8, _needs("network"), "sends a secret of one service to another host"),
     "memory-sent": Indicator(0.8, _needs("network"), "sends objects that it picks out of the whole process"),
     "identity-sent": Indicator(0.6, _needs("network"), "sends who and where its user is as soon as it is imported"),

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from aetherra.plugins.self_incorporation.code.findings import Capability
@@ -15,6 +15,7 @@ from aetherra.plugins.self_incorporation.code.rules import (
     CREDENTIAL_URL,
     EXECUTORS,
     HOOK_PATH,
+    PAYLOAD,
     PERSONS_FILES,
     PICKLERS,
     RESOLVERS,
@@ -45,7 +46,7 @@ _LOADERS = frozenset(
 )
 # These start no command, but a function of the program or nothing at all.
 _NO_COMMANDS = ("os.kill", "os.fork", "multiprocessing.", "subprocess.list2cmdline")
-_WRITING_COMMANDS = frozenset(["tee", "cp", "mv", "install", "ln", "dd"])
+_WRITING_COMMANDS = frozenset(["tee", "cp", "mv", "install", "ln", "dd", "reg"])
 _REGISTRY = frozenset(["winreg.OpenKey", "winreg.OpenKeyEx", "winreg.CreateKey", "winreg.CreateKeyEx"])
 _LIBRARIES = frozenset(["CDLL", "PyDLL", "WinDLL", "OleDLL", "LoadLibrary", "dlopen"])
 _LIBC = frozenset(["system", "popen", "execve", "execv", "execl", "execlp", "execvp"])
@@ -88,6 +89,7 @@ class Sinks:
         self._flow = flow
         self._reached = reached
         self._nested = nested
+        self._at_import = set(_called_at_import(unit))
 
     def call(self, scope: Scope, call: ast.Call, resolved: Resolved) -> None:
         """Look at one call, by what it reaches; ``.name`` is a method of who knows what."""
@@ -108,6 +110,7 @@ class Sinks:
         elif capability == "native_code":
             self._native(call, name, scope)
         elif name == ".write":
+            self._payload(call, scope)
             self._written_to(call, scope)
         elif name in DESTROYERS or name == ".unlink":
             self._destroyed(call, name, scope)
@@ -165,6 +168,7 @@ class Sinks:
             (Origin.DECODED, "exec-of-decoded"),
             (Origin.DOWNLOADED, "exec-of-downloaded"),
             (Origin.DATA, "exec-of-data"),
+            (Origin.MESSAGE, "exec-of-message"),
         ):
             if origin & known:
                 self._sign(code, line)
@@ -174,6 +178,8 @@ class Sinks:
             self._sign("run-of-decoded", line)
         if origin & Origin.DOWNLOADED:
             self._sign("run-of-downloaded", line)
+        if origin & Origin.PAYLOAD or any(PAYLOAD.search(text) for text in texts):
+            self._sign("payload-written", line)
         if origin & Origin.DROPPER or any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
             self._sign("shell-dropper", line)
 
@@ -201,11 +207,17 @@ class Sinks:
         )
         if shell and call.args and not isinstance(call.args[0], ast.Constant):
             self._sign("dynamic-shell", call.lineno)
+            if origin & Origin.MESSAGE:
+                self._sign("exec-of-message", call.lineno)
 
     def _command(self, call: ast.Call) -> list[str]:
         """Return the constant text in a call's arguments, in order, put together or not."""
         folded = (self._names.folded(argument) for argument in call.args)
-        return [*(text[0] for text in folded if text is not None), *texts_of(call)]
+        named = (
+            self._names.given.expressions.get(argument.id) for argument in call.args if isinstance(argument, ast.Name)
+        )
+        listed = (text for value in named if isinstance(value, ast.List | ast.Tuple) for text in _texts([value]))
+        return [*(text[0] for text in folded if text is not None), *texts_of(call), *listed]
 
     def _loaded(self, call: ast.Call, scope: Scope) -> None:
         """Code that is loaded from a file which something downloaded was written to."""
@@ -249,12 +261,18 @@ class Sinks:
         hosts = [match[1] for place in places if (match := _HOST.search(place)) is not None]
         if origin & Origin.SECRET and any(not SECRET_OWNER.search(host) for host in hosts):
             self._sign("secret-sent", call.lineno)
+        if origin & Origin.PERSONAL and hosts:
+            self._sign("files-sent", call.lineno)
         if origin & Origin.MEMORY:
             self._sign("memory-sent", call.lineno)
-        if origin & Origin.IDENTITY and scope.parent is None:
+        if origin & Origin.IDENTITY and (scope.parent is None or scope.name in self._at_import):
             self._sign("identity-sent", call.lineno)
         if origin & Origin.ENCODED and name in RESOLVERS:
             self._sign("dns-tunnel", call.lineno)
+
+    def _payload(self, call: ast.Call, scope: Scope) -> None:
+        if self._origin(call.args, scope) & Origin.PAYLOAD:
+            self._sign("payload-written", call.lineno)
 
     def _written_to(self, call: ast.Call, scope: Scope) -> None:
         """A stream: of the network, or into a command that runs."""
@@ -291,6 +309,8 @@ class Sinks:
             paths, writes = call.args, False  # as a parser of settings does
         elif name not in ("open", "io.open"):
             return
+        if name.startswith(".write"):
+            self._payload(call, scope)
         hooks = writes and any(HOOK_PATH.search(self._sketch(path, scope)) for path in paths)
         fetches = hooks and bool(self._origin(call.args, scope) & Origin.DROPPER)
         if fetches or (writes and self._origin(paths, scope) & Origin.STARTUP):
@@ -299,12 +319,24 @@ class Sinks:
             self._sign("credential-read", call.lineno)
 
 
-_PRECIOUS = Origin.CREDENTIAL | Origin.SECRET
+_PRECIOUS = Origin.CREDENTIAL | Origin.SECRET | Origin.PERSONAL
 
 
 def sends_on(name: str) -> bool:
     """Say whether a name is that of a method which sends over a connection."""
     return name == ".send" or (name.endswith((".send", ".sendall", ".sendto")) and capability_of(name) == "network")
+
+
+def _called_at_import(unit: Unit) -> Iterator[str]:
+    """Yield the names of what a module calls when it is imported, and not only when it is run."""
+    guarded = [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in unit.syntax.tree.body
+        if isinstance(node, ast.If) and any(getattr(part, "id", "") == "__name__" for part in ast.walk(node.test))
+    ]
+    for call in unit.syntax.scopes[0].calls:
+        if isinstance(call.func, ast.Name) and not any(call.lineno in lines for lines in guarded):
+            yield call.func.id
 
 
 def opens_to_write(call: ast.Call) -> bool:
@@ -326,5 +358,9 @@ def _arguments(call: ast.Call) -> list[ast.expr]:
 
 def texts_of(call: ast.Call) -> list[str]:
     """Return the constant text in a call's arguments, in order."""
-    nodes = (node for argument in _arguments(call) for node in ast.walk(argument))
+    return _texts(_arguments(call))
+
+
+def _texts(expressions: list[ast.expr]) -> list[str]:
+    nodes = (node for expression in expressions for node in ast.walk(expression))
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

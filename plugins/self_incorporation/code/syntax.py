@@ -69,9 +69,10 @@ class Scope:
         calls: Every call in it.
         returns: Every expression it returns or yields.
         parameters: Their names, in order, without starred ones.
+        decorators: What it is decorated with.
     """
 
-    __slots__ = ("bindings", "body", "calls", "name", "parameters", "parent", "returns")
+    __slots__ = ("bindings", "body", "calls", "decorators", "name", "parameters", "parent", "returns")
 
     def __init__(self, parent: "Scope | None", name: str, body: list[ast.AST]) -> None:
         self.parent, self.name, self.body = parent, name, body
@@ -79,6 +80,7 @@ class Scope:
         self.calls: list[ast.Call] = []
         self.returns: list[ast.expr] = []
         self.parameters: list[str] = []
+        self.decorators: list[ast.expr] = []
 
     def take(self, arguments: ast.arguments) -> None:
         """Note the parameters, and their defaults as what is assigned to them."""
@@ -156,6 +158,7 @@ class Syntax:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 inner = Scope(scope, node.name, list(node.body))
                 inner.take(node.args)
+                inner.decorators = node.decorator_list
                 self.scopes.append(inner)
                 self.decorators.extend((scope, decorator) for decorator in node.decorator_list)
             case ast.Lambda():
