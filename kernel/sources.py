@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import importlib.util
 import os
 import sys
@@ -16,6 +16,7 @@ import msgspec
 
 from aetherra.kernel.code import CodeGeneration
 from aetherra.kernel.errors import PluginDefinitionError
+from aetherra.kernel.offers import Offer, offers
 from aetherra.kernel.plugin import Plugin
 
 if TYPE_CHECKING:
@@ -137,16 +138,15 @@ class ClassSource:
         self._is_of_host = False
 
     @classmethod
-    def of_entry_point(cls, entry_point: importlib.metadata.EntryPoint) -> ClassSource:
+    def of_offer(cls, offer: Offer) -> ClassSource:
         """Take an installed package's offer, which is looked at when it is loaded."""
-        distribution = entry_point.dist.name if entry_point.dist is not None else "?"
-        module, _, attribute = entry_point.value.partition(":")
+        module, _, attribute = offer.value.partition(":")
         return cls(
-            entry_point.name,
+            offer.name,
             module=module.strip(),
             attribute=attribute.strip(),
-            where=f"entry point of {distribution}",
-            trusted=distribution == OWN_DISTRIBUTION,
+            where=f"entry point of {offer.distribution}",
+            trusted=offer.distribution == OWN_DISTRIBUTION,
         )
 
     @classmethod
@@ -276,9 +276,8 @@ def helpers_folder(entry: Path) -> Path | None:
 
 
 def installed_plugins() -> Iterator[ClassSource]:
-    """Yield what installed packages offer under the entry point group, first found first; nothing is imported yet."""
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        yield ClassSource.of_entry_point(entry_point)
+    """Return what installed packages offer under the entry point group, first found first; nothing is imported yet."""
+    return map(ClassSource.of_offer, offers(ENTRY_POINT_GROUP))
 
 
 def plugin_class(module: ModuleType, wanted: str | None) -> type[Plugin[Any]]:
