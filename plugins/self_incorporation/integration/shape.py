@@ -6,7 +6,7 @@ import datetime as dt
 import decimal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, Union
 
 import msgspec
@@ -22,6 +22,9 @@ __all__ = ["Read", "misfit"]
 Read: TypeAlias = Callable[[str], bytes]
 """Returns what a file holds, by its path as it was planned."""
 _MOST_SOURCES: Final = 200
+_MOST_TYPES: Final = 2000
+"""Annotations, and parts of them, that are read; the rest is anything."""
+_LARGEST: Final = 2**63
 _PLAIN: Final[Mapping[str, Any]] = {
     **{kind.__name__: kind for kind in (bool, bytes, dict, float, frozenset, int, list, set, str, tuple)},
     **{f"datetime.{kind.__name__}": kind for kind in (dt.date, dt.datetime, dt.time)},
@@ -42,7 +45,7 @@ _OF_NO_MATTER: Final = frozenset(
     {"cache_hash", "dict", "eq", "frozen", "gc", "kw_only", "omit_defaults", "order", "repr_omit_defaults", "weakref"}
 )
 _CLASS_VARIABLES: Final = ("typing.ClassVar", "typing_extensions.ClassVar")
-_META: Final = frozenset({"gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length"})
+_META: Final = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length"})
 
 
 class _UnclearError(Exception):
@@ -60,7 +63,7 @@ def misfit(name: str, settings: Mapping[str, Any], item: str, sources: Sequence[
     """Return why settings are not what a plugin declares, with the path of the wrong field; ``""`` if they are.
 
     What only running it would tell counts as right, and is checked when it is loaded: types from elsewhere, names that
-    are computed, what ``__post_init__`` says.
+    are computed, what ``__post_init__`` says. So does what would run of the plugin as well: its patterns.
 
     Args:
         name: Of the plugin.
@@ -116,7 +119,8 @@ class _Sources:
         self._modules = Modules(item, self._paths)
         self._read = read
         self._files: dict[str, _File | None] = {}
-        self._open: set[int] = set()
+        self._classes: dict[int, Any] = {}
+        self._left = _MOST_TYPES
 
     def settings_of(self, plugin: str) -> Any:
         """Return the type of what stands in ``Plugin[...]``."""
@@ -160,9 +164,10 @@ class _Sources:
 
     def _type(self, node: ast.expr, file: _File) -> Any:
         """Return the type that an annotation names, ``Any`` where only running it would tell."""
+        self._left -= 1
         try:
-            return self._read_type(node, file)
-        except (_UnclearError, SyntaxError, TypeError, ValueError, RecursionError):
+            return self._read_type(node, file) if self._left > 0 else Any
+        except (_UnclearError, ArithmeticError, SyntaxError, TypeError, ValueError, RecursionError):
             return Any
 
     def _read_type(self, node: ast.expr, file: _File) -> Any:
@@ -181,22 +186,15 @@ class _Sources:
         if isinstance(found, str):
             return _PLAIN.get(found, Any)
         if isinstance(found.node, ast.expr):
-            return self._once(found.node, lambda: self._type(found.node, found.file))  # type: ignore[arg-type]
-        return self._once(found.node, lambda: self._class(found.node, found.file))  # type: ignore[arg-type]
-
-    def _once(self, node: ast.AST, read: Callable[[], Any]) -> Any:
-        """Read what may refer to itself."""
-        if id(node) in self._open:
-            return Any
-        self._open.add(id(node))
-        try:
-            return read()
-        finally:
-            self._open.discard(id(node))
+            return self._type(found.node, found.file)
+        if id(found.node) not in self._classes:  # each is read once, and within itself is anything
+            self._classes[id(found.node)] = Any
+            self._classes[id(found.node)] = self._class(found.node, found.file)
+        return self._classes[id(found.node)]
 
     def _generic(self, origin: _Found | str, inner: ast.expr, file: _File) -> Any:
         parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-        if not isinstance(origin, str):
+        if not isinstance(origin, str) or not parts:
             return Any
         match origin.rpartition(".")[2] if origin.startswith(("typing.", "typing_extensions.")) else "":
             case "Literal":
@@ -218,10 +216,13 @@ class _Sources:
     def _meta(self, node: ast.expr, file: _File) -> msgspec.Meta | None:
         if not isinstance(node, ast.Call) or self._resolve(node.func, file) != "msgspec.Meta":
             return None
-        return msgspec.Meta(**{one.arg: _constant(one.value) for one in node.keywords if one.arg in _META})
+        bounds = {one.arg: _constant(one.value) for one in node.keywords if one.arg in _META}
+        if not all(isinstance(bound, int | float) for bound in bounds.values()):
+            raise _UnclearError
+        return msgspec.Meta(**bounds)
 
     def _class(self, node: ast.ClassDef, file: _File) -> Any:
-        shape = _Shape({}, {})
+        shape = _Shape({}, {}, set())
         if self._gather(node, file, shape):
             return Literal[tuple(_constant(value) for _, value in _named(node.body) if isinstance(value, ast.expr))]
         fields = [(name, kind, field) for name, (kind, field) in shape.fields.items()]
@@ -229,10 +230,13 @@ class _Sources:
 
     def _gather(self, node: ast.ClassDef, file: _File, shape: "_Shape") -> bool:
         """Put down the fields and options of a class, those of its bases first; say whether it is an enumeration."""
+        if id(node) in shape.seen:
+            return False
+        shape.seen.add(id(node))
         for base in node.bases:
             found = self._resolve(base, file)
             if not isinstance(found, str) and isinstance(found.node, ast.ClassDef):
-                if self._once(found.node, partial(self._gather, found.node, found.file, shape)):
+                if self._gather(found.node, found.file, shape):
                     return True
             elif found in _ENUMS:
                 return True
@@ -240,11 +244,7 @@ class _Sources:
                 shape.options["forbid_unknown_fields"] = True
             elif found != "msgspec.Struct":
                 raise _UnclearError
-        for keyword in node.keywords:
-            if keyword.arg in _OPTIONS:
-                shape.options[keyword.arg] = _constant(keyword.value)
-            elif keyword.arg not in _OF_NO_MATTER:
-                raise _UnclearError
+        shape.options.update(_options(node))
         for statement in node.body:
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 self._put(statement.target.id, statement, file, shape)
@@ -271,6 +271,15 @@ class _Shape(NamedTuple):
 
     fields: dict[str, tuple[Any, Any]]
     options: dict[str, Any]
+    seen: set[int]
+
+
+def _options(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
+    for keyword in node.keywords:
+        if keyword.arg is not None and keyword.arg in _OPTIONS:
+            yield keyword.arg, _constant(keyword.value)
+        elif keyword.arg not in _OF_NO_MATTER:
+            raise _UnclearError
 
 
 def _plugins(file: _File) -> Iterator[tuple[ast.ClassDef, ast.expr, _File]]:
@@ -294,9 +303,12 @@ def _union(kinds: Sequence[Any]) -> Any:
 
 def _constant(node: ast.expr) -> Any:
     try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError) as exc:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as exc:
         raise _UnclearError from exc
+    if isinstance(value, int | float) and not abs(value) < _LARGEST:  # msgspec breaks on them
+        raise _UnclearError
+    return value
 
 
 def _is_ellipsis(node: ast.expr) -> bool:

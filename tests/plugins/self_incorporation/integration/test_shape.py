@@ -50,6 +50,19 @@ class Lamp(Plugin[LampSettings]):
 """
 
 
+ODD = [
+    "    a: Annotated[int, m.Meta(ge='x')]\n    b: int\n    c: str\n    d: list",
+    f"    a: Annotated[int, m.Meta(ge={'9' * 400})]\n    b: Annotated[int, m.Meta(ge=1e999)]\n    c: Any\n    d: Any",
+    f"    a: Literal[{'9' * 400}]\n    b: Literal[{2**63}, -{2**64}]\n    c: Literal[1.5]\n    d: Literal[True, [1]]",
+    "    a: Literal[()]\n    b: Any\n    c: Any\n    d: Any",
+    "    a: Literal[1, 'x', ..., b'y']\n    b: Annotated\n    c: Optional[()]\n    d: Union[()]",
+    "    a: list[int] | tuple[int, ...] | set[str]\n    b: int = m.field(name=3)\n    c: str\n    d: list",
+    f"    a: {'list[' * 50}int{']' * 50} | int\n    b: dict[list, int] | int\n    c: str\n    d: m.UnsetType | list",
+    "    a: Annotated[int, m.Meta(extra=f())]\n    b: Annotated[int, m.Meta(**f)]\n    c: list\\\n.x\n    d: list",
+    "    c: Annotated[str, m.Meta(pattern='(x+x+)+y[')]\n    a: int\n    b: int\n    d: list[*list]",
+]
+
+
 def of(source: str | dict[str, str], settings: dict[str, Any], item: str = "in/lamp.py") -> str:
     files = {item: source} if isinstance(source, str) else source
     return misfit("lamp", settings, item, list(files), lambda path: dedent(files[path]).encode())
@@ -102,6 +115,22 @@ class TestMisfit:
         assert of(files, {"room": "hall", "floor": 1}, "in/lamp") == ""
         assert "`$.floor`" in of(files, {"room": "hall", "floor": "one"}, "in/lamp")
 
+    def test_types_of_types_are_read_again_and_again(self) -> None:
+        """Each class and each name is read once, however many refer to it: a plan waits for no exponential."""
+        classes = ["class C0(Settings):\n    x: int", "class B0(Settings): ...", "A0 = int"]
+        for number in range(60):
+            after = number + 1
+            classes += [
+                f"class C{after}(Settings):\n    x: C{number}\n    y: C{number}",
+                f"class B{after}(B{number}, D{number}): ...\nclass D{after}(B{number}, D{number}): ...",
+                f"A{after} = tuple[A{number}, A{number}]",
+            ]
+        classes += ["class D0(Settings): ...", "class S(B60):\n    c: C60\n    a: A60"]
+        source = "\n".join(["from aetherra.plugins import *", *classes, "class Lamp(Plugin[S]): ..."])
+        source = source.replace("import *", "import Plugin, Settings")
+
+        assert "`$.c`" in of(source, {"c": 1, "a": []})
+
     def test_a_plugin_without_settings_takes_some(self) -> None:
         """It declares none, so none can be given."""
         source = "from aetherra.plugins import Plugin\nclass Lamp(Plugin): ...\n"
@@ -121,6 +150,7 @@ class TestMisfit:
                 "S",
             ),
             ("class S(S): ...", "S"),
+            *((f"import msgspec as m\nfrom typing import *\nclass S(Settings):\n{fields}", "S") for fields in ODD),
         ],
     )
     def test_what_cannot_be_read_is_an_error(self, body: str, settings: str) -> None:
