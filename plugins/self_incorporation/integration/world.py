@@ -4,7 +4,6 @@ import platform
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,9 @@ def _changed_at(folder: str) -> int:
 
 @lru_cache(1)
 def _installed(_: tuple[tuple[str, int], ...]) -> dict[str, Any]:
-    from packaging.utils import canonicalize_name  # noqa: PLC0415  # 30 ms, for who plans alone
+    from importlib import metadata  # noqa: PLC0415  # as the next: for who plans alone
+
+    from packaging.utils import canonicalize_name  # noqa: PLC0415  # 30 ms
 
     distributions: dict[str, Distribution] = {}
     for found in metadata.distributions():
