@@ -41,7 +41,7 @@ def list_approvals(path: Path, config_file: Path | None, as_json: bool, state: s
             each["sender"] or each["asker"],
             write_moment(each["expires_at"]) if each["state"] in STATES[:3] else "",
             each["digest"][:12],
-            each["summary"],
+            f"{each['summary']}; asked for since as: {each['since']}" if each.get("since") else each["summary"],
             each["reason"] or each["why"],
         )
         for each in found

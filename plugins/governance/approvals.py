@@ -49,7 +49,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
         kind: Of the intent.
         component: Of the intent.
         digest: The SHA-256 of exactly what is to be done.
-        summary: The same in words.
+        summary: The same in words, as a person was asked.
+        since: The same as it was asked for last, if that is in other words.
         asker: The plugin that would do it.
         sender: On whose behalf; ``""`` if on its own.
         why: Why a person must agree.
@@ -67,6 +68,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     component: str
     digest: str
     summary: str
+    since: str = ""
     asker: str
     sender: str = ""
     why: str
@@ -197,6 +199,16 @@ class Approvals:
         if found.state not in ("pending", "approved"):
             raise ApprovalError(f"approval {approval!r} is {found.state}: there is nothing to withdraw")
         return self._put(msgspec.structs.replace(found, state="void", reason=reason))
+
+    def word(self, approval: str, summary: str) -> Approval:
+        """Note in what words it is asked for now: a digest says what is to be done, and words may change with a figure.
+
+        Raises:
+            UnknownApprovalError: There is none of that id.
+        """
+        found = self.get(approval)
+        since = "" if summary == found.summary else summary
+        return found if since == found.since else self._put(msgspec.structs.replace(found, since=since))
 
     def use(self, approval: str) -> Approval:
         """Use an approval up.

@@ -264,14 +264,16 @@ class Clerk:
             approval = requested.id
             reason = f"a person must agree, by 'aetherra approvals approve {approval}': {verdict.question}"
             verdict = msgspec.structs.replace(verdict, reason=reason)
-        elif verdict.code == "allowed" and approval:
-            self._approvals.use(approval)
+        elif approval:
+            self._approvals.word(approval, intent.summary)
+            if verdict.code == "allowed":
+                self._approvals.use(approval)
         is_news = verdict.measure is not None and self._measures.impose(verdict.measure)
         breached = verdict.measure if is_news else None
         try:
             if self._unsaved or self._approvals.snapshot() != before or self._measures.in_force() != in_force:
                 self._save()
-            asked = self._scribe.question(asker, intent, verdict, approval)
+            asked = self._scribe.question(asker, intent, verdict, self._approvals.get(approval) if approval else None)
         except DataFileError as exc:
             self._take_back(before)
             return Answer(permission=_unwritten(verdict, exc), breached=breached)
@@ -375,7 +377,7 @@ class Clerk:
                         summary=f"{decided.kind} of {decided.component!r} is {decided.state}: {decided.summary}",
                         code=decided.state,
                         digest=decided.digest,
-                        facts={"approval": decided.id, "asker": decided.asker, "reason": reason},
+                        facts={"approval": decided.id, "asker": decided.asker, "reason": reason, **_since(decided)},
                     )
                 )
             except DataFileError:
@@ -547,6 +549,10 @@ class Clerk:
     def _note(self, note: Note) -> None:
         with suppress(DataFileError):
             self._scribe.keep(note)
+
+
+def _since(approval: Approval) -> dict[str, Fact]:
+    return {"asked_since_as": approval.since} if approval.since else {}
 
 
 def _act_of(note: Note) -> OpenAct:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from aetherra.plugins import DataFileError, Fact, Intent
-from aetherra.plugins.governance.approvals import digest_of
+from aetherra.plugins.governance.approvals import Approval, digest_of
 from aetherra.plugins.governance.gatekeeper import Verdict
 from aetherra.plugins.governance.kept import STATE, count_said, facts_of, without_own
 from aetherra.plugins.ledger import AuditLedger, Entry
@@ -121,7 +121,7 @@ class Scribe:
         except DataFileError as exc:
             self.problem = str(exc)
 
-    def question(self, asker: str, intent: Intent, verdict: Verdict, approval: str) -> Asked:
+    def question(self, asker: str, intent: Intent, verdict: Verdict, approval: Approval | None) -> Asked:
         """Write what was asked and answered; of the same refusals within a minute, the first.
 
         How often they were given again is written once the minute is over.
@@ -129,33 +129,40 @@ class Scribe:
         Raises:
             DataFileError: It could not be written.
         """
-        like = (asker, intent.kind, intent.component, intent.sender, intent.actuator, digest_of(intent), verdict.code)
-        known: dict[str, Fact] = {"sender": intent.sender, "actuator": intent.actuator, "approval": approval}
+        if verdict.code == "allowed":
+            entry = self._question(asker, intent, verdict, approval, facts_of(verdict.count))
+            return Asked(entry.sequence, count_said(entry.facts) == verdict.count)
+        self.fold()
+        asked = (asker, intent.kind, intent.component, intent.sender, intent.actuator, digest_of(intent))
+        like = (*asked, verdict.code, "" if approval is None else approval.id)
+        before = self._repeats.get(like)
+        if before is not None:
+            before.times += 1
+            return Asked(before.entry)
+        entry = self._question(asker, intent, verdict, approval, {"why": verdict.reason})
+        self._repeats[like] = _Repeats(self._monotonic(), entry.sequence)
+        self.fold()
+        return Asked(entry.sequence)
+
+    def _question(
+        self, asker: str, intent: Intent, verdict: Verdict, approval: Approval | None, facts: Mapping[str, Fact]
+    ) -> Entry:
+        known: dict[str, Fact] = {**facts, "sender": intent.sender, "actuator": intent.actuator}
+        if approval is not None:
+            known |= {"approval": approval.id, "agreed_to": approval.summary if approval.since else ""}
         known |= {"undo": intent.undo, "breach": verdict.measure.breach if verdict.measure is not None else ""}
-        is_refusal = verdict.code != "allowed"
-        if is_refusal:
-            self.fold()
-            before = self._repeats.get((*like, approval))
-            if before is not None:
-                before.times += 1
-                return Asked(before.entry)
-            known["why"] = verdict.reason
-        counted = {} if is_refusal else facts_of(verdict.count)
-        entry = self._write(
+        known = {name: said for name, said in known.items() if said}
+        return self._write(
             Note(
                 kind=intent.kind,
                 actor=asker,
                 component=intent.component,
                 summary=intent.summary,
                 code=verdict.code,
-                digest=digest_of(intent) if approval else intent.digest,
-                facts=counted | without_own(intent.facts) | {name: value for name, value in known.items() if value},
+                digest=intent.digest if approval is None else digest_of(intent),
+                facts={**known, **without_own(intent.facts), **known},  # first and last: none is left out, or overruled
             )
         )
-        if is_refusal:
-            self._repeats[*like, approval] = _Repeats(self._monotonic(), entry.sequence)
-            self.fold()
-        return Asked(entry.sequence, is_refusal or count_said(entry.facts) == verdict.count)
 
     def fold(self, *, everything: bool = False) -> None:
         """Word how often refusals were given again whose minute is over, or of which there are too many."""

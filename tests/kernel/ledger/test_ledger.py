@@ -48,6 +48,7 @@ class TestAppend:
 
         assert [entry.sequence for entry in ledger.tail(3)] == [4, 5, 6]
         assert [entry.sequence for entry in ledger.tail(100)] == [1, 2, 3, 4, 5, 6]
+        assert [entry.sequence for entry in ledger.newest_first(2)] == [6, 5]
         assert [entry.sequence for entry in ledger.entries(since=5)] == [5, 6]
 
     def test_statistics_say_something_else(self, ledger: AuditLedger) -> None:

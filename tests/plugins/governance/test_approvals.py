@@ -104,6 +104,14 @@ class TestRequest:
         assert digest_of(plain) != digest_of(intent("", summary="bring another in"))
         assert len(digest_of(plain)) == len(sha256().hexdigest())
 
+    def test_other_words_are_hidden_from_people(self, kept: Approvals) -> None:
+        """Who looks at a question sees in what words it was put, and in what others it was since."""
+        asked = kept.request("inc", intent(), "policy")
+        assert kept.word(asked.id, "bring this in, 3 times").since == "bring this in, 3 times"
+        found = kept.get(asked.id)
+        assert (found.summary, found.since) == (asked.summary, "bring this in, 3 times")
+        assert kept.word(asked.id, asked.summary).since == ""
+
     def test_a_flood_drowns_people(self, kept: Approvals) -> None:
         """So many of one asker wait at a time; another's are not held against it, nor those that were decided."""
         for number in range(3):

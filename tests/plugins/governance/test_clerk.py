@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aetherra.plugins import DataFileError, Identity, Permission
@@ -56,6 +57,20 @@ class TestAsk:
         assert answer.permission.code == "needs_approval"
         assert office().permission(INC, INTEGRATION).code == "needs_approval"
         assert office().approvals.get(used).state == "void"
+
+    def test_other_words_use_an_approval_unseen(self, office: Opened) -> None:
+        """The digest says what is to be done; where the words changed since, list and ledger have both."""
+        kept = office()
+        asked = kept.permission(INC, INTEGRATION).approval
+        kept.permission(INC, msgspec.structs.replace(INTEGRATION, summary="bring it in, as 3 have asked"))
+        assert office().approvals.get(asked).since == "bring it in, as 3 have asked"
+        kept.clerk.decide(asked, ADA, approve=True, reason="")
+        answer = kept.permission(INC, msgspec.structs.replace(INTEGRATION, summary="bring it in, as 4 have asked"))
+        assert (answer.code, answer.approval) == ("allowed", asked)
+        decided, acted = kept.ledger.tail(2)
+        assert decided.facts["asked_since_as"] == "bring it in, as 3 have asked"
+        assert (acted.summary, acted.facts["agreed_to"]) == ("bring it in, as 4 have asked", INTEGRATION.summary)
+        assert kept.approvals.get(asked).since == "bring it in, as 4 have asked"
 
     def test_many_at_once_use_one_approval_twice(self, office: Opened) -> None:
         """However many ask at the same time, one of them has the use of an approval."""

@@ -119,6 +119,7 @@ class TestCutOff:
     def test_a_cancelled_act_counts_after_a_restart(self, office: Opened) -> None:
         """What nobody heard the permission of is counted by no guard, in the next run neither."""
         kept = office()
+        kept.permission(HOMEOSTASIS, intent(component="y"))
         hearing = Hearing()
         hearing.is_gone = True
         kept.clerk.ask(HOMEOSTASIS, intent(), hearing)
@@ -156,18 +157,22 @@ class TestPutBack:
         state.write_bytes(b'{"approvals":[],"measures":[]}')
         assert known(state.parent).doubt
 
-    def test_it_is_forgotten_that_one_was_put_back(self, office: Opened, state: Path) -> None:
-        """What is saved afterwards is newer than all that the ledger names, so that the next start has no doubt."""
+    def test_what_was_put_back_makes_others_newer(self, office: Opened, state: Path) -> None:
+        """What a start saves then is newer than all that the ledger names, the last before it, too."""
         kept = office()
         kept.permission(HOMEOSTASIS, intent())
         older = state.read_bytes()
         for _ in range(3):
             kept.clerk._save()
         kept.permission(HOMEOSTASIS, intent(component="y"))
+        last = state.read_bytes()
         state.write_bytes(older)
+        assert known(state.parent).doubt
         later = office()
-        later.permission(HOMEOSTASIS, intent(component="z"))
         assert known(state.parent).doubt == ""
+        later.permission(HOMEOSTASIS, intent(component="z"))
+        state.write_bytes(last)
+        assert known(state.parent).doubt
 
     @pytest.mark.parametrize("times", [1, 3])
     def test_a_death_between_state_and_entry_is_taken_for_it(self, office: Opened, state: Path, times: int) -> None:
