@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,6 +21,7 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined
 from aetherra.plugins.self_incorporation.gate.safety_index import Review
 from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate
+from aetherra.plugins.self_incorporation.index.paths import original
 from aetherra.plugins.self_incorporation.integration.neighbours import Neighbours, Reach
 from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.planner import Judged
@@ -252,6 +254,27 @@ class Assessor:
             for below in folders.below(root)
             for refusal in await self._ctx.run_sync(self._stock.refusals, root, below)
         }
+
+    async def overtaken(self, root: str, path: str, digest: str) -> str:
+        """Return why there is no item of a digest at a path any more; ``""`` if there is, or nobody can look.
+
+        Raises:
+            DataFileError: What the roots are called cannot be kept.
+        """
+        return await self._ctx.run_sync(self._overtaken, root, path, digest)
+
+    def _overtaken(self, root: str, path: str, digest: str) -> str:
+        if self._places.strays([root]):
+            return f"{path} lies in no root any more"
+        item = self._stock.item(root, path)
+        if item is not None and item.path == path:
+            return "" if item.digest == digest else f"{path} has changed"
+        if item is not None:
+            return f"{path} is part of {item.path} now"
+        if refused := self._stock.refused(root, path):
+            return f"{path} is no item any more: {refused.detail or refused.reason}"
+        tree = Path(original(root))
+        return f"{path} is gone" if tree.exists() and not os.path.lexists(tree / original(path)) else ""
 
     # Judging
 

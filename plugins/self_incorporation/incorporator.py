@@ -21,7 +21,7 @@ from aetherra.plugins.self_incorporation.integration.planner import IntegrationP
 from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
-from aetherra.plugins.self_incorporation.waiting import Waiting, WaitingList
+from aetherra.plugins.self_incorporation.waiting import Awaited, Waiting, WaitingList
 
 __all__ = ["PASSING", "Incorporator", "PlanChangedError"]
 
@@ -182,6 +182,7 @@ class Incorporator:
         )
         if careful:
             await self._refuse_now(intent)
+        asked = replace(asked, of=tuple(map(Awaited.of, plan.steps)))
         waited = self._waiting.get(plan.digest)
         waiting = replace(asked, approval=waited.approval if waited is not None else "")
         await self._ctx.run_sync(self._waiting.put, plan.digest, waiting)  # a kill from here on loses nothing

@@ -17,7 +17,7 @@ from aetherra.plugins.self_incorporation.incorporator import Incorporator
 from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
 from aetherra.plugins.self_incorporation.kept_out import KeptOut
-from aetherra.plugins.self_incorporation.messages import TakenOut
+from aetherra.plugins.self_incorporation.messages import Incorporated, Scanned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
 from aetherra.plugins.self_incorporation.tray import Tray
@@ -42,6 +42,7 @@ class Intake:
         self,
         ctx: PluginContext,
         *,
+        assessor: Assessor,
         integrator: CoreIntegrator,
         incorporator: Incorporator,
         aftercare: Aftercare,
@@ -54,7 +55,7 @@ class Intake:
         self.incorporator = incorporator
         self.aftercare = aftercare
         self.tray = Tray(ctx, incorporator, kept_out)
-        self._follow_up = FollowUp(ctx, incorporator, waiting)
+        self._follow_up = FollowUp(ctx, assessor, incorporator, integrator, waiting)
         self._kept_out = kept_out
         self._troubles = troubles
         troubles.note("waiting", waiting.problem)
@@ -100,6 +101,7 @@ class Intake:
         why_out = partial(_why_out, quarantine, safety)
         return cls(
             ctx,
+            assessor=assessor,
             integrator=integrator,
             incorporator=incorporator,
             aftercare=Aftercare(ctx, incorporator, integrator, seconds=settings.aftercare, why_out=why_out),
@@ -129,6 +131,10 @@ class Intake:
         if told.service == "governance":
             self._ctx.start_soon(self.aftercare.take_out_held)
             self.go_on()
+
+    async def notice(self, _: Incorporated | Scanned) -> None:
+        """Once something came in or was looked at, see whether anybody is still to be asked about the rest."""
+        self.go_on()
 
     def go_on(self) -> None:
         """Go on with what was agreed to, in a task of its own."""

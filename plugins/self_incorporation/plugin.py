@@ -76,6 +76,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         "publish:selfinc.*",
         "subscribe:governance.approval_decided",
         "subscribe:governance.lifted",
+        "subscribe:selfinc.integrate_reply",
+        "subscribe:selfinc.scanned",
         "subscribe:service.registered",
         "call:governance.approvals",
         "call:governance.withdraw",
@@ -176,6 +178,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
         if self._intake is not None and quarantine is not None:
             ctx.subscribe(ApprovalDecided, self._intake.hear)
             ctx.subscribe(ServiceRegistered, self._intake.meet)
+            ctx.subscribe(m.Incorporated, self._intake.notice)
+            ctx.subscribe(m.Scanned, self._intake.notice)
             ctx.start_soon(self._intake.begin)
             kept = partial(_kept, self._intake, quarantine)
             ctx.start_soon(Clearing(ctx, self._places, self._surveyor, self._index, safety, kept).clear)

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
+from aetherra.plugins.self_incorporation.integration.plan import Step
 from aetherra.plugins.storage import StateFile
 
-__all__ = ["Waiting", "WaitingList"]
+__all__ = ["Awaited", "Waiting", "WaitingList"]
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """An item that a plan would bring in.
+
+    Attributes:
+        name: What it would be registered as.
+        root: The tree that it lies in.
+        path: Its own in that tree.
+        digest: Of it, as it was judged.
+        replaces: The digest of what was registered under that name; ``""`` if nothing was.
+    """
+
+    name: str
+    root: str
+    path: str
+    digest: str
+    replaces: str
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        """Return the item of a step."""
+        return cls(step.name, step.root, step.path, step.digest, step.replaces)
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -21,6 +45,7 @@ class Waiting(msgspec.Struct, frozen=True):
         ask_why: Why a person has to agree, beside what the decisions say: asked again so, the approval is used up.
         approval: The approval it waits for; ``""`` until that is known.
         settings: What plugins are to be loaded with, by name.
+        of: What would come in; empty of what waits since before that was noted.
     """
 
     items: tuple[str, ...]
@@ -28,6 +53,7 @@ class Waiting(msgspec.Struct, frozen=True):
     ask_why: str = ""
     approval: str = ""
     settings: dict[str, dict[str, Any]] = {}
+    of: tuple[Awaited, ...] = ()
 
 
 class WaitingList:

@@ -30,7 +30,7 @@ from aetherra.plugins import (
     TellOutcome,
 )
 from aetherra.plugins.governance.approvals import Approval
-from aetherra.plugins.governance.messages import ApprovalList, ListApprovals
+from aetherra.plugins.governance.messages import ApprovalList, Decided, ListApprovals, Withdraw
 from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook
 from aetherra.plugins.self_incorporation.followup import FollowUp
 from aetherra.plugins.self_incorporation.gate.policy import PolicySettings
@@ -71,6 +71,7 @@ class Host:
         self.told: list[TellOutcome] = []
         self.published: list[Any] = []
         self.approvals: tuple[Approval, ...] | None = ()
+        self.withdrawn: dict[str, str] = {}
         self.serving: list[str] = []
         self.grants: dict[str, tuple[str, ...]] = {}
 
@@ -99,6 +100,9 @@ class Host:
                 return Grants(plugin, self.grants.get(plugin, ()), ())
             case ListApprovals() if self.approvals is not None:
                 return ApprovalList(self.approvals)
+            case Withdraw():
+                self.withdrawn[request.approval] = request.reason
+                return Decided(approval("", "void", id=request.approval))
             case _:
                 raise NoHandlerError(type(request).__name__)
 
@@ -148,7 +152,7 @@ class House:
         self.waiting = WaitingList(StateFile(self.state / "waiting.json", dict[str, Waiting]))
         self.kept_out = KeptOut(StateFile(self.state / "taken_out.json", dict[str, str]))
         self.incorporator = Incorporator(ctx, self.assessor, self.integrator, self.school, self.waiting, self.kept_out)
-        self.follow_up = FollowUp(ctx, self.incorporator, self.waiting)
+        self.follow_up = FollowUp(ctx, self.assessor, self.incorporator, self.integrator, self.waiting)
         self.tray = Tray(ctx, self.incorporator, self.kept_out)
 
     async def restart(self) -> None:

@@ -29,6 +29,13 @@ class TestWaitingList:
         assert listed(tmp_path).all() == {"d1": ONE}
         assert listed(tmp_path).problem == ""
 
+    def test_what_waits_since_the_last_version_is_lost(self, tmp_path: Path) -> None:
+        """A list that says nothing of items or settings is read."""
+        (tmp_path / "waiting.json").write_text('{"d1":{"items":["one"],"sender":"ada","approval":"a1"}}')
+
+        assert listed(tmp_path).all() == {"d1": Waiting(("one",), "ada", approval="a1")}
+        assert listed(tmp_path).problem == ""
+
     def test_the_same_waits_twice_once_it_has_changed(self, tmp_path: Path) -> None:
         """What the same asked of the same items takes the place of what they asked before."""
         waiting = listed(tmp_path)
