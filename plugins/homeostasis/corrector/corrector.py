@@ -88,6 +88,7 @@ class AutonomousErrorCorrector:
         self._port = port
         self._settings = settings
         self._hands = Hands(act, held, leave or Leave(port))
+        self._edits = None if port.data_dir is None else Edits(port.data_dir)
         self._put_offs = PutOffs(port.clock.monotonic)
         self._plugins = HostedPlugins(port, self._hands, self._hear, treated)
         self._failed = FailedPlugins(port, self._plugins)
@@ -99,7 +100,7 @@ class AutonomousErrorCorrector:
         self._counts = Counts()
         self._loading = PluginLoadFailure(self._plugins, self._failed)
         self._categories: tuple[Correction, ...] = (  # the first that knows a trouble has it
-            DeprecatedImport(port, self._hands, self._plugins, settings),
+            DeprecatedImport(port, self._hands, self._plugins, settings, self._edits),
             MissingModule(port, self._hands, self._plugins, settings),
             MissingDataFile(port, self._hands, self._plugins, settings),
             MissingCapability(),
@@ -335,7 +336,7 @@ class AutonomousErrorCorrector:
         if plugin is None:
             raise EditError(request.path, f"there is no plugin {request.plugin!r}")
         return await self._port.run_sync(
-            rewrite_file, self._port.root, plugin, request.path, self._settings, self._edits(request.path)
+            rewrite_file, self._port.root, plugin, request.path, self._settings, self._kept(request.path)
         )
 
     async def restore_edit(self, request: RestoreEdit) -> EditRestored:
@@ -346,7 +347,7 @@ class AutonomousErrorCorrector:
         """
         try:
             place = inside(self._port.root, request.path)
-            await self._port.run_sync(self._edits(request.path).restore, place)
+            await self._port.run_sync(self._kept(request.path).restore, place)
         except (OutsideError, OSError) as exc:
             raise EditError(request.path, str(exc)) from exc
         return EditRestored(str(place))
@@ -359,11 +360,10 @@ class AutonomousErrorCorrector:
         """
         return await self._offers.make(request)
 
-    def _edits(self, path: str) -> Edits:
-        data_dir = self._port.data_dir
-        if data_dir is None:
+    def _kept(self, path: str) -> Edits:
+        if self._edits is None:
             raise EditError(path, "the host keeps nothing on disk, so there is no place for the backup")
-        return Edits(data_dir)
+        return self._edits
 
 
 def _name(category: Correction) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,20 +40,48 @@ class _Record(msgspec.Struct, frozen=True):
 class Edits:
     """Replaces files whole, and puts them back; a folder of the data directory keeps the last bytes of each.
 
+    One edit is made at a time, and none that was withdrawn before it was made: whoever asked for it may have given up
+    while a thread was still on its way to the file. Any thread may call.
+
     Args:
         data_dir: The folder to keep them below.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / FOLDER
+        self._one = threading.Lock()
+        self._withdrawn: dict[Path, bytes] = {}
+
+    def want(self, path: Path) -> None:
+        """Let a file be edited whose edit was withdrawn."""
+        with self._one:
+            self._withdrawn.pop(path, None)
+
+    def withdraw(self, path: Path, before: bytes) -> None:
+        """Have a file hold what it did before an edit that is wanted no more, though a thread may yet come to make it.
+
+        Raises:
+            EditError: As for `restore`.
+            OSError: It cannot be read or written.
+        """
+        with self._one:
+            self._withdrawn[path] = before
+            if path.read_bytes() != before:
+                self._restore(path, before)
 
     def replace(self, path: Path, before: bytes, after: bytes) -> str:
         """Write ``after`` to a file that holds ``before``, and return where that is kept.
 
         Raises:
-            EditError: The file holds something else by now.
+            EditError: The file holds something else by now, or the edit was withdrawn.
             OSError: The backup or the file cannot be written.
         """
+        with self._one:
+            if self._withdrawn.get(path) == before:
+                raise EditError(str(path), "the edit was withdrawn, as nobody had seen it to work")
+            return self._replace(path, before, after)
+
+    def _replace(self, path: Path, before: bytes, after: bytes) -> str:
         digest = _digest(before)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         backup = self._folder / f"{path.name}.{digest[:16]}"
@@ -64,14 +93,17 @@ class Edits:
         _write(path, after, stat.S_IMODE(path.stat().st_mode))
         return str(backup)
 
-    def restore(self, path: Path, only: bytes | None = None) -> None:
-        """Put back what a file held before its last edit; ``only`` if it was this.
+    def restore(self, path: Path) -> None:
+        """Put back what a file held before its last edit.
 
         Raises:
-            EditError: There was none, or another than is meant, its backup is gone or damaged, or somebody has edited
-                the file since.
+            EditError: There was none, its backup is gone or damaged, or somebody has edited the file since.
             OSError: It cannot be written.
         """
+        with self._one:
+            self._restore(path)
+
+    def _restore(self, path: Path, only: bytes | None = None) -> None:
         try:
             record = msgspec.json.decode(self._record_of(path).read_bytes(), type=_Record)
             before = Path(record.backup).read_bytes()

@@ -35,8 +35,11 @@ class DeprecatedImport(Correction):
 
     name = "deprecated_import"
 
-    def __init__(self, port: Port, hands: Hands, plugins: HostedPlugins, settings: CorrectorSettings) -> None:
+    def __init__(
+        self, port: Port, hands: Hands, plugins: HostedPlugins, settings: CorrectorSettings, edits: Edits | None
+    ) -> None:
         self._port = port
+        self._edits = edits
         self._hands = hands
         self._plugins = plugins
         self._settings = settings
@@ -67,12 +70,14 @@ class DeprecatedImport(Correction):
         where = ", ".join(map(str, found))
         lacks = [
             *([] if self._settings.allow_edits else ['"allow_edits": true under plugins.homeostasis.corrector']),
-            *(["a data_dir for the backup"] if self._port.data_dir is None else []),
+            *(["a data_dir for the backup"] if self._edits is None else []),
             *(["the hmr plugin to load what is edited"] if self._plugins.way_up(plugin, anew=True) is None else []),
         ]
-        if lacks:
+        if lacks or self._edits is None:
             raise Advise(f"edit {where}: {moved}; to have it done, the configuration lacks {' and '.join(lacks)}")
         before = {path: await self._port.run_sync(path.read_bytes) for path in found}
+        for path in found:
+            await self._port.run_sync(self._edits.want, inside(self._port.root, path))
         edited: list[Path] = []
         try:
             for path in found:
@@ -80,24 +85,20 @@ class DeprecatedImport(Correction):
                 edited.append(path)
             await self._plugins.bring_up(plugin.name, anew=True)
         except BaseException as exc:  # cancelled as well: no edit stays that nobody has seen to work
-            await self._put_back(before)
+            await self._put_back(self._edits, before)
             if not isinstance(exc, (AetherraError, Advise)) or (isinstance(exc, Advise) and not edited):
                 raise
             raise EditError(where, f"plugin {plugin.name!r} does not serve with {moved}: {exc}") from exc
         return f"{where}: {moved}; plugin {plugin.name!r} was loaded anew"
 
-    async def _put_back(self, before: Mapping[Path, bytes]) -> None:
+    async def _put_back(self, edits: Edits, before: Mapping[Path, bytes]) -> None:
         """Have files hold what they did; by ourselves, as the way of changes may be closed, and nobody cancels this."""
         with anyio.CancelScope(shield=True), self._port.clock.move_on_after(PUT_BACK_SEC):
             for path, content in before.items():
                 try:
-                    await self._port.run_sync(self._restore, path, content)
+                    await self._port.run_sync(edits.withdraw, inside(self._port.root, path), content)
                 except (OSError, ValueError, EditError):
                     self._port.log.exception("an edit that was not seen to work stays in %s", path)
-
-    def _restore(self, path: Path, content: bytes) -> None:
-        if self._port.data_dir is not None and path.read_bytes() != content:
-            Edits(self._port.data_dir).restore(inside(self._port.root, path), content)
 
     async def check(self, subject: dict[str, str]) -> bool:
         """Whether no import of a moved name is left, and the plugin serves."""

@@ -57,3 +57,31 @@ def test_a_damaged_backup_is_put_back(file, tmp_path):
     with pytest.raises(EditError, match="damaged"):
         edits.restore(file)
     assert file.read_bytes() == AFTER
+
+
+def test_an_edit_that_was_withdrawn_is_made_by_a_thread_that_comes_late(file, tmp_path):
+    """Whoever gave up finds the file as it was, whether the thread had made the edit by then or comes to it later."""
+    edits = Edits(tmp_path / "data")
+    edits.replace(file, BEFORE, AFTER)
+    edits.withdraw(file, BEFORE)
+    assert file.read_bytes() == BEFORE
+
+    with pytest.raises(EditError, match="withdrawn"):
+        edits.replace(file, BEFORE, AFTER)
+    assert file.read_bytes() == BEFORE
+
+    edits.want(file)
+    edits.replace(file, BEFORE, AFTER)
+    assert file.read_bytes() == AFTER
+
+
+def test_a_withdrawn_edit_takes_a_persons_own_along(file, tmp_path):
+    """What a person wrote over the edit stays, and that is said; other contents than were withdrawn may be edited."""
+    edits = Edits(tmp_path / "data")
+    edits.replace(file, BEFORE, AFTER)
+    file.write_bytes(b"mine")
+    with pytest.raises(EditError, match="edited it since"):
+        edits.withdraw(file, BEFORE)
+    assert file.read_bytes() == b"mine"
+    edits.replace(file, b"mine", AFTER)
+    assert file.read_bytes() == AFTER

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from aetherra.plugins import HandlerError
+from aetherra.plugins.homeostasis.corrector.edits import Edits
 from aetherra.plugins.homeostasis.corrector.messages import RestoreEdit, RewriteImports
 
 MOVED = "from collections import Mapping"
@@ -88,8 +91,11 @@ class TestDeprecatedImport:
             host.corrector.stop()
             edited, act = anyio.Event(), host.doctor._act
 
+            def asked():
+                return any(isinstance(each, RewriteImports) for each in host.doctor.asked)
+
             async def stuck(request):
-                if not any(isinstance(each, RewriteImports) for each in host.doctor.asked):
+                if not asked():
                     return await act(request)
                 edited.set()
                 return await anyio.sleep_forever()
@@ -97,7 +103,8 @@ class TestDeprecatedImport:
             host.corrector._hands._act = stuck
             host.corrector.start()
             while not edited.is_set():
-                await host.clock.advance(1.0)
+                if not asked():  # from then on the clock stands still: the edit takes the time that its thread takes
+                    await host.clock.advance(1.0)
                 await anyio.sleep(0.001)
             assert file.read_bytes() != before
             if end == "stop":
@@ -106,6 +113,35 @@ class TestDeprecatedImport:
                 await host.clock.advance(21.0)
             while file.read_bytes() != before:  # noqa: ASYNC110  # a worker thread writes it
                 await anyio.sleep(0.001)
+
+    async def test_an_edit_that_is_cut_off_before_it_is_made_is_made_later(
+        self, clinic, project, plugin_text, monkeypatch
+    ):
+        """A thread that comes to the file when its correction is over leaves it as it is."""
+        file = project("mill.py", plugin_text("mill", MOVED))
+        before = file.read_bytes()
+        come, go, gone = threading.Event(), threading.Event(), threading.Event()
+        replace = Edits.replace
+
+        def late(self, *args):
+            come.set()
+            go.wait(20.0)
+            try:
+                return replace(self, *args)
+            finally:
+                gone.set()
+
+        monkeypatch.setattr(Edits, "replace", late)
+        async with clinic(plugins=["mill"], allow_edits=True, interval=1.0, timeout=20.0) as host:
+            over = "deprecated_import", "failed"
+            while over not in {(it.category, it.outcome) for it in host.corrector.get_statistics().recent}:
+                await host.clock.advance(1.0)
+                await anyio.sleep(0.001)
+            assert come.is_set()
+            host.corrector.stop()
+            go.set()
+            assert await anyio.to_thread.run_sync(gone.wait, 20.0)
+            assert file.read_bytes() == before
 
     async def test_an_edit_stays_as_everything_was_frozen_meanwhile(self, clinic, project, plugin_text):
         """Nothing holds back that a file is put back; only an edit of ours is."""
