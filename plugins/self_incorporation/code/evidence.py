@@ -33,13 +33,20 @@ _CAPABLE: Mapping[str, Capability] = {
     "read_text": "fs_read",
     "read_bytes": "fs_read",
     "unlink": "fs_write",
+    **dict.fromkeys(("create_connection", "create_server", "create_datagram_endpoint"), "network"),
 }
 # Methods that tell whatever they are of, and what they are told by.
 _METHODS = {
     **dict.fromkeys(["send", "sendall", "sendto"], ".send"),
-    **{method: "." + method for method in (*_CAPABLE, "open", "encrypt", "write")},
+    **{method: "." + method for method in (*_CAPABLE, "open", "encrypt", "read", "write")},
 }
-_HINTS = ("[::-1]", "chr", "marshal.loads", ".decrypt(")  # what may make code of a constant without a decoder
+_HINTS = (
+    "[::-1]",
+    "chr",
+    "marshal.loads",
+    ".decrypt(",
+    "data_received",
+)  # what may make code of a constant without a decoder
 _READERS = ("open(", "read_text", "read_bytes", "get_data", "__doc__")
 _TELLING_WORDS = ("exec", "eval", "__import__", "system", "popen", "subprocess", "spawn", "startfile")
 # One of these stands in whatever `_PATHS` finds, and looking for them first takes a hundredth of the time.
@@ -48,7 +55,7 @@ _PATH_WORDS = (
     *("CurrentVersion", "Startup", "site-packages", ".aws", "credentials", ".docker", ".kube", "Login Data", "Chrome"),
     *("wallet.dat", ".gnupg", "leveldb", ".electrum", "logins.json", "key4.db", ".netrc", ".pypirc", ".npmrc"),
     *("/cron", ".pgpass", "kubernetes.io", ".pth", "hooks", "/etc/passwd", "_history", "known_hosts"),
-    *("pip.conf", "pip.ini", ".ipython"),
+    *("/proc/", "pip.conf", "pip.ini", ".ipython"),
 )
 _PATHS = Pattern(
     f"{STARTUP_PATH.pattern}|{CREDENTIAL_PATH.pattern}|{SECRET_PATH.pattern}|{HOOK_PATH.pattern[:-1]}|\\.pth\\b"

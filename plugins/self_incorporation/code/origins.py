@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
+    CALLED_BACK,
     CREDENTIAL_PATH,
     CREDENTIAL_URL,
     DECODERS,
@@ -29,6 +30,7 @@ from aetherra.plugins.self_incorporation.code.rules import (
     SANITIZERS,
     SECRET_PATH,
     SECRET_VARIABLE,
+    SECRETIVE,
     SHELL_DROPPER,
     SHELL_WORDS,
     STARTUP_PATH,
@@ -93,6 +95,7 @@ _MADE = {
     **dict.fromkeys(ENCODERS, Origin.ENCODED),
     **dict.fromkeys(IDENTITY, Origin.IDENTITY),
     **dict.fromkeys(MEMORY, Origin.MEMORY),
+    **dict.fromkeys(SECRETIVE, Origin.SECRET),
 }
 _KEPT = Origin.DECODED | Origin.DOWNLOADED | Origin.ENVIRONMENT | Origin.CREDENTIAL | Origin.SECRET | Origin.MEMORY
 _COPIERS = frozenset(["shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.move", "os.replace", "os.rename"])
@@ -105,7 +108,7 @@ _PUT = frozenset(
 )
 # What holds what the network brought, in frameworks that call back.
 _RECEIVED = frozenset(["rfile", "payload"])
-_SECRETIVE = frozenset(["get_credentials", "get_frozen_credentials", "CryptUnprotectData"])
+_SECRETIVE_METHODS = frozenset(["get_credentials", "get_frozen_credentials"])
 _COMMANDS_OF_ENVIRONMENT = frozenset(["env", "printenv", "set", "export", "export -p"])
 _FETCHED = Origin.DECODED | Origin.DOWNLOADED
 
@@ -145,13 +148,15 @@ class Origins:
                 break
 
     def _receivers(self) -> None:
-        """Handlers are called with what somebody sends."""
+        """Give their parameters to functions that are called with what somebody sends."""
         for unit in self._program.units:
             for scope in unit.syntax.scopes:
                 reached = (unit.names.resolve(decorator) for decorator in scope.decorators)
+                origin = Origin.DOWNLOADED if scope.name in CALLED_BACK else Origin.NOWHERE
                 if any(each is not None and each.name in HANDLERS for each in reached):
-                    for parameter in scope.parameters[1:]:
-                        self._local[scope][parameter] = Origin.MESSAGE
+                    origin = Origin.MESSAGE
+                for parameter in scope.parameters[1:]:
+                    self._add(scope, parameter, origin)
 
     def of(self, expression: ast.expr, scope: Scope) -> int:
         """Return every origin that any part of an expression may have."""
@@ -358,7 +363,7 @@ class Origins:
             return Origin.DOWNLOADED | (Origin.CREDENTIAL if CREDENTIAL_URL.search(place) else Origin.NOWHERE)
         if method == "decrypt":
             return Origin.DECODED
-        if method in _SECRETIVE:
+        if method in _SECRETIVE_METHODS:
             return Origin.SECRET
         if capability_of(name) == "process" and first is not None:
             command = first.elts[0] if isinstance(first, ast.List | ast.Tuple) and len(first.elts) == 1 else first
@@ -479,9 +484,13 @@ class Origins:
 
 
 def _is_mixed(node: ast.expr) -> bool:
-    """Say whether numbers are made of numbers by the operation that ciphers are made of."""
-    parts = ast.walk(node.elt) if isinstance(node, ast.GeneratorExp | ast.ListComp) else ()
-    return any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitXor) for part in parts)
+    """Say whether numbers are made by the operation that ciphers are made of, or of digits."""
+    parts = list(ast.walk(node.elt)) if isinstance(node, ast.GeneratorExp | ast.ListComp) else []
+    return any(
+        (isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitXor))
+        or (isinstance(part, ast.Call) and getattr(part.func, "id", "") == "int" and len(part.args) > 1)
+        for part in parts
+    )
 
 
 def opened_for_writing(call: ast.Call) -> bool:

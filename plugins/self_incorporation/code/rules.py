@@ -15,6 +15,7 @@ from aetherra.plugins.self_incorporation.code.findings import Capability
 from aetherra.plugins.self_incorporation.code.pattern import Pattern
 
 __all__ = [
+    "CALLED_BACK",
     "CAPABILITY_WEIGHTS",
     "CLIENTS",
     "CREDENTIAL_PATH",
@@ -37,6 +38,7 @@ __all__ = [
     "RESOLVERS",
     "RULES_VERSION",
     "SANITIZERS",
+    "SECRETIVE",
     "SECRET_OWNER",
     "SECRET_PATH",
     "SECRET_VARIABLE",
@@ -68,7 +70,8 @@ CAPABILITY_WEIGHTS: dict[Capability, float] = {
 _CAPABILITIES: dict[Capability, str] = {
     "network": "socket ssl urllib.request http.client http.server socketserver ftplib smtplib poplib imaplib nntplib"
     " telnetlib xmlrpc.client xmlrpc.server requests httpx aiohttp urllib3 websocket websockets paramiko pycurl"
-    " asyncio.open_connection asyncio.start_server anyio.connect_tcp anyio.create_tcp_listener trio.open_tcp_stream"
+    " asyncio.open_connection asyncio.start_server asyncio.Protocol asyncio.DatagramProtocol"
+    " anyio.connect_tcp anyio.create_tcp_listener trio.open_tcp_stream"
     " dns.resolver socks tornado.httpclient _socket flask.request bottle.request paho zmq pika nats kafka boto3"
     " asyncssh discord telegram telebot slack_sdk",
     "fs_read": "os.listdir os.scandir os.walk os.read os.readlink glob linecache fileinput",
@@ -195,6 +198,8 @@ DOWNLOADERS = frozenset(
 RECEIVERS = frozenset(
     ["recv", "recvfrom", "recv_into", "getresponse", "recv_string", "recv_json", "recv_multipart", "recv_pyobj"]
 )
+# Methods that are called with what the network brought.
+CALLED_BACK = frozenset(["data_received", "datagram_received", "on_message", "dataReceived", "eof_received"])
 # What stands for what somebody else asks for.
 REQUESTS = frozenset(["flask.request", "bottle.request"])
 HANDLERS = frozenset(["aetherra.plugins.handler", "aetherra.kernel.handler", "aetherra.kernel.plugin.handler"])
@@ -233,6 +238,16 @@ IDENTITY = frozenset(
         *("os.uname", "platform.uname", "os.getcwd"),
     )
 )
+# What these return opens a service, and is to be shown to nobody but that.
+SECRETIVE = frozenset(
+    (
+        *("netrc.netrc", "keyring.get_credential", "win32crypt.CryptUnprotectData"),
+        *(
+            f"browser_cookie3.{browser}"
+            for browser in ("load", "chrome", "firefox", "edge", "chromium", "brave", "opera")
+        ),
+    )
+)
 MEMORY = frozenset(["gc.get_objects", "gc.get_referrers"])
 # What these return says nothing any more of where their arguments came from.
 SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
@@ -245,7 +260,7 @@ STARTUP_PATH = Pattern(
     r"|Start Menu[/\\]+Programs[/\\]+Startup|site-packages[/\\][^/\\]{1,100}\.(?:py|pth)$"
 )
 CREDENTIAL_PATH = Pattern(
-    r"^~[/\\](?:.{0,80}[/\\])?\.env$|\.ssh[/\\](?:id_|\*)|\.aws[/\\](?:credentials|\*)|/etc/shadow|\.git-credentials|\.docker[/\\]config\.json|(?:^|[~/\\])\.(?:netrc|pypirc|npmrc|pgpass)\b"
+    r"^~[/\\](?:.{0,80}[/\\])?\.env$|\.ssh[/\\](?:id_|\*)|\.aws[/\\](?:credentials|\*)|/etc/shadow|/proc/(?:\*|\d+)/mem$|\.git-credentials|\.docker[/\\]config\.json|(?:^|[~/\\])\.(?:netrc|pypirc|npmrc|pgpass)\b"
     r"|\.kube[/\\]config|\bLogin Data\b|Chrome.{1,80}\bCookies\b|wallet\.dat|\.gnupg|Local Storage[/\\]+leveldb"
     r"|application_default_credentials\.json|\.electrum|\.config[/\\]gcloud|logins\.json|key4\.db"
 )

@@ -48,6 +48,7 @@ _LOADERS = frozenset(
 _NO_COMMANDS = ("os.kill", "os.fork", "multiprocessing.", "subprocess.list2cmdline")
 _WRITING_COMMANDS = frozenset(["tee", "cp", "mv", "install", "ln", "dd", "reg"])
 _REGISTRY = frozenset(["winreg.OpenKey", "winreg.OpenKeyEx", "winreg.CreateKey", "winreg.CreateKeyEx"])
+_INTERPRETERS = frozenset(["PyRun_SimpleString", "PyRun_String"])
 _LIBRARIES = frozenset(["CDLL", "PyDLL", "WinDLL", "OleDLL", "LoadLibrary", "dlopen"])
 _LIBC = frozenset(["system", "popen", "execve", "execv", "execl", "execlp", "execvp"])
 _INJECTORS = frozenset(
@@ -227,7 +228,7 @@ class Sinks:
 
     def _native(self, call: ast.Call, name: str, scope: Scope) -> None:
         function = name.rpartition(".")[2]
-        if function in _LIBRARIES:
+        if function in _LIBRARIES or function in _INTERPRETERS:
             self._runs(self._origin(call.args[:1], scope) & ~Origin.DATA, call.lineno)
         if function in _INJECTORS:
             self._sign("shellcode", call.lineno)
@@ -259,7 +260,7 @@ class Sinks:
         if origin & Origin.CREDENTIAL and not any(CREDENTIAL_URL.search(place) for place in places):
             self._sign("credential-sent", call.lineno)
         hosts = [match[1] for place in places if (match := _HOST.search(place)) is not None]
-        if origin & Origin.SECRET and any(not SECRET_OWNER.search(host) for host in hosts):
+        if origin & Origin.SECRET and (sends_on(name) or any(not SECRET_OWNER.search(host) for host in hosts)):
             self._sign("secret-sent", call.lineno)
         if origin & Origin.PERSONAL and hosts:
             self._sign("files-sent", call.lineno)
@@ -297,16 +298,16 @@ class Sinks:
     def _touched(self, call: ast.Call, name: str, scope: Scope) -> None:
         if self._flow is None:
             return
-        paths = call.args[:1]
+        paths = call.args if name.endswith("read") else call.args[:1]
         writes = name in ("open", "io.open") and opened_for_writing(call)
-        if name[:1] == "." and isinstance(call.func, ast.Attribute):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "read":
+            writes = False  # as a parser of settings does
+        elif name[:1] == "." and isinstance(call.func, ast.Attribute):
             paths, writes = [call.func.value], name.startswith(".write") or (name == ".open" and opens_to_write(call))
         elif name in _COPIERS:
             paths, writes = call.args[1:2], True
         elif name in _REGISTRY:
             paths, writes = call.args, "winreg.SetValueEx" in self._reached or "winreg.SetValue" in self._reached
-        elif isinstance(call.func, ast.Attribute) and call.func.attr == "read":
-            paths, writes = call.args, False  # as a parser of settings does
         elif name not in ("open", "io.open"):
             return
         if name.startswith(".write"):

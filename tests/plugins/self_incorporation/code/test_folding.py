@@ -35,6 +35,13 @@ class TestFoldedText:
             "'eXXec'.replace('XX', 'x')",
             "half + 'ec'",
             "'xexecx'[1:5]",
+            "''.join(chr(code ^ key) for code, key in zip([100, 121, 100, 98], [1, 1, 1, 1]))",
+            "''.join(chr(code - at) for at, code in enumerate([101, 121, 103, 102]))",
+            "''.join('e x e c'.split(' '))",
+            "zlib.decompress(base64.b64decode('eJxLrUhNBgAELQGm')).decode()",
+            "{'a': 'exec', 'b': unknown()}['a']",
+            "(lambda text: text[::-1])('cexe')",
+            "bytes(int(pair, 16) for pair in ['65', '78', '65', '63']).decode()",
         ],
     )
     def test_text_that_is_put_together_is_not_known(self, text: str) -> None:

@@ -5,7 +5,9 @@ import base64
 import itertools
 import math
 import random
+import runpy
 import string
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.rules import CAPABILITY_WEIGHTS, INDICATORS
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
+HELD_OUT = runpy.run_path(str(Path(__file__).parents[1] / "held_out.py"))
 BLOB = base64.b64encode(bytes(range(256)) * 3).decode()
 
 
@@ -446,3 +449,24 @@ class TestLookalikes:
         text = "x = '\u202ea\u202c'\n" * 100 + "pr\u0456nt = 1\n"
 
         assert found(text, "threat") == [("lookalike-name", 101)]
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize("which", HELD_OUT["AT_FIRST"])
+    def test_a_hostile_file_is_missed_that_was_found(self, which: str) -> None:
+        """What is found of files that were written to get past the judge, and what is missed, is as it is told."""
+        hostile = HELD_OUT["samples"](which, "hostile")
+
+        assert len(hostile) == HELD_OUT["AT_FIRST"][which][1]
+        assert {name for name, (path, text) in hostile.items() if not found(text, "threat", path)} == HELD_OUT[
+            "MISSED"
+        ][which]
+
+    @pytest.mark.parametrize("which", HELD_OUT["AT_FIRST"])
+    def test_a_file_that_means_no_harm_is_blocked(self, which: str) -> None:
+        """What comes close to harm and does none is no threat, but for what is told."""
+        benign = HELD_OUT["samples"](which, "benign")
+
+        assert {name for name, (path, text) in benign.items() if found(text, "threat", path)} == HELD_OUT["ALARMS"][
+            which
+        ]
