@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 import pytest
 
+from aetherra import kernel
 from aetherra.kernel import Plugin, PluginDefinitionError, Settings, every, handler
-from aetherra.kernel.spec import PluginSpec
+from aetherra.kernel.spec import PluginSpec, _named
 from aetherra.registry import Message, Request
 
 if TYPE_CHECKING:
@@ -81,6 +82,28 @@ class TestRead:
         assert [(name, mark.interval) for name, mark in spec.everies] == [("tick", "interval")]
         assert spec.tags == ("spec_test.ask",)
         assert PluginSpec.of(Base).state_type is None
+
+    def test_the_name_of_a_class_is_compiled(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is looked up, dotted or not, with the same result; only what is more than a name is compiled."""
+
+        class Named(Plugin):
+            @handler
+            async def hear(self, reading: Reading) -> None: ...
+
+            @handler
+            async def answer(self, status: kernel.GetStatus) -> kernel.HostStatus: ...  # type: ignore[empty-body]
+
+        with monkeypatch.context() as patch:
+            patch.setattr("aetherra.kernel.spec.get_type_hints", None)
+            read = PluginSpec.of(Named).handlers
+            with pytest.raises(TypeError, match="not callable"):
+                PluginSpec.of(Room)
+        assert [(each.message_type, each.replies) for each in read] == [
+            (Reading, (type(None),)),
+            (kernel.GetStatus, (kernel.HostStatus,)),
+        ]
+        for function in (Named.hear, Named.answer):
+            assert _named(function, globals()) == get_type_hints(function, localns=globals())
 
     def test_an_override_without_the_mark_is_still_a_handler(self) -> None:
         """A subclass that overrides a handler without marking it takes it out."""
