@@ -7,6 +7,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -319,12 +320,15 @@ def _undone_by(entry: Entry) -> str:
     return entry.decision.undoes if isinstance(entry, Decided) else ""
 
 
-_DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+@cache
+def _decoder() -> msgspec.json.Decoder[Entry]:
+    """Return what reads lines: made with the first, as a start reads none."""
+    return msgspec.json.Decoder(Entry)
 
 
 def _entry_of(line: bytes) -> Entry | None:
     try:
-        return _DECODER.decode(line)
+        return _decoder().decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
