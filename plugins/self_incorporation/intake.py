@@ -27,6 +27,9 @@ from aetherra.plugins.storage import StateFile
 
 __all__ = ["Intake"]
 
+LOOK_AFTER_SEC = 30.0
+"""Seconds between two looks at what was brought in."""
+
 
 class Intake:
     """All that is there only with a data directory.
@@ -46,6 +49,7 @@ class Intake:
         integrator: CoreIntegrator,
         incorporator: Incorporator,
         aftercare: Aftercare,
+        quarantine: QuarantineManager,
         waiting: WaitingList,
         kept_out: KeptOut,
         troubles: Troubles,
@@ -55,6 +59,7 @@ class Intake:
         self.incorporator = incorporator
         self.aftercare = aftercare
         self.tray = Tray(ctx, incorporator, kept_out)
+        self._quarantine = quarantine
         self._follow_up = FollowUp(ctx, assessor, incorporator, integrator, waiting)
         self._kept_out = kept_out
         self._troubles = troubles
@@ -105,6 +110,7 @@ class Intake:
             integrator=integrator,
             incorporator=incorporator,
             aftercare=Aftercare(ctx, incorporator, integrator, seconds=settings.aftercare, why_out=why_out),
+            quarantine=quarantine,
             waiting=waiting,
             kept_out=kept_out,
             troubles=troubles,
@@ -112,7 +118,16 @@ class Intake:
 
     # By itself
 
-    async def begin(self) -> None:
+    def attend(self) -> None:
+        """Begin in a task of its own, and from then on look after what came in, and hear what concerns it."""
+        self._ctx.subscribe(ApprovalDecided, self._hear)
+        self._ctx.subscribe(ServiceRegistered, self._meet)
+        self._ctx.subscribe(Incorporated, self._notice)
+        self._ctx.subscribe(Scanned, self._notice)
+        self._ctx.start_soon(self._begin)
+        self._ctx.every(LOOK_AFTER_SEC, self._look_after)
+
+    async def _begin(self) -> None:
         """Bring up what was brought in earlier, and go on with what was agreed to meanwhile."""
         await self.aftercare.take_out_held()
         for brought in await self.integrator.bring_up():
@@ -122,17 +137,17 @@ class Intake:
                 )
         await self._follow_up.catch_up()
 
-    async def hear(self, told: ApprovalDecided) -> None:
+    async def _hear(self, told: ApprovalDecided) -> None:
         """Do what a person has agreed to, in a task of its own."""
         self._ctx.start_soon(self._follow_up.hear, told)
 
-    async def meet(self, told: ServiceRegistered) -> None:
+    async def _meet(self, told: ServiceRegistered) -> None:
         """Once governance serves, take out what must go, and go on with what was agreed to."""
         if told.service == "governance":
             self._ctx.start_soon(self.aftercare.take_out_held)
             self.go_on()
 
-    async def notice(self, _: Incorporated | Scanned) -> None:
+    async def _notice(self, _: Incorporated | Scanned) -> None:
         """Once something came in or was looked at, see whether anybody is still to be asked about the rest."""
         self.go_on()
 
@@ -140,7 +155,7 @@ class Intake:
         """Go on with what was agreed to, in a task of its own."""
         self._ctx.start_soon(self._follow_up.catch_up)
 
-    async def look_after(self) -> None:
+    async def _look_after(self) -> None:
         """Take out what does not serve, and go on with what was agreed to."""
         await self.aftercare.look()
         await self._follow_up.catch_up()
@@ -150,6 +165,11 @@ class Intake:
         self._troubles.note("kept out", await self._ctx.run_sync(self._kept_out.problem))
 
     # When asked to
+
+    def kept(self) -> list[str]:
+        """Return the digests of what came in, and of what is in quarantine."""
+        came_in = (one.digest for one in self.integrator.registered.values())
+        return [*came_in, *(one.digest for one in self._quarantine.all(kept=True))]
 
     async def take_out(self, token: str, *, reason: str, sender: str) -> TakenOut:
         """Put everything back to what it was before an integration."""

@@ -16,12 +16,11 @@ from aetherra.plugins import (
     Persons,
     Plugin,
     PluginContext,
-    ServiceRegistered,
     current_call,
     handler,
     hookimpl,
 )
-from aetherra.plugins.governance.messages import ApprovalDecided, StopLifted
+from aetherra.plugins.governance.messages import StopLifted
 from aetherra.plugins.self_incorporation import messages as m
 from aetherra.plugins.self_incorporation.asker import asker
 from aetherra.plugins.self_incorporation.assessor import Assessor, GrantBook
@@ -54,8 +53,6 @@ from aetherra.plugins.storage import StateFile
 
 __all__ = ["SelfIncorporationService"]
 
-LOOK_AFTER_SEC = 30.0
-"""Seconds between two looks at what was brought in."""
 ASK_WHY = "it lies in an incoming folder, and the setting 'integrate' is 'ask'"
 """Why a person has to agree to what is brought in unasked."""
 HEALTH_SEC = 60.0
@@ -175,15 +172,10 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             troubles=troubles,
         )
 
-        if self._intake is not None and quarantine is not None:
-            ctx.subscribe(ApprovalDecided, self._intake.hear)
-            ctx.subscribe(ServiceRegistered, self._intake.meet)
-            ctx.subscribe(m.Incorporated, self._intake.notice)
-            ctx.subscribe(m.Scanned, self._intake.notice)
-            ctx.start_soon(self._intake.begin)
-            kept = partial(_kept, self._intake, quarantine)
-            ctx.start_soon(Clearing(ctx, self._places, self._surveyor, self._index, safety, kept).clear)
-            ctx.every(LOOK_AFTER_SEC, self._intake.look_after)
+        if self._intake is not None:
+            self._intake.attend()
+            clearing = Clearing(ctx, self._places, self._surveyor, self._index, safety, self._intake.kept)
+            ctx.start_soon(clearing.clear)
         ctx.subscribe(StopLifted, self._go_on)
         ctx.start_soon(self._night.run)
         if settings.watch:
@@ -405,12 +397,6 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     def collect_metrics(self) -> Iterable[MetricSample]:
         """Count what was done."""
         return self._standing.metrics()
-
-
-def _kept(intake: Intake, quarantine: QuarantineManager) -> list[str]:
-    """Return the digests of what came in, and of what is in quarantine."""
-    came_in = (one.digest for one in intake.integrator.registered.values())
-    return [*came_in, *(one.digest for one in quarantine.all(kept=True))]
 
 
 def _within(folder: Path | None, name: str) -> str | Path:
