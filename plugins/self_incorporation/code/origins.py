@@ -138,6 +138,7 @@ class Origins:
         self.written: set[str] = set()
         self._disk: dict[str, int] = {}
         self._receivers()
+        self._siblings = {scope: _made_together(scope) for _, scope in scopes}
         self._binders = {scope: {name for names, _ in scope.bindings for name in names} for _, scope in scopes}
         for _ in range(_PASSES):
             before = self._size()
@@ -447,10 +448,8 @@ class Origins:
                 level = level.parent
             self._add(level if name in self._binders[level] else scope, name, origin)
             self._add(scope, f"{name}.name", origin)  # of a temporary file, by which it is found again
-            for names, value in level.bindings:
-                if name in names and len(names) > 1 and isinstance(value, ast.Call):  # one made with it: its path, say
-                    for other in names:
-                        self._add(level, other, origin)
+            for other in self._siblings[level].get(name, ()):
+                self._add(level, other, origin)
         for value in [handle] if isinstance(handle, ast.Call) else self._to_follow(handle, scope, origin):
             if opened_for_writing(value):
                 self._mark(value.args[:1], scope, origin)
@@ -500,6 +499,16 @@ def opened_for_writing(call: ast.Call) -> bool:
         return False
     mode = modes[0]
     return not (isinstance(mode, ast.Constant) and isinstance(mode.value, str)) or bool(set(mode.value) & set("wax+"))
+
+
+def _made_together(scope: Scope) -> dict[str, set[str]]:
+    """Return the names that a call gives with each: the path with the handle of a temporary file, say."""
+    found: dict[str, set[str]] = {}
+    for names, value in scope.bindings:
+        if len(names) > 1 and isinstance(value, ast.Call):
+            for name in names:
+                found.setdefault(name, set()).update(names)
+    return found
 
 
 def _opened_by_name(scope: Scope) -> dict[str, list[ast.Call]]:

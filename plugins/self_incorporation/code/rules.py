@@ -298,7 +298,7 @@ SHELL_WORDS = (
 )
 SHELL_DROPPER = Pattern(
     r"\bschtasks(?:\.exe)?\s+/create\b|\breg(?:\.exe)?\s+add\s.{0,200}CurrentVersion\\+Run\b|"
-    r"curl\b[^|;&]{0,200}\s(?:-d|--data(?:-\w+)?|-F|--form|-T|--upload-file)\s*\S{0,40}@(?:-|\S{0,80}(?:\$HOME|~|/etc/|\.ssh|\.netrc|\.aws|\.env))|"
+    r"\s(?:-d|--data(?:-\w{1,20})?|-F|--form|-T|--upload-file)[\s=]{1,3}[^\s@]{0,40}@(?:-|\S{0,80}(?:\$HOME|~|/etc/|\.ssh|\.netrc|\.aws|\.env))|"
     r"\bpip3?\s+install\b[^;&|]{0,200}\s(?:git\+)?https?://(?!(?:[\w.]+\.)?(?:pypi\.org|pythonhosted\.org|pytorch\.org|github\.com)\b)|"
     r"(?:curl|wget)\b[^|;&]{0,300}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:curl|wget)\b.{0,300}(?:;|&&)\s*chmod\b|/dev/(?:tcp|udp)/|\bnc(?:at)?\b.{0,100}\s-e\s{0,9}\S{0,50}sh"
     r"|bash\s+-i\s*>&|powershell.{0,200}\s-e(?:nc(?:odedcommand)?)?\s|base64\s+(?:-d|--decode)\b.{0,200}\|\s*(?:ba)?sh\b"

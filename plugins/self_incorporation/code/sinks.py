@@ -179,9 +179,9 @@ class Sinks:
             self._sign("run-of-decoded", line)
         if origin & Origin.DOWNLOADED:
             self._sign("run-of-downloaded", line)
-        if origin & Origin.PAYLOAD or any(PAYLOAD.search(text) for text in texts):
+        if origin & Origin.PAYLOAD or any(PAYLOAD.search(text) for text in {*texts}):
             self._sign("payload-written", line)
-        if origin & Origin.DROPPER or any(SHELL_DROPPER.search(text) for text in [*texts, " ".join(texts)]):
+        if origin & Origin.DROPPER or any(SHELL_DROPPER.search(text) for text in {*texts, " ".join(texts)}):
             self._sign("shell-dropper", line)
 
     def _started(self, call: ast.Call, name: str, scope: Scope) -> None:
