@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -346,10 +346,11 @@ class CoreIntegrator:
             left = await self._go_back(self._archive.histories[token], turns)
             left += await self._finish(token, reason, left)
         except (AetherraError, OSError) as exc:
-            problem = f"integration {token!r} could not be undone: {exc}; it is tried again at the next start"
+            why = masked(str(exc), *_given(turns))
+            problem = f"integration {token!r} could not be undone: {why}; it is tried again at the next start"
             self._archive.stuck[token] = problem
             self._log.error("%s", problem)  # the text says it all
-            return (str(exc),)
+            return (why,)
         return left
 
     async def trigger_rollback(self, token: str, leave: Leave, *, reason: str = "") -> RolledBack:
@@ -384,9 +385,10 @@ class CoreIntegrator:
                     left = await self._go_back(history, turns)
                     left += await self._finish(token, reason, left)
                 except (AetherraError, OSError) as exc:
-                    problem = f"integration {token!r} is rolled back in part: {exc}; restart the host"
+                    why = masked(str(exc), *_given(turns))
+                    problem = f"integration {token!r} is rolled back in part: {why}; restart the host"
                     self._archive.stuck[token] = problem
-                    raise IntegrationError(token, f"it could not be rolled back: {exc}", (problem,)) from exc
+                    raise IntegrationError(token, f"it could not be rolled back: {why}", (problem,)) from exc
                 finally:
                     await self._in_thread(self._archive.read)
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -414,7 +416,7 @@ class CoreIntegrator:
             try:
                 await self._turn_back(before, after, write, altered=altered)
             except AetherraError as exc:
-                problem = masked(_problem(exc), *(one.settings for one in (before, after) if one is not None))
+                problem = masked(_problem(exc), *_given([(before, after)]))
                 left.append(f"{_name_of(before, after)} does not serve as before: {problem}")
         await write()
         return (*left, *blocked)
@@ -504,6 +506,11 @@ def _name_of(before: Registration | None, after: Registration | None) -> str:
     registered = before or after
     assert registered is not None  # one of them is there
     return registered.name
+
+
+def _given(turns: Sequence[tuple[Registration | None, Registration | None]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the settings that plugins were loaded with, before and after."""
+    yield from (one.settings for turn in turns for one in turn if one is not None)
 
 
 async def _nothing() -> None:

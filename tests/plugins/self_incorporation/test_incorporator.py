@@ -9,7 +9,7 @@ import pytest
 
 from aetherra.plugins import DataFileError, NotPermittedError
 from aetherra.plugins.self_incorporation.incorporator import PlanChangedError
-from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
+from aetherra.plugins.self_incorporation.integration.errors import IntegrationError, StepFailedError
 from aetherra.plugins.self_incorporation.integration.given import StraySettingsError
 from aetherra.plugins.self_incorporation.messages import Incorporated, TakenOut
 from tests.plugins.self_incorporation.conftest import YES, House, approval, plugin_text, refusing
@@ -198,11 +198,34 @@ class TestSettings:
             await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
         house.hands.fails.clear()
         done = await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        other = await house.incorporator.integrate(["lamp"], settings={"lamp": {"share": 0.5}})
+        refused = IntegrationError("lamp", f"{KEY} is no key")
+        house.hands.fails = {"put_back lamp": refused, "load lamp": refused}
+        back = await house.incorporator.take_out(other.token, reason="too bright")
+        assert back.left == ("lamp does not serve as before: [a setting] is no key",)
+        (brought,) = await house.integrator.bring_up()
+        assert brought.problem == "lamp: [a setting] is no key; all is as it was"
+        house.hands.fails.clear()
         await house.incorporator.take_out(done.token, reason=f"it fails: no such key {KEY}", automatic=True)
 
-        assert len(house.host.told) == 3
+        assert len(house.host.told) == 5
         assert KEY not in repr((house.host.asked, house.host.told, house.host.published))
         assert house.host.asked[0].summary == "1 step: load plugin lamp with its own key"
+
+    async def test_the_ledger_holds_a_secret_of_what_cannot_be_undone(self, house: House) -> None:
+        """Where a host fails on the way back, that is told without it too."""
+        house.put({"incoming/lamp.py": LAMP})
+        done = await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        house.hands.fails["unload lamp"] = OSError(f"{KEY} is held")
+        with pytest.raises(IntegrationError, match=r"\[a setting\] is held"):
+            await house.incorporator.take_out(done.token, reason="too bright")
+        assert KEY not in repr((house.host.told, house.integrator.problems))
+
+        house.put({"incoming/other.py": LAMP.replace('"lamp"', '"other"').replace("Lamp", "Other")})
+        house.hands.fails = {"prove other": OSError("no"), "unload other": OSError(f"{KEY} is held")}
+        with pytest.raises(StepFailedError, match=r"\[a setting\] is held"):
+            await house.incorporator.integrate(["other"], settings={"other": {"key": KEY}})
+        assert KEY not in repr((house.host.told, house.integrator.problems))
 
 
 PROJECT = (

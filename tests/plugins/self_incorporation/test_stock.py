@@ -23,6 +23,8 @@ FILES = {
     "proj/pyproject.toml": "[project]\nname = 'p'\ndependencies = ['a']\n",
     "proj/src/inner/__init__.py": "",
     "proj/tool.py": "",
+    "linked/inner/__init__.py": "",
+    "linked/tool.py": "",
 }
 
 
@@ -33,6 +35,7 @@ def tree(tmp_path: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     (root / "pack" / "broken.py").write_text("def (:\n")
+    (root / "linked" / "pyproject.toml").symlink_to(root / "proj" / "pyproject.toml")
     return root
 
 
@@ -53,10 +56,12 @@ class TestStock:
             assemble(root, index.records(root), findings=index.findings(root, limit=ALL), refusals=index.refusals(root))
         )
         assert [item.path for item in found] == [
-            *("loose/beside.py", "notes.md", "pack", "pack2"),
+            *("linked/inner", "linked/tool.py", "loose/beside.py", "notes.md", "pack", "pack2"),
             *("proj/pyproject.toml", "proj/src/inner", "proj/tool.py", "single.py"),
         ]
         assert {item.path for item in found if item.project is not None} == {"proj/src/inner", "proj/tool.py"}
+        linked = {item.path: item.refused for item in found if item.path.startswith("linked/")}
+        assert linked == dict.fromkeys(("linked/inner", "linked/tool.py"), ("linked/pyproject.toml",))
 
     @pytest.mark.parametrize(
         ("path", "item"),

@@ -157,3 +157,17 @@ def test_packages_are_judged_so_too(site: Site) -> None:
     site.bring_in("greeter", "parts.py")
     site.tree.write({"parts.py": DECODES})
     assert [out.code for out in site.plan("parts.py").left_out] == ["beside"]
+
+
+def test_what_a_project_says_stands_against_what_comes_in(site: Site) -> None:
+    """It is judged where it was found: beside others, only what is against an item there and was not before counts."""
+    files = {"x/greeter.py": RUNS, "x/parts.py": PLAIN, "x/pyproject.toml": "[project]\nname = 'x'\n"}
+    site.tree.write(files)
+    judged: list[Item] = []
+    decide = site.gate.decide
+    site.gate.decide = lambda item, now: judged.append(item) or decide(item, now=now)  # type: ignore[method-assign]
+    plan = site.plan("x/greeter.py", "x/parts.py")
+
+    assert [step.name for step in plan.steps] == ["parts", "greeter"]
+    assert [item.project is None for item in judged] == [False] * 2 + [True] * (len(judged) - 2)
+    assert len(judged) > 2
