@@ -75,6 +75,8 @@ def _governed(governance: dict[str, Any]) -> list[str]:
     lines += [measure["reason"] for measure in governance.get("measures", ())]
     if waiting := governance.get("waiting"):
         lines.append(f"{waiting} waiting for approval: aetherra approvals list")
+    if interrupted := governance.get("interrupted"):
+        lines.append(f"cut off when an earlier run ended: {interrupted}, see aetherra audit tail")
     return lines or ["nothing holds it"]
 
 

@@ -281,7 +281,7 @@ class Clerk:
             self._take_back(before)
             raise
         if verdict.code == "allowed":
-            self._open[asked.entry] = OpenAct(asker, intent)
+            self._open[asked.entry] = OpenAct(asker, msgspec.structs.replace(intent, facts={}))
             refusal = self._count(verdict.count, hearing, is_written=asked.is_counted) or self._stopped()
             if refusal is not None:
                 del self._open[asked.entry]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import anyio.lowlevel
 
@@ -103,7 +104,8 @@ class Governance(Plugin[GovernanceSettings]):
     def _begin(self, known: Recollection) -> None:
         self._clerk.begin(is_new=known.is_new)
         if self._file.path is not None and known.is_new and not self._clerk.problem:
-            self._file.path.with_name(COUNTS_NAME).unlink(missing_ok=True)  # which is in the state by now
+            with suppress(OSError):
+                self._file.path.with_name(COUNTS_NAME).unlink()  # which is in the state by now
 
     def _assemble(self, known: Recollection, profile: str) -> None:
         settings, clock, time = self.settings, self.ctx.clock, _steady(self.ctx)

@@ -69,9 +69,7 @@ def recollect(file: StateFile[Kept], ledger: AuditLedger) -> Recollection:
 
 def _doubt(path: Path, kept: Kept, since: _Since) -> str:
     if since.state > kept.number:
-        return (
-            f"an older {path} was put back: it is state {kept.number}, and the ledger was written to with {since.state}"
-        )
+        return f"an older {path} was put back: it is state {kept.number}, and the ledger names state {since.state}"
     if kept.entry > since.last:
         return f"{path} was saved after entry {kept.entry} of the ledger, which ends before that"
     if kept.entry and not since.is_whole:

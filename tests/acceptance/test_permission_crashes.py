@@ -15,12 +15,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 
 from aetherra.kernel import AskPermission, Config, Intent, Kernel
 from aetherra.plugins.governance import Governance
-from aetherra.plugins.governance.messages import Approve, ListApprovals, VerifyAudit
+from aetherra.plugins.governance.messages import (
+    Approve,
+    GetAuditTail,
+    GetGovernanceStatus,
+    ListApprovals,
+    VerifyAudit,
+)
 from aetherra.registry import Identity
 
 ASKER = Path(__file__).with_name("permission_asker.py")
@@ -57,10 +64,20 @@ def killed(folder: Path, chance: random.Random) -> list[list[str]]:
         return [line.split() for line in (*told, *process.stdout)]
 
 
+async def ends_of_acts(kernel: Kernel) -> dict[int, int]:
+    """Return how often each act that was allowed ended, by the ledger."""
+    entries = (await kernel.call(GetAuditTail(limit=10_000))).entries
+    told = Counter(each.refers_to for each in entries)
+    return {each.sequence: told[each.sequence] for each in entries if each.code == "allowed"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180 + 10 * ROUNDS)
 async def test_a_kill_lets_something_pass_twice(tmp_path: Path) -> None:
-    """Whatever was told before a kill holds in the next run: used is used, counted is counted, written is written."""
+    """Whatever was told before a kill holds in the next run: used is used, counted is counted, written is written.
+
+    No kill is taken for a state that was put back, and what each cut off ends in the ledger, once.
+    """
     config = Config.parse({"kernel": {"discover": False, "control_socket": False}}, root=tmp_path)
     chance = random.Random(int(os.environ.get("AETHERRA_SEED", "8")))
     await prepare(config)
@@ -81,3 +98,8 @@ async def test_a_kill_lets_something_pass_twice(tmp_path: Path) -> None:
         assert all(states[approval] == "used" for approval in used if approval != "-")
         verification = (await kernel.call(VerifyAudit())).verification
         assert verification.ok, verification.problems
+        assert not [each for each in (await kernel.call(GetGovernanceStatus())).measures if each.guard == "state"]
+        with anyio.fail_after(20):
+            while not all((ends := await ends_of_acts(kernel)).values()):  # noqa: ASYNC110  # there is no event of it
+                await anyio.sleep(0.01)
+        assert set(ends.values()) == {1}
