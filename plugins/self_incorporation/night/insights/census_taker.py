@@ -1,5 +1,6 @@
 """Looks at every file: owns the cache of measures, so that no file is parsed twice while it is as it was."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -149,7 +150,7 @@ class CensusTaker:
         data = None
         if record.stamp.size <= self._most_bytes:
             data = self._library.read(record.path, limit=self._most_bytes)
-            if data is None:
+            if data is None or hashlib.sha256(data).hexdigest() != record.sha256:
                 return Measured(sha256=record.sha256, problem="it is not there as it was")
         yield None
         if data is None:

@@ -55,6 +55,18 @@ class TestCensus:
         assert read[5:] == ["f3.py"] and {"b3", "a0"} <= census.names
         assert len((tmp_path / "m").read_bytes().splitlines()) == 5
 
+    def test_other_bytes_are_measured_than_the_index_knows(self, run, folder, tmp_path):
+        """What has changed since the scan is not measured, nor kept for what it was; once it is that again, it is."""
+        folder.write({"a.py": "one = 1\n"})
+        (folder.path / "a.py").write_text("two = 2\n")
+        census = run(CensusTaker(folder, MeasureCache(tmp_path / "m"), 100, 200).census())
+        assert census.unmeasured == {"a.py": "it is not there as it was"}
+        assert "two" not in census.names
+
+        (folder.path / "a.py").write_text("one = 1\n")
+        census = run(CensusTaker(folder, MeasureCache(tmp_path / "m"), 100, 200).census())
+        assert "one" in census.names and not census.unmeasured
+
     def test_a_root_that_does_not_end(self, run, folder):
         """Records are asked for page by page, and each is there once."""
         folder.write({f"d{number % 3}/f{number}.py": "" for number in range(120)})
