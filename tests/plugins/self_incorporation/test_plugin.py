@@ -60,7 +60,7 @@ def slow_reading(monkeypatch):
 
 
 async def wait_for(event):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not event.is_set():  # noqa: ASYNC110  # polls what has no event
             await anyio.sleep(0.001)  # gives worker threads the interpreter
 
@@ -155,7 +155,7 @@ class TestScan:
             async with anyio.create_task_group() as group:
                 group.start_soon(kernel.call, Scan())
                 await wait_for(reached)
-                with anyio.fail_after(10):
+                with anyio.fail_after(30):
                     status = await status_of(kernel)
                 gate.release(100)
 
@@ -168,7 +168,7 @@ class TestScan:
         settings = {"roots": ["project"]}
         async with hosting(SelfIncorporationService, self_incorporation=settings) as kernel:
             await wait_for(reached)
-            with kernel.subscribe(Scanned) as scans, anyio.fail_after(5):
+            with kernel.subscribe(Scanned) as scans, anyio.fail_after(30):
                 async with anyio.create_task_group() as group:
                     group.start_soon(kernel.remove_plugin, "self_incorporation")
                     await anyio.wait_all_tasks_blocked()
@@ -180,7 +180,7 @@ class TestScan:
         """A root that is missing makes the service degraded, with the reason; the plugin serves on."""
         settings = {"roots": ["project", "nowhere"]}
         async with hosting(SelfIncorporationService, self_incorporation=settings) as kernel:
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 info = await kernel.registry.wait_for("self_incorporation", status=ServiceStatus.DEGRADED)
 
             assert "nowhere" in info.reason
