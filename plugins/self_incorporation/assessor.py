@@ -18,7 +18,7 @@ from aetherra.plugins import AetherraError, GetGrants, Intent, PluginContext
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.decision import Decision, Verdict
 from aetherra.plugins.self_incorporation.gate.item import Item
-from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined
+from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined
 from aetherra.plugins.self_incorporation.gate.safety_index import Review
 from aetherra.plugins.self_incorporation.gate.security_gate import SecurityGate
 from aetherra.plugins.self_incorporation.index.paths import original

@@ -6,7 +6,8 @@ from functools import partial
 
 from aetherra.plugins import PluginContext
 from aetherra.plugins.self_incorporation.errors import NothingKeptError
-from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined
 from aetherra.plugins.self_incorporation.messages import QuarantineList
 
 __all__ = ["Vault"]

@@ -9,124 +9,39 @@ is kept begin with the digest of its item, so that what has lost its record is h
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from aetherra.plugins import AetherraError
 from aetherra.plugins.self_incorporation.gate.decision import Ground
-from aetherra.plugins.self_incorporation.gate.whole import clear, content_of, copy, put, sync
+from aetherra.plugins.self_incorporation.gate.quarantine_records import NAMED, QuarantineRecords
+from aetherra.plugins.self_incorporation.gate.quarantined import (
+    Quarantined,
+    QuarantineError,
+    QuarantineState,
+    QuarantineStatistics,
+)
+from aetherra.plugins.self_incorporation.gate.vault import (
+    Vault,
+    arriving_of,
+    give_mode,
+    is_whole,
+    leftover_of,
+    lock,
+    unlocked,
+)
+from aetherra.plugins.self_incorporation.gate.whole import clear
 from aetherra.plugins.self_incorporation.index.paths import original
-from aetherra.plugins.storage import StateFile
 
-__all__ = [
-    "QuarantineError",
-    "QuarantineManager",
-    "QuarantineState",
-    "QuarantineStatistics",
-    "Quarantined",
-]
+__all__ = ["QuarantineManager"]
 
-QuarantineState: TypeAlias = Literal["moving", "kept", "releasing", "released", "deleting", "deleted", "given_up"]
 _BEGUN: Final = frozenset(["moving", "releasing", "deleting"])
-_LOCKED: Final = 0
-_NAMED: Final = 16
-"""Characters of an item's digest that the name of what is kept begins with."""
-
-
-class QuarantineError(AetherraError, OSError):
-    """Something could not be set aside, given back or deleted; nothing was changed."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem)
-        self.path, self.problem = path, problem
-
-    def __str__(self) -> str:
-        return f"{self.path!r}: {self.problem}"
-
-
-class Quarantined(Struct, frozen=True, kw_only=True):
-    """What is or was in quarantine.
-
-    Attributes:
-        id: Its name here.
-        root: The folder that was scanned.
-        path: Relative to it, in the written form of `paths.written`.
-        digest: Of the item that was set aside.
-        content: SHA-256 of all that was moved: names, modes, times and bytes.
-        folder: Whether it is a package's folder.
-        mode: Permissions of the file or folder, to be given back.
-        mtime_ns: Likewise its time of change.
-        size: In bytes, of all files.
-        reason: Why, in a sentence.
-        rationale: Of the decision that led here.
-        by: Who set it aside.
-        at: Unix time.
-        state: Where it stands: ``kept``, ``released``, ``deleted``, or on the way to one of these; ``given_up`` is what
-            came to nothing and is not remembered.
-        reviewed_by: Who has looked at it last, and what they said: ``review``.
-        review: What they said.
-        ended_by: Who released or deleted it, or has begun to.
-        ended_at: Unix time; 0 while it is kept.
-    """
-
-    id: str
-    root: str
-    path: str
-    digest: str
-    content: str
-    folder: bool
-    mode: int
-    mtime_ns: int
-    size: int
-    reason: str
-    rationale: tuple[Ground, ...] = ()
-    by: str = ""
-    at: float
-    state: QuarantineState
-    reviewed_by: str = ""
-    review: str = ""
-    ended_by: str = ""
-    ended_at: float = 0.0
-
-    @property
-    def place(self) -> Path:
-        """Where it was taken from."""
-        return Path(original(self.root)) / original(self.path)
-
-
-class QuarantineStatistics(Struct, frozen=True):
-    """How many are kept, and how many people released and deleted; the bytes that are kept, and records unread."""
-
-    kept: int
-    released: int
-    deleted: int
-    reviewed: int
-    bytes_kept: int
-    unreadable: int
-
-
-class _Records(NamedTuple):
-    """All records as they are at one moment; never changed, so that any thread may read them."""
-
-    by_id: Mapping[str, Quarantined]
-    by_digest: Mapping[str, tuple[Quarantined, ...]]
-
-    @classmethod
-    def of(cls, records: Iterable[Quarantined]) -> _Records:
-        by_id = {record.id: record for record in records}
-        by_digest: dict[str, tuple[Quarantined, ...]] = {}
-        for record in by_id.values():
-            by_digest[record.digest] = (*by_digest.get(record.digest, ()), record)
-        return cls(by_id, by_digest)
 
 
 class QuarantineManager:
@@ -150,39 +65,11 @@ class QuarantineManager:
     def __init__(self, folder: Path, *, clock: Callable[[], float], step: Callable[[str], None] | None = None) -> None:
         self.folder = folder
         self._clock = clock
-        self._step = step or _no_step
         self._changing = threading.RLock()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._records = _Records.of(())
+        self._vault = Vault(folder, step)
+        self._records = QuarantineRecords(folder)
         self._stuck: Mapping[str, str] = {}
-        self._unknown: frozenset[str] = frozenset()
-        self.unreadable: tuple[str, ...] = ()
-        self._load()
-
-    def _load(self) -> None:
-        decoder = msgspec.json.Decoder(Quarantined)
-        found: dict[str, Quarantined] = {}
-        lost: dict[str, str] = {}
-        for file in sorted(self.folder.glob("*.json")):
-            try:
-                record = decoder.decode(file.read_bytes())
-            except (OSError, ValueError, RecursionError) as exc:
-                lost[file.stem] = f"the record {str(file)!r} cannot be read: {exc}"
-            else:
-                if record.id == file.stem:
-                    found[record.id] = record
-                else:
-                    lost[file.stem] = f"{str(file)!r} is the record of another"
-        for file in sorted([*self.folder.glob("*.json.corrupt-*"), *self.folder.glob("*.quarantined")]):
-            id = file.name.partition(".")[0]  # noqa: A001 - what it is called
-            if id not in found:
-                lost.setdefault(id, f"{str(file)!r} is kept without a record")
-        self._records = _Records.of(found.values())
-        self._unknown = frozenset(id.partition("-")[0] for id in lost)  # noqa: A001 - what it is called
-        self.unreadable = tuple(
-            f"{problem}; what it is of is held back until the record is mended, or both are taken away by hand"
-            for problem in lost.values()
-        )
+        self.unreadable = self._records.unreadable
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -218,13 +105,13 @@ class QuarantineManager:
             folder = stat.S_ISDIR(told.st_mode)
             if not folder and not stat.S_ISREG(told.st_mode):
                 raise QuarantineError(path, "cannot be set aside: expected a regular file or a folder")
-            if self._within(place):
+            if self._vault.lies_within(place):
                 raise QuarantineError(path, "cannot be set aside: the vault itself lies within it")
             if unchanged is not None and not unchanged(place):
                 raise QuarantineError(path, "changed since it was judged; scan and judge again")
-            content, size = self._sum(path, place)
+            content, size = self._vault.sum(path, place)
             record = Quarantined(
-                id=f"{digest[:_NAMED]}-{secrets.token_hex(4)}",
+                id=f"{digest[:NAMED]}-{secrets.token_hex(4)}",
                 root=root,
                 path=path,
                 digest=digest,
@@ -239,10 +126,10 @@ class QuarantineManager:
                 at=self._clock(),
                 state="moving",
             )
-            self._save(record)
+            self._records.save(record)
             try:
-                self._take(record)
-                return self._save(msgspec.structs.replace(record, state="kept"))
+                self._vault.take(record)
+                return self._records.save(msgspec.structs.replace(record, state="kept"))
             except Exception:
                 self._ended_or_stuck(record, self._give_up)
                 raise
@@ -260,14 +147,14 @@ class QuarantineManager:
                 raise QuarantineError(
                     record.path, f"cannot be released: something else stands at {str(record.place)!r}; move it away"
                 )
-            self._sound(record)
-            leaving = self._save(msgspec.structs.replace(record, state="releasing", ended_by=by))
+            self._vault.check(record)
+            leaving = self._records.save(msgspec.structs.replace(record, state="releasing", ended_by=by))
             try:
-                self._give_back(leaving)
+                self._vault.give_back(leaving)
             except Exception:
                 self._ended_or_stuck(leaving, self._recover)
                 raise
-            return self._save(self._ended(leaving, "released"))
+            return self._records.save(self._ended(leaving, "released"))
 
     def delete(self, id: str, *, by: str) -> Quarantined:  # noqa: A002 - what it is called
         """Delete what is kept for good; the record stays.
@@ -280,7 +167,7 @@ class QuarantineManager:
             record = self.get(id)
             if record.state != "deleting":
                 record = self._kept(id, "releasing")
-            return self._deleted(self._save(msgspec.structs.replace(record, state="deleting", ended_by=by)))
+            return self._deleted(self._records.save(msgspec.structs.replace(record, state="deleting", ended_by=by)))
 
     def review(self, id: str, *, by: str, says: str) -> Quarantined:  # noqa: A002 - what it is called
         """Note that a person has looked at it, and what they said.
@@ -290,7 +177,7 @@ class QuarantineManager:
             DataFileError: The record cannot be written.
         """
         with self._changing:
-            return self._save(msgspec.structs.replace(self.get(id), reviewed_by=by, review=says))
+            return self._records.save(msgspec.structs.replace(self.get(id), reviewed_by=by, review=says))
 
     def get(self, id: str) -> Quarantined:  # noqa: A002 - what it is called
         """Return one record.
@@ -298,32 +185,31 @@ class QuarantineManager:
         Raises:
             QuarantineError: There is none of that name.
         """
-        try:
-            return self._records.by_id[id]
-        except KeyError:
-            raise QuarantineError(id, "there is nothing of that name in quarantine") from None
+        record = self._records.get(id)
+        if record is None:
+            raise QuarantineError(id, "there is nothing of that name in quarantine")
+        return record
 
     def all(self, *, kept: bool = False) -> list[Quarantined]:
         """Return the records, latest first; with ``kept`` only of what is here."""
-        records = self._records.by_id.values()
-        found = [record for record in records if not kept or record.state in ("kept", "deleting")]
-        return sorted(found, key=lambda record: (-record.at, record.id))
+        records = self._records.all()
+        return [record for record in records if not kept or record.state in ("kept", "deleting")]
 
     def holds(self, digest: str) -> bool:
         """Say whether exactly this item is set aside, or was and is deleted: it does not come back by another way.
 
         What a record that cannot be read is of is held, too.
         """
-        found = self._records.by_digest.get(digest, ())
-        return any(record.state != "released" for record in found) or digest[:_NAMED] in self._unknown
+        found = self._records.of(digest)
+        return any(record.state != "released" for record in found) or self._records.may_be_lost(digest)
 
     def gave_back(self, digest: str) -> bool:
         """Say whether a person has released exactly this item."""
-        return any(record.state == "released" for record in self._records.by_digest.get(digest, ()))
+        return any(record.state == "released" for record in self._records.of(digest))
 
     def statistics(self) -> QuarantineStatistics:
         """Count."""
-        records = list(self._records.by_id.values())
+        records = self._records.all()
         kept = [record for record in records if record.state in ("kept", "deleting")]
         return QuarantineStatistics(
             kept=len(kept),
@@ -341,8 +227,8 @@ class QuarantineManager:
         """
         with self._changing:
             for record in self.all(kept=True):
-                if record.state == "kept" and not os.path.lexists(self._vault(record)):
-                    why = f"{record.path!r} was kept at {str(self._vault(record))!r} and is gone from there"
+                if record.state == "kept" and not os.path.lexists(self._vault.place(record)):
+                    why = f"{record.path!r} was kept at {str(self._vault.place(record))!r} and is gone from there"
                     self._stuck = {**self._stuck, record.id: f"{why}; delete it from quarantine to end this"}
             done = [self._ended_or_stuck(record, self._recover) for record in self.all() if record.state in _BEGUN]
         return [record for record in done if record is not None]
@@ -355,137 +241,64 @@ class QuarantineManager:
         except OSError as exc:
             why = exc.problem if isinstance(exc, QuarantineError) else str(exc)
             begun = f"{record.path!r} was {record.state}, and that can be neither ended nor undone: {why}"
-            stuck[record.id] = f"{begun}; its record is {str(self._record(record))!r}"
+            stuck[record.id] = f"{begun}; its record is {str(self._records.place(record))!r}"
             return None
         finally:
             self._stuck = stuck
 
     def _recover(self, record: Quarantined) -> Quarantined:
-        clear(self._part(record))
-        clear(_arriving(record))
+        clear(self._vault.part(record))
+        clear(arriving_of(record))
         if record.state == "deleting":
             return self._deleted(record)
         if record.state == "moving":
             return self._taken_or_not(record)
-        there, here = os.path.lexists(record.place), os.path.lexists(self._vault(record))
+        there, here = os.path.lexists(record.place), os.path.lexists(self._vault.place(record))
         if not here and not there:
             raise QuarantineError(record.path, "it is neither in its place nor here, as somebody took it meanwhile")
-        if _is_whole(record, record.place):  # given back, and not forgotten here yet
-            clear(self._vault(record))
+        if is_whole(record, record.place):  # given back, and not forgotten here yet
+            clear(self._vault.place(record))
             record.place.chmod(record.mode)
             here = False
         if not here:  # given back, and maybe worked on since
-            return self._save(self._ended(record, "released"))
-        _lock(self._vault(record))
-        return self._save(msgspec.structs.replace(record, state="kept", ended_by=""))
+            return self._records.save(self._ended(record, "released"))
+        lock(self._vault.place(record))
+        return self._records.save(msgspec.structs.replace(record, state="kept", ended_by=""))
 
     def _taken_or_not(self, record: Quarantined) -> Quarantined:
         """End what was to be set aside if it is here as it was, and is its place's no more; else undo it."""
-        vault, place, leftover = self._vault(record), record.place, _leftover(record)
-        if not os.path.lexists(vault) or _is_whole(record, place):
+        vault, place, leftover = self._vault.place(record), record.place, leftover_of(record)
+        if not os.path.lexists(vault) or is_whole(record, place):
             return self._give_up(record)
-        with _unlocked(vault, record.mode):
-            whole = _is_whole(record, vault)
-        if not whole or (os.path.lexists(leftover) and not _is_whole(record, leftover)):
+        with unlocked(vault, record.mode):
+            whole = is_whole(record, vault)
+        if not whole or (os.path.lexists(leftover) and not is_whole(record, leftover)):
             return self._give_up(record)
         clear(leftover)
-        return self._save(msgspec.structs.replace(record, state="kept"))
+        return self._records.save(msgspec.structs.replace(record, state="kept"))
 
     def _give_up(self, record: Quarantined) -> Quarantined:
         """Put what was to be set aside back if it is gone from its place, and forget that it was."""
-        vault, place, leftover = self._vault(record), record.place, _leftover(record)
+        vault, place, leftover = self._vault.place(record), record.place, leftover_of(record)
         away = os.path.lexists(vault) or os.path.lexists(leftover)
-        if away and os.path.lexists(place) and not _is_whole(record, place):
+        if away and os.path.lexists(place) and not is_whole(record, place):
             raise QuarantineError(record.path, f"something else stands at {str(place)!r}")
         if os.path.lexists(leftover) and not os.path.lexists(place):
             leftover.rename(place)
         if os.path.lexists(place):
             clear(vault)
             clear(leftover)
-            _give_mode(record, record.mode)
+            give_mode(record, record.mode)
         elif os.path.lexists(vault):
-            self._give_back(record)
-        clear(self._part(record))
-        self._record(record).unlink(missing_ok=True)
-        sync(self.folder)
-        self._records = _Records.of(each for each in self._records.by_id.values() if each.id != record.id)
+            self._vault.give_back(record)
+        clear(self._vault.part(record))
+        self._records.forget(record)
         return msgspec.structs.replace(record, state="given_up")
 
-    def _take(self, record: Quarantined) -> None:
-        vault, place = self._vault(record), record.place
-        try:
-            self._step("take")
-            if record.folder:
-                place.chmod(record.mode | 0o700)  # its entry for the folder above is rewritten
-            elif place.lstat().st_nlink > 1:
-                raise OSError(errno.EXDEV, "other names would be locked, too")
-            self._step("rename")
-            place.rename(vault)
-        except OSError as exc:
-            if exc.errno != errno.EXDEV:
-                raise QuarantineError(record.path, f"cannot be set aside: {exc.strerror or exc}") from exc
-            self._take_copy(record)
-        self._step("taken")
-        if not _is_whole(record, vault):
-            raise QuarantineError(record.path, "changed while it was set aside; it is back in its place")
-        _lock(vault)
-        sync(self.folder, place.parent)
-        self._step("locked")
-
-    def _take_copy(self, record: Quarantined) -> None:
-        vault, place, part, leftover = self._vault(record), record.place, self._part(record), _leftover(record)
-        try:
-            self._step("copy")
-            copy(place, part)
-            if not _is_whole(record, part):
-                raise QuarantineError(record.path, "changed while it was set aside; it stays in its place")
-            part.rename(vault)
-            sync(self.folder)
-            self._step("copied")
-            place.rename(leftover)  # what remains is under a name that nothing loads
-            sync(place.parent)
-            self._step("away")
-            if not _is_whole(record, leftover):
-                raise QuarantineError(record.path, "changed while it was set aside; it is back in its place")
-            clear(leftover)
-        except QuarantineError:
-            raise
-        except OSError as exc:
-            raise QuarantineError(record.path, f"cannot be set aside: {exc.strerror or exc}") from exc
-
-    def _give_back(self, record: Quarantined) -> None:
-        vault, place, arriving = self._vault(record), record.place, _arriving(record)
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._step("unlock")
-            vault.chmod(record.mode | (0o700 if record.folder else 0))
-            try:
-                self._step("give")
-                put(vault, place, record.folder)
-            except OSError as exc:
-                if exc.errno != errno.EXDEV:
-                    raise
-                self._step("copy back")
-                copy(vault, arriving)
-                self._step("arrived")
-                put(arriving, place, record.folder)
-                sync(place.parent)
-                self._step("copied back")
-                clear(vault)
-            self._step("given")
-            place.chmod(record.mode)
-            sync(place.parent, self.folder)
-        except OSError as exc:
-            raise QuarantineError(record.path, f"cannot be released: {exc.strerror or exc}") from exc
-
     def _deleted(self, record: Quarantined) -> Quarantined:
-        self._step("delete")
-        try:
-            clear(self._vault(record))
-        except OSError as exc:
-            raise QuarantineError(record.path, f"cannot be deleted: {exc.strerror or exc}") from exc
+        self._vault.delete(record)
         self._stuck = {id: why for id, why in self._stuck.items() if id != record.id}  # noqa: A001 - what it is called
-        return self._save(self._ended(record, "deleted"))
+        return self._records.save(self._ended(record, "deleted"))
 
     def _ended(self, record: Quarantined, state: QuarantineState) -> Quarantined:
         return msgspec.structs.replace(record, state=state, ended_at=self._clock())
@@ -497,77 +310,3 @@ class QuarantineManager:
         if record.state != "kept" and record.state not in others:
             raise QuarantineError(record.path, f"is not kept here any more: it was {record.state}")
         return record
-
-    def _sound(self, record: Quarantined) -> None:
-        vault = self._vault(record)
-        with _unlocked(vault, record.mode):
-            if self._sum(record.path, vault)[0] != record.content:
-                raise QuarantineError(record.path, f"is no more what was set aside: {str(vault)!r} was changed")
-
-    def _sum(self, path: str, place: Path) -> tuple[str, int]:
-        try:
-            return content_of(place)
-        except OSError as exc:
-            raise QuarantineError(path, f"cannot be read: {exc.strerror or exc}") from exc
-
-    def _save(self, record: Quarantined) -> Quarantined:
-        StateFile(self._record(record), Quarantined).save(record)
-        self._records = _Records.of({**self._records.by_id, record.id: record}.values())
-        return record
-
-    def _record(self, record: Quarantined) -> Path:
-        return self.folder / f"{record.id}.json"
-
-    def _vault(self, record: Quarantined) -> Path:
-        return self.folder / f"{record.id}.quarantined"
-
-    def _part(self, record: Quarantined) -> Path:
-        return self.folder / f"{record.id}.part"
-
-    def _within(self, place: Path) -> bool:
-        return self.folder.resolve().is_relative_to(place.resolve())
-
-
-def _no_step(_: str) -> None:
-    pass
-
-
-def _is_whole(record: Quarantined, place: Path) -> bool:
-    try:
-        return content_of(place)[0] == record.content
-    except OSError:
-        return False
-
-
-def _give_mode(record: Quarantined, mode: int) -> None:
-    """Give a mode to what is in its place, if it is of the kind that it was."""
-    kind = stat.S_IFMT(record.place.lstat().st_mode)
-    if kind == (stat.S_IFDIR if record.folder else stat.S_IFREG):
-        record.place.chmod(mode)
-
-
-def _leftover(record: Quarantined) -> Path:
-    """Where the original waits to be deleted once there is a copy of it."""
-    return record.place.with_name(f".{record.id}.leaving")
-
-
-def _arriving(record: Quarantined) -> Path:
-    """Where a copy grows on its way back."""
-    return record.place.with_name(f".{record.id}.arriving")
-
-
-def _lock(vault: Path) -> None:
-    vault.chmod(_LOCKED)
-
-
-class _unlocked:  # noqa: N801 - reads as what it does
-    """Lets what is kept be read for as long as it is looked at."""
-
-    def __init__(self, vault: Path, mode: int) -> None:
-        self._vault, self._mode = vault, mode | (0o700 if vault.is_dir() else 0o400)
-
-    def __enter__(self) -> None:
-        self._vault.chmod(self._mode)
-
-    def __exit__(self, *_: object) -> None:
-        _lock(self._vault)

@@ -19,7 +19,8 @@ from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.look import Look, look, places_of
 from aetherra.plugins.self_incorporation.gate.network import network_grounds
 from aetherra.plugins.self_incorporation.gate.policy import Case, PolicyEngine, PolicySettings
-from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineError, QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined, QuarantineError
 from aetherra.plugins.self_incorporation.gate.safety_index import Review, SafetyIndex
 from aetherra.plugins.self_incorporation.gate.tiers import Signed, tier_of
 from aetherra.plugins.self_incorporation.index.paths import original

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aetherra.plugins import Message, Request
-from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineStatistics
+from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined, QuarantineStatistics
 from aetherra.plugins.self_incorporation.messages.bounds import Reason
 
 __all__ = ["DeleteItem", "ListQuarantined", "QuarantineItem", "QuarantineList", "ReleaseItem", "ReviewItem", "SetAside"]

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from aetherra.plugins import DataFileError
-from aetherra.plugins.self_incorporation.gate import quarantine as module
-from aetherra.plugins.self_incorporation.gate.quarantine import Quarantined, QuarantineError, QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
+from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined, QuarantineError
 from aetherra.plugins.self_incorporation.index.paths import written
 from aetherra.plugins.storage import StateFile
 
@@ -237,14 +237,14 @@ class TestQuarantine:
         """Also at the very end: whoever hears an error finds it in its place."""
         before = seen(place)
         vault = manager(tmp_path)
-        save = module.StateFile.save
+        save = StateFile.save
 
         def full(file: StateFile[Quarantined], value: Quarantined) -> None:
             if value.state == "kept":
                 raise DataFileError("record", "no space left")
             save(file, value)
 
-        monkeypatch.setattr(module.StateFile, "save", full)
+        monkeypatch.setattr(StateFile, "save", full)
         with pytest.raises(DataFileError, match="no space left"):
             taken(vault, root, "item")
         assert seen(place) == before
@@ -504,7 +504,7 @@ class TestRecords:
         go_on.clear()
         reached.clear()
         other = threading.Thread(target=taken, args=(vault, root, "1.py"), daemon=True)
-        reading = iter(vault._records.by_id.values())
+        reading = iter(vault._records._known.by_id.values())
         other.start()
         assert reached.wait(60)
         assert (len(vault.all(kept=True)), vault.holds("digest"), vault.statistics().kept) == (1, True, 1)
