@@ -14,7 +14,6 @@ from typing import Literal, Self
 import anyio
 from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
 from anyio.abc import TaskGroup, TaskStatus
-from watchfiles import awatch
 
 from aetherra.hmr.files import is_dir, real
 from aetherra.hmr.patterns import MAGIC
@@ -108,6 +107,8 @@ class Watcher(AsyncContextManagerMixin):
             await self._poll(FALLBACK_SEC, missed=begun, task_status=TASK_STATUS_IGNORED if begun else task_status)
 
     async def _follow(self, folders: set[Path], recursive: bool, *, task_status: TaskStatus[None]) -> None:
+        from watchfiles import awatch  # noqa: PLC0415  # with multiprocessing, for who has no inotify
+
         changes = awatch(*folders, watch_filter=None, step=STEP_MS, stop_event=self._stop, recursive=recursive)
         async with aclosing(changes):
             task_status.started()  # nobody hears of it before the next line waits, and then the watch is on

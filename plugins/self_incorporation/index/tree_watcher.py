@@ -17,7 +17,6 @@ from typing import Literal, Self
 import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import TaskStatus
-from watchfiles import awatch
 
 from aetherra.plugins.self_incorporation.index.paths import written
 from aetherra.plugins.self_incorporation.index.walk import EXCLUDED_FOLDERS
@@ -153,6 +152,8 @@ class TreeWatcher(AsyncContextManagerMixin):
 
     async def _follow(self, on: Callable[[], None]) -> None:
         """Watch by watchfiles until a root is gone."""
+        from watchfiles import awatch  # noqa: PLC0415  # with multiprocessing, for who has no inotify
+
         changes = awatch(*self._roots, watch_filter=None, debounce=50, step=20, stop_event=self._stop)
         async with aclosing(changes):
             on()  # nobody hears of it before the next line waits, and then the watch is on
