@@ -4,7 +4,8 @@ Ten popular packages, and six that by their nature fetch, decode and run code, a
 folder, as they are today, and judged as items: whole, with all that their files pass to each other. None of it is
 imported. What blocks is counted per 1,000 lines; the bound of 0.1 is for the ten. The samples are our own
 (``tests/plugins/self_incorporation``) and the rules were made in sight of them: their figure says that nothing was lost
-since, and not what share of the world's malice is found::
+since. Three sets of files were held out until they were first judged; what was found of them then is the share to
+expect of malice that nobody has seen::
 
     python benchmarks/judging.py [--packages FOLDER] [--json | --markdown | --readme]
 """
@@ -59,6 +60,17 @@ class Judged(msgspec.Struct, frozen=True):
         return 1000 * self.blocking / self.lines
 
 
+class HeldOut(msgspec.Struct, frozen=True):
+    """A set of files that was held out: what was found of it at first and is today, and what blocks wrongly."""
+
+    name: str
+    hostile: int
+    at_first: int
+    found: int
+    benign: int
+    alarms: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """All that was measured, and on what."""
 
@@ -70,6 +82,7 @@ class Report(msgspec.Struct, frozen=True):
     samples: int
     found: int
     missed: tuple[str, ...]
+    held_out: tuple[HeldOut, ...]
 
 
 def installed(folder: Path) -> None:
@@ -122,8 +135,20 @@ def is_found(files: dict[str, str | bytes]) -> bool:
             place = Path(folder, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content if isinstance(content, bytes) else content.encode())
-        item = next(item for item in items_of(Path(folder))[0] if item.path in ("p", "p.py"))
+        item = next(item for item in items_of(Path(folder))[0] if item.path.startswith("p"))
         return bool(look(item).item.threats)
+
+
+def held_out() -> Iterator[HeldOut]:
+    """Judge the sets that were held out."""
+    kept = runpy.run_path(str(SAMPLES / "held_out.py"))
+    for which, (at_first, _) in kept["AT_FIRST"].items():
+        outcomes = {
+            kind: [is_found({f"p/{path}": text}) for path, text in kept["samples"](which, kind).values()]
+            for kind in ("hostile", "benign")
+        }
+        hostile, benign = outcomes["hostile"], outcomes["benign"]
+        yield HeldOut(which, len(hostile), at_first, sum(hostile), len(benign), sum(benign))
 
 
 def measured(packages: Path) -> Report:
@@ -142,6 +167,7 @@ def measured(packages: Path) -> Report:
         samples=len(outcomes),
         found=sum(outcomes.values()),
         missed=tuple(name for name, seen in outcomes.items() if not seen),
+        held_out=tuple(held_out()),
     )
 
 
@@ -178,6 +204,9 @@ def markdown(report: Report) -> str:
     lines += ["", f"Samples found: **{report.found} of {report.samples}**."]
     if report.missed:
         lines.append(f"Missed: {', '.join(report.missed)}.")
+    lines += ["", "| Held out | Hostile | Found at first | Found today | Benign | Blocked |", "| --- |" + " --- |" * 5]
+    for it in report.held_out:
+        lines.append(f"| {it.name} | {it.hostile} | **{it.at_first}** | {it.found} | {it.benign} | {it.alarms} |")
     return "\n".join(lines)
 
 

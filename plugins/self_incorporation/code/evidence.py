@@ -62,18 +62,20 @@ _PATHS = Pattern(
 )
 # What stands between the parts of a path that is put together.
 _BETWEEN = re.compile(r"""["'][\s,/)(]{1,9}["']""")
-_FETCHERS = (
+_COMMANDS = (
     "curl",
     "wget",
     "/dev/tcp",
     "/dev/udp",
     ">>",
-    "pip",
-    "powershell",
-    "urlopen",
-    "b64decode",
-    "CurrentVersion",
+    "pip install",
+    "'pip'",
+    '"pip"',
+    "owershell",
+    "schtasks",
+    "reg add",
 )
+_PAYLOADS = ("urlopen", "b64decode", "CurrentVersion")  # in text that is written or started
 _HOMES = ("home()", "expanduser", "HOME", "USERPROFILE")
 _CLIMBS = ("__base__", "__bases__", "__mro__", "mro(")  # the ways up to `object`
 # What these methods of a loader return is run as a module.
@@ -142,9 +144,12 @@ class Evidence:
         if sources or any(hint in text for hint in _HINTS):
             return True
         uses = self.signs.uses
-        if ("process" in uses or "fs_write" in uses) and any(word in text for word in _FETCHERS):
+        acts = "process" in uses or "fs_write" in uses
+        if acts and any(word in text for word in _PAYLOADS):
             return True
-        if ("process" in uses or "dynamic_code" in uses) and "handler" in text:
+        if "process" in uses and any(word in text for word in _COMMANDS):
+            return True
+        if "aetherra" in text and ("process" in uses or "dynamic_code" in uses):
             return True
         if not reached.isdisjoint(DESTROYERS) and any(home in text for home in _HOMES):
             return True

