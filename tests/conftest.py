@@ -6,6 +6,7 @@ What users keep outside of projects goes into a folder of the session.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def every_thread_ends() -> Iterator[None]:
         if thread.is_alive():
             frames, _ = thread_stack(thread.ident or 0)
             pytest.fail(f"{thread.name} is left behind, at:\n{stack_text(frames)}")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every collection of garbage: thousands of tests are many times what a host holds.
+
+    A test that has a host look for what keeps something in memory pays for all that is there, again and again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
