@@ -258,22 +258,22 @@ class Clerk:
 
     def _answer(self, asker: str, intent: Intent, verdict: Verdict, hearing: Hearing) -> Answer:
         before, in_force = self._approvals.snapshot(), self._measures.in_force()
-        voided, requested, approval = self._approvals.void(asker, intent), None, verdict.approval
+        voided, requested = self._approvals.void(asker, intent), None
+        approval: Approval | None = None
         if verdict.question:
-            requested = self._approvals.request(asker, intent, verdict.question)
-            approval = requested.id
-            reason = f"a person must agree, by 'aetherra approvals approve {approval}': {verdict.question}"
-            verdict = msgspec.structs.replace(verdict, reason=reason)
-        elif approval:
-            self._approvals.word(approval, intent.summary)
+            approval = requested = self._approvals.request(asker, intent, verdict.question)
+            reason = f"a person must agree, by 'aetherra approvals approve {approval.id}': {verdict.question}"
+            verdict = msgspec.structs.replace(verdict, reason=reason, approval=approval.id)
+        elif verdict.approval:
+            approval = self._approvals.word(verdict.approval, intent.summary)
             if verdict.code == "allowed":
-                self._approvals.use(approval)
+                approval = self._approvals.use(approval.id)
         is_news = verdict.measure is not None and self._measures.impose(verdict.measure)
         breached = verdict.measure if is_news else None
         try:
             if self._unsaved or self._approvals.snapshot() != before or self._measures.in_force() != in_force:
                 self._save()
-            asked = self._scribe.question(asker, intent, verdict, self._approvals.get(approval) if approval else None)
+            asked = self._scribe.question(asker, intent, verdict, approval)
         except DataFileError as exc:
             self._take_back(before)
             return Answer(permission=_unwritten(verdict, exc), breached=breached)
@@ -291,8 +291,9 @@ class Clerk:
                 return Answer(permission=_permission(refusal, asked.entry), voided=voided)
             while len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)
-        permission = msgspec.structs.replace(_permission(verdict, asked.entry), approval=approval)
-        return Answer(permission=permission, requested=requested, voided=voided, breached=breached)
+        return Answer(
+            permission=_permission(verdict, asked.entry), requested=requested, voided=voided, breached=breached
+        )
 
     def _count(self, count: Count | None, hearing: Hearing, *, is_written: bool) -> Verdict | None:
         """Count what is let pass; why it is not, if that stands nowhere and cannot be written."""

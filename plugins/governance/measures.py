@@ -15,7 +15,7 @@ from aetherra.plugins.governance.settings import Breach, GuardName
 __all__ = ["LOST", "Measure", "Measures"]
 
 LOST: Literal["state"] = "state"
-"""What stands for a guard where it cannot be told which measures were in force: their file was damaged."""
+"""What stands for a guard where it cannot be told which measures were in force: their file is damaged, or older."""
 PAUSED = frozenset(("integration", "quarantine", "learning"))
 """What self-incorporation does by itself, but for the way back."""
 _NO_WAY_BACK = ("integration", "quarantine")

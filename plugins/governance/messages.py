@@ -89,7 +89,7 @@ class ResetGuard(Request[GuardReset], tag="governance.reset_guard"):
     """Have a guard begin anew, and end what is in force because it was breached. Only a person may.
 
     Attributes:
-        guard: Which; ``state`` for what is in force because the state was lost.
+        guard: Which; ``state`` for what is in force because the state was lost, or an older one put back.
         key: For which component or sender alone; ``None``: for all.
         reason: Why.
     """

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from aetherra.plugins import DataFileError, Identity, Permission
+from aetherra.plugins.governance import approvals
 from aetherra.plugins.governance import clerk as module
-from aetherra.plugins.governance.clerk import MOST_BEHIND, Hearing, UnknownActError, UnknownGuardError
+from aetherra.plugins.governance.clerk import Hearing, UnknownActError, UnknownGuardError
 from aetherra.plugins.governance.kept import GUARD, KEY, STATE, UNCOUNTED, Kept
 from aetherra.plugins.governance.scribe import Asked, Note
 from aetherra.plugins.governance.settings import Guard
@@ -71,6 +72,18 @@ class TestAsk:
         assert decided.facts["asked_since_as"] == "bring it in, as 3 have asked"
         assert (acted.summary, acted.facts["agreed_to"]) == ("bring it in, as 4 have asked", INTEGRATION.summary)
         assert kept.approvals.get(asked).since == "bring it in, as 4 have asked"
+
+    def test_an_approval_that_is_remembered_no_more_was_never_given(
+        self, office: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that is the oldest of too many is forgotten when it is used, and has been used all the same, once."""
+        monkeypatch.setattr(approvals, "REMEMBERED", 0)
+        kept = office()
+        used = approved(kept)
+        answer = kept.permission(INC, INTEGRATION)
+        assert (answer.code, answer.approval) == ("allowed", used)
+        assert kept.ledger.tail(1)[0].facts["approval"] == used
+        assert office().permission(INC, INTEGRATION).code == "needs_approval"
 
     def test_many_at_once_use_one_approval_twice(self, office: Opened) -> None:
         """However many ask at the same time, one of them has the use of an approval."""
@@ -407,13 +420,16 @@ class TestStop:
 
 
 class TestTidy:
-    async def test_a_start_reads_all_that_was_ever_written(self, office: Opened, tmp_path: Path) -> None:
+    def test_a_start_reads_all_that_was_ever_written(
+        self, office: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The state on disk is never far behind the ledger, and counts nothing twice."""
+        monkeypatch.setattr(module, "MOST_BEHIND", 5)
         kept = office()
-        for number in range(MOST_BEHIND + 20):
+        for number in range(9):
             kept.permission(HOMEOSTASIS, intent(component=str(number)))
         saved = StateFile(tmp_path / "data" / "governance" / "state.json", Kept).load()
         assert saved is not None
-        assert kept.scribe.last - saved.entry < MOST_BEHIND
+        assert 0 < kept.scribe.last - saved.entry < 5
         counted = [state.key for state in office().guards.states() if state.key]
-        assert sorted(counted, key=int) == [str(number) for number in range(MOST_BEHIND + 20)]
+        assert counted == [str(number) for number in range(9)]
