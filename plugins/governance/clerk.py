@@ -32,7 +32,7 @@ from aetherra.plugins.storage import StateFile
 __all__ = ["Answer", "Clerk", "Hearing", "Standing", "UnknownActError", "UnknownGuardError"]
 
 MOST_OPEN = 10_000
-"""Acts whose outcome is waited for; of more, the oldest are forgotten, and may go no further."""
+"""Acts whose outcome is waited for; of more, the oldest may go no further, and end as interrupted."""
 MOST_BEHIND = 200
 """Entries of the ledger that the state on disk may not know of: so many a start reads, after a death as well."""
 
@@ -290,7 +290,8 @@ class Clerk:
                 self._cancel(asked.entry, asker, intent, refusal.reason)
                 return Answer(permission=_permission(refusal, asked.entry), voided=voided)
             while len(self._open) > MOST_OPEN:
-                self._open.popitem(last=False)
+                entry, act = self._open.popitem(last=False)
+                self._cut_off[entry] = act
         return Answer(
             permission=_permission(verdict, asked.entry), requested=requested, voided=voided, breached=breached
         )
@@ -521,9 +522,9 @@ class Clerk:
             return tuple(self._scribe.untold)
 
     def _end_cut_off(self) -> None:
-        """Write that what an earlier run has begun was cut off; what cannot be written now stays to be."""
+        """Write of what nobody will tell the outcome of that it was cut off; what cannot be written now stays to be."""
         for entry, act in sorted(self._cut_off.items()):
-            why = f"interrupted: {act.intent.summary}; the run that did it ended first, and how far it came nobody told"
+            why = f"interrupted: {act.intent.summary}; how far it came nobody told"
             try:
                 self._scribe.write(self._scribe.outcome(entry, act.asker, act.intent, "interrupted", why, {}))
             except DataFileError:

@@ -238,11 +238,13 @@ class TestCheckAndTell:
         assert (kept.clerk.standing().untold, kept.entries()[-1][3]) == (0, "done")
 
     def test_acts_that_nobody_ends_fill_the_memory(self, office: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Of too many that are under way the oldest are forgotten, and may go no further."""
+        """Of too many that are under way the oldest may go no further, and end as interrupted."""
         monkeypatch.setattr(module, "MOST_OPEN", 3)
         kept = office(folder=None)
         entries = [kept.permission(HOMEOSTASIS, intent(component=str(number))).entry for number in range(4)]
         assert [kept.clerk.check(HOMEOSTASIS, entry).allowed for entry in entries] == [False, True, True, True]
+        kept.clerk.tidy()
+        assert [(each.refers_to, each.code) for each in kept.ledger.tail(1)] == [(entries[0], "interrupted")]
 
 
 class TestWithdraw:
