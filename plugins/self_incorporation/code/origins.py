@@ -223,8 +223,7 @@ class Origins:
             for value in scope.returns:
                 self._add(scope, f"{scope.name}()", self._all_of(value, scope))
         for call in scope.calls:
-            if isinstance(call.func, ast.Attribute):
-                self._follow_to_disk(call, call.func, scope)
+            self._follow_to_disk(call, scope)
             self._follow_into(call, scope)
 
     def _add(self, scope: Scope, name: str, origin: int) -> None:
@@ -389,7 +388,7 @@ class Origins:
             return Origin.DATA
         sketch = self._sketches[self._unit.path].of(path)
         kept = self._disk.get(sketch, Origin.NOWHERE)
-        if PERSONS_FILES.fullmatch(sketch):
+        if sketch.endswith("*") and sketch != "/*" and PERSONS_FILES.fullmatch(sketch):
             kept |= Origin.PERSONAL
         parts = [
             part.value for part in ast.walk(path) if isinstance(part, ast.Constant) and isinstance(part.value, str)
@@ -412,9 +411,9 @@ class Origins:
         """Say whether characters are made of numbers here."""
         return self._name(node.func if isinstance(node, ast.Call) else node) == "chr"
 
-    def _follow_to_disk(self, call: ast.Call, function: ast.Attribute, scope: Scope) -> None:
+    def _follow_to_disk(self, call: ast.Call, scope: Scope) -> None:
         """Give the path of a file the origin of what is written to it, and a thing that of what is put into it."""
-        name, method, arguments = self._name(function), function.attr, call.args
+        name, arguments = self._name(call.func), call.args
         if name.endswith(".urlretrieve"):
             self._mark(arguments[1:2], scope, Origin.DOWNLOADED)
         elif name == "shutil.copyfileobj" and len(arguments) > 1:
@@ -425,11 +424,12 @@ class Origins:
             self._mark(arguments[:1], scope, self._all(arguments[1:], scope) & _KEPT)
         elif name == "os.write" and len(arguments) > 1:
             self._put(arguments[0], scope, self.of(arguments[1], scope) & _KEPT)
-        elif method in ("write_bytes", "write_text"):
-            self._mark([function.value], scope, self._all(arguments, scope) & _KEPT)
-        elif method in _PUT:
-            given = [*arguments, *(keyword.value for keyword in call.keywords)]
-            self._put(function.value, scope, self._all(given, scope) & _KEPT)
+        elif isinstance(call.func, ast.Attribute):
+            if call.func.attr in ("write_bytes", "write_text"):
+                self._mark([call.func.value], scope, self._all(arguments, scope) & _KEPT)
+            elif call.func.attr in _PUT:
+                given = [*arguments, *(keyword.value for keyword in call.keywords)]
+                self._put(call.func.value, scope, self._all(given, scope) & _KEPT)
 
     def _all(self, expressions: Iterable[ast.expr], scope: Scope) -> int:
         found = Origin.NOWHERE
@@ -451,10 +451,10 @@ class Origins:
             for other in self._siblings[level].get(name, ()):
                 self._add(level, other, origin)
         for value in [handle] if isinstance(handle, ast.Call) else self._to_follow(handle, scope, origin):
-            if opened_for_writing(value):
-                self._mark(value.args[:1], scope, origin)
-            elif self._name(value.func) == "os.fdopen":
+            if value.args and self._name(value.func) == "os.fdopen":
                 self._put(value.args[0], scope, origin)
+            elif opened_for_writing(value):
+                self._mark(value.args[:1], scope, origin)
 
     def _to_follow(self, handle: ast.expr, scope: Scope, origin: int) -> list[ast.Call]:
         """Return the calls that opened a handle, once for each origin of what is written to it."""

@@ -17,9 +17,19 @@ Framework: TypeAlias = Literal["harm_and_benefit", "rules", "character", "care"]
 Topic: TypeAlias = Literal["privacy", "security", "autonomy", "benefit"]
 Outcome: TypeAlias = Literal["acceptable", "doubtful", "unacceptable"]
 
-_CONCEALS = frozenset(["hidden-call", "code-out-of-sight", "lookalike-name", "bidi-control", "exec-of-decoded"])
+_CONCEALS = frozenset(
+    (
+        *("hidden-call", "code-out-of-sight", "lookalike-name", "bidi-control", "exec-of-decoded", "attribute-walk"),
+        *("pickle-that-runs", "dns-tunnel", "interposed"),
+    )
+)
 _STAYS = frozenset(["startup-write", "code-at-start"])
-_PRIVATE = frozenset(["credential-read", "credential-sent", "environment-sent"])
+_PRIVATE = frozenset(
+    (
+        *("credential-read", "credential-sent", "environment-sent", "secret-sent", "memory-sent", "identity-sent"),
+        *("files-sent", "keys-recorded", "screen-recorded"),
+    )
+)
 _REACHES_OTHERS: tuple[Capability, ...] = ("process", "dynamic_code", "native_code")
 _WATCHERS = ("governance.", "kernel.", "hmr.")
 

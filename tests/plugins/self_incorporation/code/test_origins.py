@@ -32,6 +32,14 @@ class TestOrigins:
             "f = lambda p: sink(p)\nf(b64decode(x))",
             "for p in [b64decode(x)]:\n    sink(p)",
             "y = ''\ny += b64decode(x)\nsink(y)",
+            "def f():\n    yield b64decode(x)\nfor y in f():\n    sink(y)",
+            "y = []\ndef f():\n    y.append(b64decode(x))\ndef g():\n    sink(y)",
+            "y = {'a': b64decode(x)}\nsink(y['a'])",
+            "with open(p, 'wb') as f:\n    f.write(b64decode(x))\nsink(p)",
+            "with open('/tmp/a', 'wb') as f:\n    f.write(b64decode(x))\nsink(open('/tmp/a').read())",
+            "import os, tempfile\nd, p = tempfile.mkstemp()\nos.write(d, b64decode(x))\nsink(p)",
+            "import os, tempfile\nd, p = tempfile.mkstemp()\nf = os.fdopen(d, 'wb')\nf.write(b64decode(x))\nsink(p)",
+            "import shutil\nshutil.copyfile(b64decode(x), p)\nsink(p)",
         ],
     )
     def test_a_decoded_value_is_lost_on_its_way(self, text: str) -> None:
@@ -62,3 +70,26 @@ class TestOrigins:
     def test_a_file_that_is_no_source_is_taken_for_one(self, text: str, data: bool) -> None:
         """What its name says is enough, and a name that says nothing is not."""
         assert bool(origin(text) & Origin.DATA) is data
+
+    @pytest.mark.parametrize(
+        ("text", "known"),
+        [
+            ("import os\nsink(dict(os.environ))", Origin.ENVIRONMENT),
+            ("import os\nsink(getattr(os, 'env' + 'iron').items())", Origin.ENVIRONMENT),
+            ("import subprocess\nsink(subprocess.check_output(['env']))", Origin.ENVIRONMENT),
+            ("import os\nsink(os.environ['HOME'])", Origin.NOWHERE),
+            ("import os\nsink(os.environ.get('NPM_TOKEN'))", Origin.SECRET),
+            ("from pathlib import Path\nsink((Path.home() / '.ssh' / 'id_rsa').read_text())", Origin.CREDENTIAL),
+            ("from urllib.request import urlretrieve\nurlretrieve(u, p)\nsink(p)", Origin.DOWNLOADED),
+            ("import asyncio\nr, w = await asyncio.open_connection(h, 1)\nsink(r.read())", Origin.DOWNLOADED),
+            ("import gc\nsink([o for o in gc.get_objects()])", Origin.MEMORY),
+            ("import os\nsink(os.fdopen().write(x))", Origin.NOWHERE),
+            (
+                "from aetherra.plugins import handler\nclass P:\n @handler\n def f(self, m):\n  sink(m.text)",
+                Origin.MESSAGE,
+            ),
+        ],
+    )
+    def test_a_telling_source_is_not_known(self, text: str, known: int) -> None:
+        """Each is told apart from what only looks like it."""
+        assert origin(text) == known
