@@ -477,6 +477,12 @@ def folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("aetherra-rich-*"))
 
 
+@pytest.fixture(autouse=True)
+def temporary_folders_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else runs these tests on the machine makes and removes such folders, too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+
+
 class TestBelongings:
     @pytest.mark.parametrize("broken", [None, *BROKEN])
     async def test_a_swap_leaves_or_loses_something(self, tmp_path: Path, broken: str | None) -> None:
