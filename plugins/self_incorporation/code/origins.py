@@ -14,6 +14,7 @@ from typing import Any, Final
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
     CALLED_BACK,
+    COPIERS,
     CREDENTIAL_PATH,
     CREDENTIAL_URL,
     DECODERS,
@@ -98,7 +99,6 @@ _MADE = {
     **dict.fromkeys(SECRETIVE, Origin.SECRET),
 }
 _KEPT = Origin.DECODED | Origin.DOWNLOADED | Origin.ENVIRONMENT | Origin.CREDENTIAL | Origin.SECRET | Origin.MEMORY
-_COPIERS = frozenset(["shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.move", "os.replace", "os.rename"])
 # Methods that put what they are given into what they are of.
 _PUT = frozenset(
     (
@@ -418,7 +418,7 @@ class Origins:
             self._mark(arguments[1:2], scope, Origin.DOWNLOADED)
         elif name == "shutil.copyfileobj" and len(arguments) > 1:
             self._put(arguments[1], scope, self.of(arguments[0], scope) & _KEPT)
-        elif name in _COPIERS:
+        elif name in COPIERS:
             self._mark(arguments[1:2], scope, self._all(arguments[:1], scope) & _KEPT)
         elif name == "shutil.make_archive":
             self._mark(arguments[:1], scope, self._all(arguments[1:], scope) & _KEPT)

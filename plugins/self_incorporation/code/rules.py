@@ -18,6 +18,7 @@ __all__ = [
     "CALLED_BACK",
     "CAPABILITY_WEIGHTS",
     "CLIENTS",
+    "COPIERS",
     "CREDENTIAL_PATH",
     "CREDENTIAL_URL",
     "DECODERS",
@@ -249,6 +250,8 @@ SECRETIVE = frozenset(
     )
 )
 MEMORY = frozenset(["gc.get_objects", "gc.get_referrers"])
+# What their second argument names is then what their first did.
+COPIERS = frozenset(["shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.move", "os.replace", "os.rename"])
 # What these return says nothing any more of where their arguments came from.
 SANITIZERS = frozenset(["len", "int", "float", "bool", "isinstance", "id", "hash", "type", "os.path.exists"])
 

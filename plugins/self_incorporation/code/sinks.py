@@ -12,6 +12,7 @@ from aetherra.plugins.self_incorporation.code.pattern import Pattern
 from aetherra.plugins.self_incorporation.code.pickles import calls_of, is_telling
 from aetherra.plugins.self_incorporation.code.program import Unit
 from aetherra.plugins.self_incorporation.code.rules import (
+    COPIERS,
     CREDENTIAL_URL,
     EXECUTORS,
     HOOK_PATH,
@@ -35,7 +36,6 @@ DESTROYERS = frozenset(["shutil.rmtree", "os.remove", "os.unlink"])
 _SHELLS = frozenset(
     ["os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "commands.getoutput"]
 )
-_COPIERS = frozenset(["shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.move", "os.replace", "os.rename"])
 _LOADERS = frozenset(
     [
         "runpy.run_path",
@@ -304,7 +304,7 @@ class Sinks:
             writes = False  # as a parser of settings does
         elif name[:1] == "." and isinstance(call.func, ast.Attribute):
             paths, writes = [call.func.value], name.startswith(".write") or (name == ".open" and opens_to_write(call))
-        elif name in _COPIERS:
+        elif name in COPIERS:
             paths, writes = call.args[1:2], True
         elif name in _REGISTRY:
             paths, writes = call.args, "winreg.SetValueEx" in self._reached or "winreg.SetValue" in self._reached
@@ -316,7 +316,7 @@ class Sinks:
         fetches = hooks and bool(self._origin(call.args, scope) & Origin.DROPPER)
         if fetches or (writes and self._origin(paths, scope) & Origin.STARTUP):
             self._sign("startup-write", call.lineno)
-        if self._origin(call.args[:1] if name in _COPIERS else paths, scope) & Origin.CREDENTIAL:
+        if self._origin(call.args[:1] if name in COPIERS else paths, scope) & Origin.CREDENTIAL:
             self._sign("credential-read", call.lineno)
 
 
