@@ -8,39 +8,26 @@ a function of the file returns and into what it is called with, and from file to
 import ast
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
+from aetherra.plugins.self_incorporation.code.origin import MADE, Origin, of_constant, of_variable
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import (
     CALLED_BACK,
     COPIERS,
-    CREDENTIAL_PATH,
     CREDENTIAL_URL,
-    DECODERS,
     DOWNLOADERS,
-    ENCODERS,
-    ENVIRONMENT_PATH,
     HANDLERS,
-    IDENTITY,
-    MEMORY,
-    PAYLOAD,
     PERSONS_FILES,
     RECEIVERS,
     REQUESTS,
     SANITIZERS,
-    SECRET_PATH,
-    SECRET_VARIABLE,
-    SECRETIVE,
-    SHELL_DROPPER,
-    SHELL_WORDS,
-    STARTUP_PATH,
     capability_of,
 )
 from aetherra.plugins.self_incorporation.code.sketches import Sketches
 from aetherra.plugins.self_incorporation.code.syntax import Scope, dotted_text, targets_of
 
-__all__ = ["Origin", "Origins", "opened_for_writing"]
+__all__ = ["Origins", "opened_for_writing"]
 
 _PASSES = 4
 # How often a value may be passed on from function to function: beyond, everything may come from everywhere.
@@ -70,34 +57,6 @@ _NO_SOURCE = re.compile(
 )
 
 
-class Origin:
-    """The places values come from: bits, as there are very many to put together."""
-
-    NOWHERE: Final = 0
-    DECODED: Final = 1
-    DOWNLOADED: Final = 2
-    ENVIRONMENT: Final = 4
-    CREDENTIAL: Final = 8
-    STARTUP: Final = 16
-    DATA: Final = 32
-    DROPPER: Final = 64
-    SECRET: Final = 128
-    ENCODED: Final = 256
-    MEMORY: Final = 512
-    IDENTITY: Final = 1024
-    PAYLOAD: Final = 2048
-    MESSAGE: Final = 4096
-    PERSONAL: Final = 8192
-    ALL: Final = 16383
-
-
-_MADE = {
-    **dict.fromkeys(DECODERS, Origin.DECODED),
-    **dict.fromkeys(ENCODERS, Origin.ENCODED),
-    **dict.fromkeys(IDENTITY, Origin.IDENTITY),
-    **dict.fromkeys(MEMORY, Origin.MEMORY),
-    **dict.fromkeys(SECRETIVE, Origin.SECRET),
-}
 _KEPT = Origin.DECODED | Origin.DOWNLOADED | Origin.ENVIRONMENT | Origin.CREDENTIAL | Origin.SECRET | Origin.MEMORY
 # Methods that put what they are given into what they are of.
 _PUT = frozenset(
@@ -179,13 +138,13 @@ class Origins:
             if isinstance(node, ast.Name):
                 found |= self._looked_up(node.id, scope)
             elif isinstance(node, ast.Constant):
-                found |= _of_constant(node.value)
+                found |= of_constant(node.value)
             elif isinstance(node, ast.Attribute):
                 found |= self._of_attribute(node)
                 stack.append(node.value)
             elif isinstance(node, ast.Subscript):
                 if self._is_environment(node.value):
-                    found |= _of_variable(node.slice)
+                    found |= of_variable(node.slice)
                 else:
                     stack.append(node.value)
                 if isinstance(node.value, ast.Constant) and isinstance(node.slice, ast.Slice) and node.slice.step:
@@ -203,7 +162,7 @@ class Origins:
 
     def _of_sketch(self, node: ast.expr) -> int:
         """Return what a place speaks of that is put together from parts, none of which need speak of it."""
-        return _of_constant(self._sketches[self._unit.path].of(node))
+        return of_constant(self._sketches[self._unit.path].of(node))
 
     def _size(self) -> int:
         known = [origin for local in self._local.values() for origin in local.values()]
@@ -335,12 +294,12 @@ class Origins:
         if self._is_environment(node):
             return Origin.ENVIRONMENT
         if method in ("get", "pop") and isinstance(node.func, ast.Attribute) and self._is_environment(node.func.value):
-            return _of_variable(node.args[0]) if node.args else Origin.NOWHERE  # one of them is not the environment
+            return of_variable(node.args[0]) if node.args else Origin.NOWHERE  # one of them is not the environment
         if name == "os.getenv" and node.args:
-            return _of_variable(node.args[0])
+            return of_variable(node.args[0])
         stack.extend(node.args)
         stack.extend(keyword.value for keyword in node.keywords)
-        if made := _MADE.get(name) or self._made(node, name, method):
+        if made := MADE.get(name) or self._made(node, name, method):
             return made
         stack.append(node.func)
         found = self._of_file(node, name) | (Origin.ENCODED if method == "hex" else Origin.NOWHERE)
@@ -519,33 +478,3 @@ def _opened_by_name(scope: Scope) -> dict[str, list[ast.Call]]:
             for target in targets:
                 found.setdefault(target, []).append(value)
     return found
-
-
-@lru_cache(maxsize=4096)
-def _of_text(value: str) -> int:
-    found = Origin.NOWHERE
-    if STARTUP_PATH.search(value):
-        found |= Origin.STARTUP
-    if CREDENTIAL_PATH.search(value):
-        found |= Origin.CREDENTIAL
-    if SECRET_PATH.search(value):
-        found |= Origin.SECRET
-    if ENVIRONMENT_PATH.search(value):
-        found |= Origin.ENVIRONMENT
-    if any(word in value for word in SHELL_WORDS) and SHELL_DROPPER.search(value):
-        found |= Origin.DROPPER
-    if ("exec" in value or "eval" in value) and PAYLOAD.search(value):
-        found |= Origin.PAYLOAD
-    return found
-
-
-def _of_constant(value: object) -> int:
-    if isinstance(value, bytes):
-        return _of_text(value.decode("latin-1")) if b"import" in value else Origin.NOWHERE
-    return _of_text(value) if isinstance(value, str) else Origin.NOWHERE
-
-
-def _of_variable(name: ast.expr) -> int:
-    """Return what one variable of the environment is."""
-    text = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else ""
-    return Origin.SECRET if SECRET_VARIABLE.fullmatch(text) else Origin.NOWHERE

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from aetherra.plugins.self_incorporation.code.findings import Capability
 from aetherra.plugins.self_incorporation.code.names import Resolved
-from aetherra.plugins.self_incorporation.code.origins import Origin, Origins, opened_for_writing
+from aetherra.plugins.self_incorporation.code.origin import Origin
+from aetherra.plugins.self_incorporation.code.origins import Origins, opened_for_writing
 from aetherra.plugins.self_incorporation.code.pattern import Pattern
 from aetherra.plugins.self_incorporation.code.pickles import calls_of, is_telling
 from aetherra.plugins.self_incorporation.code.program import Unit

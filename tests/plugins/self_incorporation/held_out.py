@@ -1,7 +1,8 @@
-"""Files that were written before the rules that find them were known to their writer, and what is known of each set.
+"""Files that were written to get past the judge, or to come close and do no harm; and what is known of each set.
 
 Hostile ones are to be judged and never run; they reach for loopback and ``example.invalid`` only. A set was measured as
-it was first judged; then rules were changed in sight of it, so that it says no more of what nobody has seen.
+it was first judged; then rules were changed in sight of it, so that it says no more of what nobody has seen. The
+first was written by who had not read the rules, the others by who had just changed them.
 """
 
 import re

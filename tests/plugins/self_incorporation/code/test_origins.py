@@ -5,7 +5,8 @@ import ast
 import pytest
 
 from aetherra.plugins.self_incorporation.code.names import Names
-from aetherra.plugins.self_incorporation.code.origins import Origin, Origins
+from aetherra.plugins.self_incorporation.code.origin import Origin
+from aetherra.plugins.self_incorporation.code.origins import Origins
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
