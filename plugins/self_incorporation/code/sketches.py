@@ -14,6 +14,8 @@ _UNKNOWN = "*"
 _LONGEST = 400
 _DEEPEST = 9
 _MOST_BINDINGS = 4
+_STEPS = 2_000  # for one expression: names that stand for names would otherwise multiply
+_STEPS_OF_A_FILE = 200_000
 _HOMES = frozenset(["HOME", "USERPROFILE"])
 # What these return is what they are given, to whoever asks which place it is.
 _SAME = frozenset(
@@ -50,16 +52,20 @@ class Sketches:
                 for target in targets:
                     self._bound.setdefault(target, []).append(value)
         self._known: dict[ast.expr, str] = {}
+        self._left, self._left_of_file = 0, _STEPS_OF_A_FILE
 
     def of(self, node: ast.expr) -> str:
         """Return the sketch of an expression; ``*`` if nothing of it is known."""
         if (known := self._known.get(node)) is None:
+            granted = self._left = min(_STEPS, self._left_of_file)
             known = self._known[node] = self._of(node, 0)
+            self._left_of_file -= granted - self._left
         return known
 
     def _of(self, node: ast.expr, depth: int) -> str:  # noqa: C901 - one line for each kind of expression
-        if depth > _DEEPEST:
+        if depth > _DEEPEST or self._left <= 0:
             return _UNKNOWN
+        self._left -= 1
         deeper = depth + 1
         match node:
             case ast.Constant(value=str(text)):

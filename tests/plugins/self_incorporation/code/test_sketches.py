@@ -51,3 +51,22 @@ class TestSketches:
     def test_a_long_text_is_sketched_in_full(self) -> None:
         """A sketch has an end."""
         assert len(sketched(repr("x" * 10_000) + " + 'y'")) <= 400
+
+    @pytest.mark.parametrize(
+        "several", ["os.path.join(a, a, a, a, a, a, a, a, a, a)", "home / f'{a}{a}{a}{a}' / a / a"]
+    )
+    def test_names_that_stand_for_names_multiply(self, several: str) -> None:
+        """A few lines that name each other are looked into for a bounded number of steps, and the rest is unknown."""
+        syntax = Syntax(ast.parse(HEAD + f"a = {several}\n" * 4))
+        steps = 0
+
+        def reached(node: ast.expr) -> str:
+            nonlocal steps
+            steps += 1
+            return ast.unparse(node)
+
+        sketches = Sketches(syntax.scopes, reached)
+        for scope in syntax.scopes:
+            for _, value in scope.bindings:
+                assert len(sketches.of(value)) <= 400
+        assert steps < 10_000
