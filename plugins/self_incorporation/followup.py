@@ -71,12 +71,12 @@ class FollowUp:
 
     async def catch_up(self) -> None:
         """Act on all decisions about what waits, and have void what nobody waits for."""
-        asked_about_now = self._incorporator.asking
+        asked_about_now, digests = self._incorporator.asking, list(self._waiting.all())
         questions = await self._questions()
         if questions is not None:
             why = await self._let_go()
             await self._withdraw_others(questions, why)
-            await self._act_on(list(self._waiting.all()), questions, asked_about_now)
+            await self._act_on(digests, questions, asked_about_now)
         self._once.keep({"", *self._waiting.all()})
 
     async def _questions(self) -> list[_Question] | None:

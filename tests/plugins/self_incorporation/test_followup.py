@@ -219,6 +219,25 @@ class TestOvertaken:
 
         assert house.host.withdrawn == dict.fromkeys(("a1", "a2"), "nobody waits for it any more")
 
+    async def test_what_is_asked_about_during_a_look_is_forgotten_by_it(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A look knows the questions that were there when it began, and leaves those alone that came later."""
+        digest = await waits(house)
+        house.host.approvals = (approval(digest, "pending"),)
+        house.put({"incoming/two.py": plugin_text("two")})
+        house.host.says = refusing("needs_approval", approval="a2")
+        overtaken = house.assessor.overtaken
+
+        async def meanwhile(*place: str) -> str:
+            await house.incorporator.integrate(["two"], sender="ada")
+            return await overtaken(*place)
+
+        monkeypatch.setattr(house.assessor, "overtaken", meanwhile)
+        await house.follow_up.catch_up()
+
+        assert {waiting.approval for waiting in house.waiting.all().values()} == {"a1", "a2"}
+
     async def test_an_approval_that_came_to_nothing_stays(self, house: House) -> None:
         """Where the plan is another when it would be carried out, the approval of the first is void with the reason."""
         digest = await waits(house)
