@@ -253,6 +253,7 @@ class Incorporator:
         return taken
 
     async def _take_out(self, token: str, reason: str, sender: str, *, automatic: bool) -> TakenOut:
+        await self._integrator.check_rollback(token)  # what cannot be done is no way back that a guard counts
         came = [one for one in self._integrator.registered.values() if one.token == token]
         reason = masked(reason, *(one.settings for one in came))
         names = next((one.begun.names for one in self._integrator.integrations() if one.token == token), ())

@@ -353,6 +353,16 @@ class CoreIntegrator:
             return (why,)
         return left
 
+    async def check_rollback(self, token: str) -> None:
+        """See whether an integration could be rolled back now; nothing is done.
+
+        Raises:
+            UnknownTokenError: As ``trigger_rollback``.
+            RollbackRefusedError: Likewise.
+        """
+        async with self._held():
+            await self._way_back(token)
+
     async def trigger_rollback(self, token: str, leave: Leave, *, reason: str = "") -> RolledBack:
         """Put everything back to what it was before an integration: files, registrations, settings, what serves.
 
@@ -365,18 +375,7 @@ class CoreIntegrator:
             NotPermittedError: It may not be done now. In all cases nothing was changed.
         """
         async with self._held():
-            history = self._archive.histories.get(token)
-            if history is None:
-                raise UnknownTokenError(token)
-            self._archive.refuse_stuck(history)
-            if history.stage != "committed":
-                raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
-            there = await self._hands.plugins()
-            self._archive.refuse_needed(history, there)
-            await self._in_thread(self._archive.refuse_later, history)
-            await self._in_thread(self._archive.refuse_damaged, history)
-            turns = await self._in_thread(self._archive.turns, history)
-            self._archive.refuse_taken(history, [before for before, _ in turns if before is not None], there)
+            history, turns = await self._way_back(token)
             await leave.check()
             left: tuple[str, ...] = ()
             with anyio.CancelScope(shield=True):  # each of its steps is bounded
@@ -394,6 +393,22 @@ class CoreIntegrator:
             await anyio.lowlevel.checkpoint_if_cancelled()
             await self._bring_up()  # what could not serve beside it may now
             return RolledBack(token, history.begun.names, left)
+
+    async def _way_back(self, token: str) -> tuple[History, list[tuple[Registration | None, Registration | None]]]:
+        """Return what is to be undone, and what was registered before and after; refuse what cannot be."""
+        history = self._archive.histories.get(token)
+        if history is None:
+            raise UnknownTokenError(token)
+        self._archive.refuse_stuck(history)
+        if history.stage != "committed":
+            raise RollbackRefusedError(token, f"it was rolled back already: {history.reason}")
+        there = await self._hands.plugins()
+        self._archive.refuse_needed(history, there)
+        await self._in_thread(self._archive.refuse_later, history)
+        await self._in_thread(self._archive.refuse_damaged, history)
+        turns = await self._in_thread(self._archive.turns, history)
+        self._archive.refuse_taken(history, [before for before, _ in turns if before is not None], there)
+        return history, turns
 
     def token_of(self, plugin: str) -> str:
         """Return the integration that a plugin's present code came with, ``""`` if it is none of ours."""

@@ -9,7 +9,12 @@ import pytest
 
 from aetherra.plugins import DataFileError, NotPermittedError
 from aetherra.plugins.self_incorporation.incorporator import PlanChangedError
-from aetherra.plugins.self_incorporation.integration.errors import IntegrationError, StepFailedError
+from aetherra.plugins.self_incorporation.integration.errors import (
+    IntegrationError,
+    RollbackRefusedError,
+    StepFailedError,
+    UnknownTokenError,
+)
 from aetherra.plugins.self_incorporation.integration.given import StraySettingsError
 from aetherra.plugins.self_incorporation.messages import Incorporated, TakenOut
 from tests.plugins.self_incorporation.conftest import YES, House, approval, plugin_text, refusing
@@ -321,3 +326,23 @@ class TestTakingOut:
                 await house.incorporator.take_out(token, reason="again")
         assert "the disk is full" in caplog.text
         assert house.host.told[-1].outcome == "done"
+
+    async def test_typing_errors_use_up_the_guard_of_rollbacks(self, house: House) -> None:
+        """Governance is asked about what can be rolled back alone: no unknown token, none for the second time."""
+        house.put({"incoming/one.py": plugin_text("one")})
+        done = await house.incorporator.integrate(["one"])
+        house.host.asked.clear()
+        for token in ("nope", "", "../../x"):
+            with pytest.raises(UnknownTokenError):
+                await house.incorporator.take_out(token, reason="enough")
+        placed = house.integrator.destination / "one.py"
+        placed.write_text("other = 1\n")
+        with pytest.raises(RollbackRefusedError, match="changed by somebody"):
+            await house.incorporator.take_out(done.token, reason="enough")
+        assert house.host.asked == []
+
+        placed.write_text(plugin_text("one"))
+        await house.incorporator.take_out(done.token, reason="enough")
+        with pytest.raises(RollbackRefusedError, match="already: enough"):
+            await house.incorporator.take_out(done.token, reason="enough")
+        assert [intent.kind for intent in house.host.asked] == ["rollback"]
