@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections import Counter
@@ -27,6 +28,7 @@ KINDS: tuple[FileKindName, ...] = get_args(FileKindName)
 """What a file may be."""
 STAGES = {"open": "under way", "committed": "done", "going_back": "going back", "undone": "taken back"}
 """How far an integration may be, and what people are told of that."""
+DIGEST = re.compile("[0-9a-f]{64}")
 EXAMPLE = """'{"lamp": {"room": "hall"}}'"""
 SETTLED = (
     "threat",
@@ -44,9 +46,16 @@ SETTLED = (
 """What speaks against an item and does no more once a person accepts it, by the codes of grounds."""
 
 
+def _read_digest(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not DIGEST.fullmatch(value):
+        raise click.BadParameter(f"expected a digest, 64 digits of 0-9 and a-f, as it was told; got {value!r}")
+    return value
+
+
 def item_options(function: FunctionT) -> FunctionT:
     """Add what a person's word on an item takes: which one, as it was looked at, and why."""
-    digest = click.option("--digest", required=True, help="Of the item as you have looked at it; 'show' tells it.")
+    text = "Of the item as you have looked at it; 'show' tells it."
+    digest = click.option("--digest", required=True, callback=_read_digest, help=text)
     reason = click.option("--reason", required=True, help="Why, for those who read it later.")
     return click.argument("item")(digest(reason(function)))
 
@@ -200,7 +209,9 @@ def plan(
 @incorporate.command()
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
-@click.option("--digest", default="", help="Of the plan that you have looked at: it is done if it is that still.")
+@click.option(
+    "--digest", callback=_read_digest, help="Of the plan that you have looked at: it is done if it is that still."
+)
 @settings_option
 @person_option
 @host_options
@@ -208,7 +219,7 @@ def plan(
 def integrate(
     items: tuple[str, ...],
     dry_run: bool,
-    digest: str,
+    digest: str | None,
     settings: Mapping[str, Any],
     name: str,
     path: Path,
@@ -222,7 +233,7 @@ def integrate(
     if dry_run:
         planned = _plan(items, settings, path, config_file, as_json=as_json)
         found = planned["plan"]
-        if digest and found["digest"] != digest:
+        if digest is not None and found["digest"] != digest:
             raise click.ClickException(f"expected the plan {digest}, and what would be done now is {found['digest']}")
         return int(not found["steps"] or bool(planned["problem"]) or bool(items and found["left_out"]))
     if sys.stderr.isatty():

@@ -129,7 +129,7 @@ class Incorporator:
         items: Sequence[str],
         *,
         settings: AllSettings | None = None,
-        digest: str = "",
+        digest: str | None = None,
         sender: str = "",
         ask_why: str = "",
         careful: bool = False,
@@ -142,7 +142,7 @@ class Incorporator:
             items: By name or path; for none, those of the incoming folders that were approved.
             settings: What plugins are to be loaded with, by name, in place of the configuration's. They are in no text
                 that is recorded or told.
-            digest: Of the plan that it must be; ``""`` for any.
+            digest: Of the plan that it must be; ``None`` for any.
             sender: Who has asked for it, in the words of ``str(Identity)``; ``""`` if nobody has.
             ask_why: Why a person has to agree, beside what the decisions say.
             careful: Whether it rather waits than breach a guard, as nobody has asked for it now.
@@ -163,9 +163,9 @@ class Incorporator:
             await self._ctx.publish(done)
         return done
 
-    async def _integrate(self, asked: Waiting, digest: str, *, careful: bool) -> Incorporated:
+    async def _integrate(self, asked: Waiting, digest: str | None, *, careful: bool) -> Incorporated:
         plan, judged = await self.plan(asked.items, asked.settings)
-        if digest and plan.digest != digest:
+        if digest is not None and plan.digest != digest:
             raise PlanChangedError(digest, plan.digest)
         if not plan.steps or (asked.items and plan.left_out):
             return Incorporated("", (), why_not=_why_not(plan))

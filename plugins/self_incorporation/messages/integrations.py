@@ -11,7 +11,7 @@ from aetherra.plugins.self_incorporation.integration.describe import Description
 from aetherra.plugins.self_incorporation.integration.intents import Stage
 from aetherra.plugins.self_incorporation.integration.plan import Plan
 from aetherra.plugins.self_incorporation.integration.registrations import Registration
-from aetherra.plugins.self_incorporation.messages.bounds import Limit, Reason
+from aetherra.plugins.self_incorporation.messages.bounds import Digest, Limit, Reason
 
 __all__ = [
     "Incorporated",
@@ -79,13 +79,13 @@ class Integrate(Request[Incorporated], tag="selfinc.integrate"):
 
     Attributes:
         items: By name or path; for none: all approved ones of the incoming folders.
-        digest: Of the plan that was looked at, which must be what would be done now; ``""`` for any.
+        digest: Of the plan that was looked at, which must be what would be done now; ``None`` for any.
         settings: What plugins are loaded with, by their names, in place of what the configuration says, ``{}`` for
             that; one that is not named keeps what it came in with.
     """
 
     items: tuple[str, ...] = ()
-    digest: str = ""
+    digest: Digest | None = None
     settings: dict[str, dict[str, Any]] = {}
 
 

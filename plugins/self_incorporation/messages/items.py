@@ -9,7 +9,7 @@ from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.gate.decision import Decision, Verdict
 from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.index.report import Risk
-from aetherra.plugins.self_incorporation.messages.bounds import Limit, Reason
+from aetherra.plugins.self_incorporation.messages.bounds import Digest, Limit, Reason
 
 __all__ = ["DecideItem", "ItemDecided", "Items", "Judged", "JudgedItem", "ListItems", "SecurityEval"]
 
@@ -102,6 +102,6 @@ class DecideItem(Request[ItemDecided], tag="selfinc.decide"):
     """
 
     item: str
-    digest: str
+    digest: Digest
     accept: bool
     reason: Reason

@@ -106,6 +106,18 @@ class TestSettings:
         expected = {"lamp": {"room": "hall"}}
         assert asked == [("selfinc.plan", expected), ("selfinc.plan", expected), ("selfinc.integrate", expected)]
 
+    @pytest.mark.parametrize(
+        "words", [["integrate"], ["integrate", "--dry-run"], ["accept", "--reason", "x"], ["reject", "--reason", "x"]]
+    )
+    def test_a_digest_that_is_none_counts_as_not_given(self, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+        """As that of a script whose variable is unset: no host is asked, and what is expected is told."""
+        asked: list[str] = []
+        monkeypatch.setattr(commands, "ask_incorporation", lambda _path, _config, tag, *_, **__: asked.append(tag))
+        for digest in ("", "abc", "A" * 64, "0" * 64 + "\n", "0" * 63):
+            ended = CliRunner().invoke(incorporate, [*words, "lamp", "--digest", digest])
+            assert (ended.exit_code, "expected a digest, 64 digits" in ended.output) == (2, True)
+        assert asked == []
+
     @pytest.mark.parametrize("given", ["{", "[]", '{"lamp": 3}', "room=hall"])
     def test_words_that_are_no_settings_reach_the_host(self, given: str) -> None:
         """They are refused, with what is expected."""

@@ -102,8 +102,9 @@ class TestBringingIn:
     async def test_another_plan_than_the_one_looked_at_is_done(self, house: House) -> None:
         """With a digest it is that plan or none, and governance is not asked."""
         house.put({"incoming/one.py": plugin_text("one")})
-        with pytest.raises(PlanChangedError):
-            await house.incorporator.integrate(["one"], digest="0" * 64)
+        for digest in ("0" * 64, ""):
+            with pytest.raises(PlanChangedError):
+                await house.incorporator.integrate(["one"], digest=digest)
         assert house.host.asked == []
 
     async def test_a_guard_is_breached_unasked(self, house: House) -> None:
