@@ -35,6 +35,13 @@ _CAPABLE: Mapping[str, Capability] = {
     "unlink": "fs_write",
     **dict.fromkeys(("create_connection", "create_server", "create_datagram_endpoint"), "network"),
 }
+# Words of whoever gets hold of a thing whose methods these are: a file without them that defines one means its own.
+_REACHING = ("importlib", "__import__", ".modules", "anyio", "trio")
+_THINGS: Mapping[Capability, tuple[str, ...]] = {
+    **dict.fromkeys(("fs_read", "fs_write"), ("Path", "pathlib", *_REACHING)),
+    "network": ("asyncio", "uvloop", *_REACHING),
+}
+_SOUNDS_LIKE_A_PATH = re.compile(r"path|file|dir|folder", re.IGNORECASE)
 # Methods that tell whatever they are of, and what they are told by.
 _METHODS = {
     **dict.fromkeys(["send", "sendall", "sendto"], ".send"),
@@ -111,13 +118,15 @@ class Evidence:
             for call in scope.calls:
                 resolved = resolve(call.func)
                 method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-                if resolved is not None:
+                if method in _METHODS and _is_of_somebody(method, resolved):
+                    hidden = resolved is not None and resolved.hidden
+                    calls.append(Seen(scope, call, Resolved(_METHODS[method], hidden)))
+                    capability = "fs_write" if method == "open" and opens_to_write(call) else _CAPABLE.get(method)
+                    if capability is not None and not self._is_own(call.func, method, capability):
+                        use(capability, call.lineno)
+                elif resolved is not None:
                     self._capability(call, resolved)
                     calls.append(Seen(scope, call, resolved))
-                elif (known := _METHODS.get(method)) is not None:
-                    calls.append(Seen(scope, call, Resolved(known, hidden=False)))
-                    if (capability := _CAPABLE.get(method)) is not None or (method == "open" and opens_to_write(call)):
-                        use(capability or "fs_write", call.lineno)
                 if isinstance(call.func, ast.Call | ast.Subscript):
                     self._groped.append((scope, call.func))
                 elif resolved is not None and resolved.name == "getattr":
@@ -126,6 +135,12 @@ class Evidence:
                     self._subclasses(call.func)
         self._abilities()
         self._reached = {resolved.name for _, _, resolved in calls}
+
+    def _is_own(self, function: ast.expr, method: str, capability: Capability) -> bool:
+        """Say whether a method is one that a class of this file defines, of a thing that nothing says is a path."""
+        if method not in self.unit.syntax.methods or any(word in self.unit.text for word in _THINGS[capability]):
+            return False
+        return _SOUNDS_LIKE_A_PATH.search(ast.unparse(function).removesuffix(method)) is None
 
     def _abilities(self) -> None:
         """What it can do without a call."""
@@ -235,6 +250,13 @@ class Evidence:
             self.signs.sign(code, line)
         if joined and inner.signs.uses:
             self.signs.sign("hidden-call", line)
+
+
+def _is_of_somebody(method: str, resolved: Resolved | None) -> bool:
+    """Say whether a method is all that is known: of a thing that is made elsewhere, or by a call."""
+    if resolved is None:
+        return True
+    return (method in _CAPABLE or "()." in resolved.name) and capability_of(resolved.name) is None
 
 
 def _imported(syntax: Syntax) -> Iterator[tuple[str, int]]:

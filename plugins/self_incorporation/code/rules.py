@@ -55,7 +55,7 @@ __all__ = [
     "capability_of",
 ]
 
-RULES_VERSION: Final = 5
+RULES_VERSION: Final = 6
 
 CAPABILITY_WEIGHTS: dict[Capability, float] = {
     "network": 0.05,

@@ -67,6 +67,7 @@ _GROPED: Mapping[str, Capability] = {
     "ctypes": "native_code",
 }
 _SENDS = Pattern(r"^(?:\S*/)?(?:curl|wget|nc|ncat|powershell)(?:\.exe)?\s", re.IGNORECASE)
+_MODE = re.compile(r"[rwaxbt+]{1,4}")  # other things that open take the name of a part first
 _HOST = Pattern(r"\w+://(?:[^/@\s?#]*@)?([\w.-]+)")
 
 Nested: TypeAlias = Callable[[str, bool, int], None]
@@ -344,7 +345,8 @@ def _called_at_import(unit: Unit) -> Iterator[str]:
 def opens_to_write(call: ast.Call) -> bool:
     """Say whether ``path.open(mode)`` may write, as far as the mode is told."""
     modes = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
-    return any(isinstance(mode, ast.Constant) and bool(set(str(mode.value)) & set("wax+")) for mode in modes)
+    texts = [mode.value for mode in modes if isinstance(mode, ast.Constant) and isinstance(mode.value, str)]
+    return any(_MODE.fullmatch(text) is not None and not set(text).isdisjoint("wax+") for text in texts)
 
 
 def _calls_out(data: bytes) -> bool:

@@ -104,6 +104,7 @@ class Syntax:
         imports: Every import statement, wherever it stands.
         environ: Every attribute of that name.
         decorators: Every decorator, with the scope it is looked up in.
+        methods: What its classes define, by name.
         long_constants: Text and bytes of at least `LONG_CONSTANT`, docstrings excepted.
     """
 
@@ -113,6 +114,7 @@ class Syntax:
         self.imports: list[ast.Import | ast.ImportFrom] = []
         self.environ: list[ast.Attribute] = []
         self.decorators: list[tuple[Scope, ast.expr]] = []
+        self.methods: set[str] = set()
         self.long_constants: list[ast.Constant] = []
         for scope in self.scopes:  # grows while it is walked
             self._walk(scope)
@@ -168,6 +170,8 @@ class Syntax:
                 self.scopes.append(inner)
             case ast.ClassDef():
                 self.decorators.extend((scope, decorator) for decorator in node.decorator_list)
+                functions = (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+                self.methods.update(function.name for function in functions)
             case _:
                 scope.bindings.extend(_bound(node))
 

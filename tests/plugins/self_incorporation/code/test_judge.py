@@ -298,6 +298,44 @@ class TestGoodCode:
             "dynamic_code": (7,),
         }
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "class Link:\n def unlink(self): ...\ndef drop(link):\n link.unlink()",
+            "class Link:\n class Inner:\n  def unlink(self): ...\n def drop(self):\n  self.links[0].unlink()",
+            "class Pool:\n def create_connection(self): ...\nPool().create_connection()",
+            "class Page:\n async def write_text(self, text): ...\nasync def f(page):\n await page.write_text('a')",
+            "def f(archive):\n archive.open('data.txt')",
+        ],
+    )
+    def test_a_method_of_its_own_is_no_capability(self, text: str) -> None:
+        """A linked list unlinks, a pool connects: what a file's own classes define, they do, and are judged for."""
+        assert judged(text).capabilities == {}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "def drop(link):\n link.unlink()",
+            "class Link:\n def unlink(self): ...\ndef drop(path):\n path.unlink()",
+            "class Link:\n def unlink(self): ...\ndef drop(folder):\n (folder / 'a').unlink()",
+            "class Link:\n def unlink(self): ...\nfrom pathlib import Path as P\ndef drop(it):\n it.unlink()",
+            "class Link:\n def unlink(self): ...\nit = __import__('path' + 'lib').Path('a')\nit.unlink()",
+            "from pathlib import Path\nPath('a').unlink()",
+            "from pathlib import Path\nPath('a').parent.write_text('b')",
+            "import pathlib\npathlib.Path('a').open('w')",
+            "from settings import PLACE\nPLACE.write_bytes(b'')",
+        ],
+    )
+    def test_a_method_of_a_path_is_a_capability(self, text: str) -> None:
+        """However the path is come by, and whatever else the file defines under that name."""
+        assert "fs_write" in judged(text).capabilities
+
+    def test_a_connection_of_the_running_loop_is_a_capability(self) -> None:
+        """What a call returns tells no more of itself than what a name holds."""
+        text = "import asyncio\nasync def f():\n await asyncio.get_running_loop().create_connection(P, 'h', 1)"
+
+        assert judged(text).capabilities == {"network": (3,)}
+
     def test_a_shell_command_that_is_no_constant_is_a_warning(self) -> None:
         """Doubtful is not malicious."""
         assert found("import os, sys\nos.system(sys.argv[1])", "warning") == [("dynamic-shell", 2)]
