@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ __all__ = ["Incoming", "Places"]
 
 
 class Places:
-    """Asked anew each time, as folders come and go.
+    """Asked anew each time, as folders come and go; by any thread, at the same time.
 
     Args:
         project: The hosted project's folder.
@@ -36,6 +37,7 @@ class Places:
         self._incoming = tuple(incoming)
         self._file = names or StateFile(None, dict[str, str])
         self._noted = self._file.load()
+        self._noting = threading.Lock()
 
     def path(self, root: str | None = None) -> Path:
         """Return where a root is; by default the first."""
@@ -67,9 +69,10 @@ class Places:
         Raises:
             DataFileError: The disk does not take it.
         """
-        called = self._called()
-        if self._noted is not None or len(called) == len(set(self._roots)):
-            self._save(called)
+        with self._noting:
+            called = self._called()
+            if self._noted is not None or len(called) == len(set(self._roots)):
+                self._save(called)
 
     def strays(self, held: Iterable[str]) -> list[str]:
         """Return which of some names are of no root.
@@ -79,13 +82,15 @@ class Places:
         Raises:
             DataFileError: What the roots are called cannot be kept.
         """
-        names, called = set(held), self._called()
-        missing = {written(os.path.realpath(self.path(root))) for root in self._roots if root not in called}
-        strays = sorted(names.difference(called.values(), missing))
-        if strays and self._noted is None and not missing <= names:
-            return []
-        self._save(called)
-        return strays
+        names = set(held)
+        with self._noting:
+            called = self._called()
+            missing = {written(os.path.realpath(self.path(root))) for root in self._roots if root not in called}
+            strays = sorted(names.difference(called.values(), missing))
+            if strays and self._noted is None and not missing <= names:
+                return []
+            self._save(called)
+            return strays
 
     def _save(self, called: dict[str, str]) -> None:
         if called != self._noted:

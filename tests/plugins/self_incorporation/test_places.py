@@ -1,6 +1,7 @@
 """Places that are there, that are not, that are links, and items in and beside the incoming folders."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,14 @@ class TestStrays:
         assert self.places(tmp_path, "here", "later").strays(["/tree"]) == ["/tree"]
         (tmp_path / "roots.json").unlink()
         assert self.places(tmp_path, "here", "later").strays([str(tmp_path / "later"), "/tree"]) == ["/tree"]
+
+    def test_threads_take_the_file_from_each_other(self, tmp_path: Path) -> None:
+        """Whoever notes what the roots are called, and whoever asks for strays, do so one after the other."""
+        (tmp_path / "here").mkdir()
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(10):
+                places = self.places(tmp_path, "here")
+                strays = [pool.submit(places.strays, ["/tree"]) for _ in range(3)]
+                pool.submit(places.note).result()
+                assert [each.result() for each in strays] == [["/tree"]] * 3
+                (tmp_path / "roots.json").unlink()
