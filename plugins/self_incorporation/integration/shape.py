@@ -167,7 +167,7 @@ class _Sources:
         self._left -= 1
         try:
             return self._read_type(node, file) if self._left > 0 else Any
-        except (_UnclearError, ArithmeticError, SyntaxError, TypeError, ValueError, RecursionError):
+        except (_UnclearError, ArithmeticError, MemoryError, SyntaxError, TypeError, ValueError, RecursionError):
             return Any
 
     def _read_type(self, node: ast.expr, file: _File) -> Any:

@@ -60,6 +60,7 @@ ODD = [
     f"    a: {'list[' * 50}int{']' * 50} | int\n    b: dict[list, int] | int\n    c: str\n    d: m.UnsetType | list",
     "    a: Annotated[int, m.Meta(extra=f())]\n    b: Annotated[int, m.Meta(**f)]\n    c: list\\\n.x\n    d: list",
     "    c: Annotated[str, m.Meta(pattern='(x+x+)+y[')]\n    a: int\n    b: int\n    d: list[*list]",
+    f"    a: '{'-' * 100_000}1'\n    b: int\n    c: '{'not ' * 50_000}x'\n    d: list",
 ]
 
 
