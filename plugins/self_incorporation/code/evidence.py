@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from aetherra.plugins.self_incorporation.code.correlations import Seen, correlate
 from aetherra.plugins.self_incorporation.code.findings import Capability
@@ -42,6 +43,7 @@ _THINGS: Mapping[Capability, tuple[str, ...]] = {
     "network": ("asyncio", "uvloop", *_REACHING),
 }
 _SOUNDS_LIKE_A_PATH = re.compile(r"path|file|dir|folder", re.IGNORECASE)
+_MOST_PARTS = 50
 # Methods that tell whatever they are of, and what they are told by.
 _METHODS = {
     **dict.fromkeys(["send", "sendall", "sendto"], ".send"),
@@ -140,7 +142,8 @@ class Evidence:
         """Say whether a method is one that a class of this file defines, of a thing that nothing says is a path."""
         if method not in self.unit.syntax.methods or any(word in self.unit.text for word in _THINGS[capability]):
             return False
-        return _SOUNDS_LIKE_A_PATH.search(ast.unparse(function).removesuffix(method)) is None
+        parts = list(islice(ast.walk(function), _MOST_PARTS))
+        return len(parts) < _MOST_PARTS and not any(map(_is_of_a_path, parts))
 
     def _abilities(self) -> None:
         """What it can do without a call."""
@@ -250,6 +253,11 @@ class Evidence:
             self.signs.sign(code, line)
         if joined and inner.signs.uses:
             self.signs.sign("hidden-call", line)
+
+
+def _is_of_a_path(part: ast.AST) -> bool:
+    named = getattr(part, "id", getattr(part, "attr", ""))
+    return isinstance(part, ast.Div) or _SOUNDS_LIKE_A_PATH.search(named) is not None
 
 
 def _is_of_somebody(method: str, resolved: Resolved | None) -> bool:

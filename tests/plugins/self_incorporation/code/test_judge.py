@@ -317,7 +317,8 @@ class TestGoodCode:
         [
             "def drop(link):\n link.unlink()",
             "class Link:\n def unlink(self): ...\ndef drop(path):\n path.unlink()",
-            "class Link:\n def unlink(self): ...\ndef drop(folder):\n (folder / 'a').unlink()",
+            "class Link:\n def unlink(self): ...\ndef drop(it):\n (it / 'a').unlink()",
+            "class Link:\n def unlink(self): ...\ndef drop(it):\n it" + ".unlink()" * 300,
             "class Link:\n def unlink(self): ...\nfrom pathlib import Path as P\ndef drop(it):\n it.unlink()",
             "class Link:\n def unlink(self): ...\nit = __import__('path' + 'lib').Path('a')\nit.unlink()",
             "from pathlib import Path\nPath('a').unlink()",
