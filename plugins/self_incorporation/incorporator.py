@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
+from typing import TypeVar
 
 import anyio
 from msgspec.structs import replace
@@ -12,12 +13,14 @@ from msgspec.structs import replace
 from aetherra.plugins import AetherraError, DataFileError, Intent, NotPermittedError, Permit, PluginContext
 from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.integration.describe import Effect
 from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
-from aetherra.plugins.self_incorporation.integration.given import AllSettings, masked, misfits, refuse_stray
+from aetherra.plugins.self_incorporation.integration.given import AllSettings, hidden, masked, misfits, refuse_stray
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator, Integrated
 from aetherra.plugins.self_incorporation.integration.intents import History
-from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan
+from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, Step
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
+from aetherra.plugins.self_incorporation.integration.registrations import Registration
 from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
@@ -27,6 +30,9 @@ __all__ = ["PASSING", "Incorporator", "PlanChangedError"]
 
 PASSING = frozenset({"stopped", "paused", "guard", "unrecorded", "refused"})
 """Why something is not permitted now, and may be later as it is."""
+
+
+WithSettingsT = TypeVar("WithSettingsT", Step, Effect)
 
 
 class PlanChangedError(AetherraError, RuntimeError):
@@ -115,14 +121,19 @@ class Incorporator:
         return await self._assessor.plan(make, judged, world, self._integrator.destination), judged
 
     async def rehearse(self, items: Sequence[str], settings: AllSettings | None = None) -> Planned:
-        """Make a plan, and say exactly what carrying it out would do."""
+        """Make a plan, and say exactly what carrying it out would do.
+
+        Of settings that are not given with it, as those that a plugin came in with, it tells the names alone.
+        """
         plan, _ = await self.plan(items, settings)
+        told = replace(plan, steps=_hiding(plan.steps, settings or {}))
         if not plan.steps:
-            return Planned(plan, None)
+            return Planned(told, None)
         try:
-            return Planned(plan, await self._integrator.describe(plan))
+            would = await self._integrator.describe(plan)
         except AetherraError as exc:
-            return Planned(plan, None, str(exc))
+            return Planned(told, None, str(exc))
+        return Planned(told, replace(would, effects=_hiding(would.effects, settings or {})))
 
     async def integrate(
         self,
@@ -283,9 +294,19 @@ class Incorporator:
         return tuple(_told(one) for one in reversed(self._integrator.integrations()[-limit:]))
 
     @property
+    def registered(self) -> dict[str, Registration]:
+        """What was brought in and is there, by name, with the names of its settings alone."""
+        there = self._integrator.registered
+        return {name: replace(one, settings=hidden(one.settings)) for name, one in there.items()}
+
+    @property
     def waiting(self) -> dict[str, tuple[str, ...]]:
         """What waits for an approval, by its id."""
         return {one.approval: one.items for one in self._waiting.all().values() if one.approval}
+
+
+def _hiding(those: Sequence[WithSettingsT], given: AllSettings) -> tuple[WithSettingsT, ...]:
+    return tuple(one if one.name in given else replace(one, settings=hidden(one.settings)) for one in those)
 
 
 def _told(history: History) -> Integration:

@@ -304,7 +304,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             return m.Integrations((), {}, {}, ())
         return m.Integrations(
             self._intake.incorporator.integrations(request.limit),
-            dict(self._intake.integrator.registered),
+            self._intake.incorporator.registered,
             self._intake.incorporator.waiting,
             self._standing.problems(),
         )

@@ -12,7 +12,7 @@ from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, 
 from aetherra.plugins.self_incorporation.integration.planner import Judged
 from aetherra.plugins.self_incorporation.integration.shape import misfit
 
-__all__ = ["AllSettings", "StraySettingsError", "masked", "misfits", "refuse_stray"]
+__all__ = ["AllSettings", "StraySettingsError", "hidden", "masked", "misfits", "refuse_stray"]
 
 AllSettings: TypeAlias = Mapping[str, dict[str, Any]]
 """Settings by the names of the plugins that they are for."""
@@ -66,6 +66,11 @@ def _misfit(step: Step) -> str:
             return b""  # it is told when it is taken, as it is not what was judged
 
     return misfit(step.name, step.settings, step.path, sources, read)
+
+
+def hidden(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with their names alone, for those who have not given them."""
+    return dict.fromkeys(settings, MARK)
 
 
 def masked(text: str, *settings: Mapping[str, Any]) -> str:

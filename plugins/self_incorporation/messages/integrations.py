@@ -31,6 +31,8 @@ __all__ = [
 class Planned(Message, tag="selfinc.plan_reply"):
     """A plan, and exactly what carrying it out would do; nothing was done.
 
+    Settings have their values where they were given with the request, else their names alone.
+
     Attributes:
         plan: Its steps, and what is left out and why.
         would: What would happen; ``None`` if there is no step, or where there is a problem.
@@ -173,7 +175,7 @@ class Integrations(Message, tag="selfinc.integrations_reply"):
 
     Attributes:
         integrations: The latest ones.
-        registered: What was brought in and is there, by name.
+        registered: What was brought in and is there, by name; of its settings the names alone.
         waiting: Items that wait for an approval, by its id.
         problems: What somebody has to see to: nothing is brought in until then, or not unasked.
     """

@@ -196,6 +196,21 @@ class TestSettings:
         await house.follow_up.catch_up()
         assert house.hands.serving["lamp"][1] == {"key": KEY}
 
+    async def test_whoever_asks_is_told_settings_that_somebody_else_gave(self, house: House) -> None:
+        """A dry run shows the values that it is asked with; of those a plugin came in with, names alone are told."""
+        house.put({"incoming/lamp.py": LAMP})
+        await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        assert house.incorporator.registered["lamp"].settings == {"key": "[a setting]"}
+        house.put({"incoming/lamp.py": LAMP.replace('version = "1"', 'version = "2"')})
+
+        planned = await house.incorporator.rehearse([])
+        assert planned.would is not None
+        assert [step.settings for step in planned.plan.steps] == [{"key": "[a setting]"}]
+        assert [effect.settings for effect in planned.would.effects] == [{"key": "[a setting]"}]
+        assert KEY not in repr((planned, house.incorporator.registered))
+        await house.incorporator.integrate([], digest=planned.plan.digest)
+        assert house.hands.serving["lamp"][1] == {"key": KEY}
+
     async def test_the_ledger_holds_a_secret(self, house: House) -> None:
         """Neither what is asked, nor what is told of an end, a good one or one by the plugin's own error, has one."""
         house.put({"incoming/lamp.py": LAMP})
