@@ -342,8 +342,7 @@ class Clerk:
         """
         with self._turn:
             withdrawn = self._approvals.withdraw(approval, name_of(asker), reason)
-            self._save()
-            self._scribe.write(
+            self._put_down(
                 Note(
                     kind="governance.withdraw",
                     actor=str(asker),
@@ -369,22 +368,23 @@ class Clerk:
         with self._turn:
             before = self._approvals.snapshot()
             decided = self._approvals.decide(approval, person, approve=approve, reason=reason)
+            note = Note(
+                kind="governance.approve" if approve else "governance.deny",
+                actor=str(person),
+                component=decided.component,
+                summary=f"{decided.kind} of {decided.component!r} is {decided.state}: {decided.summary}",
+                code=decided.state,
+                digest=decided.digest,
+                facts={"approval": decided.id, "asker": decided.asker, "reason": reason, **_since(decided)},
+            )
+            if not approve:
+                self._put_down(note)
+                return decided
             try:
                 self._save()
-                self._scribe.write(
-                    Note(
-                        kind="governance.approve" if approve else "governance.deny",
-                        actor=str(person),
-                        component=decided.component,
-                        summary=f"{decided.kind} of {decided.component!r} is {decided.state}: {decided.summary}",
-                        code=decided.state,
-                        digest=decided.digest,
-                        facts={"approval": decided.id, "asker": decided.asker, "reason": reason, **_since(decided)},
-                    )
-                )
+                self._scribe.write(note)
             except DataFileError:
-                if approve:
-                    self._take_back(before)
+                self._take_back(before)
                 raise
             return decided
 
@@ -547,6 +547,15 @@ class Clerk:
             raise
         self._unsaved, self._scribe.is_apart = "", False
         self._scribe.state, self._saved_entry = kept.number, kept.entry
+
+    def _put_down(self, note: Note) -> None:
+        """Write the state and an entry of what holds in any case; raise where they are written later."""
+        try:
+            self._save()
+        except DataFileError:
+            self._scribe.recall([note])
+            raise
+        self._scribe.keep(note)
 
     def _note(self, note: Note) -> None:
         with suppress(DataFileError):

@@ -268,6 +268,7 @@ class TestWithdraw:
         assert kept.approvals.get(asked).state == "void"
         kept.clerk.tidy()
         assert office().approvals.get(asked).state == "void"
+        assert kept.entries()[-1] == ("governance.withdraw", str(INC), "greeter", "void")
 
 
 class TestFullDisk:
@@ -349,6 +350,7 @@ class TestFullDisk:
             assert kept.approvals.get(asked).state == "denied"
         kept.clerk.tidy()
         assert office().approvals.get(asked).state == "denied"
+        assert [kind for kind, *_ in kept.entries()] == ["integration", "governance.deny"]
 
     def test_a_reset_that_nobody_wrote_counts(self, office: Opened) -> None:
         """A reset that cannot be written has changed nothing."""
