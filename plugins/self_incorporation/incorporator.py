@@ -258,7 +258,13 @@ class Incorporator:
             NotPermittedError: It may not be done now.
         """
         async with self._turn:
-            taken = await self._take_out(token, reason, sender, automatic=automatic)
+            try:
+                taken = await self._take_out(token, reason, sender, automatic=automatic)
+            except NotPermittedError as exc:
+                if exc.code != "needs_approval" or automatic:
+                    raise
+                why = f"{exc.reason}; once they have, roll it back again, as nothing does by itself"
+                raise NotPermittedError(exc.kind, exc.component, exc.code, why, exc.approval) from exc
         self._ctx.log.info("taken out: %s: %s", ", ".join(taken.names), reason)
         await self._ctx.publish(taken)
         return taken

@@ -343,6 +343,18 @@ class TestTakingOut:
         assert "the disk is full" in caplog.text
         assert house.host.told[-1].outcome == "done"
 
+    async def test_nobody_says_that_a_way_back_is_asked_for_again(self, house: House) -> None:
+        """An approval has nothing happen by itself, so the refusal says what to do once there is one."""
+        house.put({"incoming/one.py": plugin_text("one")})
+        done = await house.incorporator.integrate(["one"])
+        house.host.says = refusing("needs_approval", "a person must agree", "a1")
+        with pytest.raises(
+            NotPermittedError, match="a person must agree; once they have, roll it back again"
+        ) as caught:
+            await house.incorporator.take_out(done.token, reason="enough")
+        assert (caught.value.code, caught.value.approval) == ("needs_approval", "a1")
+        assert "one" in house.integrator.registered
+
     async def test_typing_errors_use_up_the_guard_of_rollbacks(self, house: House) -> None:
         """Governance is asked about what can be rolled back alone: no unknown token, none for the second time."""
         house.put({"incoming/one.py": plugin_text("one")})
