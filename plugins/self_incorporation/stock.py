@@ -27,9 +27,9 @@ class Stock:
 
     def items(self, root: str) -> Iterator[Item]:
         """Yield all items of a root: packages first, then the files that belong to none, each by path."""
-        packages, projects = self._layout(root)
+        packages, projects, shut = self._layout(root)
         for package in sorted(packages):
-            yield from self._package(root, package, projects)
+            yield from self._package(root, package, projects, shut)
         if "." in packages:
             return
         for record in self._index.records(root):
@@ -46,11 +46,11 @@ class Stock:
         if any(not path or path.rpartition("/")[2] == "__init__.py" or is_project(path) for path in paths):
             yield from self.items(root)
             return
-        packages, projects = self._layout(root)
+        packages, projects, shut = self._layout(root)
         above = {path: package for path in paths if (package := _package_of(f"{path}/", packages)) is not None}
         below = {package for package in packages if _is_below(package, paths)}
         for package in sorted({*above.values(), *below}):
-            yield from self._package(root, package, projects)
+            yield from self._package(root, package, projects, shut)
         for path in sorted(paths - above.keys()):
             record = self._index.file(root, path)
             found = iter([record]) if record is not None else self._index.records(root, below=path)
@@ -65,28 +65,31 @@ class Stock:
         return self._index.file(root, path) is not None or next(self._index.paths(root, below=path), None) is not None
 
     def refusals(self, root: str, below: str) -> list[Refusal]:
-        """Return why files in a folder of a root, ``""`` for all of it, are in the index with nothing but a reason."""
-        return self._index.refusals(root, below=below)
+        """Return why nobody knows files, or what folders hold, in a folder of a root; ``""`` for all of it."""
+        return [*self._index.refusals(root, below=below), *_below(self._shut(root), below)]
+
+    def _shut(self, root: str) -> list[Refusal]:
+        """Return the folders that could not be listed, but for the root itself."""
+        return [refusal for refusal in self._index.left_out(root).refused if refusal.path != "."]
 
     def refused(self, root: str, path: str) -> Refusal | None:
-        """Return why a file of a root is in no item, ``None`` if that is not known."""
-        folder = path.rpartition("/")[0]
-        refusals = self._index.refusals(root, below=folder)
+        """Return why a file of a root is in no item, or a folder is none; ``None`` if that is not known."""
+        refusals = self.refusals(root, path.rpartition("/")[0])
         return next((refusal for refusal in refusals if refusal.path == path), None)
 
     def item(self, root: str, path: str) -> Item | None:
         """Return the item that a file or folder of a root belongs to, ``None`` if there is none."""
-        packages, projects = self._layout(root)
+        packages, projects, shut = self._layout(root)
         package = path if path in packages else _package_of(path, packages)
         if package is not None:
-            return next(self._package(root, package, projects), None)
+            return next(self._package(root, package, projects, shut), None)
         record = self._index.file(root, path)
         if record is None or is_signature(path):
             return None
         return next(self._single(root, record, projects), None)
 
-    def _layout(self, root: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the folders that are packages, and the files that tell of projects."""
+    def _layout(self, root: str) -> tuple[frozenset[str], frozenset[str], list[Refusal]]:
+        """Return the folders that are packages, the files that tell of projects, and the folders that are shut."""
         projects: set[str] = set()
 
         def seen() -> Iterator[str]:
@@ -96,16 +99,16 @@ class Stock:
                     projects.add(path)
                 yield path
 
-        return packages_of(seen()), frozenset(projects)
+        return packages_of(seen()), frozenset(projects), self._shut(root)
 
-    def _package(self, root: str, package: str, projects: frozenset[str]) -> Iterator[Item]:
+    def _package(self, root: str, package: str, projects: frozenset[str], shut: Iterable[Refusal]) -> Iterator[Item]:
         below = "" if package == "." else package
         project, refused = self._project(root, project_above(package, projects))
         yield from assemble(
             root,
             self._index.records(root, below=below),
             findings=self._index.findings(root, below=below, limit=ALL),
-            refusals=[*self._index.refusals(root, below=below), *refused],
+            refusals=[*self._index.refusals(root, below=below), *_below(shut, below), *refused],
             project=project,
         )
 
@@ -120,6 +123,10 @@ class Stock:
         record = self._index.file(root, path) if path else None
         refusal = self.refused(root, path) if path and record is None else None
         return record, [refusal] if refusal is not None else []
+
+
+def _below(refusals: Iterable[Refusal], folder: str) -> list[Refusal]:
+    return [refusal for refusal in refusals if not folder or f"{refusal.path}/".startswith(f"{folder}/")]
 
 
 def _signed(path: str) -> str:

@@ -1,5 +1,6 @@
 """Items put together from an index: packages whole, files by themselves, what was refused, and one by its path."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,34 @@ class TestStock:
         assert {item.path for item in found if item.project is not None} == {"proj/src/inner", "proj/tool.py"}
         linked = {item.path: item.refused for item in found if item.path.startswith("linked/")}
         assert linked == dict.fromkeys(("linked/inner", "linked/tool.py"), ("linked/pyproject.toml",))
+
+    def test_a_folder_that_nobody_can_list_belongs_to_nothing(
+        self, tree: Path, index: CodeIndex, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it holds is as little known as a file that was refused: it is held against its package, and told."""
+        (tree / "shut").mkdir()
+        scandir = os.scandir
+
+        def guarded(path: str) -> object:
+            if path.endswith(("pack/sub", "shut")):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", guarded)
+        Scanner(index, clock=lambda: 0.0).scan(tree, now=60.0)
+        stock = Stock(index)
+
+        found = {item.path: item.refused for item in stock.items(str(tree))}
+        assert (found["pack"], found["pack2"]) == (("pack/broken.py", "pack/sub"), ())
+        for item in (stock.item(str(tree), "pack"), *stock.touched(str(tree), ["pack/sub"])):
+            assert item is not None
+            assert item.refused == found["pack"]
+        assert [it.path for it in stock.refusals(str(tree), "pack")] == ["pack/broken.py", "pack/sub"]
+        assert "shut" in [it.path for it in stock.refusals(str(tree), "")]
+        assert [it.path for it in stock.refusals(str(tree), "shut")] == ["shut"]
+        refused = stock.refused(str(tree), "shut")
+        assert refused is not None
+        assert refused.detail == "Permission denied"
 
     @pytest.mark.parametrize(
         ("path", "item"),
