@@ -158,7 +158,7 @@ class Tree:
         """Say whether a walk from the root would enter a folder: it is there, and no link or left-out one above it."""
         above = [folder[: match.start()] for match in re.finditer("/", folder)] if folder else []
         entered = (each for each in (*above, folder) if each)
-        return all(self.may_enter(each) and not Path(self._location(each), "pyvenv.cfg").is_file() for each in entered)
+        return all(self.may_enter(each) and not _is_regular(f"{self._location(each)}/pyvenv.cfg") for each in entered)
 
     def leaves_out(self, folder: str) -> bool:
         """Say whether a walk would come upon a folder and not enter it, on purpose."""
@@ -225,10 +225,18 @@ def folder_of(path: str) -> str:
 
 
 def _is_folder(location: str) -> bool:
+    return stat.S_ISDIR(_mode(location))
+
+
+def _is_regular(location: str) -> bool:
+    return stat.S_ISREG(_mode(location))
+
+
+def _mode(location: str) -> int:
     try:
-        return stat.S_ISDIR(Path(location).lstat().st_mode)
+        return Path(location).lstat().st_mode
     except OSError:
-        return False
+        return 0
 
 
 def _is_environment(entries: list[os.DirEntry[str]]) -> bool:

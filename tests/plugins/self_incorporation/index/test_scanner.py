@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -469,15 +470,21 @@ class TestRescan:
             (tmp_path / name).touch()
         scan(index, tmp_path)
         (tmp_path / "env" / "pyvenv.cfg").touch()
-        scandir = os.scandir
+        scandir, status = os.scandir, os.stat
 
         def guarded(path: str) -> object:
             if path.endswith("shut"):
                 raise PermissionError(13, "Permission denied")
             return scandir(path)
 
+        def closed_to(path: Any, **given: Any) -> os.stat_result:
+            if "/shut/" in str(path):
+                raise PermissionError(13, "Permission denied", path)
+            return status(path, **given)
+
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", guarded)
+            patch.setattr(os, "stat", closed_to)
             closed = self.rescan(index, tmp_path, "env/pyvenv.cfg", told)
             whole = scan(index, tmp_path)
         (tmp_path / "env" / "pyvenv.cfg").unlink()
