@@ -1,5 +1,7 @@
 """The way of one file's bytes: decoded and parsed if they are Python, then classified and judged."""
 
+import ast
+
 from msgspec import Struct
 
 from aetherra.plugins.self_incorporation.code.classifier import Classification, HeuristicClassifier
@@ -45,6 +47,13 @@ def examine(path: str, data: bytes, classifier: HeuristicClassifier = _HEURISTIC
     tree = parse(path, text)
     if isinstance(tree, Refusal):
         return tree
+    try:
+        return _examined(path, data, text, tree, classifier)
+    except RecursionError:
+        return Refusal(path, "too_complex", "it is nested deeper than it can be looked into")
+
+
+def _examined(path: str, data: bytes, text: str, tree: ast.Module, classifier: HeuristicClassifier) -> Examined:
     syntax = Syntax(tree)
     names = Names(syntax)
     facts = facts_of(text, syntax, names)

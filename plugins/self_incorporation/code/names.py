@@ -73,6 +73,7 @@ class Names:
         self._joined: set[str] = set()
         self._unclear: dict[str, list[str]] = {}
         self._stars: list[str] = []
+        self._tables: dict[ast.expr, ast.expr] = {}
         for statement in syntax.imports:
             self._import(statement)
         body = syntax.tree.body
@@ -146,7 +147,8 @@ class Names:
                 pending = [one, other]
             case ast.BoolOp(values=values):
                 pending = list(values)
-            case ast.Subscript(value=table):
+            case ast.Subscript():
+                table = self._innermost(value)
                 return self.resolve(table) if isinstance(table, ast.Name) else self._within(table)
             case _:
                 return None
@@ -156,6 +158,15 @@ class Names:
                 if found is not None and found.name in TELLING:
                     return found
         return None
+
+    def _innermost(self, node: ast.expr) -> ast.expr:
+        """Return what is taken from first in ``table[a][b][c]``, without going through the same ones again."""
+        passed: list[ast.expr] = []
+        while isinstance(node, ast.Subscript):
+            passed.append(node)
+            node = self._tables.get(node, node.value)
+        self._tables.update(dict.fromkeys(passed, node))
+        return node
 
     def _keep_function(self, scope: Scope) -> None:
         """Note a function that does no more than return something of its parameters."""

@@ -2,8 +2,9 @@
 
 import pytest
 
-from aetherra.plugins.self_incorporation.code.classifier import FileKind
+from aetherra.plugins.self_incorporation.code.classifier import Classification, FileKind, HeuristicClassifier
 from aetherra.plugins.self_incorporation.code.examine import Examined, examine
+from aetherra.plugins.self_incorporation.code.facts import Facts
 from aetherra.plugins.self_incorporation.code.findings import Refusal
 from aetherra.plugins.self_incorporation.code.source import may_be_source
 
@@ -36,6 +37,25 @@ class TestExamine:
 
         assert isinstance(outcome, Refusal)
         assert outcome.reason == "syntax_error"
+
+    @pytest.mark.parametrize("taken", ["['k']", "[0]", ".get('k')", "()", ".a"])
+    def test_no_chain_that_parses_is_too_deep(self, taken: str) -> None:
+        """One such file would end the scan of all others."""
+        outcome = examine("a.py", f"import os\nt = {{'k': os.system}}\nx = t{taken * 1200}\n".encode())
+
+        assert isinstance(outcome, Examined)
+
+    def test_what_is_too_deep_is_a_refusal(self) -> None:
+        """Whatever step gives up, it is this file that is kept out, and no other."""
+
+        class Deep(HeuristicClassifier):
+            def classify(self, path: str, *, head: bytes, facts: Facts | None) -> Classification:
+                raise RecursionError
+
+        outcome = examine("a.py", b"x = 1\n", Deep())
+
+        assert isinstance(outcome, Refusal)
+        assert outcome.reason == "too_complex"
 
     def test_a_path_file_that_lists_folders_runs_nothing(self) -> None:
         """Most path files are lists, and no finding."""
