@@ -82,7 +82,7 @@ class Lookout:
                         await self._look_by_itself(changed)
 
     def _there(self) -> frozenset[Path]:
-        return frozenset(root for root in self._places.paths() if root.exists())
+        return frozenset(root for root in self._places.paths() if _is_there(root))
 
     async def _look_by_itself(self, changed: Mapping[Path, AbstractSet[str]] | None) -> None:
         try:
@@ -154,6 +154,14 @@ class Lookout:
         refused = await self._assessor.refused()
         emptied = await self._tray.empty(self._ask_why)
         return Emptied(emptied.came, refused | emptied.kept_out)
+
+
+def _is_there(root: Path) -> bool:
+    try:
+        root.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _by_name(changed: Mapping[Path, AbstractSet[str]]) -> dict[str, AbstractSet[str]]:

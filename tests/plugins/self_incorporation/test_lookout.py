@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -32,6 +34,17 @@ def project(tmp_path: Any) -> Any:
     return folder
 
 
+def closed_to(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the system that says no to paths with some part, as to who may not enter a folder."""
+
+    def guarded(path: Any, *args: Any, **named: Any) -> Any:
+        if part in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return function(path, *args, **named)
+
+    return guarded
+
+
 class TestLookout:
     async def test_a_root_that_is_gone_keeps_the_others_from_being_looked_at(self, hosting: Any, project: Any) -> None:
         """It is a problem that is told, until it is there; what lies in the others is judged."""
@@ -46,6 +59,22 @@ class TestLookout:
             (project.parent / "gone" / "two.py").write_text(plugin_text("two"))
             assert (await kernel.call(LookAround())).verdicts == {"approved": 2}
             assert (await kernel.call(GetSelfIncorporationStatus())).problems == ()
+
+    async def test_a_root_behind_a_folder_that_is_shut_ends_the_watch(
+        self, hosting: Any, project: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It counts as one that is gone, and what is saved in the others is looked at."""
+        for name in ("stat", "lstat"):
+            monkeypatch.setattr(os, name, closed_to("/shut/", getattr(os, name)))
+        settings = {**QUIET, "roots": ["shut/root", "project"], "watch": True}
+        async with hosting(SelfIncorporationService, self_incorporation=settings) as kernel:
+            await kernel.call(LookAround())
+            with anyio.fail_after(30):
+                number = 0
+                while (await kernel.call(Classify())).kinds.get("plugin", 0) < 2:
+                    number += 1
+                    (project / "two.py").write_text(plugin_text("two") + "\n" * number)
+                    await anyio.sleep(0.8)  # longer than a file is left alone before it is looked at
 
     async def test_a_root_that_comes_later_is_never_watched(self, hosting: Any, project: Any) -> None:
         """After the next whole look, what is saved in it is looked at as it is saved."""
