@@ -94,11 +94,11 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
     decided = ", ".join(f"{count} {words(verdict)}" for verdict, count in sorted(found["items"].items()))
     rows: list[tuple[str, object]] = [
         *(("problem", problem) for problem in found["problems"]),
-        *([("problem", found["last_problem"])] if found["last_problem"] else []),
         *([("scanning", found["scanning"])] if found["scanning"] else []),
         ("index", f"{found['files']:,} files, {found['refusals']:,} refused, {found['findings']:,} findings"),
         *([("", f"one that could not be read is {found['set_aside']}")] if found["set_aside"] else []),
         ("scans", f"{found['scans']:,} since the start, {found['failed_scans']:,} failed"),
+        *([("the last to fail", found["last_problem"])] if found["last_problem"] else []),
         ("items", decided or "nothing is decided yet"),
         ("brought in", ", ".join(found["registered"]) or "nothing"),
         *(("not serving", f"{name}: {why}") for name, why in sorted(found["not_serving"].items())),
@@ -294,7 +294,7 @@ def list_integrations(limit: int, path: Path, config_file: Path | None, as_json:
     for approval, waiting in sorted(found["waiting"].items()):
         click.echo(f"waits: {', '.join(waiting) or 'all of the incoming folders'}: {_to_approve(approval)}")
     for problem in found["problems"]:
-        click.echo(f"nothing can be brought in: {problem}")
+        click.echo(f"a problem: {problem}")
 
 
 @incorporate.command()

@@ -28,7 +28,7 @@ class SelfIncorporationStatus(Message, tag="selfinc.status_reply"):
         quarantined: Items in quarantine.
         waiting: Integrations that wait for an approval.
         night: What the night cycle does: its phase.
-        problems: Why nothing can be brought in until somebody has seen to it.
+        problems: What somebody has to see to; until then nothing is brought in, or not unasked, or not all is seen.
     """
 
     scanning: str

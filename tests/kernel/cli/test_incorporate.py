@@ -42,6 +42,21 @@ def told(monkeypatch: pytest.MonkeyPatch, reply: dict[str, Any], *argv: str) -> 
     return ended.output
 
 
+class TestStatus:
+    def test_what_failed_once_counts_as_what_is_wrong_now(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Why the latest scan failed is told as that; what is wrong now keeps nobody from bringing in by itself."""
+        reply: dict[str, Any] = dict.fromkeys(
+            ("files", "refusals", "findings", "scans", "integrations", "rollbacks", "waiting", "quarantined"), 0
+        )
+        reply |= {"items": {}, "problems": [], "scanning": "", "set_aside": "", "not_serving": {}, "registered": []}
+        reply |= {"failed_scans": 1, "last_problem": "no such folder", "failed_integrations": 0, "night": "idle"}
+        said = told(monkeypatch, reply, "status").splitlines()
+        assert [line.split("  ")[0].strip() for line in said if "no such folder" in line] == ["the last to fail"]
+
+        listed = {"integrations": [], "registered": {}, "waiting": {}, "problems": ["no such folder"]}
+        assert told(monkeypatch, listed, "list").splitlines()[-1] == "a problem: no such folder"
+
+
 class TestPlan:
     def test_steps_are_kept_back_where_there_is_a_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """They are told, with why nobody can say what they would do."""
