@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -271,10 +270,11 @@ class Assessor:
             return "" if item.digest == digest else f"{path} has changed"
         if item is not None:
             return f"{path} is part of {item.path} now"
-        if refused := self._stock.refused(root, path):
+        refused = self._stock.refused(root, path)
+        if refused is not None and refused.reason != "unreadable":
             return f"{path} is no item any more: {refused.detail or refused.reason}"
         tree = Path(original(root))
-        return f"{path} is gone" if tree.exists() and not os.path.lexists(tree / original(path)) else ""
+        return f"{path} is gone" if _is_gone(tree / original(path)) and not _is_gone(tree) else ""
 
     # Judging
 
@@ -394,6 +394,17 @@ class Assessor:
 def names_of(item: Item) -> tuple[str, str, str]:
     """Return what an item may be called: its path, its name, and the name of its file or folder."""
     return item.path, item.name, PurePosixPath(item.path).name
+
+
+def _is_gone(place: Path) -> bool:
+    """Whether there is nothing; not where nobody may look."""
+    try:
+        place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _touched(stock: Stock, changed: Mapping[str, AbstractSet[str]], root: str) -> Iterator[Item]:

@@ -187,6 +187,17 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     found.index.close()
 
 
+def closed_to(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the system that says no to paths with some part, as to who may not enter a folder."""
+
+    def guarded(path: Any, *args: Any, **named: Any) -> Any:
+        if part in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return function(path, *args, **named)
+
+    return guarded
+
+
 def plugin_text(name: str) -> str:
     """Return the source of a plugin that does nothing but be there."""
     return f'from aetherra.plugins import Plugin\n\n\nclass It(Plugin):\n    name = "{name}"\n    version = "1"\n'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from aetherra.plugins.self_incorporation.assessor import UnknownItemError
-from tests.plugins.self_incorporation.conftest import YES, House, plugin_text, refusing
+from tests.plugins.self_incorporation.conftest import YES, House, closed_to, plugin_text, refusing
 
 THREAT = "\nimport base64\nexec(base64.b64decode('cGFzcw=='))\n"
 NETWORK = "import socket\n\n\ndef reach():\n    return socket.create_connection(('example.org', 80))\n\n\n"
@@ -90,6 +92,27 @@ class TestFinding:
         with pytest.raises(UnknownItemError, match="was refused"):
             await house.assessor.find("incoming/broken.py")
         assert set(await house.assessor.refused()) == {"incoming/broken.py"}
+
+
+class TestOvertaken:
+    async def test_what_lies_in_a_folder_that_is_shut_is_gone(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody can look, so nobody says so; what was removed is gone."""
+        house.put({"shut/one.py": plugin_text("one"), "two.py": plugin_text("two")})
+        house.put({"pack/shut/__init__.py": plugin_text("three")})
+        root = str(house.root)
+        one, two, three = [await house.assessor.find(name) for name in ("one", "two", "three")]
+        (house.root / "two.py").unlink()
+        with monkeypatch.context() as patch:
+            for name, part in (("scandir", "/shut"), ("stat", "/shut/"), ("lstat", "/shut/")):
+                patch.setattr(os, name, closed_to(part, getattr(os, name)))
+            house.scan()
+            assert house.stock.item(root, one.path) is None
+            assert await house.assessor.overtaken(root, one.path, one.digest) == ""
+            assert await house.assessor.overtaken(root, three.path, three.digest) == ""
+            assert await house.assessor.overtaken(root, two.path, two.digest) == "two.py is gone"
+            assert await house.assessor.overtaken(f"{root}/nowhere", two.path, two.digest) != "two.py is gone"
 
 
 class TestSettingAside:

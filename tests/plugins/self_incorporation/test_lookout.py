@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -20,7 +19,7 @@ from aetherra.plugins.self_incorporation.messages import (
     QuarantineItem,
     Scan,
 )
-from tests.plugins.self_incorporation.conftest import plugin_text
+from tests.plugins.self_incorporation.conftest import closed_to, plugin_text
 from tests.plugins.self_incorporation.test_plugin import slow_reading, wait_for  # noqa: F401 - a fixture
 
 QUIET = {"roots": ["project"], "scan_at_start": False, "watch": False, "integrate": "off"}
@@ -32,17 +31,6 @@ def project(tmp_path: Any) -> Any:
     folder.mkdir()
     (folder / "one.py").write_text(plugin_text("one"))
     return folder
-
-
-def closed_to(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of the system that says no to paths with some part, as to who may not enter a folder."""
-
-    def guarded(path: Any, *args: Any, **named: Any) -> Any:
-        if part in str(path):
-            raise PermissionError(13, "Permission denied", path)
-        return function(path, *args, **named)
-
-    return guarded
 
 
 class TestLookout:
