@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from aetherra.plugins.self_incorporation.code.correlations import Seen, correlate
@@ -36,8 +36,9 @@ _CAPABLE: Mapping[str, Capability] = {
     "unlink": "fs_write",
     **dict.fromkeys(("create_connection", "create_server", "create_datagram_endpoint"), "network"),
 }
-# Words of whoever gets hold of a thing whose methods these are: a file without them that defines one means its own.
-_REACHING = ("importlib", "__import__", ".modules", "anyio", "trio")
+# Words of whoever gets hold of a thing whose methods these are. Where no file has one of them, a method that a class of
+# the file defines is its own.
+_REACHING = ("importlib", "__import__", ".modules", "anyio", "trio", "aetherra")
 _THINGS: Mapping[Capability, tuple[str, ...]] = {
     **dict.fromkeys(("fs_read", "fs_write"), ("Path", "pathlib", *_REACHING)),
     "network": ("asyncio", "uvloop", *_REACHING),
@@ -97,6 +98,7 @@ class Evidence:
 
     Args:
         unit: The file, or text that one runs.
+        together: All that is judged together, the file among them.
         depth: How often this is text within text.
 
     Attributes:
@@ -104,8 +106,9 @@ class Evidence:
         signs: What was noted.
     """
 
-    def __init__(self, unit: Unit, depth: int = 0) -> None:
+    def __init__(self, unit: Unit, together: Sequence[Unit], depth: int = 0) -> None:
         self.unit = unit
+        self._together = together
         self.signs = Signs(unit.path)
         self._depth = depth
         self._calls: list[Seen] = []
@@ -114,7 +117,7 @@ class Evidence:
 
     def collect(self) -> None:
         """Gather the calls, and what the file can do; needs no other file."""
-        unit, use, calls = self.unit, self.signs.use, self._calls
+        unit, calls = self.unit, self._calls
         resolve = unit.names.resolve
         for scope in unit.syntax.scopes:
             for call in scope.calls:
@@ -123,12 +126,12 @@ class Evidence:
                 if method in _METHODS and _is_of_somebody(method, resolved):
                     hidden = resolved is not None and resolved.hidden
                     calls.append(Seen(scope, call, Resolved(_METHODS[method], hidden)))
-                    capability = "fs_write" if method == "open" and opens_to_write(call) else _CAPABLE.get(method)
-                    if capability is not None and not self._is_own(call.func, method, capability):
-                        use(capability, call.lineno)
+                    self._method(call.func, "fs_write" if method == "open" and opens_to_write(call) else None)
                 elif resolved is not None:
                     self._capability(call, resolved)
                     calls.append(Seen(scope, call, resolved))
+                for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                    self._method(argument)
                 if isinstance(call.func, ast.Call | ast.Subscript):
                     self._groped.append((scope, call.func))
                 elif resolved is not None and resolved.name == "getattr":
@@ -138,11 +141,24 @@ class Evidence:
         self._abilities()
         self._reached = {resolved.name for _, _, resolved in calls}
 
-    def _is_own(self, function: ast.expr, method: str, capability: Capability) -> bool:
+    def _method(self, function: ast.expr, capability: Capability | None = None) -> None:
+        """Note what a method can do, called or handed on, by its name or as it is said; of its own ones nothing."""
+        if not isinstance(function, ast.Attribute):
+            return
+        capability = capability or _CAPABLE.get(function.attr)
+        if capability is None or self._is_own(function, capability):
+            return
+        resolved = self.unit.names.resolve(function)
+        if _is_of_somebody(function.attr, resolved):
+            self.signs.use(capability, function.lineno)
+
+    def _is_own(self, function: ast.Attribute, capability: Capability) -> bool:
         """Say whether a method is one that a class of this file defines, of a thing that nothing says is a path."""
-        if method not in self.unit.syntax.methods or any(word in self.unit.text for word in _THINGS[capability]):
+        if function.attr not in self.unit.syntax.methods:
             return False
-        parts = list(islice(ast.walk(function), _MOST_PARTS))
+        if any(word in unit.text for unit in self._together for word in _THINGS[capability]):
+            return False
+        parts = list(islice(ast.walk(function.value), _MOST_PARTS))
         return len(parts) < _MOST_PARTS and not any(map(_is_of_a_path, parts))
 
     def _abilities(self) -> None:
@@ -150,6 +166,8 @@ class Evidence:
         for name, line in _imported(self.unit.syntax):
             if (capability := capability_of(name)) is not None:
                 self.signs.use(capability, line)
+        for _, value in (binding for scope in self.unit.syntax.scopes for binding in scope.bindings):
+            self._method(value)
         for attribute in self.unit.syntax.environ:
             resolved = self.unit.names.resolve(attribute)
             if resolved is not None and resolved.name == "os.environ":
@@ -244,7 +262,8 @@ class Evidence:
         if not isinstance(tree, ast.Module):
             return
         syntax = Syntax(tree)
-        inner = Evidence(Unit(self.unit.path, text, syntax, Names(syntax)), self._depth + 1)
+        unit = Unit(self.unit.path, text, syntax, Names(syntax))
+        inner = Evidence(unit, (*self._together, unit), self._depth + 1)
         inner.collect()
         inner.weigh(Origins(Program([Unit(*inner.unit)])) if inner.is_worth_following() else None)
         for capability in inner.signs.uses:

@@ -53,7 +53,7 @@ def judge_together(program: Program) -> dict[str, Judgement]:
 
     Neither runs nor imports any of it.
     """
-    found = [Evidence(unit) for unit in program.units]
+    found = [Evidence(unit, program.units) for unit in program.units]
     for evidence in found:
         evidence.collect()
     flow = Origins(program) if any(evidence.is_worth_following() for evidence in found) else None

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from aetherra.plugins.self_incorporation.code.findings import Finding
-from aetherra.plugins.self_incorporation.code.judge import Judgement, judge
+from aetherra.plugins.self_incorporation.code.judge import Judgement, judge, judge_together
 from aetherra.plugins.self_incorporation.code.names import Names
+from aetherra.plugins.self_incorporation.code.program import Program, Unit
 from aetherra.plugins.self_incorporation.code.rules import CAPABILITY_WEIGHTS, INDICATORS
 from aetherra.plugins.self_incorporation.code.syntax import Syntax
 
@@ -340,11 +341,25 @@ class TestGoodCode:
             "from pathlib import Path\nPath('a').parent.write_text('b')",
             "import pathlib\npathlib.Path('a').open('w')",
             "from settings import PLACE\nPLACE.write_bytes(b'')",
+            "def save(run, it):\n run(it.write_text, 'a')",
+            "def save(it):\n write = it.write_text\n write('a')",
+            "from aetherra.plugins import Plugin\nclass A(Plugin):\n def unlink(self): ...\n def f(self, it):\n  it.unlink()",
         ],
     )
     def test_a_method_of_a_path_is_a_capability(self, text: str) -> None:
         """However the path is come by, and whatever else the file defines under that name."""
         assert "fs_write" in judged(text).capabilities
+
+    def test_a_method_of_what_another_file_hands_over_is_a_capability(self) -> None:
+        """A class of the one file does not hide what is done to a path of the other."""
+        texts = {
+            "a.py": "class Link:\n def unlink(self): ...\ndef drop(it):\n it.unlink()",
+            "b.py": "from pathlib import Path\nfrom a import drop\ndrop(Path('b'))",
+        }
+        syntaxes = {path: Syntax(ast.parse(text)) for path, text in texts.items()}
+        units = [Unit(path, texts[path], syntax, Names(syntax)) for path, syntax in syntaxes.items()]
+
+        assert judge_together(Program(units))["a.py"].capabilities == {"fs_write": (4,)}
 
     def test_a_connection_of_the_running_loop_is_a_capability(self) -> None:
         """What a call returns tells no more of itself than what a name holds."""
