@@ -343,7 +343,7 @@ class TestGoodCode:
             "from settings import PLACE\nPLACE.write_bytes(b'')",
             "def save(run, it):\n run(it.write_text, 'a')",
             "def save(it):\n write = it.write_text\n write('a')",
-            "from aetherra.plugins import Plugin\nclass A(Plugin):\n def unlink(self): ...\n def f(self, it):\n  it.unlink()",
+            "from aetherra.plugins import Plugin\nclass A(Plugin):\n def unlink(self): ...\ndef f(it):\n it.unlink()",
         ],
     )
     def test_a_method_of_a_path_is_a_capability(self, text: str) -> None:
