@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from aetherra.plugins import AetherraError, NotPermittedError, PluginContext
+from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
 from aetherra.plugins.self_incorporation.incorporator import PASSING, Incorporator
 from aetherra.plugins.self_incorporation.integration.errors import BusyError, StepFailedError
 from aetherra.plugins.self_incorporation.integration.plan import OF_NO_CONCERN, Plan, Step
@@ -67,15 +68,16 @@ class Tray:
         Args:
             ask_why: Why a person has to agree, beside what the decisions say.
         """
-        plan, _ = await self._incorporator.plan((), anew=False)
+        plan, judged = await self._incorporator.plan((), anew=False)
         came: list[Incorporated] = []
         stays = {one.item: one.text for one in plan.left_out if one.code not in OF_NO_CONCERN}
         steps = {step.path: step for step in plan.steps}
+        why_out = {one.item.path: self._why_out(one.item) for one in judged}
         groups = {group: _what(steps[path] for path in group) for group in _groups(plan)}
         self._forget_others(groups)
         not_now = await self._ctx.run_sync(self._kept_out.problem)
         for group, what in groups.items():
-            taken_out = next(filter(None, (self._kept_out.why(steps[path].digest) for path in group)), "")
+            taken_out = next(filter(None, (why_out[path] for path in group)), "")
             if why := not_now or taken_out or self._why_refused(group):
                 stays |= dict.fromkeys(group, why)
                 continue
@@ -99,6 +101,10 @@ class Tray:
         if not not_now:
             self._once.keep(groups)
         return Emptied(tuple(came), stays)
+
+    def _why_out(self, item: Item) -> str:
+        """Return why an item was taken out; ``""`` if it was not. Earlier versions knew it by its own files alone."""
+        return self._kept_out.why(item.digest) or (self._kept_out.why(digest_of(item.files)) if item.project else "")
 
     def _why_refused(self, group: tuple[str, ...]) -> str:
         refused = self._refused.get(group)

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from aetherra.plugins import DataFileError
+from aetherra.plugins.self_incorporation.gate.item import digest_of
 from aetherra.plugins.self_incorporation.tray import RETRY_SEC
 from tests.plugins.self_incorporation.conftest import YES, House, plugin_text, refusing
 
@@ -95,3 +96,13 @@ class TestTray:
         assert emptied.came == ()
         assert "not known any more" in emptied.kept_out["incoming/one.py"]
         assert (await house.incorporator.integrate(["one"])).names == ("one",)
+
+    async def test_what_an_earlier_version_took_out_comes_back_with_its_project(self, house: House) -> None:
+        """Its list is by digests of an item's own files, whatever lies above them; that word holds on."""
+        house.put({"incoming/p/pyproject.toml": "[project]\nname = 'p'\n", "incoming/p/src/p/__init__.py": "x = 1\n"})
+        item = await house.assessor.find("incoming/p/src/p")
+        assert item.digest != digest_of(item.files)
+        house.kept_out.add([digest_of(item.files)], "it was taken out")
+        emptied = await house.tray.empty("")
+
+        assert (emptied.came, emptied.kept_out["incoming/p/src/p"]) == ((), "it was taken out")
