@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from aetherra.plugins.self_incorporation.code.findings import Finding, Refusal, RiskFactor, joined
-from aetherra.plugins.self_incorporation.code.judge import Judgement, judge_together
+from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, Refusal, RiskFactor, joined
+from aetherra.plugins.self_incorporation.code.judge import MAX_LINES, Judgement, judge_together
 from aetherra.plugins.self_incorporation.code.modules import Modules, is_source
 from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.pickles import calls_of, is_telling, looks_pickled
@@ -53,6 +53,7 @@ class Look(Struct, frozen=True):
         unknown: Lines that reach for a host that only running them would tell.
         looked_for: The dotted names that were looked for beside the item, sorted.
         actions: Tags of what it would have done as a workflow, sorted.
+        places: The first lines that use each capability, and under ``warnings`` those of the signs that are no threat.
     """
 
     item: Item
@@ -61,6 +62,7 @@ class Look(Struct, frozen=True):
     unknown: tuple[Line, ...]
     looked_for: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
+    places: Mapping[str, tuple[Line, ...]] = {}
 
 
 def look(item: Item) -> Look:
@@ -245,7 +247,8 @@ class _Looking:
                 self.findings.append(Finding(path, line, "code-in-data", "threat", text))
                 findings.append(self.findings[-1])
         factors = _joined([*judged.values()], self.findings)
-        capabilities = {capability for judgement in judged.values() for capability in judgement.capabilities}
+        doubtful = [finding for finding in findings if finding.severity == "warning" and finding.path in own]
+        capabilities, places = _used(judged)
         hosts: dict[str, Line] = {}
         unknown: list[Line] = []
         for unit in self.units:
@@ -259,12 +262,23 @@ class _Looking:
             factors=factors,
             capabilities=tuple(sorted(capabilities)),
             threats=tuple(sorted((each for each in findings if each.severity == "threat"), key=_in_order)),
-            warnings=sum(finding.severity == "warning" and finding.path in own for finding in findings),
+            warnings=len(doubtful),
             hosts=tuple(sorted(hosts)),
         )
         looked_for = tuple(sorted(self._looked_for))
         named = tuple(sorted(hosts.items()))
-        return Look(item, tuple(self.grounds), named, tuple(unknown), looked_for, self._actions)
+        places["warnings"] = tuple(Line(finding.path, finding.line) for finding in sorted(doubtful, key=_in_order))
+        places = {code: lines[:MAX_LINES] for code, lines in places.items()}
+        return Look(item, tuple(self.grounds), named, tuple(unknown), looked_for, self._actions, places)
+
+
+def _used(judged: Mapping[str, Judgement]) -> tuple[set[Capability], dict[str, tuple[Line, ...]]]:
+    """Return what the whole can do, and the lines of it."""
+    places: dict[Capability, tuple[Line, ...]] = {}
+    for path in sorted(judged):
+        for capability, lines in judged[path].capabilities.items():
+            places[capability] = places.get(capability, ()) + tuple(Line(path, line) for line in lines)
+    return set(places), {str(capability): lines for capability, lines in places.items()}
 
 
 def _in_order(finding: Finding) -> tuple[str, int, str]:

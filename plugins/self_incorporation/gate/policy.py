@@ -135,6 +135,7 @@ class Case(Struct, frozen=True, kw_only=True):
         rejected: Likewise, that they may not.
         lost: What was lost of earlier decisions and reviews, ``""`` if nothing.
         notes: What somebody should know and does not speak against the item.
+        places: The lines of each capability, and of ``warnings``: `Look.places`.
     """
 
     item: Item
@@ -150,6 +151,7 @@ class Case(Struct, frozen=True, kw_only=True):
     rejected: str | None = None
     lost: str = ""
     notes: tuple[Ground, ...] = ()
+    places: Mapping[str, tuple[Line, ...]] = {}
 
 
 class PolicyEngine:
@@ -244,7 +246,7 @@ class PolicyEngine:
             yield "tells", Ground("risk", f"the risk is {item.risk:.2f}, of at most {most:.2f}", against=False)
         for capability, grant in self._missing(case).items():
             text = f"uses {capability}, and nothing grants {grant!r}: add it to plugins.{item.name}.grants"
-            yield unless_permissive, Ground("grant_missing", text)
+            yield unless_permissive, Ground("grant_missing", text, case.places.get(capability, ()))
         for ground in case.network:
             yield ("blocks" if settings.network.strict else unless_permissive), ground
         if tags := unnamed(case.actions, settings.actions):
@@ -254,7 +256,7 @@ class PolicyEngine:
         yield from self._ethics(case.ethics)
         if item.warnings:
             text = f"{item.warnings} sign{'s' * (item.warnings > 1)} that could mean harm and need not"
-            yield ("asks" if strict else "tells"), Ground("warnings", text)
+            yield ("asks" if strict else "tells"), Ground("warnings", text, case.places.get("warnings", ()))
         yield from self._approval(case)
 
     def _signature(self, signed: Signed) -> Iterator[tuple[Weight, Ground]]:

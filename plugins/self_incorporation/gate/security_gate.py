@@ -134,6 +134,7 @@ class SecurityGate:
             rejected=review.told() if review is not None and review.says == "reject" else None,
             lost=self.lost,
             notes=tuple(Ground("grant_misspelt", text, against=False) for text in misspelt(grants)),
+            places=seen.places,
         )
         decision = self.engine.decide(case, now=now)
         return msgspec.structs.replace(decision, looked_for=seen.looked_for, basis=basis)

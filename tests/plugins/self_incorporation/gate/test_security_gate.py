@@ -41,6 +41,22 @@ class TestEvaluate:
         assert decision.verdict == "blocked"
         assert [(line.path, line.line) for line in threat.lines] == [("p/b.py", 2)]
 
+    def test_a_missing_grant_does_not_say_what_needs_it(self, tree):
+        """Each is told with the lines that use the capability, in whichever file; doubtful signs with theirs."""
+        files = {"p/__init__.py": "", "p/a.py": "import os\nos.remove('x')\n", "p/b.py": "import os\nos.system(c)\n"}
+        decision = tree.write(files).decided("p")
+        lines = [
+            (ground.code, [(line.path, line.line) for line in ground.lines])
+            for ground in decision.rationale
+            if ground.code in ("grant_missing", "warnings")
+        ]
+
+        assert lines == [
+            ("grant_missing", [("p/a.py", 2)]),
+            ("grant_missing", [("p/b.py", 2)]),
+            ("warnings", [("p/b.py", 2)]),
+        ]
+
     @pytest.mark.parametrize(
         "silence",
         [
