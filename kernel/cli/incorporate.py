@@ -118,13 +118,15 @@ def status(path: Path, config_file: Path | None, as_json: bool) -> None:
 def scan(name: str, path: Path, config_file: Path | None, as_json: bool) -> int:
     """Look at all roots now, as is done by itself from time to time, and bring in what may come in.
 
-    Exit status 1 if something that lies in an incoming folder stays out.
+    Exit status 1 if something that lies in an incoming folder stays out, or a folder could not be looked at.
     """
     found = ask_incorporation(path, config_file, "selfinc.look", name=name, timeout=LONG)
     stays = [*found["kept_out"], *(each for each in found["brought_in"] if not each["token"])]
+    problems = found.get("problems", ())
+    status = int(bool(stays or problems))
     if as_json:
         print_json(found)
-        return int(bool(stays))
+        return status
     news = ", ".join(
         f"{found[f'files_{what}']:,} {what}"
         for what in ("new", "changed", "removed", "refused")
@@ -141,7 +143,9 @@ def scan(name: str, path: Path, config_file: Path | None, as_json: bool) -> int:
         _say_integrated(each)
     for item, why in found["kept_out"].items():
         click.echo(f"not brought in: {item}: {why}")
-    return int(bool(stays))
+    for problem in problems:
+        click.echo(f"a problem: {problem}")
+    return status
 
 
 @incorporate.command()

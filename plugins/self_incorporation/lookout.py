@@ -13,6 +13,7 @@ from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.index.scanner import RootNotFoundError, ScanStopped, name_of_root
 from aetherra.plugins.self_incorporation.index.tree_watcher import ANYTHING, TreeWatcher
 from aetherra.plugins.self_incorporation.messages import LookedAround, Scanned
+from aetherra.plugins.self_incorporation.once import Once
 from aetherra.plugins.self_incorporation.places import Places
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
 from aetherra.plugins.self_incorporation.tray import Emptied, Tray
@@ -58,6 +59,7 @@ class Lookout:
         self._troubles = troubles
         self._apart = tuple(apart)
         self._looking = anyio.Lock()
+        self._once = Once(ctx.log)
         self._watched: frozenset[Path] | None = None
         self._watch = anyio.CancelScope()
 
@@ -104,7 +106,7 @@ class Lookout:
         async with self._looking:
             if changed is None:
                 await self._note_places()
-            scans = await self._scan(changed)
+            scans, problems = await self._scan(changed)
             partly = None if changed is None or any("" in paths for paths in changed.values()) else changed
             by_name = None if partly is None else await self._ctx.run_sync(_by_name, partly)
             assessed = await self._assessor.assess(by_name)
@@ -124,6 +126,7 @@ class Lookout:
             held=assessed.held,
             brought_in=emptied.came,
             kept_out=emptied.kept_out,
+            problems=(*problems, *await self._misplaced()),
         )
 
     async def _note_places(self) -> None:
@@ -132,7 +135,15 @@ class Lookout:
         except DataFileError as exc:
             self._ctx.log.warning("what the roots are called is not kept: %s", exc)
 
-    async def _scan(self, changed: Mapping[Path, AbstractSet[str]] | None) -> list[Scanned]:
+    async def _misplaced(self) -> list[str]:
+        """Return from which incoming folders nothing can come in; the log has each once."""
+        problems = await self._ctx.run_sync(self._places.misplaced)
+        for problem in problems:
+            self._once.say(problem, problem, "%s", problem)
+        self._once.keep(problems)
+        return problems
+
+    async def _scan(self, changed: Mapping[Path, AbstractSet[str]] | None) -> tuple[list[Scanned], list[str]]:
         scans: list[Scanned] = []
         problems: list[str] = []
         for root, paths in (changed or dict.fromkeys(self._places.paths(), ANYTHING)).items():
@@ -142,7 +153,7 @@ class Lookout:
                 problems.append(str(exc))
         if changed is None or problems:
             self._troubles.note("roots", "; ".join(problems))
-        return scans
+        return scans, problems
 
     async def _empty(self, changed: Mapping[str, AbstractSet[str]] | None) -> Emptied:
         if self._tray is None:

@@ -97,6 +97,18 @@ class Places:
             self._file.save(called)
             self._noted = called
 
+    def misplaced(self) -> list[str]:
+        """Return from which incoming folders nothing can come in, as they are not there or lie in no root."""
+        roots = self.roots()
+        found: list[str] = []
+        for folder in self._incoming:
+            place = os.path.realpath(self._project / folder)
+            if not os.access(place, os.F_OK):
+                found.append(f"nothing comes in from {place!r}: there is no such folder")
+            elif not any(f"{written(place)}/".startswith(f"{root.rstrip('/')}/") for root in roots):
+                found.append(f"nothing comes in from {place!r}: it lies in no root, which are {', '.join(roots)}")
+        return found
+
     def incoming(self) -> Incoming:
         """Return the incoming folders as they are now."""
         return Incoming((self._project / folder).resolve() for folder in self._incoming)

@@ -105,6 +105,7 @@ class LookedAround(Message, tag="selfinc.look_reply"):
         held: Those that would have been set aside, and why they were not.
         brought_in: What came of bringing in what lies in the incoming folders, of each item with those it needs.
         kept_out: Why other items of the incoming folders stay out, by path.
+        problems: Why some roots were not looked at, and from which incoming folders nothing can come in.
     """
 
     files_found: int
@@ -117,6 +118,7 @@ class LookedAround(Message, tag="selfinc.look_reply"):
     held: dict[str, str]
     brought_in: tuple[Incorporated, ...]
     kept_out: dict[str, str]
+    problems: tuple[str, ...] = ()
 
 
 class LookAround(Request[LookedAround], tag="selfinc.look"):

@@ -34,12 +34,25 @@ class TestWords:
         assert set(SETTLED) == {*SETTLED_BY_PEOPLE, "rejected"}
 
 
-def told(monkeypatch: pytest.MonkeyPatch, reply: dict[str, Any], *argv: str) -> str:
+def told(monkeypatch: pytest.MonkeyPatch, reply: dict[str, Any], *argv: str, status: int = 0) -> str:
     """Return what a command prints of a host's reply."""
     monkeypatch.setattr(commands, "ask_incorporation", lambda *_, **__: reply)
-    ended = CliRunner().invoke(incorporate, [*argv, "--path", str(Path.cwd())])
-    assert ended.exit_code == 0, ended.output
+    ended = CliRunner().invoke(incorporate, [*argv, "--path", str(Path.cwd())], standalone_mode=False)
+    assert (ended.exception, ended.return_value or 0) == (None, status), ended.output
     return ended.output
+
+
+class TestScan:
+    def test_what_was_not_looked_at_is_not_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A root that is gone, or an incoming folder that is misspelt, is told, and the status says so."""
+        reply: dict[str, Any] = dict.fromkeys(
+            ("files_found", "files_new", "files_changed", "files_removed", "files_refused"), 0
+        )
+        reply |= {"verdicts": {}, "quarantined": [], "held": {}, "brought_in": [], "kept_out": {}}
+        reply |= {"problems": ["nothing comes in from 'imcoming': there is no such folder"]}
+        said = told(monkeypatch, reply, "scan", status=1)
+        assert said.splitlines()[-1] == "a problem: nothing comes in from 'imcoming': there is no such folder"
+        assert "a problem" not in told(monkeypatch, reply | {"problems": []}, "scan")
 
 
 class TestStatus:

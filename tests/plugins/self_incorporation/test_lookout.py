@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -42,11 +43,27 @@ class TestLookout:
             status = await kernel.call(GetSelfIncorporationStatus())
             assert looked.verdicts == {"approved": 1}
             assert any("gone" in problem for problem in status.problems)
+            assert looked.problems == status.problems
 
             (project.parent / "gone").mkdir()
             (project.parent / "gone" / "two.py").write_text(plugin_text("two"))
             assert (await kernel.call(LookAround())).verdicts == {"approved": 2}
             assert (await kernel.call(GetSelfIncorporationStatus())).problems == ()
+
+    async def test_nobody_is_told_of_an_incoming_folder_that_is_misspelt(
+        self, hosting: Any, project: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Each look tells it, and the log does once; the plugin is well, as the folder may be made later."""
+        settings = {**QUIET, "incoming": ["project/imcoming"]}
+        with caplog.at_level(logging.WARNING):
+            async with hosting(SelfIncorporationService, self_incorporation=settings) as kernel:
+                problems = [(await kernel.call(LookAround())).problems for _ in range(2)]
+                assert (await kernel.call(GetSelfIncorporationStatus())).problems == ()
+                (project / "imcoming").mkdir()
+                assert (await kernel.call(LookAround())).problems == ()
+        assert problems[0] == problems[1]
+        assert ["project/imcoming" in problem for problem in problems[0]] == [True]
+        assert caplog.text.count("imcoming") == 1
 
     async def test_a_root_behind_a_folder_that_is_shut_ends_the_watch(
         self, hosting: Any, project: Any, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,21 @@ class TestPlaces:
         assert incoming.below(str(tmp_path)) == ["incoming"]
         assert incoming.below(str(tmp_path / "other")) == []
 
+    def test_an_incoming_folder_that_is_misspelt_is_empty(self, tmp_path: Path) -> None:
+        """One that is not there, or lies in no root, is told of; what is there and looked at is not."""
+        (tmp_path / "root" / "in").mkdir(parents=True)
+        (tmp_path / "beside").mkdir()
+        places = Places(tmp_path, ["root"], ["root/in", "root/im", "beside"])
+
+        gone, beside = places.misplaced()
+        assert gone == f"nothing comes in from {str(tmp_path / 'root' / 'im')!r}: there is no such folder"
+        assert (
+            beside
+            == f"nothing comes in from {str(tmp_path / 'beside')!r}: it lies in no root, which are {tmp_path}/root"
+        )
+        (tmp_path / "root" / "im").mkdir()
+        assert places.misplaced() == [beside]
+
 
 class TestStrays:
     @staticmethod
