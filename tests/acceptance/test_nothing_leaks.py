@@ -489,6 +489,7 @@ class TestBelongings:
         """After a swap, done or failed, the host has as many routes, tasks, threads and so on as before."""
         async with rig(tmp_path) as r:
             await r.talk()
+            await in_time(lambda: Belongings(r.kernel).threads == ["rich: Rich.work"])  # the import's has yet to end
             before = vars(Belongings(r.kernel))
             assert before["threads"] == ["rich: Rich.work"]
             for version in (2, 3, 4):

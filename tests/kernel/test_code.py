@@ -34,6 +34,12 @@ def names_of(generation: CodeGeneration) -> list[str]:
     return sorted(name for name in sys.modules if name.startswith(generation.root_name))
 
 
+def forget(package: str) -> None:
+    """Have a package that was imported in the ordinary way be imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
 def kept_below(folder: Path) -> list[str]:
     """What the line cache and the cache of contents hold of files below a folder."""
     paths = [*linecache.cache, *(path for path, _ in list(_contents))]
@@ -106,6 +112,7 @@ class TestImports:
         text = "import acme.room.messages\nimport acme.room.messages as m\nimport acme.tools\n"
         use = "NAME = (acme.room.messages.NAME, m.NAME, acme.OWNER, acme.tools.T)\n"
         folder = write(tmp_path / "acme/room", {"__init__.py": text, "messages.py": "NAME = 1\n", "use.py": text + use})
+        forget("acme")  # another test may have left one of its own
         sys.path.insert(0, str(tmp_path))
         try:
             code = CodeGeneration("room", 2, folder / "__init__.py", "acme.room")
@@ -119,8 +126,7 @@ class TestImports:
             assert not hasattr(sys.modules["acme"], "room@2")
         finally:
             sys.path.remove(str(tmp_path))
-            for name in [name for name in sys.modules if name.partition(".")[0] == "acme"]:
-                del sys.modules[name]
+            forget("acme")
 
     def test_a_folder_without_an_init_is_not_imported(self, tmp_path: Path) -> None:
         """Namespace packages inside a package are its own, by relative and absolute names, and may hold packages."""
