@@ -58,6 +58,15 @@ class KeptOut:
         with self._lock:
             self._change({digest: why for digest, why in self._reasons.items() if digest not in gone})
 
+    def rename(self, before: str, now: str) -> None:
+        """Keep an item out by another digest than before.
+
+        Raises:
+            DataFileError: The disk does not take it: it is kept out by that in this run alone.
+        """
+        with self._lock:
+            self._change({now if digest == before else digest: why for digest, why in self._reasons.items()})
+
     def _change(self, reasons: dict[str, str]) -> None:
         if reasons != self._reasons:
             self._reasons = reasons

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
-from aetherra.plugins import AetherraError, NotPermittedError, PluginContext
+from aetherra.plugins import AetherraError, DataFileError, NotPermittedError, PluginContext
 from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
 from aetherra.plugins.self_incorporation.incorporator import PASSING, Incorporator
 from aetherra.plugins.self_incorporation.integration.errors import BusyError, StepFailedError
@@ -72,7 +73,7 @@ class Tray:
         came: list[Incorporated] = []
         stays = {one.item: one.text for one in plan.left_out if one.code not in OF_NO_CONCERN}
         steps = {step.path: step for step in plan.steps}
-        why_out = {one.item.path: self._why_out(one.item) for one in judged}
+        why_out = {one.item.path: await self._why_out(one.item) for one in judged}
         groups = {group: _what(steps[path] for path in group) for group in _groups(plan)}
         self._forget_others(groups)
         not_now = await self._ctx.run_sync(self._kept_out.problem)
@@ -102,9 +103,13 @@ class Tray:
             self._once.keep(groups)
         return Emptied(tuple(came), stays)
 
-    def _why_out(self, item: Item) -> str:
+    async def _why_out(self, item: Item) -> str:
         """Return why an item was taken out; ``""`` if it was not. Earlier versions knew it by its own files alone."""
-        return self._kept_out.why(item.digest) or (self._kept_out.why(digest_of(item.files)) if item.project else "")
+        before = digest_of(item.files) if item.project is not None else item.digest
+        if before != item.digest and self._kept_out.why(before):
+            with suppress(DataFileError):  # it is known in this run all the same
+                await self._ctx.run_sync(self._kept_out.rename, before, item.digest)
+        return self._kept_out.why(item.digest)
 
     def _why_refused(self, group: tuple[str, ...]) -> str:
         refused = self._refused.get(group)

@@ -106,3 +106,7 @@ class TestTray:
         emptied = await house.tray.empty("")
 
         assert (emptied.came, emptied.kept_out["incoming/p/src/p"]) == ((), "it was taken out")
+        await house.restart()
+        assert (house.kept_out.why(item.digest), house.kept_out.why(digest_of(item.files))) == ("it was taken out", "")
+        house.put({"incoming/p/pyproject.toml": "[project]\nname = 'p2'\n"})
+        assert [done.names for done in (await house.tray.empty("")).came] == [("p",)]
