@@ -43,6 +43,7 @@ def assert_it_hurts_for_good(outcome: Outcome) -> None:
     assert not outcome.deeds, outcome
 
 
+@pytest.mark.slow
 class TestWithoutHomeostasis:
     @pytest.mark.parametrize("scenario", [*faults.SINGLE_FAULTS, faults.TWO_FAULTS], ids=lambda it: it.name)
     async def test_a_fault_hurts_for_good(self, scenario: Scenario) -> None:
@@ -56,6 +57,7 @@ def done(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 class TestWithHomeostasis:
+    @pytest.mark.slow
     @pytest.mark.parametrize("scenario", faults.SINGLE_FAULTS, ids=lambda it: it.name)
     async def test_a_host_recovers_many_times_as_fast(self, scenario: Scenario, healed: Healed) -> None:
         """From each single fault the host recovers in a fifth of the time at most, and by what can help."""
@@ -77,6 +79,7 @@ class TestWithHomeostasis:
         assert done(outcome) == [("roll_back_plugin", "pages")], outcome
         assert not outcome.useless, outcome
 
+    @pytest.mark.slow
     async def test_a_cleanup_that_brings_nothing_is_followed_by_the_next_rung(self, healed: Healed) -> None:
         """What a cleanup says it let go does not count, only the memory that is measured."""
         outcome = await healed(faults.IDLE_CLEANUP)
@@ -86,6 +89,7 @@ class TestWithHomeostasis:
         assert released, outcome
         assert acts.index(("restart_plugin", "cache")) > 0, outcome
 
+    @pytest.mark.slow
     async def test_two_faults_at_once_are_both_mended(self, healed: Healed) -> None:
         """Neither hides the other."""
         alone, outcome = await without(faults.TWO_FAULTS), await healed(faults.TWO_FAULTS)
@@ -116,6 +120,7 @@ class TestAnActuatorThatAlwaysFails:
 
 
 class TestNoFault:
+    @pytest.mark.slow
     async def test_leads_to_no_act(self) -> None:
         """An hour with single errors and single slow calls is no reason to do anything."""
         outcome = await live_through(faults.a_quiet_time(faults.HOUR, 5.0), healing=True)
