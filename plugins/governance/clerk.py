@@ -152,7 +152,7 @@ class Clerk:
         self._time = time
         self.stop_seen = self._stop_kept = known.kept.stop
         self._turn = threading.RLock()
-        self._unsaved = ""
+        self._unsaved, self._is_worded = "", False
         self._saved_entry = known.kept.entry
         self._cut_off = dict(known.kept.open)
         self.interrupted = len(self._cut_off)
@@ -268,6 +268,8 @@ class Clerk:
             approval = self._approvals.word(verdict.approval, intent.summary)
             if verdict.code == "allowed":
                 approval = self._approvals.use(approval.id)
+            elif not voided and self._approvals.snapshot() != before:  # words alone: the next tidying saves them
+                before, self._is_worded = self._approvals.snapshot(), True
         is_news = verdict.measure is not None and self._measures.impose(verdict.measure)
         breached = verdict.measure if is_news else None
         try:
@@ -463,7 +465,8 @@ class Clerk:
             self._scribe.catch_up()
             self._end_cut_off()
             self._keep_up()
-            if self._approvals.expire() or self._unsaved or self._stop_kept != self.stop_seen:
+            is_news = self._is_worded or self._stop_kept != self.stop_seen
+            if self._approvals.expire() or self._unsaved or is_news:
                 with suppress(DataFileError):
                     self._save()
 
@@ -545,7 +548,7 @@ class Clerk:
         except DataFileError as exc:
             self._unsaved = str(exc)
             raise
-        self._unsaved, self._scribe.is_apart = "", False
+        self._unsaved, self._is_worded, self._scribe.is_apart = "", False, False
         self._scribe.state, self._saved_entry = kept.number, kept.entry
 
     def _put_down(self, note: Note) -> None:

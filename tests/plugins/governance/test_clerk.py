@@ -64,6 +64,7 @@ class TestAsk:
         kept = office()
         asked = kept.permission(INC, INTEGRATION).approval
         kept.permission(INC, msgspec.structs.replace(INTEGRATION, summary="bring it in, as 3 have asked"))
+        kept.clerk.tidy()
         assert office().approvals.get(asked).since == "bring it in, as 3 have asked"
         kept.clerk.decide(asked, ADA, approve=True, reason="")
         answer = kept.permission(INC, msgspec.structs.replace(INTEGRATION, summary="bring it in, as 4 have asked"))
@@ -72,6 +73,19 @@ class TestAsk:
         assert decided.facts["asked_since_as"] == "bring it in, as 3 have asked"
         assert (acted.summary, acted.facts["agreed_to"]) == ("bring it in, as 4 have asked", INTEGRATION.summary)
         assert kept.approvals.get(asked).since == "bring it in, as 4 have asked"
+
+    def test_a_figure_in_a_sentence_wears_the_disk_out(self, office: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Words alone are told at once, and wait for the next tidying to be on disk, which then has nothing to do."""
+        kept = office()
+        asked = kept.permission(INC, INTEGRATION).approval
+        saved: list[Kept] = []
+        monkeypatch.setattr(kept.clerk._file, "save", saved.append)
+        for number in range(3):
+            kept.permission(INC, msgspec.structs.replace(INTEGRATION, summary=f"as {number} have asked"))
+        assert (kept.approvals.get(asked).since, saved) == ("as 2 have asked", [])
+        kept.clerk.tidy()
+        kept.clerk.tidy()
+        assert [each.since for state in saved for each in state.approvals] == ["as 2 have asked"]
 
     def test_an_approval_that_is_remembered_no_more_was_never_given(
         self, office: Opened, monkeypatch: pytest.MonkeyPatch
