@@ -135,6 +135,11 @@ class HmrController(Plugin[HmrSettings]):
             while place is not None and (news := await self._disk.news(request.plugin, place)) is not None:
                 if news.pause:
                     return TakenIn(news=False, again_in=max(news.pause, WRITTEN_SEC))
+                if self._disk.is_what_serves(request.plugin, news):
+                    await self._disk.begin(request.plugin, place, news)
+                    await self._disk.succeed(request.plugin, place)
+                    self.ctx.log.info("%s was saved as it serves, and serves on", request.plugin)
+                    break
                 try:
                     await self._reload(request.plugin, place, news)
                 except OvertakenError:

@@ -67,6 +67,7 @@ class Disk:
         self._before: dict[str, tuple[dict[Path, str] | None, dict[Path, str], bool]] = {}
         self._broken: set[str] = set()
         self._unserved: set[str] = set()
+        self._served: dict[str, dict[Path, str]] = {}
         self._contents = Contents()
 
     # What was tried
@@ -105,6 +106,7 @@ class Disk:
         if self._files.serves(plugin):
             self._unserved.discard(plugin)
         self._tried[plugin] = {file: known[file] for file in self._files.of(plugin, place) & known.keys()}
+        self._served[plugin] = {**self._tried[plugin], **self._loaded(plugin)}
 
     def _loaded(self, plugin: str) -> dict[Path, str]:
         return {file: digest(data) for file, data in self._files.snapshot(plugin).items()}
@@ -118,6 +120,7 @@ class Disk:
             self._before.pop(plugin, None)
             self._broken.discard(plugin)
             self._unserved.discard(plugin)
+            self._served.pop(plugin, None)
             self._files.forget(plugin)
         if gone:
             noted = [*self._tried.values(), *self._beside.values()]
@@ -167,6 +170,10 @@ class Disk:
                 return msgspec.structs.replace(news, pause=0.0, found_at=time.monotonic())
             self.distrust(news.changed)
 
+    def is_what_serves(self, plugin: str, news: News) -> bool:
+        """Whether news are the files of the code that serves, each as it was: something else was tried meanwhile."""
+        return self._files.serves(plugin) and news.digests == self._served.get(plugin)
+
     async def adopt(self, plugin: str, place: Path) -> None:
         """Of a plugin that is new here, take what serves for what was tried; files that are none of it, as they are.
 
@@ -180,6 +187,7 @@ class Disk:
         seen = {**self._beside.get(plugin, {}), **self._tried.get(plugin, {})}
         seen = {file: seen[file] for file in self._files.of(plugin, place) & seen.keys()}
         self._note(plugin, place, {**seen, **self._loaded(plugin)})
+        self._served[plugin] = self._tried[plugin]
 
     async def still(self, news: News, loaded: Loaded) -> bool:
         """Whether code came from the files as they were found, and these say so still.
