@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -36,13 +37,10 @@ _CAPABLE: Mapping[str, Capability] = {
     "unlink": "fs_write",
     **dict.fromkeys(("create_connection", "create_server", "create_datagram_endpoint"), "network"),
 }
-# Words of whoever gets hold of a thing whose methods these are. Where no file has one of them, a method that a class of
-# the file defines is its own.
-_REACHING = ("importlib", "__import__", ".modules", "anyio", "trio", "aetherra")
-_THINGS: Mapping[Capability, tuple[str, ...]] = {
-    **dict.fromkeys(("fs_read", "fs_write"), ("Path", "pathlib", *_REACHING)),
-    "network": ("asyncio", "uvloop", *_REACHING),
-}
+# A method that a class of the file defines is its own where nothing hands out things that have such a method: where all
+# that is imported is what is judged together, and modules of the standard library that are none of these.
+_GIVERS = frozenset(["asyncio", "importlib", "multiprocessing", "pathlib", "pkgutil", "unittest", "zipfile"])
+_GIVING = ("__import__", ".modules")
 _SOUNDS_LIKE_A_PATH = re.compile(r"path|file|dir|folder", re.IGNORECASE)
 _MOST_PARTS = 50
 # Methods that tell whatever they are of, and what they are told by.
@@ -146,17 +144,17 @@ class Evidence:
         if not isinstance(function, ast.Attribute):
             return
         capability = capability or _CAPABLE.get(function.attr)
-        if capability is None or self._is_own(function, capability):
+        if capability is None or self._is_own(function):
             return
         resolved = self.unit.names.resolve(function)
         if _is_of_somebody(function.attr, resolved):
             self.signs.use(capability, function.lineno)
 
-    def _is_own(self, function: ast.Attribute, capability: Capability) -> bool:
+    def _is_own(self, function: ast.Attribute) -> bool:
         """Say whether a method is one that a class of this file defines, of a thing that nothing says is a path."""
         if function.attr not in self.unit.syntax.methods:
             return False
-        if any(word in unit.text for unit in self._together for word in _THINGS[capability]):
+        if not _stands_alone(self._together):
             return False
         parts = list(islice(ast.walk(function.value), _MOST_PARTS))
         return len(parts) < _MOST_PARTS and not any(map(_is_of_a_path, parts))
@@ -272,6 +270,15 @@ class Evidence:
             self.signs.sign(code, line)
         if joined and inner.signs.uses:
             self.signs.sign("hidden-call", line)
+
+
+def _stands_alone(together: Sequence[Unit]) -> bool:
+    own = {part for unit in together for part in unit.path.removesuffix(".py").split("/")}
+    known = (own | sys.stdlib_module_names) - _GIVERS
+    modules = (module for unit in together for module in unit.names.modules)
+    return all(module[0] == "." or module.partition(".")[0] in known for module in modules) and not any(
+        word in unit.text for unit in together for word in _GIVING
+    )
 
 
 def _is_of_a_path(part: ast.AST) -> bool:

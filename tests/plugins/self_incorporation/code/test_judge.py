@@ -343,6 +343,7 @@ class TestGoodCode:
             "from settings import PLACE\nPLACE.write_bytes(b'')",
             "def save(run, it):\n run(it.write_text, 'a')",
             "def save(it):\n write = it.write_text\n write('a')",
+            "from platformdirs import user_data_path as u\nclass A:\n def unlink(self): ...\nit = u()\nit.unlink()",
             "from aetherra.plugins import Plugin\nclass A(Plugin):\n def unlink(self): ...\ndef f(it):\n it.unlink()",
         ],
     )
