@@ -94,6 +94,7 @@ class Origins:
         self._sketches = {unit.path: Sketches(unit.syntax.scopes, self._name) for unit in program.units}
         self._found: dict[tuple[str, str], tuple[Unit, str] | None] = {}
         self._followed: set[tuple[Scope, str, int]] = set()
+        self._passed_in: set[tuple[int, tuple[int, ...], tuple[tuple[str, int], ...]]] = set()
         self.written: set[str] = set()
         self._disk: dict[str, int] = {}
         self._receivers()
@@ -199,18 +200,29 @@ class Origins:
 
     def _follow_into(self, call: ast.Call, scope: Scope) -> None:
         """Give the parameters of a function of the program the origins of what it is called with."""
-        if not call.args and not call.keywords:
+        functions = self._functions(call.func) if call.args or call.keywords else []
+        if not functions:
             return
-        for function in self._functions(call.func):
+        placed = [
+            Origin.NOWHERE if isinstance(argument, ast.Starred) else self._deeper(self._all_of(argument, scope))
+            for argument in call.args
+        ]
+        named = [
+            (each.arg, self._deeper(self._all_of(each.value, scope))) for each in call.keywords if each.arg is not None
+        ]
+        given = (id(functions), tuple(placed), tuple(named))
+        if given in self._passed_in:  # there may be many functions of one name, and many calls of it
+            return
+        self._passed_in.add(given)
+        for function in functions:
             parameters = function.parameters
             if parameters[:1] in (["self"], ["cls"]):
                 parameters = parameters[1:]
-            for parameter, argument in zip(parameters, call.args, strict=False):
-                if not isinstance(argument, ast.Starred):
-                    self._add(function, parameter, self._deeper(self._all_of(argument, scope)))
-            for keyword in call.keywords:
-                if keyword.arg is not None and keyword.arg in parameters:
-                    self._add(function, keyword.arg, self._deeper(self._all_of(keyword.value, scope)))
+            for parameter, origin in zip(parameters, placed, strict=False):
+                self._add(function, parameter, origin)
+            for name, origin in named:
+                if name in parameters:
+                    self._add(function, name, origin)
 
     def _deeper(self, origin: int) -> int:
         """Return what a value is to the function that it is passed to; nothing, once it was passed on too often."""

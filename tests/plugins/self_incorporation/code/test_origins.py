@@ -8,7 +8,7 @@ from aetherra.plugins.self_incorporation.code.names import Names
 from aetherra.plugins.self_incorporation.code.origin import Origin
 from aetherra.plugins.self_incorporation.code.origins import Origins
 from aetherra.plugins.self_incorporation.code.program import Program, Unit
-from aetherra.plugins.self_incorporation.code.syntax import Syntax
+from aetherra.plugins.self_incorporation.code.syntax import Scope, Syntax
 
 
 def origin(text: str) -> int:
@@ -46,6 +46,21 @@ class TestOrigins:
     def test_a_decoded_value_is_lost_on_its_way(self, text: str) -> None:
         """Through names, functions, parameters and methods."""
         assert origin(f"from base64 import b64decode\n{text}") & Origin.DECODED
+
+    def test_calls_and_functions_of_one_name_multiply(self) -> None:
+        """What is passed to a name goes to all functions of that name once, however often that is called."""
+        added = 0
+
+        class Counted(Origins):
+            def _add(self, scope: Scope, name: str, origin: int) -> None:
+                nonlocal added
+                added += 1
+                super()._add(scope, name, origin)
+
+        syntax = Syntax(ast.parse("from base64 import b64decode\nz = b64decode(x)\n" + "def f(p):\n f(z)\n" * 300))
+        Counted(Program([Unit("a.py", "", syntax, Names(syntax))]))
+
+        assert added < 2_000
 
     @pytest.mark.parametrize(
         "text",
