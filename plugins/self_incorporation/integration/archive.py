@@ -52,6 +52,7 @@ class Archive:
         unreadable: Registrations that cannot be read.
         stuck: Why an integration that did not come to its end could not be undone, by token: till somebody has seen to
             it, nothing is done with what it touches.
+        lost: Why it is not known how what is registered came in; ``""`` if it is. Until then nothing is forgotten.
     """
 
     def __init__(self, folder: Path, destination: Path, *, now: Callable[[], float], kept: int) -> None:
@@ -63,6 +64,7 @@ class Archive:
         self.registered: dict[str, Registration] = {}
         self.unreadable: tuple[Unreadable, ...] = ()
         self.stuck: dict[str, str] = {}
+        self.lost = ""
         self.seen: object = None
         self._now = now
         self._kept = kept
@@ -100,9 +102,24 @@ class Archive:
             rolled_back.append(history.token)
         unreadable = self.journal.unreadable
         self.stuck = stuck
-        self.forget()
         self.read()
-        return Recovery(tuple(rolled_back), tuple(stuck.values()), unreadable)
+        self.lost = self._why_lost(unreadable)
+        self.forget()
+        return Recovery(tuple(rolled_back), (*stuck.values(), *filter(None, [self.lost])), unreadable)
+
+    def _why_lost(self, unreadable: int) -> str:
+        """Return why the journal is not the one that was written; ``""`` if it is, or somebody has made it anew.
+
+        A crash tears one line, and of what came in long ago it is right to know nothing.
+        """
+        names = sorted(name for name, one in self.registered.items() if one.token not in self.histories)
+        if not names or (self.journal.signature() is not None and not unreadable > bool(self.histories)):
+            return ""
+        how = "gone" if self.journal.signature() is None else "not what was written"
+        return (
+            f"the journal {self.journal.path} is {how}, so nothing comes in, and what came in ({', '.join(names)}) "
+            "cannot be taken out: put it back, or make an empty file there to do without its ways back"
+        )
 
     def tidy(self) -> None:
         """Forget the oldest integrations where there are twice as many as are kept.
@@ -114,8 +131,8 @@ class Archive:
             self.forget()
 
     def forget(self) -> None:
-        """Keep the latest integrations alone, and the contents that they need; while one is stuck, keep all."""
-        if self.stuck:
+        """Keep the latest integrations alone, and the contents they need; while one is stuck, or lost, keep all."""
+        if self.stuck or self.lost:
             return
         ended = [
             history.token for history in self.histories.values() if not history.sent or history.stage == "committed"
@@ -255,6 +272,15 @@ class Archive:
             if found:
                 raise IntegrationError(one.step.name, f"nothing can be done with it before this is seen to: {found[0]}")
 
+    def refuse_lost(self) -> None:
+        """Let nothing come in while it is not known how others did.
+
+        Raises:
+            IntegrationError: It is not.
+        """
+        if self.lost:
+            raise IntegrationError("the journal", self.lost)
+
     def refuse_stuck(self, history: History) -> None:
         """Let nothing be taken out from under what could not be undone.
 
@@ -350,6 +376,7 @@ class Archive:
             return
         self.histories = self.journal.histories()
         self.read()
+        self.lost = self._why_lost(self.journal.unreadable)
 
     def commit(self, token: str) -> None:
         """Have it on disk that an integration came to its end, and know what is registered."""

@@ -105,8 +105,16 @@ class CoreIntegrator:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be undone: with what it touches nothing is done before somebody has seen to it."""
-        return tuple(self._archive.stuck.values())
+        """What could not be undone, or is lost: with what it touches nothing is done before somebody has seen to it."""
+        return (*self._archive.stuck.values(), *filter(None, [self._archive.lost]))
+
+    def refuse_lost(self) -> None:
+        """Raise why nothing may come in, as far as it is known: of no use is a person's word then.
+
+        Raises:
+            IntegrationError: It is not known how what is registered came in.
+        """
+        self._archive.refuse_lost()
 
     def integrations(self) -> tuple[History, ...]:
         """Return the integrations that are remembered, the latest last."""
@@ -133,6 +141,7 @@ class CoreIntegrator:
         """
         await self._look_again()
         _refuse_empty(plan)
+        self._archive.refuse_lost()
         prepared = await self._prepared(plan, "0" * 16, keep=False)
         users = {step.name: self._archive.users(step.name) for step in plan.steps}
         return describe(plan, prepared, self._archive.tree, users)
@@ -235,6 +244,7 @@ class CoreIntegrator:
         """
         async with self._held():
             _refuse_empty(plan)
+            self._archive.refuse_lost()
             if plan.standing != standing_of(self._archive.registered):
                 raise IntegrationError("plan", "other code has come in, or has gone, since it was made; plan again")
             token = secrets.token_hex(8)
@@ -397,6 +407,8 @@ class CoreIntegrator:
     async def _way_back(self, token: str) -> tuple[History, list[tuple[Registration | None, Registration | None]]]:
         """Return what is to be undone, and what was registered before and after; refuse what cannot be."""
         history = self._archive.histories.get(token)
+        if history is None and self._archive.lost:
+            raise RollbackRefusedError(token, self._archive.lost)
         if history is None:
             raise UnknownTokenError(token)
         self._archive.refuse_stuck(history)

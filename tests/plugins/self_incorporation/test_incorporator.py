@@ -107,6 +107,17 @@ class TestBringingIn:
                 await house.incorporator.integrate(["one"], digest=digest)
         assert house.host.asked == []
 
+    async def test_a_person_is_asked_about_what_cannot_be_done(self, house: House) -> None:
+        """While the journal of what came in is lost nothing comes in, and nobody is asked, nor a guard used up."""
+        house.put({"incoming/one.py": plugin_text("one"), "incoming/two.py": plugin_text("two")})
+        await house.incorporator.integrate(["one"])
+        house.host.asked.clear()
+        (house.state / "integrations" / "integrations.jsonl").unlink()
+        await house.restart()
+        with pytest.raises(IntegrationError, match="put it back"):
+            await house.incorporator.integrate(["two"])
+        assert (house.host.asked, house.waiting.all()) == ([], {})
+
     async def test_a_guard_is_breached_unasked(self, house: House) -> None:
         """Who is careful looks before they ask."""
         house.put({"incoming/one.py": plugin_text("one")})

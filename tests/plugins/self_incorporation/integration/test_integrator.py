@@ -505,6 +505,45 @@ class TestRollingBack:
             await world.integrator.trigger_rollback("none", Leave())
         assert world.held() == ({}, {})
 
+    @pytest.mark.parametrize("how", ["gone", "garbage"])
+    async def test_a_journal_that_is_away_at_one_start_takes_all_ways_back_with_it(
+        self, world: World, caplog: pytest.LogCaptureFixture, how: str
+    ) -> None:
+        """Nothing is forgotten, nothing comes in, and that is told, until it is back; then all can be taken out."""
+        token = await world.integrate(world.write("a.py", "one"))
+        again = await world.integrate(world.write("a.py", "two"))
+        journal, away = world.folder / "integrations.jsonl", world.folder / "away"
+        journal.rename(away)
+        if how == "garbage":
+            journal.write_bytes(b"\0" * 4096 + b"\n")
+        plan = world.plan(world.write("b.py", "b"))
+        await world.restart()
+
+        (problem,) = world.integrator.problems
+        assert problem in caplog.text
+        assert f"{journal} is {'gone' if how == 'gone' else 'not what was written'}" in problem
+        assert set(world.hands.serving) == {"a"}
+        with pytest.raises(RollbackRefusedError, match="put it back"):
+            await world.integrator.trigger_rollback(again, Leave())
+        with pytest.raises(IntegrationError, match="put it back"):
+            await world.integrator.integrate(plan, Leave())
+        away.rename(journal)
+        await world.integrator.trigger_rollback(again, Leave())
+        assert world.hands.serving == {"a": (b"one", {})}
+        assert world.integrator.problems == ()
+        await world.integrator.trigger_rollback(token, Leave())
+
+    async def test_a_journal_that_is_lost_keeps_everything_out_for_ever(self, world: World) -> None:
+        """An empty one in its place says that its ways back are not missed."""
+        token = await world.integrate(world.write("a.py", "one"))
+        (world.folder / "integrations.jsonl").write_bytes(b"")
+        await world.restart()
+        assert world.integrator.problems == ()
+        with pytest.raises(UnknownTokenError):
+            await world.integrator.trigger_rollback(token, Leave())
+        await world.integrate(world.write("b.py", "b"))
+        assert set(world.hands.serving) == {"a", "b"}
+
     async def test_asks_before_and_not_after_it_has_begun(self, world: World) -> None:
         """Half a way back is no way back."""
         token = await world.integrate(world.write("a.py", "one"))
