@@ -34,6 +34,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
         calls: Calls that reached its handlers.
         errors: How many of them had no reply.
         timeouts: How many of those took too long.
+        refusals: How many of those say that the request was its sender's mistake, which is an answer.
         cancelled: Calls that their callers left before they ended.
         in_hand: Calls that are not finished.
         overdue: How many of these have taken ``OVERDUE`` times as long as the longest finished one of the same request,
@@ -63,6 +64,7 @@ class PluginVitals(msgspec.Struct, frozen=True, gc=False):
     latency: Latency = Latency()
     faults: int = 0
     blocked: float = 0.0
+    refusals: int = 0
 
 
 class VitalSigns:
@@ -104,13 +106,14 @@ class VitalSigns:
         pulse = self._pulses.get(generation)
         if pulse is None:
             pulse = self._pulses[generation] = _Pulse(generation)
-        calls = errors = timeouts = cancelled = in_hand = overdue = 0
+        calls = errors = refusals = timeouts = cancelled = in_hand = overdue = 0
         oldest: float | None = None
         ended: list[int] = []
         for number, route in enumerate(generation.routes):
             held = route.in_hand
             calls += route.calls
             errors += route.errors
+            refusals += route.refusals
             timeouts += route.timeouts
             cancelled += route.cancelled
             ended.append(route.calls - len(held))
@@ -139,6 +142,7 @@ class VitalSigns:
             pulse.latency(since, generation.routes),
             generation.standing.faults,
             blocked,
+            refusals,
         )
 
 

@@ -48,9 +48,9 @@ class BusStatistics(msgspec.Struct, frozen=True):
     """A snapshot: totals since the bus was made, and each route and topic now.
 
     Of ``calls``, ``call_errors`` brought no reply; of these, ``call_refusals`` are their callers' mistakes (a tag that
-    nobody answers, a body that does not fit, a grant that is missing), and ``timeouts`` took too long. ``refused`` are
-    acts of any kind that no grant covered, ``ungranted`` kinds of such acts that the profile lets pass; ``slow`` are
-    calls that took longer than the slow-call threshold.
+    nobody answers, a body that does not fit, a grant that is missing, or what a handler refused: `is_refusal`), and
+    ``timeouts`` took too long. ``refused`` are acts of any kind that no grant covered, ``ungranted`` kinds of such acts
+    that the profile lets pass; ``slow`` are calls that took longer than the slow-call threshold.
     """
 
     calls: int
@@ -262,13 +262,13 @@ class Bus:
 
     def statistics(self, *, detail: bool = True) -> BusStatistics:
         """Return a snapshot; without ``detail`` it has no routes and no topics, and costs next to nothing."""
-        calls, errors, timeouts = self.routing.totals()
+        calls, errors, refusals, timeouts = self.routing.totals()
         topics = self.topics.statistics() if detail else ()
         published, delivered = self.topics.totals()
         return BusStatistics(
             calls=calls + self._unanswered,
             call_errors=errors + self._unanswered,
-            call_refusals=self._mistakes,
+            call_refusals=refusals + self._mistakes,
             timeouts=timeouts + self._timeouts,
             refused=self.capabilities.refused,
             ungranted=self.capabilities.ungranted,

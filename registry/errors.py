@@ -1,4 +1,4 @@
-"""The errors of the registry, and the one test that tells a fault from a signal."""
+"""The errors of the registry, and the tests that tell a fault from a signal, and from a refusal."""
 
 from __future__ import annotations
 
@@ -283,6 +283,17 @@ def _text(fault: BaseException) -> str:
     except Exception:  # noqa: BLE001  # a fault that cannot even be told is still told of
         text = "its text could not be made"
     return f"{type(fault).__name__}: {text}" if text else type(fault).__name__
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a handler's error says that the request was its sender's mistake, so that the handler itself is well.
+
+    That is an `AetherraError` of the handler's own by which something is not there (``LookupError``), does not fit
+    (``ValueError``) or is not allowed (``PermissionError``). What the registry raises is none: it tells of a call that
+    the handler made, not of the one it was asked.
+    """
+    told = isinstance(error, AetherraError) and isinstance(error, (LookupError, ValueError, PermissionError))
+    return told and type(error).__module__ != __name__
 
 
 def is_signal(exc: BaseException) -> bool:

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from aetherra.registry.call import Line
+from aetherra.registry.errors import is_refusal
 from aetherra.registry.identity import Identity
 from aetherra.registry.messages import Request, adapt, message_classes, reply_annotation
 
@@ -56,8 +57,8 @@ class CallLine(Line):
 
     def count_error(self, cause: BaseException) -> None:
         """Count a call that had no reply, for what the handler raised, or what became of the call instead."""
-        del cause
         self.route.errors += 1
+        self.route.refusals += is_refusal(cause)
 
     def count_turned_away(self) -> None:
         """Count a call no more that never reached the handler."""

@@ -32,6 +32,7 @@ class RouteStatistics(msgspec.Struct, frozen=True):
         provider: Who does.
         calls: Calls that reached the handler.
         errors: How many of them had no reply: the handler raised, took too long, or returned the wrong type.
+        refusals: How many of the errors say that the request was its sender's mistake (`is_refusal`).
         cancelled: How many were left by their callers before they ended.
         in_hand: How many are not finished.
         waiting: How many of those wait for the handler's concurrency limit.
@@ -46,6 +47,7 @@ class RouteStatistics(msgspec.Struct, frozen=True):
     waiting: int = 0
     latency: Latency = Latency()
     cancelled: int = 0
+    refusals: int = 0
 
 
 class Route:
@@ -76,6 +78,7 @@ class Route:
         "is_past",
         "leaf",
         "provider",
+        "refusals",
         "replies",
         "request_type",
         "settle",
@@ -100,7 +103,7 @@ class Route:
         self.answer = answer
         self.gate = gate
         self.fallback = fallback
-        self.calls = self.errors = self.timeouts = self.cancelled = 0
+        self.calls = self.errors = self.refusals = self.timeouts = self.cancelled = 0
         self.durations: deque[float] = deque(maxlen=KEPT)
         self.in_hand: set[Call] = set()
         self.settle: Callable[[], None] = _nothing
@@ -163,6 +166,7 @@ class Route:
             0 if self.gate is None else self.gate.waiting,
             Latency.of(self.durations),
             self.cancelled,
+            self.refusals,
         )
 
 

@@ -41,7 +41,7 @@ class Routing:
         self._absent: dict[str, Absence] = {}
         self._retired: list[Route] = []
         self._splits: dict[Route, Split] = {}
-        self._past = [0, 0, 0]
+        self._past = [0, 0, 0, 0]
 
     def find(self, tag: str) -> Route:
         """Return the route of a tag.
@@ -195,12 +195,12 @@ class Routing:
         parkings = self._parked.get(tag)
         return parkings[-1] if parkings else None
 
-    def totals(self) -> tuple[int, int, int]:
-        """Return the calls, errors and timeouts of all routes there ever were."""
+    def totals(self) -> tuple[int, int, int, int]:
+        """Return the calls, errors, refusals and timeouts of all routes there ever were."""
         self._let_go()
         counts = [_counts(route) for route in [*self.all(), *self.beside(), *self._retired]]
-        calls, errors, timeouts = (sum(column) for column in zip(self._past, *counts, strict=True))
-        return calls, errors, timeouts
+        calls, errors, refusals, timeouts = (sum(column) for column in zip(self._past, *counts, strict=True))
+        return calls, errors, refusals, timeouts
 
     def _bring_back(self, route: Route) -> None:
         """Count a route by itself again, as after a promotion that failed."""
@@ -246,5 +246,5 @@ class Parking:
         self._released.set()
 
 
-def _counts(route: Route) -> tuple[int, int, int]:
-    return route.calls, route.errors, route.timeouts
+def _counts(route: Route) -> tuple[int, int, int, int]:
+    return route.calls, route.errors, route.refusals, route.timeouts

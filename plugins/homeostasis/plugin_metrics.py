@@ -29,7 +29,7 @@ class PluginMetrics:
     What is read of a plugin, under ``plugin.<name>.``:
 
     - ``error_ratio``: share of its calls without a reply, over the shortest time with ``MINIMUM_CALLS`` of them, a
-      minute at most; with fewer in that time it is unknown.
+      minute at most; with fewer in that time it is unknown. Refusals of senders' mistakes are no such calls.
     - ``call_rate``, ``timeouts``, ``faults``: per second since the last snapshot.
     - ``blocked``: share of the last half minute for which it held the event loop, in blocks that were too long.
     - ``in_hand``, ``oldest_call``: calls that are not finished, and for how many seconds the oldest of them is not.
@@ -109,9 +109,9 @@ class _Memory:
             elif self._evidence_at is not None and now - self._evidence_at > WINDOW:
                 self._begin_anew(now)  # nobody has asked since: nobody knows
         self.last, self.last_at = one, now
-        finished = one.calls - one.in_hand
-        if (finished, one.errors) != self._past[-1][1:]:
-            self._past.append((now, finished, one.errors))
+        finished, failed = one.calls - one.in_hand - one.refusals, one.errors - one.refusals
+        if (finished, failed) != self._past[-1][1:]:
+            self._past.append((now, finished, failed))
         while len(self._past) > 1 and self._past[1][0] <= now - WINDOW:
             self._past.popleft()
 
@@ -138,7 +138,7 @@ class _Memory:
 
 
 def _answered(one: PluginVitals) -> int:
-    return one.calls - one.in_hand - one.errors - one.cancelled
+    return one.calls - one.in_hand - one.errors + one.refusals - one.cancelled
 
 
 def _readings(one: PluginVitals, memory: _Memory, rates: tuple[float | None, ...], now: float) -> Iterator[Reading]:

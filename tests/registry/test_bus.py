@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aetherra.kernel.testing import FakeClock
 from aetherra.registry import (
     HOST,
+    AetherraError,
     Bus,
     CallTimeoutError,
     HandlerError,
@@ -403,6 +404,24 @@ class TestCallTag:
             with pytest.raises((HandlerError, NoHandlerError)):
                 await bus.call_tag(tag, {"name": "Ada"})
         assert (bus.statistics().call_errors, bus.statistics().call_refusals) == (2, 1)
+
+    async def test_what_a_handler_refuses_counts_as_its_fault(self) -> None:
+        """A mistake that only the handler can see is its sender's all the same, also once its route is past."""
+
+        class StrangerError(AetherraError, LookupError):
+            pass
+
+        async def refuse(_: Greet) -> Greeting:
+            raise StrangerError
+
+        refusing = route(refuse)
+        bus = bus_with(refusing)
+        with pytest.raises(HandlerError):
+            await bus.call(Greet("Ada"))
+        told = refusing.statistics()
+        assert (told.errors, told.refusals) == (1, 1)
+        bus.remove_routes([refusing])
+        assert (bus.statistics().call_errors, bus.statistics().call_refusals) == (1, 1)
 
 
 class TestParking:

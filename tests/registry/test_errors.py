@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aetherra.registry import HOST, Identity, errors
 from aetherra.registry.client import NoHostError
-from aetherra.registry.errors import AetherraError, HandlerError, fault_in, is_signal
+from aetherra.registry.errors import AetherraError, HandlerError, NoHandlerError, fault_in, is_refusal, is_signal
 
 EXAMPLES: list[AetherraError] = [
     AetherraError("text"),
@@ -114,6 +114,31 @@ tree = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+class NoRoomError(AetherraError, LookupError):
+    """What a handler raises for a room that is not there."""
+
+
+class BrokenError(AetherraError, RuntimeError):
+    """What a handler raises for what it cannot do."""
+
+
+class TestIsRefusal:
+    @pytest.mark.parametrize(
+        ("error", "refusal"),
+        [
+            (NoRoomError("9"), True),
+            (PermissionError("of the disk"), False),
+            (KeyError("a mistake of its own"), False),
+            (BrokenError("the oven"), False),
+            (NoHandlerError("oven.bake"), False),
+            (BaseExceptionGroup("", [NoRoomError("9")]), False),
+        ],
+    )
+    def test_a_senders_mistake_is_the_handlers(self, error: BaseException, refusal: bool) -> None:
+        """Only an error of the handler's own that says by its builtin that the request was wrong is a refusal."""
+        assert is_refusal(error) is refusal
 
 
 class TestIsSignal:

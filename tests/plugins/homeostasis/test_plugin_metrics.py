@@ -53,6 +53,15 @@ class TestErrorRatio:
         shop.look()
         assert shop.look(calls=19, errors=5, in_hand=9)["error_ratio"] == 0.5
 
+    def test_its_callers_mistakes_are_its_own(self, shop: Watched) -> None:
+        """What it refused as a mistake of who asked says nothing of it; it has answered, though."""
+        shop.look()
+        assert shop.look(calls=50, errors=50, refusals=50)["error_ratio"] is None
+        assert shop.look(calls=110, errors=80, refusals=50)["error_ratio"] == 0.5
+        shop.look(calls=111, errors=81, refusals=50, timeouts=1)
+        assert shop.look(calls=112, errors=81, refusals=50, timeouts=1, in_hand=1)["unanswered"] == 1
+        assert shop.look(calls=113, errors=82, refusals=51, timeouts=1, in_hand=1)["unanswered"] == 0
+
     def test_few_calls_of_long_ago_count(self, shop: Watched) -> None:
         """What is older than the window is forgotten."""
         shop.look()
