@@ -15,7 +15,7 @@ from aetherra.plugins.self_incorporation.gate.decision import Decision, Ground
 from aetherra.plugins.self_incorporation.gate.drift import drifted
 from aetherra.plugins.self_incorporation.gate.ethics import EthicsEngine
 from aetherra.plugins.self_incorporation.gate.grants import misspelt
-from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
 from aetherra.plugins.self_incorporation.gate.look import Look, look, places_of
 from aetherra.plugins.self_incorporation.gate.network import network_grounds
 from aetherra.plugins.self_incorporation.gate.policy import Case, PolicyEngine, PolicySettings
@@ -117,7 +117,7 @@ class SecurityGate:
         signed = self._signed(item, now)
         settings = self.engine.settings
         quarantined = self._is_held(item)
-        review = self.safety.reviewed(item.digest)
+        review = self._reviewed(item)
         before = self.safety.baseline(item.root, item.path)
         grants = self._grants(item.name)
         case = Case(
@@ -157,7 +157,7 @@ class SecurityGate:
         own = {file.path for file in item.files}
         beside = {path for name in looked_for for path in places_of(item, name)} - own
         root = Path(original(item.root))
-        review = self.safety.reviewed(item.digest)
+        review = self._reviewed(item)
         hangs_on = (
             item.kind,
             self.lost,
@@ -170,7 +170,13 @@ class SecurityGate:
         return hashlib.sha256(repr(hangs_on).encode()).hexdigest()[:16]
 
     def _is_held(self, item: Item) -> bool:
-        return self._quarantine is not None and self._quarantine.holds(item.digest)
+        return self._quarantine is not None and any(map(self._quarantine.holds, _digests(item)))
+
+    def _reviewed(self, item: Item) -> Review | None:
+        """Return what a person said of these bytes; a rejection of the files alone, without the project, is one too."""
+        digest, *former = _digests(item)
+        rejected = (review for review in map(self.safety.reviewed, former) if review and review.says == "reject")
+        return self.safety.reviewed(digest) or next(rejected, None)
 
     def review(self, digest: str, says: Literal["accept", "reject"], *, person: str, reason: str, now: float) -> Review:
         """Keep what a person said of exactly these bytes; it counts from the next evaluation on.
@@ -234,6 +240,11 @@ class SecurityGate:
         if verified.ok and not _covers(verified, item, names, folder=folder):
             return Signed("changed", "what was signed is not what was judged", verified.key)
         return Signed(verified.status, verified.reason, verified.key, verified.pinned and verified.ok)
+
+
+def _digests(item: Item) -> tuple[str, ...]:
+    """Return the digests that an item is known by: its own, and that of before its project counted."""
+    return (item.digest,) if item.project is None else (item.digest, digest_of(item.files))
 
 
 def _covers(verified: Verified, item: Item, names: dict[str, str], *, folder: bool) -> bool:

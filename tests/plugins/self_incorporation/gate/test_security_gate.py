@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from aetherra.plugins.self_incorporation.code.judge import MAX_LINES
+from aetherra.plugins.self_incorporation.gate.item import digest_of
 from aetherra.plugins.self_incorporation.gate.policy import NetworkSettings, PolicySettings, TierSettings
 from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
 from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
@@ -331,6 +332,17 @@ class TestReview:
         signed = PolicySettings(require_signature=True)
         assert tree.decided("a.py", signed, grants=lambda _: ALL).verdict == "blocked"
 
+    def test_what_was_rejected_without_its_project_comes_in(self, tree):
+        """Earlier versions left the project out of the digest: a word against an item still holds, one for it not."""
+        project = "[project]\nname = 'p'\nversion = '1'\n"
+        item = tree.write({"a/pyproject.toml": project, "a/p/__init__.py": GOOD}).items()["a/p"]
+        assert item.digest != digest_of(item.files)
+        for says, wanted in (("reject", ["rejected"]), ("accept", [])):
+            tree.gate().review(digest_of(item.files), says, person="Ada", reason="so", now=1.0)
+            decision = tree.decided("a/p")
+            assert against(decision) == wanted
+            assert all(ground.code != "accepted" for ground in decision.rationale)
+
     def test_what_a_person_rejects_comes_in(self, tree):
         """However good it looks."""
         tree.write({"a.py": GOOD})
@@ -470,6 +482,15 @@ class TestQuarantine:
         (tree.folder / "a.py").unlink()
         vault.release(record.id, by="Ada")
         assert tree.decided("a.py", quarantine=vault).verdict == "blocked"
+
+    def test_what_was_set_aside_without_its_project_comes_back(self, tree, vault):
+        """Earlier versions left the project out of the digest, and what they hold is held."""
+        project = "[project]\nname = 'p'\nversion = '1'\n"
+        item = tree.write({"a/pyproject.toml": project, "a/p.py": BAD}).items()["a/p.py"]
+        vault.quarantine(item.root, "a/p.py", digest=digest_of(item.files), reason="x", by="gate", rationale=())
+        tree.write({"a/p.py": BAD})
+
+        assert tree.decided("a/p.py", quarantine=vault).verdict == "quarantined"
 
     def test_what_changed_since_is_set_aside(self, tree, vault):
         """Somebody's new work is not taken away for what was there before."""
