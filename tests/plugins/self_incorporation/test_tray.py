@@ -110,3 +110,21 @@ class TestTray:
         assert (house.kept_out.why(item.digest), house.kept_out.why(digest_of(item.files))) == ("it was taken out", "")
         house.put({"incoming/p/pyproject.toml": "[project]\nname = 'p2'\n"})
         assert [done.names for done in (await house.tray.empty("")).came] == [("p",)]
+
+    @pytest.mark.parametrize("package", [False, True])
+    async def test_what_was_taken_out_comes_back_under_another_name(self, house: House, package: bool) -> None:
+        """The same bytes stay out wherever they lie, until somebody asks for them; other bytes are something else."""
+        name = "one/__init__.py" if package else "one.py"
+        house.put({f"incoming/{name}": "x = 1\n"})
+        (done,) = (await house.tray.empty("")).came
+        await house.incorporator.take_out(done.token, reason="enough")
+        copies = [name.replace("one", other) for other in ("two", "deep/four")]
+        house.put({f"incoming/{copy}": "x = 1\n" for copy in copies} | {"incoming/three.py": "x = 3\n"})
+        emptied = await house.tray.empty("")
+
+        assert [done.names for done in emptied.came] == [("three",)]
+        assert len(emptied.kept_out) == 3
+        assert all(why.startswith("it was taken out: enough") for why in emptied.kept_out.values())
+        await house.incorporator.integrate(["two"])
+        assert set(house.integrator.registered) == {"two", "three"}
+        assert [done.names for done in (await house.tray.empty("")).came] == []
