@@ -80,12 +80,18 @@ class Archive:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def recover(self) -> Recovery:
-        """Undo what had not come to its end, each by itself, and forget the oldest integrations.
+        """Undo what had not come to its end, each by itself, and forget the oldest integrations; nothing if it is lost.
 
         Raises:
             DataFileError: The journal, or what is registered, cannot be read or written.
         """
         self.histories = self.journal.histories()
+        self.read()
+        unreadable, self.stuck, self.lost = self.journal.unreadable, {}, self._why_lost()
+        if self.lost:
+            return Recovery((), (self.lost,), unreadable)
+        if unreadable:
+            self.journal.keep_only(self.histories.values())  # without the torn line, before more is written
         rolled_back: list[str] = []
         stuck: dict[str, str] = {}
         for history in reversed(tuple(self.histories.values())):
@@ -100,25 +106,31 @@ class Archive:
             reason = history.reason or "the host ended in the middle of it"
             self.write(Undone(token=history.token, at=self._now(), reason=reason, left=left))
             rolled_back.append(history.token)
-        unreadable = self.journal.unreadable
         self.stuck = stuck
-        self.read()
-        self.lost = self._why_lost(unreadable)
         self.forget()
-        return Recovery(tuple(rolled_back), (*stuck.values(), *filter(None, [self.lost])), unreadable)
+        self.read()
+        return Recovery(tuple(rolled_back), tuple(stuck.values()), unreadable)
 
-    def _why_lost(self, unreadable: int) -> str:
+    def _why_lost(self) -> str:
         """Return why the journal is not the one that was written; ``""`` if it is, or somebody has made it anew.
 
-        A crash tears one line, and of what came in long ago it is right to know nothing.
+        A crash tears the last line, and of what came in long ago it is right to know nothing.
         """
+        journal = self.journal
         names = sorted(name for name, one in self.registered.items() if one.token not in self.histories)
-        if not names or (self.journal.signature() is not None and not unreadable > bool(self.histories)):
+        if journal.damaged:
+            how = f"damaged in line {', '.join(map(str, journal.damaged))}"
+        elif names and journal.signature() is None:
+            how = "gone"
+        elif names and journal.unreadable and not self.histories:
+            how = "not what was written"
+        else:
             return ""
-        how = "gone" if self.journal.signature() is None else "not what was written"
+        what = f", and what came in ({', '.join(names)}) cannot be taken out" if names else ""
+        remedy = "remove these lines" if journal.damaged else "make an empty file there to do without its ways back"
         return (
-            f"the journal {self.journal.path} is {how}, so nothing comes in, and what came in ({', '.join(names)}) "
-            "cannot be taken out: put it back, or make an empty file there to do without its ways back"
+            f"the journal {journal.path} is {how}, so nothing comes in or is forgotten{what}: put it back, or "
+            f"{remedy}, and start the host again"
         )
 
     def tidy(self) -> None:
@@ -139,7 +151,7 @@ class Archive:
         ]
         forgotten = set(ended[: max(0, len(self.histories) - self._kept)])
         kept = {token: history for token, history in self.histories.items() if token not in forgotten}
-        if forgotten or self.journal.unreadable:
+        if forgotten:
             self.journal.keep_only(kept.values())
         self.histories = kept
         self.seen = self.journal.signature()
@@ -376,7 +388,7 @@ class Archive:
             return
         self.histories = self.journal.histories()
         self.read()
-        self.lost = self._why_lost(self.journal.unreadable)
+        self.lost = self._why_lost()
 
     def commit(self, token: str) -> None:
         """Have it on disk that an integration came to its end, and know what is registered."""

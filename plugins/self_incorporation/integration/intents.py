@@ -147,11 +147,13 @@ class Journal:
 
     Attributes:
         unreadable: Lines that are no record, as a crash tears the last one of a run; they are left out.
+        damaged: The numbers of those that are not the last.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.unreadable = 0
+        self.damaged: tuple[int, ...] = ()
         self._file = AppendFile(path, sync=True)
 
     def append(self, record: Record) -> None:
@@ -169,13 +171,18 @@ class Journal:
             DataFileError: The file cannot be read.
         """
         found: dict[str, History] = {}
-        self.unreadable = 0
-        for line in self._file.lines():
-            record = _record(line)
+        unreadable: list[int] = []
+        last = 0
+        for number, line in enumerate(self._file.lines(), 1):
+            if not line:
+                continue
+            last, record = number, _record(line)
             if record is None:
-                self.unreadable += bool(line)
+                unreadable.append(number)
             else:
                 take_in(found, record)
+        self.unreadable = len(unreadable)
+        self.damaged = tuple(number for number in unreadable if number < last)
         return found
 
     def signature(self) -> object:

@@ -533,6 +533,38 @@ class TestRollingBack:
         assert world.integrator.problems == ()
         await world.integrator.trigger_rollback(token, Leave())
 
+    @pytest.mark.parametrize("line", [0, 1])
+    async def test_one_damaged_line_takes_what_is_well_out(self, world: World, line: int) -> None:
+        """A crash tears the last line alone: of any other nothing is made until a person has looked."""
+        token = await world.integrate(world.write("a.py", "one"))
+        await world.integrate(world.write("b.py", "b"))
+        journal = world.folder / "integrations.jsonl"
+        whole = journal.read_bytes()
+        lines = whole.splitlines(keepends=True)
+        journal.write_bytes(b"".join([*lines[:line], b"Z" + lines[line][1:], *lines[line + 1 :]]))
+        damaged, before = journal.read_bytes(), world.held()
+        await world.restart()
+
+        assert world.held() == before
+        assert journal.read_bytes() == damaged
+        (problem,) = world.integrator.problems
+        assert f"{journal} is damaged in line {line + 1}" in problem
+        with pytest.raises(IntegrationError, match="put it back"):
+            await world.integrate(world.write("c.py", "c"))
+        journal.write_bytes(whole)
+        await world.restart()
+        assert world.integrator.problems == ()
+        await world.integrator.trigger_rollback(token, Leave())
+
+    async def test_a_torn_line_counts_as_damage_once_more_was_written(self, world: World) -> None:
+        """It is dropped at the start, before anything else is written."""
+        await world.integrate(world.write("a.py", "one"))
+        journal = world.folder / "integrations.jsonl"
+        whole = journal.read_bytes()
+        journal.write_bytes(whole + b"0badc0de {")
+        await world.restart()
+        assert (journal.read_bytes(), world.integrator.problems) == (whole, ())
+
     async def test_a_journal_that_is_lost_keeps_everything_out_for_ever(self, world: World) -> None:
         """An empty one in its place says that its ways back are not missed."""
         token = await world.integrate(world.write("a.py", "one"))
