@@ -180,7 +180,7 @@ class Incorporator:
             raise PlanChangedError(digest, plan.digest)
         if not plan.steps or (asked.items and plan.left_out):
             return Incorporated("", (), why_not=_why_not(plan))
-        self._integrator.refuse_lost()
+        self._integrator.refuse_unknown(step.name for step in plan.steps)
         offered = {(one.item.root, one.item.path): one.item for one in judged}
         planned = [offered[step.root, step.path] for step in plan.steps]
         intent = Intent(

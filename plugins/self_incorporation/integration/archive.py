@@ -1,6 +1,6 @@
 """The archive: what is kept and known of integrations, on disk, and what stands against changing it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,10 @@ class Archive:
     def _registration(self, state: Any) -> Registration | None:
         if not isinstance(state, File):
             return None
-        return msgspec.json.decode(self.tree.blobs.read(state.sha256), type=Registration)
+        try:
+            return msgspec.json.decode(self.tree.blobs.read(state.sha256), type=Registration)
+        except msgspec.DecodeError as exc:
+            raise DataFileError(str(self.tree.blobs.path(state.sha256)), f"is no registration: {exc}") from exc
 
     def held_up(self) -> dict[str, str]:
         """Return the names that a stuck integration touches, and of all that needs these, each with the problem."""
@@ -284,14 +287,19 @@ class Archive:
             if found:
                 raise IntegrationError(one.step.name, f"nothing can be done with it before this is seen to: {found[0]}")
 
-    def refuse_lost(self) -> None:
-        """Let nothing come in while it is not known how others did.
+    def refuse_unknown(self, names: Iterable[str]) -> None:
+        """Let nothing come in while it is not known how others did, or what is there under its name.
 
         Raises:
             IntegrationError: It is not.
         """
         if self.lost:
             raise IntegrationError("the journal", self.lost)
+        unreadable = {Path(one.path).name: one for one in self.unreadable}
+        for name in names:
+            if one := unreadable.get(file_name(name)):
+                problem = f"its registration {one.path} cannot be read: {one.problem}; put it back, or remove it"
+                raise IntegrationError(name, problem)
 
     def refuse_stuck(self, history: History) -> None:
         """Let nothing be taken out from under what could not be undone.

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,13 +108,13 @@ class CoreIntegrator:
         """What could not be undone, or is lost: with what it touches nothing is done before somebody has seen to it."""
         return (*self._archive.stuck.values(), *filter(None, [self._archive.lost]))
 
-    def refuse_lost(self) -> None:
-        """Raise why nothing may come in, as far as it is known: of no use is a person's word then.
+    def refuse_unknown(self, names: Iterable[str]) -> None:
+        """Raise why nothing may come in under some names, as far as it is known: of no use is a person's word then.
 
         Raises:
-            IntegrationError: It is not known how what is registered came in.
+            IntegrationError: It is not known how what is registered came in, or what is registered under one.
         """
-        self._archive.refuse_lost()
+        self._archive.refuse_unknown(names)
 
     def integrations(self) -> tuple[History, ...]:
         """Return the integrations that are remembered, the latest last."""
@@ -141,7 +141,7 @@ class CoreIntegrator:
         """
         await self._look_again()
         _refuse_empty(plan)
-        self._archive.refuse_lost()
+        self._archive.refuse_unknown(step.name for step in plan.steps)
         prepared = await self._prepared(plan, "0" * 16, keep=False)
         users = {step.name: self._archive.users(step.name) for step in plan.steps}
         return describe(plan, prepared, self._archive.tree, users)
@@ -244,7 +244,7 @@ class CoreIntegrator:
         """
         async with self._held():
             _refuse_empty(plan)
-            self._archive.refuse_lost()
+            self._archive.refuse_unknown(step.name for step in plan.steps)
             if plan.standing != standing_of(self._archive.registered):
                 raise IntegrationError("plan", "other code has come in, or has gone, since it was made; plan again")
             token = secrets.token_hex(8)

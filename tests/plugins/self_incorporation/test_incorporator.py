@@ -118,6 +118,28 @@ class TestBringingIn:
             await house.incorporator.integrate(["two"])
         assert (house.host.asked, house.waiting.all()) == ([], {})
 
+    async def test_what_has_a_damaged_registration_comes_in_anew_without_its_settings(self, house: House) -> None:
+        """Its name is left alone until somebody has mended the file, or removed it; the others come in."""
+        house.put({"incoming/lamp.py": LAMP, "incoming/two.py": plugin_text("two")})
+        await house.incorporator.integrate(["lamp"], settings={"lamp": {"key": KEY}})
+        house.host.asked.clear()
+        registration = house.state / "integrations" / "registrations" / "lamp.json"
+        whole = registration.read_bytes()
+        registration.write_bytes(b"{x")
+        house.hands.serving.clear()
+        await house.restart()
+        with pytest.raises(IntegrationError, match=r"lamp\.json cannot be read: .*put it back, or remove it"):
+            await house.incorporator.integrate(["lamp"])
+        assert "lamp.json cannot be read" in (await house.incorporator.rehearse(["lamp"])).problem
+        assert house.host.asked == []
+        emptied = await house.tray.empty("")
+        assert [done.names for done in emptied.came] == [("two",)]
+        assert "lamp.json cannot be read" in emptied.kept_out["incoming/lamp.py"]
+
+        registration.write_bytes(whole)
+        await house.restart()
+        assert house.integrator.registered["lamp"].settings == {"key": KEY}
+
     async def test_a_guard_is_breached_unasked(self, house: House) -> None:
         """Who is careful looks before they ask."""
         house.put({"incoming/one.py": plugin_text("one")})
