@@ -392,7 +392,7 @@ def _plan(
         click.echo(f"left out: {count} other file{'s' * (count != 1)}: {text}")
     if found["problem"]:
         click.echo(f"it cannot be done: {found['problem']}")
-    if planned["steps"]:
+    elif planned["steps"]:
         same = shlex.join(["aetherra", "incorporate", "integrate", *items, "--digest", planned["digest"]])
         click.echo(f"nothing was done; to do exactly this: {same}{' --settings ...' if settings else ''}")
     elif not planned["left_out"]:

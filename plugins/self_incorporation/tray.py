@@ -86,12 +86,13 @@ class Tray:
                 came.append(await self._incorporator.integrate(group, ask_why=ask_why, careful=True))
                 self._refused.pop(group, None)
             except NotPermittedError as exc:
-                stays |= dict.fromkeys(group, str(exc))
+                why = str(exc)
                 if exc.code in PASSING:  # it is its turn again when that is over
-                    not_now = str(exc)
+                    why = not_now = f"nothing comes in now: {exc.reason}"
                     self._once.say("", exc.code, "nothing is brought in: %s", exc)
                 else:
                     self._refuse(group, what, exc.code, exc, math.inf)
+                stays |= dict.fromkeys(group, why)
             except BusyError as exc:
                 not_now = str(exc)
                 stays |= dict.fromkeys(group, not_now)
