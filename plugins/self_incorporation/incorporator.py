@@ -195,14 +195,22 @@ class Incorporator:
         if careful:
             await self._refuse_now(intent)
         asked = replace(asked, of=tuple(map(Awaited.of, plan.steps)))
+        self.asking = plan.digest
+        try:
+            return await self._ask(plan, planned, intent, asked)
+        finally:
+            self.asking = ""
+
+    async def _ask(self, plan: Plan, items: Sequence[Item], intent: Intent, asked: Waiting) -> Incorporated:
+        """Ask for leave with the plan on the list of what waits, and carry it out."""
         waited = self._waiting.get(plan.digest)
         waiting = replace(asked, approval=waited.approval if waited is not None else "")
         await self._ctx.run_sync(self._waiting.put, plan.digest, waiting)  # a kill from here on loses nothing
-        self.asking, approval = plan.digest, ""
+        approval = ""
         try:
             async with self._ctx.permitted(intent) as permit:
                 approval = permit.approval
-                integrated = await self._carry_out(plan, planned, permit)
+                integrated = await self._carry_out(plan, items, permit)
         except NotPermittedError as exc:
             if exc.code == "needs_approval":
                 await self._ctx.run_sync(self._waiting.put, plan.digest, replace(asked, approval=exc.approval))
@@ -215,8 +223,6 @@ class Incorporator:
                 raise  # what a person has agreed to was not begun: they are asked again
             await self._write("the list of what waits", partial(self._waiting.take, plan.digest))
             raise
-        finally:
-            self.asking = ""
         return Incorporated(integrated.token, integrated.names, integrated.notes)
 
     async def _refuse_now(self, intent: Intent) -> None:

@@ -104,7 +104,7 @@ class Places:
         for folder in self._incoming:
             place = os.path.realpath(self._project / folder)
             if not os.access(place, os.F_OK):
-                found.append(f"nothing comes in from {place!r}: there is no such folder")
+                found.append(f"nothing comes in from {place!r}: it is not there, or may not be looked at")
             elif not any(f"{written(place)}/".startswith(f"{root.rstrip('/')}/") for root in roots):
                 found.append(f"nothing comes in from {place!r}: it lies in no root, which are {', '.join(roots)}")
         return found

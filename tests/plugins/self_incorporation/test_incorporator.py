@@ -17,6 +17,7 @@ from aetherra.plugins.self_incorporation.integration.errors import (
 )
 from aetherra.plugins.self_incorporation.integration.given import StraySettingsError
 from aetherra.plugins.self_incorporation.messages import Incorporated, TakenOut
+from aetherra.plugins.self_incorporation.waiting import Waiting
 from tests.plugins.self_incorporation.conftest import YES, House, approval, plugin_text, refusing
 from tests.plugins.self_incorporation.integration.conftest import snapshot
 
@@ -106,6 +107,21 @@ class TestBringingIn:
             with pytest.raises(PlanChangedError):
                 await house.incorporator.integrate(["one"], digest=digest)
         assert house.host.asked == []
+
+    async def test_what_is_on_the_list_before_it_is_asked_about_is_let_go(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever looks at the list in between sees that it is in hand."""
+        house.put({"incoming/one.py": plugin_text("one")})
+        real, seen = house.waiting.put, list[bool]()
+
+        def put(digest: str, waiting: Waiting) -> None:
+            seen.append(house.incorporator.asking == digest)
+            real(digest, waiting)
+
+        monkeypatch.setattr(house.waiting, "put", put)
+        await house.incorporator.integrate(["one"])
+        assert (seen, house.incorporator.asking) == ([True], "")
 
     async def test_a_person_is_asked_about_what_cannot_be_done(self, house: House) -> None:
         """While the journal of what came in is lost nothing comes in, and nobody is asked, nor a guard used up."""

@@ -85,7 +85,9 @@ class TestPlaces:
         places = Places(tmp_path, ["root"], ["root/in", "root/im", "beside"])
 
         gone, beside = places.misplaced()
-        assert gone == f"nothing comes in from {str(tmp_path / 'root' / 'im')!r}: there is no such folder"
+        assert (
+            gone == f"nothing comes in from {str(tmp_path / 'root' / 'im')!r}: it is not there, or may not be looked at"
+        )
         assert (
             beside
             == f"nothing comes in from {str(tmp_path / 'beside')!r}: it lies in no root, which are {tmp_path}/root"
