@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
-from aetherra.plugins import Advise, AetherraError, Correction, LogFacts
+from aetherra.plugins import Advise, AetherraError, Correction, LogFacts, current_call
 from aetherra.plugins.homeostasis.corrector.capability import MissingCapability
 from aetherra.plugins.homeostasis.corrector.cooldowns import Cooldowns
 from aetherra.plugins.homeostasis.corrector.counts import Counts
@@ -329,14 +329,18 @@ class AutonomousErrorCorrector:
     async def rewrite_imports(self, request: RewriteImports) -> ImportsRewritten:
         """Rewrite imports of moved names in a plugin's file, if the configuration allows edits.
 
+        An edit that was withdrawn is made only for who calls for it, and for no action that comes late.
+
         Raises:
             EditError: It does not, or that cannot be done.
         """
         plugin = await self._plugins.get(request.plugin)
         if plugin is None:
             raise EditError(request.path, f"there is no plugin {request.plugin!r}")
+        call = current_call()
+        now = call is not None and call.kind == "call"  # our own come as actions, maybe late
         return await self._port.run_sync(
-            rewrite_file, self._port.root, plugin, request.path, self._settings, self._kept(request.path)
+            rewrite_file, self._port.root, plugin, request.path, self._settings, self._kept(request.path), now
         )
 
     async def restore_edit(self, request: RestoreEdit) -> EditRestored:

@@ -168,9 +168,17 @@ def moved_in(root: Path, files: list[Path], moves: Mapping[str, str]) -> dict[Pa
 
 
 def rewrite_file(
-    root: Path, plugin: HostedPlugin, path: str, settings: CorrectorSettings, edits: Edits
+    root: Path, plugin: HostedPlugin, path: str, settings: CorrectorSettings, edits: Edits, wanted: bool
 ) -> ImportsRewritten:
     """Rewrite the imports of moved names in a file of a plugin inside the project.
+
+    Args:
+        root: The project.
+        plugin: Whose file it is.
+        path: Of the file.
+        settings: What may be edited, and what has moved.
+        edits: Makes the edit.
+        wanted: Whether it is wanted though it was withdrawn before.
 
     Raises:
         EditError: Edits are not allowed, the file is not the plugin's, or nothing in it has moved to where it can be
@@ -189,6 +197,8 @@ def rewrite_file(
                 raise EditError(path, f"{old} is said to be {new} now, which cannot be imported")
         if not moved:
             raise EditError(path, "it imports no name that is known to have moved")
+        if wanted:
+            edits.want(place)
         backup = edits.replace(place, before, after)
     except (OSError, ValueError) as exc:
         raise EditError(path, str(exc)) from exc

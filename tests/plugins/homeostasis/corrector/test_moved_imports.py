@@ -82,6 +82,17 @@ class TestDeprecatedImport:
             assert file.read_bytes() == before
             assert "and this" in host.corrector.get_statistics().recent[1].text
 
+    async def test_a_person_cannot_ask_for_what_was_withdrawn(self, clinic, project, plugin_text):
+        """A correction that took its edit back does not stand in the way of who calls for that edit."""
+        file = project("mill.py", plugin_text("mill", f"{MOVED}\nraise RuntimeError('and this')"))
+        before = file.read_bytes()
+        async with clinic(plugins=["mill"], allow_edits=True) as host:
+            assert ("deprecated_import", "failed") in await host.work()
+            assert file.read_bytes() == before
+
+            await host.kernel.call(RewriteImports(plugin="mill", path=str(file)))
+            assert file.read_bytes() != before
+
     @pytest.mark.parametrize("end", ["time", "stop"])
     async def test_an_edit_that_is_cut_off_stays(self, clinic, project, plugin_text, end):
         """When time is over, or the corrector stops, before the plugin was seen to serve, the file is put back."""
