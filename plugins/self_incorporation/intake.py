@@ -6,17 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from aetherra.plugins import PluginContext, ServiceRegistered, Swapper
+from aetherra.plugins import DataFileError, PluginContext, ServiceRegistered, Swapper
 from aetherra.plugins.governance.messages import ApprovalDecided
 from aetherra.plugins.self_incorporation.aftercare import Aftercare
 from aetherra.plugins.self_incorporation.assessor import Assessor
 from aetherra.plugins.self_incorporation.followup import FollowUp
+from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManager
 from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
 from aetherra.plugins.self_incorporation.incorporator import Incorporator
 from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
-from aetherra.plugins.self_incorporation.kept_out import KeptOut
+from aetherra.plugins.self_incorporation.kept_out import KeptOut, content_of
 from aetherra.plugins.self_incorporation.messages import Incorporated, Scanned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
@@ -165,6 +166,16 @@ class Intake:
         self._troubles.note("kept out", await self._ctx.run_sync(self._kept_out.problem))
 
     # When asked to
+
+    async def note_word(self, item: Item, *, accept: bool) -> None:
+        """Have a person's word on an item hold for the same files under any name, where nobody asks for these."""
+        content = [content_of(file.sha256 for file in item.files)]
+        why = f"a person has rejected the same as {item.path}"
+        change = partial(self._kept_out.let_in, content) if accept else partial(self._kept_out.add, content, why)
+        try:
+            await self._ctx.run_sync(change)
+        except DataFileError as exc:
+            self._ctx.log.error("what is kept out cannot be written: %s", exc)  # noqa: TRY400 - the text says it all
 
     def kept(self) -> list[str]:
         """Return the digests of what came in, and of what is in quarantine."""

@@ -270,6 +270,8 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             raise ValueError(f"{item.path} is not what you looked at: its digest is {item.digest} now")
         says: Literal["accept", "reject"] = "accept" if request.accept else "reject"
         decision = await self._assessor.review(item, says, person=str(person), reason=request.reason)
+        if self._intake is not None:
+            await self._intake.note_word(item, accept=request.accept)
         return m.ItemDecided(decision)
 
     # Bringing in, and taking out

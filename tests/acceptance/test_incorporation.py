@@ -323,6 +323,23 @@ class TestJudging:
                 await ask(kernel)
             assert await ledger(kernel, "rollback") == ["allowed", "done"]
 
+    async def test_what_a_person_rejected_comes_in_under_another_name(self, project: Project) -> None:
+        """Their word is on the bytes: a copy comes in by itself once they accept it, and not before."""
+        place = project.put("greeter.py", greeter())
+        async with project.hosted() as kernel:
+            await look(kernel)
+            (found,) = (await kernel.call(ListItems("greeter"))).items
+            await kernel.call(DecideItem("greeter", found.item.digest, accept=False, reason="never"))
+            place.rename(place.with_name("other.py"))
+            looked = await kernel.call(LookAround(), timeout=PATIENCE)
+            assert looked.brought_in == ()
+            assert looked.kept_out == {"incoming/other.py": "a person has rejected the same as incoming/greeter.py"}
+
+            (found,) = (await kernel.call(ListItems("greeter"))).items
+            await kernel.call(DecideItem("greeter", found.item.digest, accept=True, reason="well"))
+            looked = await kernel.call(LookAround(), timeout=PATIENCE)
+            assert [done.names for done in looked.brought_in] == [("greeter",)]
+
     async def test_what_a_person_rejected_comes_in_once_their_word_is_lost(self, project: Project) -> None:
         """Where decisions were damaged, and so lost, it is said, and a person has to agree to what comes in unasked."""
         project.put("greeter.py", greeter())
