@@ -351,6 +351,7 @@ class TestJudging:
         for file in kept.glob("decisions.sqlite3-*"):
             file.unlink()
         (kept / "decisions.sqlite3").write_bytes(b"no database at all" * 1000)
+        (kept / "taken_out.json").unlink()  # by which it would stay out all the same
         async with project.hosted(scan_at_start=True) as kernel:
             waiting = await until(lambda: pending(kernel))
             status = await kernel.call(GetSelfIncorporationStatus())
