@@ -113,7 +113,7 @@ class Tray:
         files = [file.sha256 for file in item.files]
         projects = [item.project.sha256] if item.project is not None else []
         known = item.digest, content_of(files), content_of(files + projects)
-        return next(filter(None, map(self._kept_out.why, known)), "")
+        return next((why for digest in known if (why := self._kept_out.why(digest))), "")
 
     def _why_refused(self, group: tuple[str, ...]) -> str:
         refused = self._refused.get(group)
