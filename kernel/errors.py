@@ -82,16 +82,15 @@ class PrivilegeError(AetherraError, PermissionError):
 
 
 class StepTimeoutError(AetherraError, TimeoutError):
-    """A step of a plugin's life overran its deadline; ``stack`` says where it was waiting."""
+    """A step of a plugin's life overran its deadline; ``stack`` says where it waited, ``""`` if it held the loop."""
 
     def __init__(self, plugin: str, step: str, timeout: float, stack: str) -> None:
         Exception.__init__(self, plugin, step, timeout, stack)
         self.plugin, self.step, self.timeout, self.stack = plugin, step, timeout, stack
 
     def __str__(self) -> str:
-        return (
-            f"plugin {self.plugin!r} was not done with {self.step} after {self.timeout:g} s; it waits at\n{self.stack}"
-        )
+        where = f"it waits at\n{self.stack}" if self.stack else "it held the event loop all the while"
+        return f"plugin {self.plugin!r} was not done with {self.step} after {self.timeout:g} s; {where}"
 
 
 class UnknownKnobError(AetherraError, LookupError):

@@ -80,14 +80,17 @@ class Generation:
 
         Raises:
             PluginDefinitionError: Its hook implementations cannot be used.
-            StepTimeoutError: It was not done in time; says where it waited.
+            StepTimeoutError: It was not done in time; says where it waited, if it let others have the event loop.
             Exception: What it raised, ``SystemExit`` included. Nothing of it is left in any case.
         """
         self._host.hooks.check(self.plugin)
         await self._host.group.start(self.tasks.live)
         try:
             if self._defines("start"):
-                await self.tasks.step("start()", lambda: self.plugin.start(self.context), self._limits.start_timeout)
+                begun, timeout = self._host.clock.monotonic(), self._limits.start_timeout
+                await self.tasks.step("start()", lambda: self.plugin.start(self.context), timeout)
+                if self._host.clock.monotonic() - begun > timeout:  # it never waited, so nothing could end it
+                    raise StepTimeoutError(self.identity.name, "start()", timeout, "")
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._end()

@@ -91,6 +91,7 @@ class PluginSpec(msgspec.Struct, frozen=True):
         for step in ("start", "stop", "self_test", "hand_over", "take_over"):
             if not inspect.iscoroutinefunction(getattr(plugin_type, step)):
                 raise PluginDefinitionError(f"{plugin_type.__qualname__}.{step} is no coroutine; expected 'async def'")
+        _check_start(plugin_type)
         settings = settings_type(plugin_type)
         taken = [field for field in settings.__struct_fields__ if field in RESERVED_KEYS]
         if taken:
@@ -143,6 +144,15 @@ def _check_attributes(plugin_type: type[Plugin[Any]]) -> None:
             check_grant(grant)
         except ValueError as exc:
             raise PluginDefinitionError(f"{plugin_type.__qualname__}.capabilities: {exc}") from exc
+
+
+def _check_start(plugin_type: type[Plugin[Any]]) -> None:
+    signature = inspect.signature(plugin_type.start)
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        taken = ", ".join(signature.parameters)
+        raise PluginDefinitionError(f"{plugin_type.__qualname__}.start takes ({taken}); expected (self, ctx)") from None
 
 
 def _marked(plugin_type: type[Any], attribute: str) -> Iterator[tuple[str, Any, Any]]:

@@ -198,6 +198,27 @@ class TestStart:
             await clock.advance(1.0)
             assert ended == [10.0]
 
+    async def test_a_start_that_never_waits_may_take_as_long_as_it_likes(self) -> None:
+        """Nothing can end it before it is done, and it has failed all the same: it held up the whole host."""
+
+        class Stalled(FakeClock):
+            def stall(self, seconds: float) -> None:
+                self._now += seconds
+
+        clock = Stalled()
+
+        class Hog(Plugin):
+            async def start(self, ctx: PluginContext) -> None:
+                ctx.defer(lambda: ended.append("resource"))
+                clock.stall(20.0)
+
+        ended: list[str] = []
+        async with hosting(Room, clock=clock) as kernel:
+            with pytest.raises(PluginLoadError, match="after 10 s; it held the event loop all the while"):
+                await kernel.add_plugin(Hog)
+            assert ended == ["resource"]
+            await assert_well(kernel)
+
     async def test_a_start_that_swallows_its_cancellation_hangs_the_host(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

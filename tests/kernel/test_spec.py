@@ -137,6 +137,7 @@ class TestRefusal:
             ({"requires": "boiler"}, "Made.requires is 'boiler'; expected a tuple of texts"),
             ({"privileges": (1,)}, r"Made.privileges is \(1,\); expected a tuple of texts"),
             ({"start": plain}, "Made.start is no coroutine; expected 'async def'"),
+            ({"start": stateless}, r"Made.start takes \(self\); expected \(self, ctx\)"),
             ({"take_over": stateless}, "Made.take_over takes 0 parameters; expected the state"),
             ({"go": handler(no_parameters)}, "handler Made.go takes 0 parameters; expected one message"),
             ({"go": handler(untyped)}, "handler Made.go takes 'reading' of None; annotate it with the message class"),
