@@ -19,7 +19,7 @@ from aetherra.kernel.actions.redrive import RedriveReport
 from aetherra.kernel.actions.submission import Submission
 from aetherra.kernel.config import Config
 from aetherra.kernel.entry import PluginInfo
-from aetherra.kernel.errors import KernelNotRunningError
+from aetherra.kernel.errors import KernelNotRunningError, PluginDefinitionError
 from aetherra.kernel.host import HookCaller
 from aetherra.kernel.messages import Health, KernelStatistics, PluginDisabled, PluginEnabled, PluginRestarted
 from aetherra.kernel.plugin import Plugin, Settings
@@ -322,8 +322,11 @@ class Kernel(AsyncContextManagerMixin):
             settings: Its settings; default is what the configuration says under its name.
 
         Raises:
+            PluginDefinitionError: It is no plugin class.
             PluginLoadError: It could not be brought up, or the name is taken; nothing of it is left.
         """
+        if not _is_plugin(plugin_type):
+            raise PluginDefinitionError(f"expected a subclass of Plugin, got {plugin_type!r}")
         return await self._running().plugins.add(ClassSource.of_class(plugin_type), plugin_type.name, settings)
 
     async def remove_plugin(self, name: str) -> None:
@@ -373,3 +376,7 @@ class Kernel(AsyncContextManagerMixin):
     def health(self) -> Health:
         """Return how the host is, folded and by part."""
         return self._running().service.health()
+
+
+def _is_plugin(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, Plugin)

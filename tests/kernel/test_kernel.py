@@ -6,6 +6,7 @@ import gc
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -16,6 +17,7 @@ from aetherra.kernel import (
     Kernel,
     KernelConfig,
     KernelNotRunningError,
+    PluginDefinitionError,
 )
 from aetherra.kernel.config import PluginConfig
 from aetherra.kernel.testing import FakeClock
@@ -88,6 +90,14 @@ class TestPlugins:
             assert len(refs) == 1
         gc.collect()
         assert [ref() for ref in refs] == [None]
+
+    @pytest.mark.parametrize("given", [dict, 3, Room(), "room"], ids=["class", "number", "instance", "name"])
+    async def test_what_is_no_plugin_class_is_added(self, given: Any) -> None:
+        """It is refused as that, and nothing is left."""
+        async with Kernel() as kernel:
+            with pytest.raises(PluginDefinitionError, match="expected a subclass of Plugin, got"):
+                await kernel.add_plugin(given)
+            assert kernel.plugins() == []
 
     async def test_a_plugin_added_in_the_body_is_not_answering(self) -> None:
         """What is added serves when ``add_plugin`` returns, and no more once it is removed."""
