@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from aetherra.plugins import AetherraError, DataFileError, Intent, NotPermittedError, Permit, PluginContext
 from aetherra.plugins.self_incorporation.assessor import Assessor
-from aetherra.plugins.self_incorporation.gate.item import Item
+from aetherra.plugins.self_incorporation.gate.item import Item, unnamed
 from aetherra.plugins.self_incorporation.integration.describe import Effect
 from aetherra.plugins.self_incorporation.integration.errors import StepFailedError
 from aetherra.plugins.self_incorporation.integration.given import AllSettings, hidden, masked, misfits, refuse_stray
@@ -21,7 +21,7 @@ from aetherra.plugins.self_incorporation.integration.intents import History
 from aetherra.plugins.self_incorporation.integration.plan import Concern, Plan, Step
 from aetherra.plugins.self_incorporation.integration.planner import IntegrationPlanner, Judged
 from aetherra.plugins.self_incorporation.integration.registrations import Registration
-from aetherra.plugins.self_incorporation.kept_out import KeptOut, content_of
+from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Integration, Planned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.waiting import Awaited, Waiting, WaitingList
@@ -290,7 +290,7 @@ class Incorporator:
             undo=True,
             facts={"integration": token, "automatic": automatic},
         )
-        out = [one.digest for one in came] + [content_of(one.files.values()) for one in came if one.files]
+        out = [one.digest for one in came] + [unnamed(one.files.values()) for one in came if one.files]
         why = f"it was taken out: {reason}; it comes in again when somebody asks for it by name, or it has changed"
         async with self._ctx.permitted(intent) as permit:
             back = await self._integrator.trigger_rollback(token, permit, reason=reason)

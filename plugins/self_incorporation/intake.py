@@ -17,7 +17,7 @@ from aetherra.plugins.self_incorporation.gate.safety_index import SafetyIndex
 from aetherra.plugins.self_incorporation.incorporator import Incorporator
 from aetherra.plugins.self_incorporation.integration.host_hands import HostHands
 from aetherra.plugins.self_incorporation.integration.integrator import CoreIntegrator
-from aetherra.plugins.self_incorporation.kept_out import KeptOut, content_of
+from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated, Scanned, TakenOut
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
@@ -169,9 +169,9 @@ class Intake:
 
     async def note_word(self, item: Item, *, accept: bool) -> None:
         """Have a person's word on an item hold for the same files under any name, where nobody asks for these."""
-        content = [content_of(file.sha256 for file in item.files)]
         why = f"a person has rejected the same as {item.path}"
-        change = partial(self._kept_out.let_in, content) if accept else partial(self._kept_out.add, content, why)
+        known = item.known_as()
+        change = partial(self._kept_out.let_in, known) if accept else partial(self._kept_out.add, known, why)
         try:
             await self._ctx.run_sync(change)
         except DataFileError as exc:

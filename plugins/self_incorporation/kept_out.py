@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 
 from aetherra.plugins.storage import StateFile
 
-__all__ = ["KeptOut", "content_of"]
-
-
-def content_of(hashes: Iterable[str]) -> str:
-    """Return what a set of files is known by whatever they are called: a SHA-256, in hex, over those of all."""
-    return sha256(" ".join(sorted(hashes)).encode()).hexdigest()
+__all__ = ["KeptOut"]
 
 
 class KeptOut:
-    """Reasons by the digest of the item, and by ``content_of`` it, as the same is kept out under any name.
+    """Reasons by the digest of the item, and by what it is `unnamed`, as the same is kept out under any name.
 
     Any thread may use it.
 

@@ -12,7 +12,7 @@ from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
 from aetherra.plugins.self_incorporation.incorporator import PASSING, Incorporator
 from aetherra.plugins.self_incorporation.integration.errors import BusyError, StepFailedError
 from aetherra.plugins.self_incorporation.integration.plan import OF_NO_CONCERN, Plan, Step
-from aetherra.plugins.self_incorporation.kept_out import KeptOut, content_of
+from aetherra.plugins.self_incorporation.kept_out import KeptOut
 from aetherra.plugins.self_incorporation.messages import Incorporated
 from aetherra.plugins.self_incorporation.once import Once
 
@@ -110,9 +110,7 @@ class Tray:
         if before != item.digest and self._kept_out.why(before):
             with suppress(DataFileError):  # it is known in this run all the same
                 await self._ctx.run_sync(self._kept_out.rename, before, item.digest)
-        files = [file.sha256 for file in item.files]
-        projects = [item.project.sha256] if item.project is not None else []
-        known = item.digest, content_of(files), content_of(files + projects)
+        known = item.digest, *item.known_as()
         return next((why for digest in known if (why := self._kept_out.why(digest))), "")
 
     def _why_refused(self, group: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from aetherra.plugins.self_incorporation.code.classifier import FileKind
 from aetherra.plugins.self_incorporation.code.findings import Capability, Finding, RiskFactor
 
-__all__ = ["Item", "ItemFile", "digest_of"]
+__all__ = ["Item", "ItemFile", "digest_of", "unnamed"]
 
 
 class ItemFile(Struct, frozen=True):
@@ -94,6 +94,16 @@ class Item(Struct, frozen=True, kw_only=True):
     main: str = ""
     unloadable: str = ""
     project: ItemFile | None = None
+
+    def known_as(self) -> tuple[str, ...]:
+        """Return what it is known by whatever it is called: `unnamed`, of its files and of these with its project."""
+        own = [file.sha256 for file in self.files]
+        return (unnamed(own),) if self.project is None else (unnamed(own), unnamed([*own, self.project.sha256]))
+
+
+def unnamed(hashes: Iterable[str]) -> str:
+    """Return the SHA-256, in hex, over those of all files: the same under another name is the same."""
+    return hashlib.sha256(" ".join(sorted(hashes)).encode()).hexdigest()
 
 
 def digest_of(files: Iterable[ItemFile]) -> str:

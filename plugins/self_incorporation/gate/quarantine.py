@@ -78,7 +78,7 @@ class QuarantineManager:
 
     def quarantine(
         self, root: str, path: str, *, digest: str, reason: str, by: str, rationale: tuple[Ground, ...] = (),
-        unchanged: Callable[[Path], bool] | None = None,
+        known_as: str = "", unchanged: Callable[[Path], bool] | None = None,
     ) -> Quarantined:  # fmt: skip
         """Take a file or folder out of its place, so that nothing can load it, and keep it.
 
@@ -89,6 +89,7 @@ class QuarantineManager:
             reason: Why.
             by: Who.
             rationale: Of the decision.
+            known_as: What the item is known by under any name.
             unchanged: Says of the place whether it still is what was judged; asked before anything is moved.
 
         Raises:
@@ -115,6 +116,7 @@ class QuarantineManager:
                 root=root,
                 path=path,
                 digest=digest,
+                known_as=known_as,
                 content=content,
                 folder=folder,
                 mode=stat.S_IMODE(told.st_mode),
@@ -196,8 +198,9 @@ class QuarantineManager:
         return [record for record in records if not kept or record.state in ("kept", "deleting")]
 
     def holds(self, digest: str) -> bool:
-        """Say whether exactly this item is set aside, or was and is deleted: it does not come back by another way.
+        """Say whether this item is set aside, or was and is deleted: it does not come back by another way or name.
 
+        Asked by its digest, and by what it is known as.
         What a record that cannot be read is of is held, too.
         """
         found = self._records.of(digest)

@@ -29,7 +29,8 @@ class _Known(NamedTuple):
         by_id = {record.id: record for record in records}
         by_digest: dict[str, tuple[Quarantined, ...]] = {}
         for record in by_id.values():
-            by_digest[record.digest] = (*by_digest.get(record.digest, ()), record)
+            for digest in filter(None, (record.digest, record.known_as)):
+                by_digest[digest] = (*by_digest.get(digest, ()), record)
         return cls(by_id, by_digest)
 
 
@@ -66,7 +67,7 @@ class QuarantineRecords:
         return sorted(self._known.by_id.values(), key=lambda record: (-record.at, record.id))
 
     def of(self, digest: str) -> tuple[Quarantined, ...]:
-        """Return those of exactly this item."""
+        """Return those of an item, by its digest or by what it is known as."""
         return self._known.by_digest.get(digest, ())
 
     def may_be_lost(self, digest: str) -> bool:

@@ -35,6 +35,7 @@ class Quarantined(Struct, frozen=True, kw_only=True):
         root: The folder that was scanned.
         path: Relative to it, in the written form of `paths.written`.
         digest: Of the item that was set aside.
+        known_as: What it is known by whatever it is called; empty if it holds nothing, and in records of long ago.
         content: SHA-256 of all that was moved: names, modes, times and bytes.
         folder: Whether it is a package's folder.
         mode: Permissions of the file or folder, to be given back.
@@ -70,6 +71,7 @@ class Quarantined(Struct, frozen=True, kw_only=True):
     review: str = ""
     ended_by: str = ""
     ended_at: float = 0.0
+    known_as: str = ""
 
     @property
     def place(self) -> Path:

@@ -170,7 +170,7 @@ class SecurityGate:
         return hashlib.sha256(repr(hangs_on).encode()).hexdigest()[:16]
 
     def _is_held(self, item: Item) -> bool:
-        return self._quarantine is not None and any(map(self._quarantine.holds, _digests(item)))
+        return self._quarantine is not None and any(map(self._quarantine.holds, (*_digests(item), *item.known_as())))
 
     def _reviewed(self, item: Item) -> Review | None:
         """Return what a person said of these bytes; a rejection of the files alone, without the project, is one too."""
@@ -211,6 +211,7 @@ class SecurityGate:
             item.root,
             item.path,
             digest=item.digest,
+            known_as=item.known_as()[0] if any(file.size for file in item.files) else "",
             reason=reason,
             by=by,
             rationale=decision.rationale,

@@ -483,6 +483,19 @@ class TestQuarantine:
         vault.release(record.id, by="Ada")
         assert tree.decided("a.py", quarantine=vault).verdict == "blocked"
 
+    @pytest.mark.parametrize("end", ["kept", "deleted"])
+    def test_a_copy_of_what_is_set_aside_is_another_item(self, tree, vault, end):
+        """The same bytes are held under any name; others under that name are not, nor is what is empty."""
+        gate = tree.write({"a.py": "import socket\n", "none/a.py": ""}).gate(quarantine=vault)
+        for path in ("a.py", "none/a.py"):
+            item = tree.items()[path]
+            record = gate.set_aside(item, gate.evaluate(item, now=1.0), by="gate")
+            if end == "deleted":
+                vault.delete(record.id, by="ada")
+        tree.write({"b.py": "import socket\n", "c/d.py": "import socket\n", "a.py": "VALUE = 1\n", "e.py": ""})
+        verdicts = {path: tree.decided(path, quarantine=vault).verdict for path in ("b.py", "c/d.py", "a.py", "e.py")}
+        assert [path for path, verdict in verdicts.items() if verdict == "quarantined"] == ["b.py", "c/d.py"]
+
     def test_what_was_set_aside_without_its_project_comes_back(self, tree, vault):
         """Earlier versions left the project out of the digest, and what they hold is held."""
         project = "[project]\nname = 'p'\nversion = '1'\n"
