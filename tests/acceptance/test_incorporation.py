@@ -367,6 +367,7 @@ class TestUnderGovernance:
         place = project.put("greeter.py", greeter())
         async with project.hosted(integrate="ask", scan_at_start=True) as kernel:
             waiting = await until(lambda: pending(kernel))
+            await until(lambda: waits(kernel))  # it is asked about a moment before it is on the list
             assert (waiting.kind, waiting.component) == ("integration", "greeter")
             with pytest.raises(NoHandlerError):
                 await ask(kernel)
