@@ -164,6 +164,7 @@ class TestTheHostsOwnPolicy:
 
 
 class TestADay:
+    @pytest.mark.slow
     def test_a_quiet_day_is_disturbed(self):
         """In a day with bursts, pauses and things that pass, looked at every five seconds, nothing is done."""
         day = msgspec.structs.replace(BY_NAME["a day without a fault"], look=5.0)
