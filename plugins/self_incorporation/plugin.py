@@ -40,6 +40,7 @@ from aetherra.plugins.self_incorporation.night.processor import NightCycleProces
 from aetherra.plugins.self_incorporation.night.store import NightStore
 from aetherra.plugins.self_incorporation.night_shift import NightPort, RootLibrary
 from aetherra.plugins.self_incorporation.places import Places
+from aetherra.plugins.self_incorporation.quarantine_desk import QuarantineDesk
 from aetherra.plugins.self_incorporation.school import School
 from aetherra.plugins.self_incorporation.settings import SelfIncorporationSettings
 from aetherra.plugins.self_incorporation.standing import Standing
@@ -47,7 +48,6 @@ from aetherra.plugins.self_incorporation.stock import Stock
 from aetherra.plugins.self_incorporation.surveyor import Surveyor
 from aetherra.plugins.self_incorporation.troubles import Troubles
 from aetherra.plugins.self_incorporation.turn import Turn
-from aetherra.plugins.self_incorporation.vault import Vault
 from aetherra.plugins.signing import RING_NAME, KeyRing
 from aetherra.plugins.storage import StateFile
 
@@ -111,7 +111,7 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
             quarantine = await ctx.run_sync(partial(QuarantineManager, folder / "quarantine", clock=clock.time))
             for undone in await ctx.run_sync(quarantine.recover):
                 ctx.log.warning("%s is %s, as an earlier run has not finished with it", undone.path, undone.state)
-        self._vault = Vault(ctx, quarantine)
+        self._desk = QuarantineDesk(ctx, quarantine)
         grants = GrantBook(ctx)
         gate = SecurityGate(
             settings.policy,
@@ -332,24 +332,24 @@ class SelfIncorporationService(Plugin[SelfIncorporationSettings]):
     async def release(self, request: m.ReleaseItem) -> m.SetAside:
         """Put something back where it was."""
         person = self._persons.require(current_call(), "release something from quarantine")
-        return m.SetAside(await self._vault.release(request.id, by=str(person), says=request.reason))
+        return m.SetAside(await self._desk.release(request.id, by=str(person), says=request.reason))
 
     @handler
     async def delete(self, request: m.DeleteItem) -> m.SetAside:
         """Delete something in quarantine."""
         person = self._persons.require(current_call(), "delete something in quarantine")
-        return m.SetAside(await self._vault.delete(request.id, by=str(person), says=request.reason))
+        return m.SetAside(await self._desk.delete(request.id, by=str(person), says=request.reason))
 
     @handler
     async def review(self, request: m.ReviewItem) -> m.SetAside:
         """Note what a person says of something in quarantine."""
         person = self._persons.require(current_call(), "review something in quarantine")
-        return m.SetAside(await self._vault.review(request.id, by=str(person), says=request.says))
+        return m.SetAside(await self._desk.review(request.id, by=str(person), says=request.says))
 
     @handler
     async def tell_quarantined(self, request: m.ListQuarantined) -> m.QuarantineList:
         """List what is in quarantine."""
-        return await self._vault.list(ended=request.ended)
+        return await self._desk.list(ended=request.ended)
 
     # Nights
 

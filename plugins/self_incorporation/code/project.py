@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
-from aetherra.plugins.self_incorporation.code.script import Script, Text, Texts
+from aetherra.plugins.self_incorporation.code.script import Script, Text, Texts, read_toml
 
 __all__ = ["is_project", "project_of"]
 
@@ -35,18 +34,10 @@ def project_of(data: bytes) -> Script:
     """Return what a project says that it needs; never raises."""
     if len(data) > _MOST_BYTES:
         return Script(problem=f"expected at most {_MOST_BYTES:,} bytes, got {len(data):,}")
-    try:
-        return _read(data.removeprefix(b"\xef\xbb\xbf").decode())
-    except msgspec.ValidationError as exc:
-        return Script(problem=f"it is not as expected: {exc}")
-    except (ValueError, RecursionError) as exc:  # tomllib's own error is a ValueError
-        return Script(problem=f"it is no TOML: {exc}")
+    return read_toml(data, _Document, _told, "it")
 
 
-def _read(toml: str) -> Script:
-    import tomllib  # noqa: PLC0415  # 2 ms, for who meets a project
-
-    document = msgspec.convert(tomllib.loads(toml), _Document)
+def _told(document: _Document) -> Script:
     project = document.project
     if project is None:  # with a build, its metadata stands where only that looks
         return Script(left_open=_NEEDS if document.build_system is not None else ())

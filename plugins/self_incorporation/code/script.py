@@ -1,12 +1,15 @@
 """The metadata that a single-file script may carry in its comments (packaging.python.org, "Inline script metadata")."""
 
 import re
-from typing import Annotated, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-__all__ = ["Script", "Text", "Texts", "script_of"]
+__all__ = ["Script", "Text", "Texts", "read_toml", "script_of"]
+
+T = TypeVar("T")
 
 _BEGIN = re.compile(r"^# /// script[ \t]*$", re.MULTILINE)
 _END = "# ///"
@@ -57,16 +60,21 @@ def script_of(text: str) -> Script | None:
             closed = len(content)
     if not closed:
         return Script(problem=f"the block of script metadata is not closed by a line {_END!r}")
-    try:
-        return _read("\n".join(content[: closed - 1]))
-    except msgspec.ValidationError as exc:
-        return Script(problem=f"the script metadata is not as expected: {exc}")
-    except (ValueError, RecursionError) as exc:  # tomllib's own error is a ValueError
-        return Script(problem=f"the script metadata is no TOML: {exc}")
+    return read_toml("\n".join(content[: closed - 1]), _Metadata, _told, "the script metadata")
 
 
-def _read(toml: str) -> Script:
-    import tomllib  # noqa: PLC0415  # 2 ms, for who meets script metadata
-
-    metadata = msgspec.convert(tomllib.loads(toml), _Metadata)
+def _told(metadata: _Metadata) -> Script:
     return Script(metadata.dependencies, metadata.requires_python)
+
+
+def read_toml(toml: str | bytes, kind: type[T], told: Callable[[T], Script], what: str) -> Script:
+    """Return what TOML of a kind tells, or why it cannot be read; never raises."""
+    import tomllib  # noqa: PLC0415  # 2 ms, for who meets metadata
+
+    try:
+        text = toml if isinstance(toml, str) else toml.removeprefix(b"\xef\xbb\xbf").decode()
+        return told(msgspec.convert(tomllib.loads(text), kind))
+    except msgspec.ValidationError as exc:
+        return Script(problem=f"{what} is not as expected: {exc}")
+    except (ValueError, RecursionError) as exc:  # tomllib's own error is a ValueError
+        return Script(problem=f"{what} is no TOML: {exc}")

@@ -1,4 +1,4 @@
-"""The vault: what a person does with what is in quarantine, and who may look into it."""
+"""The quarantine desk: what a person does with what is in quarantine, and who may look into it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from aetherra.plugins.self_incorporation.gate.quarantine import QuarantineManage
 from aetherra.plugins.self_incorporation.gate.quarantined import Quarantined
 from aetherra.plugins.self_incorporation.messages import QuarantineList
 
-__all__ = ["Vault"]
+__all__ = ["QuarantineDesk"]
 
 
-class Vault:
+class QuarantineDesk:
     """Works in worker threads. Each of its methods raises ``NothingKeptError`` where there is no quarantine.
 
     Args:
