@@ -144,6 +144,7 @@ async def test_a_badly_set_knob_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 async def test_a_change_that_makes_things_worse_stays(tmp_path):
     """A knob whose owner is wrong about it is tried once, found to harm, and set back; the library remembers."""
     async with open_shop(tmp_path, shop(knobs=[CHAT], pool=2)) as world:

@@ -98,6 +98,7 @@ class TestWithHomeostasis:
         assert outcome.bad_at_the_end <= 0.02, outcome
 
 
+@pytest.mark.slow
 class TestABrokenSensor:
     @pytest.mark.parametrize("scenario", faults.SENSORS, ids=lambda it: it.name)
     async def test_leads_to_nothing_disruptive(self, scenario: Scenario, healed: Healed) -> None:
@@ -107,6 +108,7 @@ class TestABrokenSensor:
         assert outcome.bad_share == 0.0, outcome
 
 
+@pytest.mark.slow
 class TestAnActuatorThatAlwaysFails:
     async def test_is_quarantined_and_tried_once_more_later(self, healed: Healed) -> None:
         """After so many failures in a row it rests; then one trial is made, which fails, and it rests again."""

@@ -181,6 +181,7 @@ def full_disk(size: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 class TestKill:
     def test_a_kill_loses_what_was_acknowledged(self, place: Place) -> None:
         """At random moments, again and again over one ledger: it verifies, goes on, and has all that was told."""
