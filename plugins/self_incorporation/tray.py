@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple, TypeAlias
 
 from aetherra.plugins import AetherraError, DataFileError, NotPermittedError, PluginContext
-from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
+from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.incorporator import PASSING, Incorporator
 from aetherra.plugins.self_incorporation.integration.errors import BusyError, StepFailedError
 from aetherra.plugins.self_incorporation.integration.plan import OF_NO_CONCERN, Plan, Step
@@ -106,10 +106,10 @@ class Tray:
 
     async def _why_out(self, item: Item) -> str:
         """Return why an item was taken out; ``""`` if it was not. Earlier versions knew it by its own files alone."""
-        before = digest_of(item.files) if item.project is not None else item.digest
-        if before != item.digest and self._kept_out.why(before):
-            with suppress(DataFileError):  # it is known in this run all the same
-                await self._ctx.run_sync(self._kept_out.rename, before, item.digest)
+        for before in item.digests()[1:]:
+            if self._kept_out.why(before):
+                with suppress(DataFileError):  # it is known in this run all the same
+                    await self._ctx.run_sync(self._kept_out.rename, before, item.digest)
         known = item.digest, *item.known_as()
         return next((why for digest in known if (why := self._kept_out.why(digest))), "")
 

@@ -95,6 +95,10 @@ class Item(Struct, frozen=True, kw_only=True):
     unloadable: str = ""
     project: ItemFile | None = None
 
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of it in this place: its own, and that of earlier versions, which left its project out."""
+        return (self.digest,) if self.project is None else (self.digest, digest_of(self.files))
+
     def known_as(self) -> tuple[str, ...]:
         """Return what it is known by whatever it is called: `unnamed`, of its files and of these with its project."""
         own = [file.sha256 for file in self.files]

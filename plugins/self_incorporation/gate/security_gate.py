@@ -15,7 +15,7 @@ from aetherra.plugins.self_incorporation.gate.decision import Decision, Ground
 from aetherra.plugins.self_incorporation.gate.drift import drifted
 from aetherra.plugins.self_incorporation.gate.ethics import EthicsEngine
 from aetherra.plugins.self_incorporation.gate.grants import misspelt
-from aetherra.plugins.self_incorporation.gate.item import Item, digest_of
+from aetherra.plugins.self_incorporation.gate.item import Item
 from aetherra.plugins.self_incorporation.gate.look import Look, look, places_of
 from aetherra.plugins.self_incorporation.gate.network import network_grounds
 from aetherra.plugins.self_incorporation.gate.policy import Case, PolicyEngine, PolicySettings
@@ -170,11 +170,11 @@ class SecurityGate:
         return hashlib.sha256(repr(hangs_on).encode()).hexdigest()[:16]
 
     def _is_held(self, item: Item) -> bool:
-        return self._quarantine is not None and any(map(self._quarantine.holds, (*_digests(item), *item.known_as())))
+        return self._quarantine is not None and any(map(self._quarantine.holds, (*item.digests(), *item.known_as())))
 
     def _reviewed(self, item: Item) -> Review | None:
         """Return what a person said of these bytes; a rejection of the files alone, without the project, is one too."""
-        digest, *former = _digests(item)
+        digest, *former = item.digests()
         rejected = (review for review in map(self.safety.reviewed, former) if review and review.says == "reject")
         return self.safety.reviewed(digest) or next(rejected, None)
 
@@ -241,11 +241,6 @@ class SecurityGate:
         if verified.ok and not _covers(verified, item, names, folder=folder):
             return Signed("changed", "what was signed is not what was judged", verified.key)
         return Signed(verified.status, verified.reason, verified.key, verified.pinned and verified.ok)
-
-
-def _digests(item: Item) -> tuple[str, ...]:
-    """Return the digests that an item is known by: its own, and that of before its project counted."""
-    return (item.digest,) if item.project is None else (item.digest, digest_of(item.files))
 
 
 def _covers(verified: Verified, item: Item, names: dict[str, str], *, folder: bool) -> bool:
