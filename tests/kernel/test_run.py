@@ -79,6 +79,23 @@ async def drive(clock: FakeClock, host: Callable[[anyio.Event], Awaitable[None]]
         await clock.advance(seconds)
 
 
+async def cancelled_while_it_starts(plugin: Path, begun: Awaitable[object]) -> None:
+    """Start a host of one plugin on a clock that stands still, and cancel it once that has begun."""
+    config = Config(
+        kernel=KernelConfig(data_dir=None, discover=False),
+        plugins={"hanging": PluginConfig(source=str(plugin))},
+    )
+
+    async def host() -> None:
+        async with Kernel(config, clock=FakeClock()):
+            raise AssertionError("it never started")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(host)
+        await begun
+        group.cancel_scope.cancel()
+
+
 class TestBody:
     @pytest.mark.parametrize(
         "fault", [ValueError("mine"), SystemExit(3), KeyboardInterrupt(), ExceptionGroup("g", [OSError()])]
@@ -141,19 +158,7 @@ class TestStart:
         begun = anyio.Event()
         monkeypatch.setattr(sys, "begun", begun, raising=False)
         (tmp_path / "hanging.py").write_text(HANGING.format(hang))
-        config = Config(
-            kernel=KernelConfig(data_dir=None, discover=False),
-            plugins={"hanging": PluginConfig(source=str(tmp_path / "hanging.py"))},
-        )
-
-        async def host() -> None:
-            async with Kernel(config, clock=FakeClock()):
-                raise AssertionError("it never started")
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(host)
-            await begun.wait()
-            group.cancel_scope.cancel()
+        await cancelled_while_it_starts(tmp_path / "hanging.py", begun.wait())
 
     async def test_a_cancel_during_start_waits_for_a_hanging_import(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,19 +167,7 @@ class TestStart:
         begun, release = threading.Event(), threading.Event()
         monkeypatch.setattr(sys, "hanging", (begun, release), raising=False)
         (tmp_path / "hanging.py").write_text("import sys\nsys.hanging[0].set()\nsys.hanging[1].wait(30)\n")
-        config = Config(
-            kernel=KernelConfig(data_dir=None, discover=False),
-            plugins={"hanging": PluginConfig(source=str(tmp_path / "hanging.py"))},
-        )
-
-        async def host() -> None:
-            async with Kernel(config, clock=FakeClock()):
-                raise AssertionError("it never started")
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(host)
-            await anyio.to_thread.run_sync(begun.wait)
-            group.cancel_scope.cancel()
+        await cancelled_while_it_starts(tmp_path / "hanging.py", anyio.to_thread.run_sync(begun.wait))
         assert not release.is_set()
         release.set()
 
